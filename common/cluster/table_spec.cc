@@ -1,0 +1,152 @@
+#include "common/cluster/table_spec.h"
+
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+namespace penstock {
+namespace {
+
+constexpr std::string_view kDurabilities[] = {"memory", "logged", "synced"};
+constexpr std::string_view kOptimizers[] = {"assign", "add", "sgd", "adagrad", "adam", "ftrl"};
+constexpr std::string_view kInitializers[] = {"zeros", "constant", "uniform", "normal"};
+
+template <typename Enum, size_t N>
+Result<Enum> Parse(std::string_view what, const std::string_view (&words)[N], std::string_view word) {
+  std::string allowed;
+  for (size_t i = 0; i < N; ++i) {
+    if (words[i] == word) return static_cast<Enum>(i);
+    allowed += (i ? ", " : "") + std::string(words[i]);
+  }
+  return InvalidArgument(std::string(what) + " '" + std::string(word) + "' is none of " + allowed);
+}
+
+Status CheckRange(const char* name, float value, double low, double high) {
+  if (std::isfinite(value) && value >= low && value <= high) return Status::Ok();
+  return InvalidArgument(std::string(name) + " is " + std::to_string(value) + ", allowed is " +
+                         std::to_string(low) + " to " + std::to_string(high));
+}
+
+}  // namespace
+
+std::string_view ToString(Durability d) { return kDurabilities[static_cast<size_t>(d)]; }
+std::string_view ToString(OptimizerKind k) { return kOptimizers[static_cast<size_t>(k)]; }
+std::string_view ToString(InitializerKind k) { return kInitializers[static_cast<size_t>(k)]; }
+Result<Durability> ParseDurability(std::string_view w) { return Parse<Durability>("durability", kDurabilities, w); }
+Result<OptimizerKind> ParseOptimizerKind(std::string_view w) {
+  return Parse<OptimizerKind>("optimizer kind", kOptimizers, w);
+}
+Result<InitializerKind> ParseInitializerKind(std::string_view w) {
+  return Parse<InitializerKind>("initializer kind", kInitializers, w);
+}
+
+uint32_t TableSpec::slots_per_value() const {
+  switch (optimizer.kind) {
+    case OptimizerKind::kAdagrad: return 1;
+    case OptimizerKind::kAdam:
+    case OptimizerKind::kFtrl: return 2;
+    default: return 0;
+  }
+}
+
+Status TableSpec::Validate() const {
+  const std::string context = "table '" + name + "'";
+  if (name.empty() || name.size() > 255) {
+    return InvalidArgument(context + ": the name has " + std::to_string(name.size()) + " characters, allowed is 1 to 255");
+  }
+  for (char c : name) {
+    if (!std::isalnum(static_cast<unsigned char>(c)) && std::string_view("_./-").find(c) == std::string_view::npos) {
+      return InvalidArgument(context + ": the name may have letters, digits and _ . / - only");
+    }
+  }
+  if (dim < 1 || dim > 65536) {
+    return InvalidArgument(context + ": dim is " + std::to_string(dim) + ", allowed is 1 to 65536");
+  }
+  const auto& o = optimizer;
+  auto checked = [&]() -> Status {
+    RETURN_IF_ERROR(CheckRange("optimizer.learning_rate", o.learning_rate, 0, 1e6));
+    RETURN_IF_ERROR(CheckRange("optimizer.l1", o.l1, 0, 1e6));
+    RETURN_IF_ERROR(CheckRange("optimizer.l2", o.l2, 0, 1e6));
+    RETURN_IF_ERROR(CheckRange("optimizer.beta1", o.beta1, 0, 0.9999999));
+    RETURN_IF_ERROR(CheckRange("optimizer.beta2", o.beta2, 0, 0.9999999));
+    RETURN_IF_ERROR(CheckRange("optimizer.epsilon", o.epsilon, 0, 1));
+    RETURN_IF_ERROR(CheckRange("optimizer.beta", o.beta, 0, 1e6));
+    RETURN_IF_ERROR(CheckRange("optimizer.initial_accumulator", o.initial_accumulator, 0, 1e6));
+    if (o.l1 != 0 && o.kind != OptimizerKind::kFtrl) {
+      return InvalidArgument("optimizer.l1 is only for ftrl, not for " + std::string(ToString(o.kind)));
+    }
+    if (o.l2 != 0 && (o.kind == OptimizerKind::kAdd || o.kind == OptimizerKind::kAssign)) {
+      return InvalidArgument("optimizer.l2 has no meaning for " + std::string(ToString(o.kind)));
+    }
+    if (o.kind == OptimizerKind::kFtrl && o.learning_rate <= 0) {
+      return InvalidArgument("optimizer.learning_rate must be above 0 for ftrl");
+    }
+    RETURN_IF_ERROR(CheckRange("initializer.value", initializer.value, -1e30, 1e30));
+    RETURN_IF_ERROR(CheckRange("initializer.low", initializer.low, -1e30, 1e30));
+    RETURN_IF_ERROR(CheckRange("initializer.high", initializer.high, initializer.low, 1e30));
+    RETURN_IF_ERROR(CheckRange("initializer.mean", initializer.mean, -1e30, 1e30));
+    return CheckRange("initializer.stddev", initializer.stddev, 0, 1e30);
+  }();
+  return checked.Prepend(context);
+}
+
+void to_json(nlohmann::json& j, const TableSpec& s) {
+  const auto& o = s.optimizer;
+  const auto& i = s.initializer;
+  j = {{"id", s.id},
+       {"name", s.name},
+       {"dim", s.dim},
+       {"optimizer",
+        {{"kind", ToString(o.kind)},
+         {"learning_rate", o.learning_rate},
+         {"l1", o.l1},
+         {"l2", o.l2},
+         {"beta1", o.beta1},
+         {"beta2", o.beta2},
+         {"epsilon", o.epsilon},
+         {"beta", o.beta},
+         {"initial_accumulator", o.initial_accumulator}}},
+       {"initializer",
+        {{"kind", ToString(i.kind)},
+         {"value", i.value},
+         {"low", i.low},
+         {"high", i.high},
+         {"mean", i.mean},
+         {"stddev", i.stddev}}},
+       {"seed", s.seed},
+       {"durability", ToString(s.durability)},
+       {"allow_non_finite", s.allow_non_finite},
+       {"dense_size", s.dense_size}};
+}
+
+void from_json(const nlohmann::json& j, TableSpec& s) {
+  auto word = [](auto result) {
+    if (!result.ok()) throw std::invalid_argument(result.status().message());
+    return *result;
+  };
+  j.at("id").get_to(s.id);
+  j.at("name").get_to(s.name);
+  j.at("dim").get_to(s.dim);
+  const auto& o = j.at("optimizer");
+  s.optimizer.kind = word(ParseOptimizerKind(o.at("kind").get<std::string>()));
+  o.at("learning_rate").get_to(s.optimizer.learning_rate);
+  o.at("l1").get_to(s.optimizer.l1);
+  o.at("l2").get_to(s.optimizer.l2);
+  o.at("beta1").get_to(s.optimizer.beta1);
+  o.at("beta2").get_to(s.optimizer.beta2);
+  o.at("epsilon").get_to(s.optimizer.epsilon);
+  o.at("beta").get_to(s.optimizer.beta);
+  o.at("initial_accumulator").get_to(s.optimizer.initial_accumulator);
+  const auto& i = j.at("initializer");
+  s.initializer.kind = word(ParseInitializerKind(i.at("kind").get<std::string>()));
+  i.at("value").get_to(s.initializer.value);
+  i.at("low").get_to(s.initializer.low);
+  i.at("high").get_to(s.initializer.high);
+  i.at("mean").get_to(s.initializer.mean);
+  i.at("stddev").get_to(s.initializer.stddev);
+  j.at("seed").get_to(s.seed);
+  s.durability = word(ParseDurability(j.at("durability").get<std::string>()));
+  j.at("allow_non_finite").get_to(s.allow_non_finite);
+  j.at("dense_size").get_to(s.dense_size);
+}
+
+}  // namespace penstock

@@ -1,0 +1,91 @@
+#include "common/net/identity.h"
+
+#include <fcntl.h>
+#include <openssl/crypto.h>
+#include <openssl/evp.h>
+#include <openssl/hmac.h>
+#include <openssl/rand.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <fstream>
+#include <glog/logging.h>
+
+namespace penstock {
+namespace {
+
+void FillRandom(void* out, size_t size) {
+  CHECK_EQ(RAND_bytes(static_cast<unsigned char*>(out), static_cast<int>(size)), 1) << "no random numbers from OpenSSL";
+}
+
+}  // namespace
+
+Nonce RandomNonce() {
+  Nonce nonce;
+  FillRandom(nonce.data(), nonce.size());
+  return nonce;
+}
+
+uint64_t RandomId() {
+  uint64_t id = 0;
+  while (id == 0) FillRandom(&id, sizeof id);
+  return id;
+}
+
+Proof MakeProof(const std::string& token, std::string_view role, const Nonce& client, const Nonce& server, uint64_t cluster) {
+  std::string message(role);
+  message.append(reinterpret_cast<const char*>(client.data()), client.size());
+  message.append(reinterpret_cast<const char*>(server.data()), server.size());
+  message.append(reinterpret_cast<const char*>(&cluster), sizeof cluster);
+  Proof proof;
+  unsigned int size = 0;
+  CHECK(HMAC(EVP_sha256(), token.data(), static_cast<int>(token.size()),
+             reinterpret_cast<const unsigned char*>(message.data()), message.size(), proof.data(), &size) != nullptr);
+  return proof;
+}
+
+bool SameProof(const Proof& a, const uint8_t* b, size_t size) {
+  return size == a.size() && CRYPTO_memcmp(a.data(), b, size) == 0;
+}
+
+Result<std::string> ReadTokenFile(const std::string& path) {
+  std::ifstream in(path);
+  if (!in) return ErrnoStatus(errno, "token file " + path);
+  std::string token;
+  std::getline(in, token);
+  if (!token.empty() && token.back() == '\r') token.pop_back();
+  if (token.size() < 16 || token.size() > 256) {
+    return InvalidArgument("token file " + path + ": its first line has " + std::to_string(token.size()) +
+                           " characters, allowed is 16 to 256");
+  }
+  return token;
+}
+
+Result<std::string> EnsureTokenFile(const std::string& path) {
+  if (access(path.c_str(), F_OK) == 0) return ReadTokenFile(path);
+  uint8_t raw[32];
+  FillRandom(raw, sizeof raw);
+  std::string token;
+  for (uint8_t byte : raw) {
+    token += "0123456789abcdef"[byte >> 4];
+    token += "0123456789abcdef"[byte & 15];
+  }
+  // Written under another name first: a reader never sees half a token.
+  const std::string partial = path + ".partial";
+  const int fd = open(partial.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+  if (fd < 0) return ErrnoStatus(errno, "token file " + path);
+  const std::string line = token + "\n";
+  const bool written = write(fd, line.data(), line.size()) == static_cast<ssize_t>(line.size()) && fsync(fd) == 0;
+  const int error = errno;
+  close(fd);
+  if (!written) return ErrnoStatus(error, "token file " + path);
+  if (rename(partial.c_str(), path.c_str()) != 0) return ErrnoStatus(errno, "token file " + path);
+  return token;
+}
+
+bool IsLoopback(const std::string& host) {
+  return host == "localhost" || host == "::1" || host == "[::1]" || host.rfind("127.", 0) == 0;
+}
+
+}  // namespace penstock

@@ -1,0 +1,98 @@
+// KjLoop: a thread with a KJ event loop, and the only way for other threads to reach it.
+//
+// Everything that is made on a loop (promises, capabilities, connections) belongs to that loop's thread. Other threads call
+// Post, which hands over a closure through a mutex and wakes the loop by an eventfd. libkj is not instrumented for TSan, so no
+// other way of crossing threads (kj::Executor, cross-thread fulfillers) is used: the mutex here is what TSan can see.
+#pragma once
+
+#include <kj/async-io.h>
+#include <kj/async-unix.h>
+
+#include <absl/functional/any_invocable.h>
+#include <boost/asio/thread_pool.hpp>
+#include <deque>
+#include <future>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+
+#include "common/base/status.h"
+
+namespace penstock {
+
+class KjLoop {
+ public:
+  using Task = absl::AnyInvocable<void()>;
+
+  // Starts the thread; returns when the loop runs. `spin_us`: how long to poll before sleeping (0: never).
+  explicit KjLoop(std::string name);
+  ~KjLoop();  // Stop()
+  KjLoop(const KjLoop&) = delete;
+  KjLoop& operator=(const KjLoop&) = delete;
+
+  // Any thread. Tasks run on the loop in the order of their posting. After Stop they are destroyed unrun.
+  void Post(Task task);
+
+  // Any thread but the loop's: runs fn on the loop and waits for what it returns.
+  template <typename Fn>
+  auto Run(Fn fn) -> decltype(fn()) {
+    std::promise<decltype(fn())> done;
+    auto future = done.get_future();
+    Post([&] {
+      if constexpr (std::is_void_v<decltype(fn())>) {
+        fn();
+        done.set_value();
+      } else {
+        done.set_value(fn());
+      }
+    });
+    return future.get();
+  }
+
+  // Runs `tasks` that are waiting, then ends the thread. What loop-owned objects there are must be destroyed before (by Run).
+  void Stop();
+
+  const std::string& name() const { return name_; }
+  bool OnLoop() const { return std::this_thread::get_id() == thread_.get_id(); }
+
+  // The following: on the loop's thread only.
+  kj::AsyncIoContext& io() { return *io_; }
+  kj::Timer& timer() { return io_->provider->getTimer(); }
+  // Runs a promise that nobody waits for; a failure is logged as `what`.
+  void Detach(kj::Promise<void> promise, std::string what);
+  // Resolves after `ms` milliseconds.
+  kj::Promise<void> Sleep(uint64_t ms) { return timer().afterDelay(ms * kj::MILLISECONDS); }
+
+ private:
+  void Main(std::promise<void>& ready);
+  void Drain();
+
+  const std::string name_;
+  int wake_fd_ = -1;
+  std::mutex mutex_;
+  std::deque<Task> queue_;   // guarded by mutex_
+  bool stopping_ = false;    // guarded by mutex_
+  kj::AsyncIoContext* io_ = nullptr;  // the loop's thread only, like what follows
+  kj::TaskSet* tasks_ = nullptr;
+  std::thread thread_;
+};
+
+// Threads for what can block (RocksDB, fsync, files): fn runs there, its result comes back to the loop as a promise.
+class BlockingPool {
+ public:
+  explicit BlockingPool(size_t threads) : pool_(threads) {}
+  ~BlockingPool() { Stop(); }
+  void Stop() { pool_.join(); }
+
+  // On `loop`'s thread. fn must not throw.
+  template <typename Fn>
+  auto Run(KjLoop& loop, Fn fn) -> kj::Promise<decltype(fn())>;
+
+ private:
+  boost::asio::thread_pool pool_;
+};
+
+}  // namespace penstock
+
+#include "common/net/kj_loop_inl.h"

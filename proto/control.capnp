@@ -1,0 +1,119 @@
+# The control plane: what servers, workers, clients and the admin command call on the scheduler.
+#
+# Everything that changes the cluster's state is journaled and synced before it is answered, so every answer survives a crash of
+# the scheduler. `term` rises with every start of a leading scheduler; servers refuse a lower one (rule 21).
+@0xc7b0a5d1e2f34a05;
+using Cxx = import "/capnp/c++.capnp";
+$Cxx.namespace("penstock::proto");
+using Common = import "common.capnp";
+
+enum Role { server @0; worker @1; }
+
+struct ShardReport {
+  # What a server has of a shard. Sent in register (what its disk holds) and in every heartbeat (what it serves).
+  shard @0 :UInt32;
+  incarnation @1 :UInt64;
+  epoch @2 :UInt64;
+  applied @3 :UInt64;      # last lsn given out
+  logged @4 :UInt64;       # lsns; what is logged on all copies
+  synced @5 :UInt64;
+  core @6 :UInt32;         # which of the server's endpoints serves it
+  rows @7 :UInt64;
+  bytes @8 :UInt64;
+  damage @9 :Text;         # not empty: this shard cannot be served as it is, and why
+}
+
+struct ShardGrant {
+  # What a server shall serve. It serves exactly what the latest answer grants, and refuses any other epoch.
+  shard @0 :UInt32;
+  incarnation @1 :UInt64;
+  epoch @2 :UInt64;
+  minLsn @3 :UInt64;       # the first delta of this epoch gets at least this lsn (above any that was ever reported)
+}
+
+struct ShardEntry {
+  shard @0 :UInt32;
+  epoch @1 :UInt64;
+  node @2 :UInt32;         # primary; 0: not placed yet
+  endpoint @3 :Text;       # host:port of the core that serves it; empty while nobody does
+  state @4 :State;
+  detail @5 :Text;         # why it is not serving
+  enum State { unplaced @0; granting @1; serving @2; unavailable @3; quarantined @4; }
+}
+
+struct ShardMap {
+  version @0 :UInt64;      # of the whole map, rising
+  term @1 :UInt64;
+  shards @2 :List(ShardEntry);   # all of them, in order
+}
+
+struct Lease {
+  # A partition of a job's phase, given to one worker until it finishes it or goes silent.
+  job @0 :UInt32;
+  jobName @1 :Text;
+  spec @2 :Text;           # the job, as JSON
+  phase @3 :Phase;
+  pass @4 :UInt32;         # 0-based
+  partition @5 :UInt32;
+  partitions @6 :UInt32;   # how many there are in this phase
+  token @7 :UInt64;        # every report names it; an old token is refused
+  producer @8 :UInt64;     # the same for every worker that ever takes this (job, pass, partition)
+  begin @9 :UInt64;        # minibatch to begin with: all before it are recorded as logged
+  enum Phase { train @0; evaluateTrain @1; evaluateTest @2; }
+  # train: `passes` times over the training data; then each evaluation once over its data, after everything was pushed and logged.
+}
+
+struct Progress {
+  # One lease's state, in a worker's report.
+  job @0 :UInt32;
+  token @1 :UInt64;
+  recorded @2 :UInt64;     # every minibatch below this one is logged on all copies (rule 16)
+  examples @3 :UInt64;     # of those, by this lease
+  lossSum @4 :Float64;
+  badRecords @5 :UInt64;
+  done @6 :Bool;           # the partition is finished and everything of it logged
+  result @7 :Text;         # with done, evaluation phases: metrics as JSON, merged by the scheduler's caller
+  error @8 :Common.Status; # not ok: the worker gives the lease back; a permanent code fails the job, a transient one leases it again
+}
+
+interface Scheduler {
+  register @0 (role :Role, node :UInt32, name :Text, endpoints :List(Text), httpEndpoint :Text, shards :List(ShardReport),
+               highestTerm :UInt64, highestMapVersion :UInt64)
+      -> (status :Common.Status, node :UInt32, cluster :UInt64, term :UInt64, shardCount :UInt32, tables :List(Common.TableSpec),
+          session :UInt64);
+  # By a server or worker after it started. node 0 asks for a new id. `endpoints` has one host:port per core. `session` names this life of the
+  # node: a later register of the same node ends it, and heartbeats of an ended session are refused with failedPrecondition.
+
+  heartbeat @1 (node :UInt32, session :UInt64, shards :List(ShardReport), busy :Bool, tableVersion :UInt64)
+      -> (status :Common.Status, term :UInt64, mapVersion :UInt64, grants :List(ShardGrant), tableVersion :UInt64, tables :List(Common.TableSpec),
+          droppedTables :List(UInt32), forgetFloor :UInt64, finishedProducers :List(UInt64), exit :Bool);
+  # By servers and workers every heartbeat_ms: report up, wanted state down. failedPrecondition: register again. `tables` is sent when
+  # the node's tableVersion is behind. `finishedProducers` are ascending pairs first, last (inclusive).
+
+  shardMap @2 (knownVersion :UInt64) -> (status :Common.Status, map :ShardMap);
+  # `map` is null when knownVersion is current.
+
+  createTable @3 (spec :Common.TableSpec) -> (status :Common.Status, spec :Common.TableSpec);
+  # By clients. The same name and an equal spec is ok and answers the existing one (safe to repeat); another spec is alreadyExists.
+  # Answered once journaled; a server that does not have the table yet answers unavailable for a moment, and clients retry.
+  openTable @4 (name :Text) -> (status :Common.Status, spec :Common.TableSpec);
+  dropTable @5 (name :Text) -> (status :Common.Status);
+
+  newProducers @6 (count :UInt32) -> (status :Common.Status, first :UInt64, shardCount :UInt32, cluster :UInt64);
+  # Ids first .. first+count-1, never given before.
+
+  submitJob @7 (spec :Text) -> (status :Common.Status, job :UInt32);
+  # `spec` is the JSON of a validated job file with the `plan` that its submitter made: partitions and fingerprints of its data.
+  cancelJob @8 (job :UInt32) -> (status :Common.Status);
+
+  lease @9 (node :UInt32, session :UInt64, count :UInt32) -> (status :Common.Status, leases :List(Lease), retryAfterMs :UInt32);
+  # By workers: at most `count` partitions to work on; none: ask again after retryAfterMs.
+  report @10 (node :UInt32, session :UInt64, progress :List(Progress)) -> (status :Common.Status, results :List(Common.Status));
+  # By workers, at least every heartbeat. A result other than ok (an old token, a cancelled job, a rewind): drop that lease at once.
+
+  inspect @11 (what :Text, name :Text) -> (status :Common.Status, json :Text);
+  # For the admin command: what = status | nodes | shards | shard | tables | table | jobs | job. The answer is the value that `penstock -o json` prints.
+
+  acceptLoss @12 (shard :UInt32) -> (status :Common.Status);
+  # The operator's word: a quarantined shard goes on with what its owner still has. Jobs that run are rewound to the start of their pass.
+}

@@ -1,0 +1,101 @@
+# The data plane: what clients call on the servers' core ports.
+#
+# Keys are uint64, values float32, both packed little-endian and 8-byte aligned; they are read and written in place.
+# Tables of one call are lists of groups: all keys of one shard, in the shard's current epoch as the caller knows it. The keys of
+# a table are those of its first group, then of its second, and so on.
+# A group with a wrong epoch fails alone; the caller refreshes its shard map (or adopts the epoch in the answer) and sends that
+# group again, alone. Limits (list sizes, unit bytes, row bytes) are checked before any loop.
+@0xc7b0a5d1e2f34a04;
+using Cxx = import "/capnp/c++.capnp";
+$Cxx.namespace("penstock::proto");
+using Common = import "common.capnp";
+
+enum Codec { f32 @0; }
+
+struct Group {
+  shard @0 :UInt32;
+  epoch @1 :UInt64;
+  count @2 :UInt32;      # rows of this group, at least 1
+}
+
+struct GroupResult {
+  code @0 :Common.Code;
+  retryAfterMs @1 :UInt32;
+  epoch @2 :UInt64;      # with wrongEpoch: the one the server knows (0: none). Otherwise the group's
+  lsn @3 :UInt64;        # push: the delta that holds the unit (rule 14: for a duplicate, the one that the open window gets). pull: last lsn
+  logged @4 :UInt64;     # the shard's deltas up to here are logged on all copies
+  message @5 :Text;      # set only with an error
+}
+
+struct PullRequest {
+  tables @0 :List(Table);
+  codec @1 :Codec;
+  struct Table {
+    table @0 :UInt32;
+    groups @1 :List(Group);
+    keys @2 :Data;       # uint64 each
+  }
+}
+
+struct PullResponse {
+  tables @0 :List(Table);   # as in the request
+  struct Table {
+    groups @0 :List(GroupResult);
+    values @1 :Data;        # float32[dim] each, of the groups with code ok, in order
+  }
+}
+
+struct PushRequest {
+  # One or more units: a unit is all rows of one (table, shard) in one (producer, sequence).
+  producer @0 :UInt64;
+  sequence @1 :UInt64;
+  low @2 :UInt64;          # every sequence below it is finished everywhere (rule 13)
+  clock @3 :UInt64;        # the worker's step count; 0 outside jobs
+  round @4 :UInt64;        # sync jobs of a later version; 0
+  step @5 :UInt64;         # optimizer step, for schedules of a later version; 0
+  tables @6 :List(Table);
+  codec @7 :Codec;
+  struct Table {
+    table @0 :UInt32;
+    groups @1 :List(Group);
+    keys @2 :Data;
+    values @3 :Data;       # float32[dim] each: gradient, increment or value, as the table's optimizer takes it
+  }
+}
+
+struct PushResponse {
+  tables @0 :List(Table);
+  struct Table {
+    groups @0 :List(GroupResult);
+  }
+}
+
+struct ShardRef {
+  shard @0 :UInt32;
+  epoch @1 :UInt64;
+}
+
+struct TableStats {
+  table @0 :UInt32;
+  rows @1 :UInt64;          # rows that were pushed at least once
+  bytes @2 :UInt64;         # memory of rows and index
+  sumSquares @3 :Float64;   # over the values of those rows
+  sumAbs @4 :Float64;
+  nonZero @5 :UInt64;
+}
+
+interface DataPlane {
+  pull @0 (request :PullRequest) -> (status :Common.Status, response :PullResponse);
+  # Any client, any time; safe to repeat. A row that was never pushed has its table's initial value.
+
+  push @1 (request :PushRequest) -> (status :Common.Status, response :PushResponse);
+  # Any client. Answered when every unit's table level is reached (memory, logged, synced). Repeat with identical producer, sequence
+  # and contents after a lost answer: a unit that was applied is answered as applied and not applied again.
+  # A status other than ok means that nothing of the call was applied.
+
+  flush @2 (shards :List(ShardRef)) -> (status :Common.Status, shards :List(GroupResult));
+  # Closes the lag at once: answered when everything applied before the call is logged on all copies.
+
+  stats @3 (tables :List(UInt32), shards :List(ShardRef)) -> (status :Common.Status, shards :List(GroupResult), stats :List(TableStats));
+  # Sums over the named shards of this server, one entry a table.
+}

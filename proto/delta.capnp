@@ -1,0 +1,58 @@
+# The delta: what one commit window changed in one shard. It is the only change format: it is written to the log,
+# folded into the base, and (in later versions) sent to backups, moves, checkpoints and followers.
+@0xc7b0a5d1e2f34a02;
+using Cxx = import "/capnp/c++.capnp";
+$Cxx.namespace("penstock::proto");
+
+const deltaFormat :UInt16 = 1;
+
+struct Delta {
+  # Integers little-endian; every Data below is a packed array without padding between elements.
+  format @0 :UInt16;          # deltaFormat
+  cluster @1 :UInt64;         # id of the cluster; a delta of another cluster is damage
+  shard @2 :UInt32;
+  incarnation @3 :UInt64;     # which life of the shard on this node; part of the base's keys
+  epoch @4 :UInt64;
+  lsn @5 :UInt64;             # exactly previousLsn + 1, except in the first delta of an epoch, which may skip
+  previousLsn @6 :UInt64;     # the delta that this one follows; 0: the shard was empty
+  previousChecksum @7 :UInt32;  # CRC-32C of that delta's serialized bytes; 0 when previousLsn is 0
+  firstOfEpoch @8 :Bool;
+  tables @9 :List(TableDelta);
+  forgetFloor @10 :UInt64;    # producer ids below it are forgotten and refused
+}
+
+struct TableDelta {
+  table @0 :UInt32;
+  layout @1 :UInt16;          # version of the row layout below: 1
+  dropped @2 :Bool;           # the table was dropped: all its rows and marks are gone; nothing else is set
+  dim @3 :UInt32;             # values a row
+  slots @4 :UInt32;           # optimizer slots a row, in floats (slots_per_value * dim)
+  sections @5 :UInt16;        # bit 0: values, bit 1: slots, bit 2: accumulator (a later version). Replay merges sections.
+  keys @6 :Data;              # uint64 each
+  headers @7 :Data;           # RowHeader each: pushCount uint32, flags uint32
+  images @8 :Data;            # after-images: float32[dim + slots] each, in the order of keys
+  deletions @9 :Data;         # uint64 keys of deleted rows
+  marks @10 :List(ProducerMarks);  # producers whose marks advanced since the last delta of this table
+  full @11 :Bool;             # marks is the table's whole set and replaces what was known (in the base's meta)
+}
+
+struct ProducerMarks {
+  # Which sequences of a producer this table of this shard has applied: all below `low`, and those listed.
+  producer @0 :UInt64;
+  low @1 :UInt64;
+  applied @2 :List(UInt64);   # at or above low, ascending. In a delta: those newly applied; with `full`: all
+  finished @3 :Bool;          # the producer is finished: every further unit of it is refused
+}
+
+struct ShardMeta {
+  # What the base knows of a shard: written by the fold beside the rows it covers.
+  format @0 :UInt16;          # deltaFormat
+  cluster @1 :UInt64;
+  shard @2 :UInt32;
+  incarnation @3 :UInt64;
+  epoch @4 :UInt64;           # of the last folded delta
+  lsn @5 :UInt64;             # folded lsn
+  checksum @6 :UInt32;        # CRC-32C of the last folded delta
+  tables @7 :List(TableDelta);  # full marks, dim, slots and layout of every table; no keys, headers or images
+  forgetFloor @8 :UInt64;
+}

@@ -1,0 +1,32 @@
+# The handshake: the bootstrap interface of every Penstock port. Nothing else answers until it is passed.
+#
+#   client                                   server
+#   hello(range, cluster, nonce)  ------->   refuses another version or cluster, naming both
+#                                 <-------   nonce, proof = HMAC(token, "server" | both nonces)
+#   prove(HMAC(token, "client" | nonces)) -> refuses a wrong proof
+#                                 <-------   the service of this port (DataPlane or Scheduler)
+#
+# HMAC is SHA-256 over: role, the client's nonce, the server's nonce, cluster id (little-endian). The token never travels. Both
+# sides check the other. A cluster without a token (loopback only) uses the empty token.
+@0xc7b0a5d1e2f34a03;
+using Cxx = import "/capnp/c++.capnp";
+$Cxx.namespace("penstock::proto");
+using Common = import "common.capnp";
+
+const protocolMin :UInt16 = 1;
+const protocolMax :UInt16 = 1;
+
+struct Hello {
+  protocolMin @0 :UInt16;
+  protocolMax @1 :UInt16;
+  cluster @2 :UInt64;   # 0: not known yet (a first contact with the scheduler); else must be the peer's
+  nonce @3 :Data;       # 16 random bytes
+  name @4 :Text;        # who calls, for logs and errors: "server-2", "penstock train"
+}
+
+interface Handshake {
+  hello @0 (hello :Hello) -> (status :Common.Status, protocol :UInt16, cluster :UInt64, nonce :Data, proof :Data, name :Text);
+  # Called once, first. `protocol` is the highest version in both ranges.
+  prove @1 (proof :Data) -> (status :Common.Status, service :Capability);
+  # Called once, second.
+}
