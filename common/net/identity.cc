@@ -1,6 +1,5 @@
 #include "common/net/identity.h"
 
-#include <fcntl.h>
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
@@ -8,9 +7,10 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <cstring>
 #include <fstream>
 #include <glog/logging.h>
+
+#include "common/base/atomic_file.h"
 
 namespace penstock {
 namespace {
@@ -71,16 +71,7 @@ Result<std::string> EnsureTokenFile(const std::string& path) {
     token += "0123456789abcdef"[byte >> 4];
     token += "0123456789abcdef"[byte & 15];
   }
-  // Written under another name first: a reader never sees half a token.
-  const std::string partial = path + ".partial";
-  const int fd = open(partial.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-  if (fd < 0) return ErrnoStatus(errno, "token file " + path);
-  const std::string line = token + "\n";
-  const bool written = write(fd, line.data(), line.size()) == static_cast<ssize_t>(line.size()) && fsync(fd) == 0;
-  const int error = errno;
-  close(fd);
-  if (!written) return ErrnoStatus(error, "token file " + path);
-  if (rename(partial.c_str(), path.c_str()) != 0) return ErrnoStatus(errno, "token file " + path);
+  RETURN_IF_ERROR(WriteFileAtomically(path, token + "\n", 0600).Prepend("token file"));
   return token;
 }
 

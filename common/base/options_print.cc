@@ -1,0 +1,95 @@
+// What is made from the declarations of options: the annotated sample, the explanation of one option, the table for the docs.
+
+#include "common/base/options.h"
+#include "common/base/options_internal.h"
+#include "common/base/strings.h"
+
+namespace penstock {
+namespace {
+
+using nlohmann::json;
+
+constexpr size_t kCommentWidth = 100;
+
+// Appends `text` as comment lines, broken between words; lines that the text itself has are kept.
+void AppendComment(std::string_view text, std::string* out) {
+  for (std::string_view line : StrSplit(text, '\n')) {
+    std::string row = "#";
+    for (std::string_view word : StrSplit(line, ' ')) {
+      if (row.size() > 1 && row.size() + 1 + word.size() > kCommentWidth) {
+        StrAppend(out, row, "\n");
+        row = "#";
+      }
+      StrAppend(&row, " ", word);
+    }
+    StrAppend(out, row, "\n");
+  }
+}
+
+std::string Shown(const OptionInfo& info, const json& value) { return info.secret ? "(secret)" : OptionLiteral(value); }
+
+// "An integer of at least 1, in ms."
+std::string Constraint(const OptionTarget& target, const OptionInfo& info) {
+  std::string text = AllowedValues(target, info);
+  text[0] = absl::ascii_toupper(static_cast<unsigned char>(text[0]));
+  if (!info.unit.empty()) StrAppend(&text, ", in ", info.unit);
+  StrAppend(&text, info.required ? "; required." : ".");
+  return text;
+}
+
+std::string MarkdownCell(std::string_view text) {
+  std::string cell;
+  for (char c : text) {
+    if (c == '|') cell.push_back('\\');
+    cell.push_back(c == '\n' ? ' ' : c);
+  }
+  return cell;
+}
+
+}  // namespace
+
+std::string OptionSet::Sample(std::string_view intro) const {
+  std::string out;
+  if (!intro.empty()) AppendComment(intro, &out);
+  for (const auto& section : sections_) {
+    StrAppend(&out, "\n");
+    if (!section->help.empty()) AppendComment(section->help, &out);
+    StrAppend(&out, "[", section->name, "]\n");
+    for (const auto& option : section->options) {
+      StrAppend(&out, "\n");
+      AppendComment(StrCat(option->info.help, " ", Constraint(option->target, option->info)), &out);
+      StrAppend(&out, option->name, " = ", OptionLiteral(option->default_value), "\n");
+    }
+  }
+  return out;
+}
+
+Result<std::string> OptionSet::Explain(std::string_view key) const {
+  const size_t dot = key.find('.');
+  if (dot == std::string_view::npos) {
+    return InvalidArgument(StrCat("'", key, "' is not an option: options are named section.name"));
+  }
+  Result<Option*> found = Lookup(key.substr(0, dot), key.substr(dot + 1));
+  if (!found.ok()) return NotFound(found.status().message());
+  const Option& option = **found;
+  return StrCat(option.key(), "\n  ", option.info.help, "\n  ", Constraint(option.target, option.info),
+                      "\n  default:     ", Shown(option.info, option.default_value),
+                      "\n  now:         ", Shown(option.info, ReadOption(option.target)), " (", option.origin, ")",
+                      "\n  environment: ", option.variable(), "\n");
+}
+
+std::string OptionSet::Markdown() const {
+  std::string out;
+  for (const auto& section : sections_) {
+    StrAppend(&out, out.empty() ? "" : "\n", "## [", section->name, "]\n\n");
+    if (!section->help.empty()) StrAppend(&out, section->help, "\n\n");
+    StrAppend(&out, "| option | default | allowed | what it does |\n| --- | --- | --- | --- |\n");
+    for (const auto& option : section->options) {
+      StrAppend(&out, "| `", option->name, "` | `", MarkdownCell(Shown(option->info, option->default_value)), "` | ",
+                      MarkdownCell(Constraint(option->target, option->info)), " | ", MarkdownCell(option->info.help), " |\n");
+    }
+  }
+  return out;
+}
+
+}  // namespace penstock

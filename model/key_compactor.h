@@ -1,0 +1,71 @@
+// KeyCompactor: the distinct keys of a minibatch in the order first seen, and the position of each.
+//
+// An open-addressing table whose slots carry the number of the list they belong to, so that beginning a new
+// list costs nothing. Owned by one thread. Positions are 32 bits: a minibatch has at most 2^32 - 1 distinct keys.
+#pragma once
+
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "common/base/hash.h"
+#include "common/base/ids.h"
+
+namespace penstock {
+
+class KeyCompactor {
+ public:
+  // Forgets the previous list; `expected` keys will fit without growing.
+  void Begin(size_t expected, std::vector<Key>* keys) {
+    keys_ = keys;
+    keys_->clear();
+    const size_t wanted = std::bit_ceil(expected * 2 + 16);
+    if (slots_.size() < wanted) Resize(wanted);
+    if (++list_ == 0) {  // the counter went round: old slots could look new
+      for (Slot& slot : slots_) slot.list = 0;
+      list_ = 1;
+    }
+  }
+
+  // The position of `key` in the list, which it is appended to if it is new.
+  uint32_t Add(Key key) {
+    if (keys_->size() * 2 >= slots_.size()) Grow();
+    Slot& slot = Find(key);
+    if (slot.list != list_) {
+      slot = {key, static_cast<uint32_t>(keys_->size()), list_};
+      keys_->push_back(key);
+    }
+    return slot.position;
+  }
+
+ private:
+  struct Slot {
+    Key key = 0;
+    uint32_t position = 0;
+    uint32_t list = 0;  // empty unless it is list_
+  };
+
+  Slot& Find(Key key) {
+    size_t i = Mix64(key) & mask_;
+    while (slots_[i].list == list_ && slots_[i].key != key) i = (i + 1) & mask_;
+    return slots_[i];
+  }
+  void Resize(size_t slots) {
+    slots_.assign(slots, Slot{});
+    mask_ = slots - 1;
+    list_ = 0;
+  }
+  void Grow() {
+    Resize(slots_.size() * 2);
+    list_ = 1;
+    for (size_t i = 0; i < keys_->size(); ++i) Find((*keys_)[i]) = {(*keys_)[i], static_cast<uint32_t>(i), list_};
+  }
+
+  std::vector<Slot> slots_;
+  size_t mask_ = 0;
+  uint32_t list_ = 0;
+  std::vector<Key>* keys_ = nullptr;
+};
+
+}  // namespace penstock

@@ -1,0 +1,34 @@
+// The losses that every built-in model ends in, with their gradients.
+//
+// s is an example's scores [outputs], y its label (Batch::labels), l its loss:
+//   logistic  outputs 1, y in {0, 1}: l = log(1 + exp(s)) - y*s              dl/ds = sigmoid(s) - y
+//   softmax   y a class:              l = log(sum_j exp(s_j)) - s_y          dl/ds_j = exp(s_j)/sum - [j == y]
+//   squared   outputs 1, y a number:  l = (s - y)^2 / 2                      dl/ds = s - y
+// With y in {-1, +1} the logistic loss is log(1 + exp(-y*s)), the same number.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string_view>
+
+#include "common/base/status.h"
+
+namespace penstock {
+
+enum class LossKind : uint8_t { kLogistic = 0, kSoftmax = 1, kSquared = 2 };
+
+std::string_view ToString(LossKind);
+// The error names the allowed words.
+Result<LossKind> ParseLossKind(std::string_view word);
+
+// Sum of the losses of scores [rows, outputs] with labels [rows]. Where `deltas` is not null it gets
+// scale * dl/ds, same shape as the scores (it may be the same memory).
+double LossAndDeltas(LossKind kind, std::span<const float> labels, size_t outputs, const float* scores, float scale,
+                     float* deltas);
+
+// log(1 + exp(s)) without overflow.
+double Softplus(double s);
+float Sigmoid(float s);
+
+}  // namespace penstock

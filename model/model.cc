@@ -1,0 +1,66 @@
+#include "model/model.h"
+
+#include "model/deep.h"
+#include "model/job_spec.h"
+#include "model/linear.h"
+
+namespace penstock {
+namespace {
+
+constexpr uint64_t kMaxDeepInputs = 1 << 20;
+
+TableSpec BaseTable(const JobSpec& job, std::string name) {
+  TableSpec table;
+  table.name = std::move(name);
+  table.optimizer = job.OptimizerOf();
+  table.durability = job.durability();
+  table.seed = job.train.seed;
+  return table;
+}
+
+Status CheckFeatures(const JobSpec& job, const DataShape& shape) {
+  if (job.model.features != 0 && job.model.features != shape.features) {
+    return InvalidArgument("model.features is " + std::to_string(job.model.features) + ", the data have " +
+                           std::to_string(shape.features));
+  }
+  return Status::Ok();
+}
+
+Result<std::unique_ptr<Model>> CreateLinear(const JobSpec& job, const DataShape& shape) {
+  const auto& m = job.model;
+  return std::unique_ptr<Model>(std::make_unique<LinearModel>(LinearOptions{.loss = job.loss(),
+                                                                            .classes = m.classes,
+                                                                            .bias = m.bias,
+                                                                            .l1 = m.l1,
+                                                                            .l2 = m.l2,
+                                                                            .l2_all = m.l2_all,
+                                                                            .shape = shape,
+                                                                            .table = BaseTable(job, job.name + "/weights")}));
+}
+
+Result<std::unique_ptr<Model>> CreateDeep(const JobSpec& job, const DataShape& shape) {
+  if (shape.features == 0) {
+    return InvalidArgument("model.kind 'deep' on sparse data needs model.features (ids are 0 to features - 1)");
+  }
+  if (shape.features > kMaxDeepInputs) {
+    return InvalidArgument("model.kind 'deep' takes at most " + std::to_string(kMaxDeepInputs) + " inputs, the data have " +
+                           std::to_string(shape.features));
+  }
+  DeepOptions options{.loss = job.loss(), .table = BaseTable(job, job.name)};
+  options.widths.push_back(static_cast<uint32_t>(shape.features));
+  for (int64_t width : job.model.hidden) options.widths.push_back(static_cast<uint32_t>(width));
+  options.widths.push_back(job.loss() == LossKind::kSoftmax ? job.model.classes : 1);
+  ASSIGN_OR_RETURN(options.activation, ParseActivation(job.model.activation));
+  return std::unique_ptr<Model>(std::make_unique<DeepModel>(options));
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Model>> CreateModel(const JobSpec& job, const DataShape& shape) {
+  RETURN_IF_ERROR(CheckFeatures(job, shape));
+  ASSIGN_OR_RETURN(auto model, job.model.kind == "deep" ? CreateDeep(job, shape) : CreateLinear(job, shape));
+  for (const TableSpec& table : model->Tables()) RETURN_IF_ERROR(table.Validate());
+  return model;
+}
+
+}  // namespace penstock

@@ -1,0 +1,402 @@
+#include "server/node/core.h"
+
+#include <glog/logging.h>
+
+#include <algorithm>
+
+namespace penstock {
+namespace {
+
+constexpr uint64_t kRecoverEveryMs = 1000;
+constexpr uint32_t kPushesBetweenLooks = 64;  // how stale the memory figure of the budget may be
+
+}  // namespace
+
+ServerCore::ServerCore(KjLoop& loop, const CoreOptions& options, LogAppender& appender, ServerMetrics& metrics)
+    : loop_(loop), options_(options), appender_(appender), metrics_(metrics), tasks_(*this) {
+  generation_ = appender_.generation();
+  MemoryTick();
+}
+
+void ServerCore::Spawn(kj::Promise<void> promise, const char* what) {
+  tasks_.add(promise.catch_([this, what](kj::Exception&& e) {
+    LOG(ERROR) << options_.node_name << ": core " << options_.core << ": " << what << ": " << e.getDescription().cStr();
+  }));
+}
+
+void ServerCore::taskFailed(kj::Exception&& e) { LOG(ERROR) << options_.node_name << ": " << e.getDescription().cStr(); }
+
+uint64_t ServerCore::NowMs() { return (loop_.timer().now() - kj::origin<kj::TimePoint>()) / kj::MILLISECONDS; }
+
+ServerCore::Slot* ServerCore::GetSlot(ShardId shard) {
+  auto it = slots_.find(shard);
+  return it == slots_.end() ? nullptr : it->second.get();
+}
+
+void ServerCore::AdoptShard(std::unique_ptr<Shard> shard, const FoldedPoint& folded, std::string damage) {
+  auto slot = std::make_unique<Slot>();
+  slot->logged = slot->synced = shard->last_lsn();  // replay synced what it kept
+  slot->folded = folded;
+  slot->damage = std::move(damage);
+  const ShardId id = shard->id();
+  slot->shard = std::move(shard);
+  slots_[id] = std::move(slot);
+}
+
+void ServerCore::ApplyGrants(const std::vector<Grant>& grants) {
+  absl::flat_hash_map<ShardId, const Grant*> wanted;
+  for (const Grant& grant : grants) wanted[grant.shard] = &grant;
+  for (auto& [id, slot] : slots_) {
+    if (slot->granted && !wanted.contains(id)) {
+      LOG(INFO) << options_.node_name << ": shard " << id << " is no longer granted (epoch " << slot->shard->epoch() << ")";
+      slot->granted = false;
+    }
+  }
+  for (const Grant& grant : grants) {
+    Slot* slot = GetSlot(grant.shard);
+    if (slot == nullptr || slot->shard->incarnation() != grant.incarnation) {
+      // A shard that was never here, or an earlier life of it: begin empty.
+      auto fresh = std::make_unique<Slot>();
+      fresh->shard = std::make_unique<Shard>(
+          ShardOptions{.cluster = options_.cluster, .shard = grant.shard, .incarnation = grant.incarnation});
+      for (const auto& [table, spec] : tables_) {
+        const Status created = fresh->shard->CreateTable(spec);
+        if (!created.ok()) LOG(ERROR) << options_.node_name << ": shard " << grant.shard << ": " << created.ToString();
+      }
+      slot = (slots_[grant.shard] = std::move(fresh)).get();
+    }
+    if (slot->granted && slot->shard->epoch() == grant.epoch) continue;
+    if (grant.epoch <= slot->shard->epoch()) {
+      LOG(WARNING) << options_.node_name << ": shard " << grant.shard << ": refused the grant of epoch " << grant.epoch
+                   << ", it is in epoch " << slot->shard->epoch();
+      continue;
+    }
+    if (!slot->damage.empty()) LOG(WARNING) << options_.node_name << ": shard " << grant.shard << ": loss accepted: " << slot->damage;
+    slot->damage.clear();
+    if (Status begun = slot->shard->BeginEpoch(grant.epoch, grant.min_lsn); !begun.ok()) {
+      LOG(ERROR) << options_.node_name << ": shard " << grant.shard << ": " << begun.ToString();
+      continue;
+    }
+    slot->shard->SetForgetFloor(forget_floor_);
+    slot->granted = true;
+    for (const auto& [first, last] : finished_) slot->shard->FinishProducers(first, last);
+  }
+}
+
+void ServerCore::SetTables(const std::vector<TableSpec>& specs, const std::vector<TableId>& dropped) {
+  for (const TableSpec& spec : specs) tables_[spec.id] = spec;
+  for (TableId id : dropped) tables_.erase(id);
+  for (auto& [shard, slot] : slots_) {
+    for (const TableSpec& spec : specs) {
+      const bool known = slot->shard->FindSpec(spec.id) != nullptr;
+      const Status status = known ? slot->shard->AlterTable(spec) : slot->shard->CreateTable(spec);
+      if (!status.ok()) LOG(ERROR) << options_.node_name << ": shard " << shard << ": " << status.ToString();
+    }
+    for (TableId id : dropped) {
+      if (slot->shard->DropTable(id).ok() && slot->granted) Touch(shard, *slot);
+    }
+  }
+}
+
+void ServerCore::SetProducers(ProducerId forget_floor, const std::vector<std::pair<ProducerId, ProducerId>>& finished) {
+  if (forget_floor == forget_floor_ && finished == finished_) return;
+  forget_floor_ = forget_floor;
+  for (auto& [id, slot] : slots_) {
+    slot->shard->SetForgetFloor(forget_floor);
+    for (const auto& [first, last] : finished) slot->shard->FinishProducers(first, last);
+  }
+  finished_ = finished;
+}
+
+void ServerCore::SetFolded(const std::vector<std::pair<ShardId, FoldedPoint>>& folded) {
+  for (const auto& [shard, point] : folded) {
+    Slot* slot = GetSlot(shard);
+    if (slot != nullptr && slot->shard->incarnation() == point.incarnation) slot->folded = point;
+  }
+}
+
+std::vector<ShardLine> ServerCore::Report() {
+  std::vector<ShardLine> lines;
+  for (auto& [id, slot] : slots_) {
+    const Shard& shard = *slot->shard;
+    lines.push_back({.shard = id,
+                     .incarnation = shard.incarnation(),
+                     .epoch = slot->granted ? shard.epoch() : 0,
+                     .applied = shard.last_lsn(),
+                     .logged = slot->logged,
+                     .synced = slot->synced,
+                     .rows = shard.live_rows(),
+                     .bytes = shard.ResidentBytes(),
+                     .damage = slot->damage});
+  }
+  return lines;
+}
+
+ServerCore::Found ServerCore::Find(ShardId id, Epoch epoch) {
+  Slot* slot = GetSlot(id);
+  if (slot == nullptr || !slot->granted) {
+    return {nullptr, WrongEpoch("shard " + std::to_string(id) + " is not served by " + options_.node_name), 0};
+  }
+  if (slot->shard->epoch() != epoch) {
+    return {nullptr,
+            WrongEpoch("shard " + std::to_string(id) + " is in epoch " + std::to_string(slot->shard->epoch()) + " at " +
+                       options_.node_name + ", not " + std::to_string(epoch)),
+            slot->shard->epoch()};
+  }
+  return {slot->shard.get(), Status::Ok(), epoch};
+}
+
+Lsn ServerCore::Logged(ShardId shard) const {
+  auto it = slots_.find(shard);
+  return it == slots_.end() ? 0 : it->second->logged;
+}
+
+Status ServerCore::Writable() const {
+  if (!failure_.ok()) return Status(Code::kOverloaded, options_.node_name + ": " + failure_.message(), kRecoverEveryMs);
+  if (metrics_.log_bytes > options_.log_limit_bytes) {
+    return Overloaded(options_.node_name + ": the log has reached its limit of " + std::to_string(options_.log_limit_bytes) + " bytes", 200);
+  }
+  return Status::Ok();
+}
+
+uint64_t ServerCore::ResidentBytes() {
+  if (pushes_since_look_++ % kPushesBetweenLooks == 0) {
+    resident_bytes_ = 0;
+    for (const auto& [id, slot] : slots_) resident_bytes_ += slot->shard->ResidentBytes();
+  }
+  return resident_bytes_;
+}
+
+ServerCore::Applied ServerCore::Apply(ShardId id, const Unit& unit) {
+  Slot& slot = *GetSlot(id);
+  if (Status writable = Writable(); !writable.ok()) return {.status = writable};
+  const TableSpec* spec = slot.shard->FindSpec(unit.table);
+  if (spec == nullptr) {
+    // Created a moment ago and not heard of here yet, or dropped: the client retries until its deadline.
+    return {.status = Unavailable("table " + std::to_string(unit.table) + " is not known at " + options_.node_name, 50)};
+  }
+  const bool may_grow = ResidentBytes() < options_.memory_budget_bytes;
+  auto outcome = slot.shard->PushUnit(unit.producer, unit.sequence, unit.low, unit.table, unit.keys, unit.values, may_grow);
+  if (!outcome.ok()) {
+    metrics_.refused_units++;
+    return {.status = outcome.status().Prepend(options_.node_name)};
+  }
+  Applied applied{.status = Status::Ok(), .lsn = outcome->lsn, .level = spec->durability};
+  if (outcome->duplicate) {
+    metrics_.duplicate_units++;
+    // Reached already at the asked level: nothing to wait for (rule 14).
+    const Lsn reached = spec->durability == Durability::kSynced ? slot.synced : slot.logged;
+    if (applied.lsn <= reached) applied.level = Durability::kMemory;
+    if (!slot.shard->HasUnlogged(unit.table)) return applied;
+  } else {
+    metrics_.push_units++;
+    metrics_.push_rows += unit.keys.size();
+  }
+  if (spec->durability == Durability::kMemory && !slot.shard->MarksPress(unit.table)) {
+    NoteMemoryDirty(id, slot);
+  } else if (spec->durability == Durability::kMemory) {
+    slot.memory_due = true;  // half of a producer's window is in marks that are not logged yet
+    Touch(id, slot);
+  } else {
+    Touch(id, slot);
+  }
+  return applied;
+}
+
+void ServerCore::Touch(ShardId shard, Slot& slot) {
+  if (!slot.dirty) {
+    slot.dirty = true;
+    dirty_.push_back(shard);
+  }
+  ScheduleClose();
+}
+
+void ServerCore::NoteMemoryDirty(ShardId shard, Slot& slot) {
+  if (slot.memory_due_ms != 0) return;
+  // Shards take turns: the last quarter of the lag is spread over them, so that their copying is too.
+  const uint64_t quarter = options_.memory_lag_ms / 4;
+  slot.memory_due_ms = NowMs() + options_.memory_lag_ms / 2 + (quarter == 0 ? 0 : Mix64(shard) % quarter);
+}
+
+void ServerCore::MemoryTick() {
+  const uint64_t now = NowMs();
+  for (auto& [id, slot] : slots_) {
+    if (slot->memory_due_ms != 0 && slot->memory_due_ms <= now) {
+      slot->memory_due = true;
+      Touch(id, *slot);
+    }
+  }
+  const uint64_t every = std::clamp<uint64_t>(options_.memory_lag_ms / 32, 1, 100);
+  Spawn(loop_.Sleep(every).then([this] { MemoryTick(); }), "memory lag");
+}
+
+kj::Promise<Status> ServerCore::Reached(Durability level) {
+  if (level == Durability::kMemory) return Status::Ok();
+  auto paf = kj::newPromiseAndFulfiller<Status>();
+  (level == Durability::kSynced ? open_.synced : open_.logged).push_back(kj::mv(paf.fulfiller));
+  ScheduleClose();
+  return kj::mv(paf.promise);
+}
+
+kj::Promise<Status> ServerCore::Flush(std::span<const ShardId> shards) {
+  for (ShardId id : shards) {
+    Slot* slot = GetSlot(id);
+    if (slot == nullptr || slot->memory_due_ms == 0) continue;
+    slot->memory_due = true;
+    Touch(id, *slot);
+  }
+  return Reached(Durability::kLogged);
+}
+
+kj::Promise<Status> ServerCore::FlushAll() {
+  std::vector<ShardId> all;
+  for (const auto& [id, slot] : slots_) all.push_back(id);
+  return Flush(all);
+}
+
+void ServerCore::ScheduleClose() {
+  if (close_scheduled_ || appending_ || !failure_.ok()) return;
+  close_scheduled_ = true;
+  // After the requests that have arrived together with this one.
+  Spawn(kj::evalLast([this] {
+                 close_scheduled_ = false;
+                 Close();
+               }),
+               "close window");
+}
+
+void ServerCore::AddSections(Window& window, LogRecord* record) {
+  std::vector<ShardId> dirty;
+  dirty.swap(dirty_);
+  for (ShardId id : dirty) {
+    Slot& slot = *GetSlot(id);
+    slot.dirty = false;
+    const bool memory_too = slot.memory_due;
+    if (!slot.granted) continue;
+    const Shard& shard = *slot.shard;
+    auto delta = slot.shard->BuildDelta([&shard, memory_too](TableId table) {
+      const TableSpec* spec = shard.FindSpec(table);
+      return memory_too || spec == nullptr || spec->durability != Durability::kMemory;
+    });
+    slot.memory_due = false;
+    if (memory_too) slot.memory_due_ms = 0;
+    if (!delta.ok()) {
+      LOG(ERROR) << options_.node_name << ": shard " << id << ": " << delta.status().ToString();
+      continue;
+    }
+    window.lsns.emplace_back(id, delta->lsn);
+    metrics_.deltas++;
+    record->sections.push_back({id, kj::mv(delta->words)});
+  }
+}
+
+void ServerCore::Close() {
+  if (appending_ || !failure_.ok()) return;
+  Window window = std::move(open_);
+  open_ = Window{.number = window.number + 1, .logged = {}, .synced = {}, .lsns = {}};
+  WindowRecord submit;
+  submit.record.core = options_.core;
+  submit.generation = generation_;
+  submit.sync = window.sync();
+  AddSections(window, &submit.record);
+  if (window.lsns.empty() && window.logged.empty() && window.synced.empty()) return;
+  const uint64_t number = window.number;
+  submit.logged = [this, number](Status status) {
+    loop_.Post([this, number, status = std::move(status)] { OnLogged(number, status); });
+  };
+  submit.synced = [this, number](Status status) {
+    loop_.Post([this, number, status = std::move(status)] { OnSynced(number, status); });
+  };
+  closed_.emplace(number, std::move(window));
+  appending_ = true;
+  metrics_.windows++;
+  appender_.Submit(std::move(submit));
+}
+
+void ServerCore::OnLogged(uint64_t number, Status status) {
+  appending_ = false;
+  Window& window = closed_.at(number);
+  if (!status.ok()) return Fail(status);
+  for (const auto& [shard, lsn] : window.lsns) {
+    if (Slot* slot = GetSlot(shard)) slot->logged = std::max(slot->logged, lsn);
+  }
+  for (auto& waiter : window.logged) waiter->fulfill(Status::Ok());
+  window.logged.clear();
+  if (!window.sync()) closed_.erase(number);
+  if (!dirty_.empty() || !open_.logged.empty() || !open_.synced.empty()) ScheduleClose();
+}
+
+void ServerCore::OnSynced(uint64_t number, Status status) {
+  auto it = closed_.find(number);
+  if (it == closed_.end()) return;  // a failure took its waiters
+  if (!status.ok()) return Fail(status);
+  // A sync covers everything that was appended before it.
+  for (const auto& [shard, lsn] : it->second.lsns) {
+    if (Slot* slot = GetSlot(shard)) slot->synced = std::max(slot->synced, lsn);
+  }
+  for (auto& waiter : it->second.synced) waiter->fulfill(Status::Ok());
+  closed_.erase(it);
+}
+
+void ServerCore::Fail(Status status) {
+  for (auto& [number, window] : closed_) {
+    std::move(window.logged.begin(), window.logged.end(), std::back_inserter(failed_waiters_));
+    std::move(window.synced.begin(), window.synced.end(), std::back_inserter(failed_waiters_));
+  }
+  closed_.clear();
+  if (!failure_.ok()) return;
+  LOG(ERROR) << options_.node_name << ": core " << options_.core << ": pushes are refused until the log can be written: " << status.message();
+  metrics_.log_failures++;
+  failure_ = std::move(status);
+  Spawn(loop_.Sleep(kRecoverEveryMs).then([this] { Recover(); }), "recover");
+}
+
+void ServerCore::Recover() {
+  // Everything that the base does not have goes into a fresh segment, whatever was believed to be logged before.
+  std::move(open_.logged.begin(), open_.logged.end(), std::back_inserter(failed_waiters_));
+  std::move(open_.synced.begin(), open_.synced.end(), std::back_inserter(failed_waiters_));
+  open_.logged.clear();
+  open_.synced.clear();
+  WindowRecord submit;
+  submit.record.core = options_.core;
+  submit.sync = true;
+  submit.recovery = true;
+  auto window = std::make_shared<Window>();
+  dirty_.clear();
+  for (auto& [id, slot] : slots_) {
+    slot->dirty = slot->memory_due = false;
+    slot->memory_due_ms = 0;
+    if (!slot->granted) continue;
+    slot->shard->RelogFrom(slot->folded.lsn, slot->folded.checksum);
+    auto delta = slot->shard->BuildDelta();
+    if (!delta.ok()) {
+      LOG(ERROR) << options_.node_name << ": shard " << id << ": " << delta.status().ToString();
+      continue;
+    }
+    window->lsns.emplace_back(id, delta->lsn);
+    submit.record.sections.push_back({id, kj::mv(delta->words)});
+  }
+  submit.logged = [](Status) {};  // only the sync counts here
+  submit.synced = [this, window](Status status) {
+    loop_.Post([this, window, status = std::move(status)] {
+      if (!status.ok()) {
+        failure_ = status;
+        Spawn(loop_.Sleep(kRecoverEveryMs).then([this] { Recover(); }), "recover");
+        return;
+      }
+      generation_ = appender_.generation();
+      failure_ = Status::Ok();
+      LOG(WARNING) << options_.node_name << ": core " << options_.core << ": the log can be written again; "
+                   << window->lsns.size() << " shards were logged anew";
+      for (const auto& [shard, lsn] : window->lsns) {
+        if (Slot* slot = GetSlot(shard)) slot->logged = slot->synced = std::max(slot->logged, lsn);
+      }
+      for (auto& waiter : failed_waiters_) waiter->fulfill(Status::Ok());
+      failed_waiters_.clear();
+      ScheduleClose();
+    });
+  };
+  appender_.Submit(std::move(submit));
+}
+
+}  // namespace penstock

@@ -1,0 +1,168 @@
+// ServerCore: the shards of one core, its commit windows, and when a push may be answered.
+//
+// Lives on one KjLoop; every member function runs there. A push is applied by its service (data_service.h) through Apply, which says what
+// it must wait for; the core closes its open window as soon as the previous append has returned (so an idle core answers at once and
+// a busy one groups by itself), builds one delta for each shard that changed and hands them to the LogAppender as one record.
+//
+//   Apply -> open window -> Close: Shard::BuildDelta each -> LogAppender -> OnLogged / OnSynced -> waiters
+//
+// After a failed write nothing is acknowledged any more: the core refuses pushes (kOverloaded with the disk's message), keeps serving
+// pulls, and once a second logs all its unclean rows again in a fresh segment until that succeeds (rule 8).
+#pragma once
+
+#include <absl/container/flat_hash_map.h>
+#include <kj/async.h>
+
+#include <map>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "common/net/kj_loop.h"
+#include "server/node/log_appender.h"
+#include "server/node/server_metrics.h"
+#include "server/shard/shard.h"
+
+namespace penstock {
+
+struct CoreOptions {
+  uint32_t core = 0;
+  uint64_t cluster = 0;
+  uint64_t memory_budget_bytes = 0;  // of this core
+  uint64_t memory_lag_ms = 5000;
+  uint64_t max_unit_bytes = 32 << 20;
+  uint64_t log_limit_bytes = 8ull << 30;
+  std::string node_name;             // for errors
+};
+
+// What a server serves of a shard, as the scheduler granted it.
+struct Grant {
+  ShardId shard = 0;
+  Incarnation incarnation = 0;
+  Epoch epoch = 0;
+  Lsn min_lsn = 0;
+};
+
+// Up to where the base holds a shard.
+struct FoldedPoint {
+  Incarnation incarnation = 0;
+  Lsn lsn = 0;
+  uint32_t checksum = 0;
+};
+
+// One shard's line in a heartbeat (proto::ShardReport without the core).
+struct ShardLine {
+  ShardId shard = 0;
+  Incarnation incarnation = 0;
+  Epoch epoch = 0;
+  Lsn applied = 0, logged = 0, synced = 0;
+  uint64_t rows = 0, bytes = 0;
+  std::string damage;
+};
+
+class ServerCore : private kj::TaskSet::ErrorHandler {
+ public:
+  ServerCore(KjLoop& loop, const CoreOptions& options, LogAppender& appender, ServerMetrics& metrics);
+
+  // Before serving: a shard as replay left it; `damage` not empty: it may not be served before the operator accepts the loss.
+  void AdoptShard(std::unique_ptr<Shard> shard, const FoldedPoint& folded, std::string damage);
+
+  // The scheduler's wanted state: exactly these shards are served.
+  void ApplyGrants(const std::vector<Grant>& grants);
+  void SetTables(const std::vector<TableSpec>& specs, const std::vector<TableId>& dropped);
+  void SetProducers(ProducerId forget_floor, const std::vector<std::pair<ProducerId, ProducerId>>& finished);
+  void SetFolded(const std::vector<std::pair<ShardId, FoldedPoint>>& folded);
+  std::vector<ShardLine> Report();
+
+  // The shard if this core serves it in that epoch; otherwise the status for its group and, with kWrongEpoch, the epoch known here.
+  struct Found {
+    Shard* shard = nullptr;
+    Status status;
+    Epoch epoch = 0;
+  };
+  Found Find(ShardId shard, Epoch epoch);
+  // The shard's deltas up to here are logged.
+  Lsn Logged(ShardId shard) const;
+
+  struct Unit {
+    ProducerId producer = 0;
+    Sequence sequence = 0;
+    Sequence low = 0;
+    TableId table = 0;
+    std::span<const Key> keys;
+    const float* values = nullptr;
+  };
+  // What must be reached before a unit is answered.
+  struct Applied {
+    Status status;  // not ok: the unit was not applied
+    Lsn lsn = 0;    // the delta that holds it
+    Durability level = Durability::kMemory;
+  };
+  Applied Apply(ShardId shard, const Unit& unit);
+  // Resolves when everything applied on this core before the call has reached the level. kMemory: at once.
+  kj::Promise<Status> Reached(Durability level);
+  // As Reached(kLogged), `memory` tables of these shards included.
+  kj::Promise<Status> Flush(std::span<const ShardId> shards);
+  kj::Promise<Status> FlushAll();
+
+  // Ok, or why pushes are refused now.
+  Status Writable() const;
+  const CoreOptions& options() const { return options_; }
+
+ private:
+  struct Slot {
+    std::unique_ptr<Shard> shard;
+    Lsn logged = 0, synced = 0;
+    FoldedPoint folded;
+    bool granted = false;
+    bool dirty = false;            // in dirty_
+    bool memory_due = false;       // the next delta takes `memory` tables too
+    uint64_t memory_due_ms = 0;    // 0: no `memory` table is dirty
+    std::string damage;
+  };
+  using Waiters = std::vector<kj::Own<kj::PromiseFulfiller<Status>>>;
+  struct Window {
+    uint64_t number = 0;
+    Waiters logged, synced;
+    std::vector<std::pair<ShardId, Lsn>> lsns;
+    bool sync() const { return !synced.empty(); }
+  };
+
+  Slot* GetSlot(ShardId shard);
+  void Touch(ShardId shard, Slot& slot);
+  void NoteMemoryDirty(ShardId shard, Slot& slot);
+  void MemoryTick();
+  void ScheduleClose();
+  void Close();
+  void AddSections(Window& window, LogRecord* record);
+  void OnLogged(uint64_t number, Status status);
+  void OnSynced(uint64_t number, Status status);
+  void Fail(Status status);
+  void Recover();
+  uint64_t NowMs();
+  void Spawn(kj::Promise<void> promise, const char* what);
+  void taskFailed(kj::Exception&& e) override;
+  uint64_t ResidentBytes();
+
+  KjLoop& loop_;
+  const CoreOptions options_;
+  LogAppender& appender_;
+  ServerMetrics& metrics_;
+  absl::flat_hash_map<ShardId, std::unique_ptr<Slot>> slots_;
+  std::map<TableId, TableSpec> tables_;
+  ProducerId forget_floor_ = 0;
+  std::vector<std::pair<ProducerId, ProducerId>> finished_;
+  std::vector<ShardId> dirty_;
+  Window open_;
+  std::map<uint64_t, Window> closed_;  // appended or being appended, with waiters left
+  bool close_scheduled_ = false;
+  bool appending_ = false;
+  Status failure_;                     // of the log; ok while pushes are served
+  uint64_t generation_ = 0;            // the log's, see LogAppender
+  Waiters failed_waiters_;             // of windows that a failure caught; answered once their rows are logged again
+  uint64_t resident_bytes_ = 0;        // as of the last look
+  uint32_t pushes_since_look_ = 0;
+  kj::TaskSet tasks_;                  // last: its promises use all of the above
+};
+
+}  // namespace penstock

@@ -1,0 +1,60 @@
+// CoreRuntime: a core's thread with all that lives on it: the ServerCore, its data service and its port.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "common/net/kj_loop.h"
+#include "common/net/rpc_server.h"
+#include "server/node/data_service.h"
+
+namespace penstock {
+
+class CoreRuntime {
+ public:
+  CoreRuntime(const CoreOptions& options, LogAppender& appender, ServerMetrics& metrics)
+      : loop_(options.node_name + "/" + std::to_string(options.core)) {
+    loop_.Run([&] { core_ = std::make_unique<ServerCore>(loop_, options, appender, metrics); });
+    metrics_ = &metrics;
+  }
+
+  Status Listen(std::shared_ptr<const ClusterIdentity> identity, const RpcServerOptions& options) {
+    return loop_.Run([&]() -> Status {
+      auto server = RpcServer::Listen(loop_, std::move(identity), options, kj::heap<DataService>(*core_, *metrics_));
+      if (!server.ok()) return server.status();
+      rpc_ = std::move(*server);
+      return Status::Ok();
+    });
+  }
+  std::string endpoint() const { return rpc_->endpoint(); }
+  KjLoop& loop() { return loop_; }
+  // Its loop's thread only.
+  ServerCore& core() { return *core_; }
+
+  // Refuses further calls; what was applied stays to be logged.
+  void CloseConnections() {
+    loop_.Run([&] { rpc_.reset(); });
+  }
+  // Logs what `memory` tables still hold back.
+  void FlushAll() {
+    auto done = std::make_shared<std::promise<void>>();
+    auto future = done->get_future();
+    loop_.Post([this, done] {
+      loop_.Detach(core_->FlushAll().then([done](Status&&) { done->set_value(); }), "flush at the end");
+    });
+    future.wait_for(std::chrono::seconds(10));  // a log that cannot be written does not hold up the end
+  }
+  // After the appender has ended: no callback will come any more.
+  void Stop() {
+    loop_.Run([&] { core_.reset(); });
+    loop_.Stop();
+  }
+
+ private:
+  KjLoop loop_;
+  ServerMetrics* metrics_ = nullptr;
+  std::unique_ptr<ServerCore> core_;
+  std::unique_ptr<RpcServer> rpc_;
+};
+
+}  // namespace penstock

@@ -1,0 +1,250 @@
+#include "server/node/data_service.h"
+
+#include <glog/logging.h>
+
+#include <algorithm>
+
+#include "common/cluster/wire.h"
+
+namespace penstock {
+namespace {
+
+constexpr uint32_t kMaxTables = 4096;    // of one call
+constexpr uint32_t kMaxGroups = 65536;   // of one table of a call
+
+void SetResult(const Status& status, proto::GroupResult::Builder out) {
+  out.setCode(static_cast<proto::Code>(status.code()));
+  out.setRetryAfterMs(status.retry_after_ms());
+  if (!status.ok()) out.setMessage(status.message());
+}
+
+// The groups' counts must add up to the keys, and the keys must be aligned: they are read in place.
+Status CheckKeys(uint32_t table, capnp::List<proto::Group>::Reader groups, capnp::Data::Reader keys) {
+  const std::string context = "table " + std::to_string(table) + " of the call";
+  if (groups.size() == 0 || groups.size() > kMaxGroups) {
+    return InvalidArgument(context + ": " + std::to_string(groups.size()) + " groups, allowed is 1 to " + std::to_string(kMaxGroups));
+  }
+  uint64_t rows = 0;
+  for (auto group : groups) {
+    if (group.getCount() == 0) return InvalidArgument(context + ": a group of 0 rows");
+    rows += group.getCount();
+  }
+  if (keys.size() != rows * sizeof(Key)) {
+    return InvalidArgument(context + ": " + std::to_string(keys.size()) + " bytes of keys for groups of " + std::to_string(rows) + " rows");
+  }
+  if (reinterpret_cast<uintptr_t>(keys.begin()) % alignof(Key) != 0) return InvalidArgument(context + ": keys are not aligned to 8 bytes");
+  return Status::Ok();
+}
+
+template <typename Request>
+Status CheckTables(Request request) {
+  if (request.getCodec() != proto::Codec::F32) return InvalidArgument("codec: this server knows f32 only");
+  const auto tables = request.getTables();
+  if (tables.size() > kMaxTables) {
+    return InvalidArgument("a call with " + std::to_string(tables.size()) + " tables, allowed is " + std::to_string(kMaxTables));
+  }
+  for (auto table : tables) RETURN_IF_ERROR(CheckKeys(table.getTable(), table.getGroups(), table.getKeys()));
+  return Status::Ok();
+}
+
+// Everything that can be wrong with a push as such; then nothing of it is applied.
+Status CheckPush(proto::PushRequest::Reader request) {
+  RETURN_IF_ERROR(CheckTables(request));
+  if (request.getProducer() == 0) return InvalidArgument("a push without a producer id");
+  if (request.getLow() > request.getSequence()) {
+    return InvalidArgument("a push with low " + std::to_string(request.getLow()) + " above its sequence " + std::to_string(request.getSequence()));
+  }
+  for (auto table : request.getTables()) {
+    const auto values = table.getValues();
+    if (reinterpret_cast<uintptr_t>(values.begin()) % alignof(float) != 0 || values.size() % sizeof(float) != 0) {
+      return InvalidArgument("table " + std::to_string(table.getTable()) + ": values are not aligned floats");
+    }
+  }
+  return Status::Ok();
+}
+
+const Key* KeysOf(capnp::Data::Reader data) { return reinterpret_cast<const Key*>(data.begin()); }
+
+}  // namespace
+
+kj::Promise<void> DataService::pull(PullContext context) {
+  auto request = context.getParams().getRequest();
+  auto results = context.getResults();
+  const Status status = CheckTables(request);
+  WriteStatus(status, results.initStatus());
+  if (!status.ok()) return kj::READY_NOW;
+  auto in = request.getTables();
+  auto out = results.initResponse().initTables(in.size());
+  for (uint32_t i = 0; i < in.size(); ++i) PullTable(in[i], out[i]);
+  context.releaseParams();
+  return kj::READY_NOW;
+}
+
+void DataService::PullTable(proto::PullRequest::Table::Reader in, proto::PullResponse::Table::Builder out) {
+  const auto groups = in.getGroups();
+  auto results = out.initGroups(groups.size());
+  struct Part {
+    Shard* shard;
+    std::span<const Key> keys;
+  };
+  std::vector<Part> parts;
+  const Key* next = KeysOf(in.getKeys());
+  uint64_t rows = 0;
+  uint32_t dim = 0;
+  for (uint32_t i = 0; i < groups.size(); ++i) {
+    const std::span<const Key> keys(next, groups[i].getCount());
+    next += keys.size();
+    auto found = core_.Find(groups[i].getShard(), groups[i].getEpoch());
+    const TableSpec* spec = found.status.ok() ? found.shard->FindSpec(in.getTable()) : nullptr;
+    if (found.status.ok() && spec == nullptr) {
+      found.status = Unavailable("table " + std::to_string(in.getTable()) + " is not known at " + core_.options().node_name, 50);
+    }
+    SetResult(found.status, results[i]);
+    results[i].setEpoch(found.epoch);
+    if (!found.status.ok()) continue;
+    results[i].setLsn(found.shard->last_lsn());
+    results[i].setLogged(core_.Logged(groups[i].getShard()));
+    dim = spec->dim;
+    rows += keys.size();
+    parts.push_back({found.shard, keys});
+  }
+  if (parts.empty()) return;
+  auto values = out.initValues(static_cast<uint32_t>(rows * dim * sizeof(float)));
+  auto* to = reinterpret_cast<float*>(values.begin());
+  for (const Part& part : parts) {
+    const Status pulled = part.shard->PullRows(in.getTable(), part.keys, to);
+    CHECK(pulled.ok()) << pulled.message();  // its spec was found above
+    to += part.keys.size() * dim;
+  }
+  metrics_.pull_rows += rows;
+}
+
+kj::Promise<void> DataService::push(PushContext context) {
+  auto request = context.getParams().getRequest();
+  auto results = context.getResults();
+  const Status status = CheckPush(request);
+  WriteStatus(status, results.initStatus());
+  if (!status.ok()) return kj::READY_NOW;
+  auto in = request.getTables();
+  auto out = results.initResponse().initTables(in.size());
+  Durability level = Durability::kMemory;
+  for (uint32_t i = 0; i < in.size(); ++i) level = std::max(level, PushTable(request, in[i], out[i]));
+  auto finish = [this, context]() mutable {
+    // What is logged by now: jobs count their progress by it.
+    auto request = context.getParams().getRequest().getTables();
+    auto tables = context.getResults().getResponse().getTables();
+    for (uint32_t i = 0; i < tables.size(); ++i) {
+      auto asked = request[i].getGroups();
+      auto groups = tables[i].getGroups();
+      for (uint32_t g = 0; g < groups.size(); ++g) groups[g].setLogged(core_.Logged(asked[g].getShard()));
+    }
+  };
+  if (level == Durability::kMemory) {
+    finish();
+    return kj::READY_NOW;
+  }
+  return core_.Reached(level).then([context, finish = kj::mv(finish)](Status&& reached) mutable {
+    finish();
+    // Applied, but not at its level: the answer must not say otherwise.
+    if (!reached.ok()) WriteStatus(OutcomeUnknown(reached.message()), context.getResults().initStatus());
+  });
+}
+
+Durability DataService::PushTable(proto::PushRequest::Reader request, proto::PushRequest::Table::Reader in,
+                                  proto::PushResponse::Table::Builder out) {
+  const auto groups = in.getGroups();
+  auto results = out.initGroups(groups.size());
+  const Key* keys = KeysOf(in.getKeys());
+  const auto data = in.getValues();
+  const auto* values = reinterpret_cast<const float*>(data.begin());
+  const uint64_t rows = in.getKeys().size() / sizeof(Key);
+  const uint64_t floats = data.size() / sizeof(float);
+  Durability level = Durability::kMemory;
+  for (uint32_t i = 0; i < groups.size(); ++i) {
+    const uint32_t count = groups[i].getCount();
+    const ShardId shard = groups[i].getShard();
+    auto found = core_.Find(shard, groups[i].getEpoch());
+    if (found.status.ok()) {
+      const TableSpec* spec = found.shard->FindSpec(in.getTable());
+      if (spec != nullptr && floats != rows * spec->dim) {
+        found.status = InvalidArgument("table '" + spec->name + "': " + std::to_string(floats) + " values for " + std::to_string(rows) +
+                                       " rows of " + std::to_string(spec->dim));
+      } else if (spec != nullptr && uint64_t{count} * (sizeof(Key) + spec->dim * sizeof(float)) > core_.options().max_unit_bytes) {
+        found.status = InvalidArgument("table '" + spec->name + "', shard " + std::to_string(shard) + ": a unit of " + std::to_string(count) +
+                                       " rows is over " + std::to_string(core_.options().max_unit_bytes) + " bytes");
+      } else {
+        auto applied = core_.Apply(shard, {.producer = request.getProducer(),
+                                           .sequence = request.getSequence(),
+                                           .low = request.getLow(),
+                                           .table = in.getTable(),
+                                           .keys = {keys, count},
+                                           .values = values});
+        found.status = applied.status;
+        results[i].setLsn(applied.lsn);
+        if (applied.status.ok()) level = std::max(level, applied.level);
+      }
+    }
+    SetResult(found.status, results[i]);
+    results[i].setEpoch(found.epoch);
+    keys += count;
+    values += rows == 0 ? 0 : count * (floats / rows);
+  }
+  return level;
+}
+
+kj::Promise<void> DataService::flush(FlushContext context) {
+  auto in = context.getParams().getShards();
+  std::vector<ShardId> shards;
+  for (auto ref : in) shards.push_back(ref.getShard());
+  return core_.Flush(shards).then([this, context](Status&& status) mutable {
+    auto results = context.getResults();
+    WriteStatus(status, results.initStatus());
+    auto in = context.getParams().getShards();
+    auto out = results.initShards(in.size());
+    for (uint32_t i = 0; i < in.size(); ++i) {
+      auto found = core_.Find(in[i].getShard(), in[i].getEpoch());
+      SetResult(found.status, out[i]);
+      out[i].setEpoch(found.epoch);
+      if (!found.status.ok()) continue;
+      out[i].setLsn(found.shard->last_lsn());
+      out[i].setLogged(core_.Logged(in[i].getShard()));
+    }
+  });
+}
+
+kj::Promise<void> DataService::stats(StatsContext context) {
+  auto params = context.getParams();
+  auto results = context.getResults();
+  auto in = params.getShards();
+  auto tables = params.getTables();
+  results.initStatus();
+  auto shards = results.initShards(in.size());
+  auto stats = results.initStats(tables.size());
+  std::vector<ShardTableStats> sums(tables.size());
+  for (uint32_t i = 0; i < in.size(); ++i) {
+    auto found = core_.Find(in[i].getShard(), in[i].getEpoch());
+    SetResult(found.status, shards[i]);
+    shards[i].setEpoch(found.epoch);
+    if (!found.status.ok()) continue;
+    for (uint32_t t = 0; t < tables.size(); ++t) {
+      const auto part = found.shard->Stats(tables[t]);
+      if (!part.ok()) continue;  // not known here yet: it has no rows
+      sums[t].rows += part->rows;
+      sums[t].bytes += part->bytes;
+      sums[t].sum_squares += part->sum_squares;
+      sums[t].sum_abs += part->sum_abs;
+      sums[t].non_zero += part->non_zero;
+    }
+  }
+  for (uint32_t t = 0; t < tables.size(); ++t) {
+    stats[t].setTable(tables[t]);
+    stats[t].setRows(sums[t].rows);
+    stats[t].setBytes(sums[t].bytes);
+    stats[t].setSumSquares(sums[t].sum_squares);
+    stats[t].setSumAbs(sums[t].sum_abs);
+    stats[t].setNonZero(sums[t].non_zero);
+  }
+  return kj::READY_NOW;
+}
+
+}  // namespace penstock

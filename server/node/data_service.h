@@ -1,0 +1,29 @@
+// DataService: decodes the data plane's calls on one core, checks every size before any loop, and answers from the core.
+//
+// One capability a core, shared by all its connections; lives on the core's loop.
+#pragma once
+
+#include "proto/data.capnp.h"
+#include "server/node/core.h"
+
+namespace penstock {
+
+class DataService final : public proto::DataPlane::Server {
+ public:
+  DataService(ServerCore& core, ServerMetrics& metrics) : core_(core), metrics_(metrics) {}
+
+  kj::Promise<void> pull(PullContext context) override;
+  kj::Promise<void> push(PushContext context) override;
+  kj::Promise<void> flush(FlushContext context) override;
+  kj::Promise<void> stats(StatsContext context) override;
+
+ private:
+  void PullTable(proto::PullRequest::Table::Reader in, proto::PullResponse::Table::Builder out);
+  // Applies the table's units; returns the level to wait for.
+  Durability PushTable(proto::PushRequest::Reader request, proto::PushRequest::Table::Reader in, proto::PushResponse::Table::Builder out);
+
+  ServerCore& core_;
+  ServerMetrics& metrics_;
+};
+
+}  // namespace penstock

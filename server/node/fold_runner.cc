@@ -1,0 +1,64 @@
+#include "server/node/fold_runner.h"
+
+#include <glog/logging.h>
+
+#include <chrono>
+
+namespace penstock {
+namespace {
+constexpr auto kLookEvery = std::chrono::milliseconds(100);
+constexpr auto kRetryAfterFailure = std::chrono::seconds(2);
+}  // namespace
+
+FoldRunner::FoldRunner(const Options& options, FileLayer& files, DeltaLog& log, LogAppender& appender, BaseStore& base,
+                       ServerMetrics& metrics, std::function<void(const Folded&)> on_folded)
+    : options_(options),
+      files_(files),
+      log_(log),
+      appender_(appender),
+      base_(base),
+      metrics_(metrics),
+      on_folded_(std::move(on_folded)),
+      thread_([this] { Main(); }) {}
+
+FoldRunner::~FoldRunner() {
+  {
+    std::lock_guard lock(mutex_);
+    stopping_ = true;
+  }
+  wake_.notify_all();
+  thread_.join();
+}
+
+void FoldRunner::Main() {
+  std::unique_lock lock(mutex_);
+  while (!wake_.wait_for(lock, kLookEvery, [this] { return stopping_; })) {
+    metrics_.log_bytes = log_.Bytes();
+    if (metrics_.log_bytes < options_.fold_bytes) continue;
+    lock.unlock();
+    const uint64_t failures = metrics_.fold_failures;
+    FoldOnce();
+    lock.lock();
+    if (metrics_.fold_failures != failures) wake_.wait_for(lock, kRetryAfterFailure, [this] { return stopping_; });
+  }
+}
+
+void FoldRunner::FoldOnce() {
+  const auto fold = [&]() -> Result<FoldReport> {
+    RETURN_IF_ERROR(appender_.Seal());
+    return Fold(files_, options_.log_dir, log_, base_, options_.cluster, options_.quarantined);
+  };
+  auto report = fold();
+  if (!report.ok()) {
+    LOG(ERROR) << "fold: " << report.status().ToString();
+    metrics_.fold_failures++;
+    return;
+  }
+  Folded folded;
+  for (const auto& [shard, point] : report->folded) folded.emplace_back(shard, FoldedPoint{point.incarnation, point.lsn, point.checksum});
+  on_folded_(folded);
+  metrics_.folds++;
+  metrics_.log_bytes = log_.Bytes();
+}
+
+}  // namespace penstock

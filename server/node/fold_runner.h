@@ -1,0 +1,49 @@
+// FoldRunner: the thread that folds the log into the base when it has grown past fold_bytes, and tells the cores what is folded.
+#pragma once
+
+#include <condition_variable>
+#include <functional>
+#include <map>
+#include <mutex>
+#include <set>
+#include <thread>
+
+#include "server/node/core.h"
+#include "server/node/log_appender.h"
+#include "server/storage/base_store.h"
+#include "server/storage/fold.h"
+
+namespace penstock {
+
+class FoldRunner {
+ public:
+  struct Options {
+    std::string log_dir;
+    uint64_t cluster = 0;
+    uint64_t fold_bytes = 1ull << 30;
+    std::set<ShardId> quarantined;  // their segments are set aside
+  };
+  using Folded = std::vector<std::pair<ShardId, FoldedPoint>>;
+
+  FoldRunner(const Options& options, FileLayer& files, DeltaLog& log, LogAppender& appender, BaseStore& base, ServerMetrics& metrics,
+             std::function<void(const Folded&)> on_folded);
+  ~FoldRunner();
+
+ private:
+  void Main();
+  void FoldOnce();
+
+  const Options options_;
+  FileLayer& files_;
+  DeltaLog& log_;
+  LogAppender& appender_;
+  BaseStore& base_;
+  ServerMetrics& metrics_;
+  std::function<void(const Folded&)> on_folded_;
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  bool stopping_ = false;  // guarded by mutex_
+  std::thread thread_;
+};
+
+}  // namespace penstock

@@ -1,0 +1,131 @@
+#include "server/node/log_appender.h"
+
+#include <glog/logging.h>
+
+namespace penstock {
+
+LogAppender::LogAppender(DeltaLog& log, ServerMetrics& metrics)
+    : log_(log), metrics_(metrics), appender_([this] { AppendLoop(); }), syncer_([this] { SyncLoop(); }) {}
+
+LogAppender::~LogAppender() {
+  {
+    std::lock_guard lock(mutex_);
+    stopping_ = true;
+  }
+  wake_appender_.notify_all();
+  appender_.join();
+  {
+    std::lock_guard lock(mutex_);
+    appender_done_ = true;
+  }
+  wake_syncer_.notify_all();
+  syncer_.join();
+}
+
+void LogAppender::Submit(WindowRecord window) {
+  {
+    std::lock_guard lock(mutex_);
+    waiting_.push_back(std::move(window));
+  }
+  wake_appender_.notify_one();
+}
+
+Status LogAppender::Seal() {
+  std::unique_lock lock(mutex_);
+  seal_wanted_ = true;
+  wake_appender_.notify_one();
+  seal_done_.wait(lock, [&] { return !seal_wanted_ || stopping_; });
+  return seal_wanted_ ? Cancelled("the log is closing") : seal_status_;
+}
+
+void LogAppender::AppendLoop() {
+  std::unique_lock lock(mutex_);
+  for (;;) {
+    wake_appender_.wait(lock, [&] { return !waiting_.empty() || seal_wanted_ || stopping_; });
+    if (!waiting_.empty()) {
+      std::vector<WindowRecord> batch;
+      batch.swap(waiting_);
+      lock.unlock();
+      Write(std::move(batch));
+      lock.lock();
+    } else if (stopping_) {
+      seal_done_.notify_all();
+      return;
+    }
+    if (seal_wanted_) {
+      lock.unlock();
+      Status sealed = log_.Seal();
+      lock.lock();
+      seal_status_ = std::move(sealed);
+      seal_wanted_ = false;
+      seal_done_.notify_all();
+    }
+  }
+}
+
+Status LogAppender::Admit(const WindowRecord& window) {
+  std::lock_guard lock(mutex_);
+  if (!window.recovery && window.generation != generation_) return failure_;
+  return Status::Ok();
+}
+
+void LogAppender::Write(std::vector<WindowRecord> batch) {
+  std::vector<LogRecord> records;
+  std::vector<WindowRecord*> admitted;
+  bool recovery = false;
+  uint64_t bytes = 0;
+  for (WindowRecord& window : batch) {
+    const Status status = Admit(window);
+    if (!status.ok()) {
+      window.logged(status);
+      if (window.sync) window.synced(status);
+      continue;
+    }
+    recovery |= window.recovery;
+    admitted.push_back(&window);
+    if (window.record.sections.empty()) continue;  // it waits for what was appended before
+    for (const auto& section : window.record.sections) bytes += section.delta.size() * sizeof(capnp::word);
+    records.push_back(std::move(window.record));
+  }
+  Status status;
+  if (recovery && log_.failed()) status = log_.StartFreshSegment();
+  if (status.ok() && !records.empty()) status = log_.Append(records);
+  std::vector<absl::AnyInvocable<void(Status)>> to_sync;
+  for (WindowRecord* window : admitted) {
+    if (status.ok() && window->sync) to_sync.push_back(std::move(window->synced));
+    if (!status.ok() && window->sync) window->synced(status);
+  }
+  metrics_.log_bytes_written += bytes;
+  metrics_.log_bytes = log_.Bytes();
+  {
+    std::lock_guard lock(mutex_);
+    if (!status.ok()) {
+      failure_ = status;
+      ++generation_;
+    }
+    for (auto& waiter : to_sync) sync_waiting_.push_back(std::move(waiter));
+  }
+  for (WindowRecord* window : admitted) window->logged(status);
+  if (!to_sync.empty()) wake_syncer_.notify_one();
+}
+
+void LogAppender::SyncLoop() {
+  std::unique_lock lock(mutex_);
+  for (;;) {
+    wake_syncer_.wait(lock, [&] { return !sync_waiting_.empty() || appender_done_; });
+    if (sync_waiting_.empty()) return;
+    std::vector<absl::AnyInvocable<void(Status)>> batch;
+    batch.swap(sync_waiting_);
+    lock.unlock();
+    const Status status = log_.Sync();
+    if (!status.ok()) {
+      std::lock_guard guard(mutex_);
+      failure_ = status;
+      ++generation_;
+    }
+    for (auto& waiter : batch) waiter(status);
+    lock.lock();
+  }
+}
+
+}  // namespace penstock

@@ -1,0 +1,432 @@
+#include "server/node/server.h"
+
+#include <glog/logging.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <filesystem>
+#include <fstream>
+#include <mutex>
+#include <thread>
+
+#include "common/base/atomic_file.h"
+#include "common/base/metrics.h"
+#include "common/cluster/node_session.h"
+#include "common/cluster/wire.h"
+#include "common/net/http_server.h"
+#include "server/node/core_runtime.h"
+#include "server/node/fold_runner.h"
+#include "server/node/node_file.h"
+#include "server/storage/replay.h"
+
+namespace penstock {
+namespace {
+
+// Half of what the machine, or the cgroup this process is in, has.
+uint64_t DefaultMemoryBudget() {
+  uint64_t bytes = static_cast<uint64_t>(sysconf(_SC_PHYS_PAGES)) * static_cast<uint64_t>(sysconf(_SC_PAGE_SIZE));
+  for (const char* file : {"/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"}) {
+    std::ifstream in(file);
+    uint64_t limit = 0;
+    if (in >> limit) bytes = std::min(bytes, limit);
+  }
+  return bytes / 2;
+}
+
+}  // namespace
+
+class Server::Impl : public NodeSession::Host {
+ public:
+  explicit Impl(const ClusterOptions& options)
+      : options_(options),
+        data_dir_(options.cluster.data_dir),
+        name_(std::filesystem::path(data_dir_).filename().string()),
+        node_file_(data_dir_ + "/node"),
+        identity_(std::make_shared<ClusterIdentity>()),
+        control_(name_ + "/control") {
+    identity_->name = name_;
+  }
+
+  Status Start(const std::function<bool()>& interrupted) {
+    RETURN_IF_ERROR(MakeDirectories(data_dir_));
+    ASSIGN_OR_RETURN(state_, node_file_.Load());
+    if (!options_.security.token_file.empty()) ASSIGN_OR_RETURN(identity_->token, ReadTokenFile(options_.security.token_file));
+    identity_->cluster = state_.cluster;
+    control_.Run([this] {
+      connections_ = std::make_unique<ConnectionCache>(control_, identity_, ConnectionOptions{.connect_timeout_ms = options_.client.connect_timeout_ms});
+      link_ = std::make_unique<SchedulerLink>(control_, *connections_, options_.cluster.scheduler);
+    });
+    RETURN_IF_ERROR(LearnCluster(interrupted));
+    RETURN_IF_ERROR(OpenStorage());
+    RETURN_IF_ERROR(StartCores());
+    RETURN_IF_ERROR(StartHttp());
+    control_.Run([this] {
+      session_ = std::make_unique<NodeSession>(control_, *link_, *this, name_, options_.scheduler.heartbeat_ms);
+      session_->set_term(state_.term);
+      running_ = session_->Run().eagerlyEvaluate([this](kj::Exception&& e) {
+        LOG(ERROR) << name_ << ": session: " << e.getDescription().cStr();
+      });
+    });
+    return Status::Ok();
+  }
+
+  ~Impl() override { Stop(); }
+
+  void Stop() {
+    if (stopped_) return;
+    stopped_ = true;
+    control_.Run([this] {
+      running_ = nullptr;
+      session_.reset();
+    });
+    http_.reset();
+    for (auto& core : cores_) core->CloseConnections();
+    for (auto& core : cores_) core->FlushAll();
+    fold_runner_.reset();
+    appender_.reset();
+    for (auto& core : cores_) core->Stop();
+    cores_.clear();
+    control_.Run([this] {
+      link_.reset();
+      connections_.reset();
+    });
+    control_.Stop();
+  }
+
+  Status refused() const {
+    std::lock_guard lock(mutex_);
+    return refused_;
+  }
+
+ private:
+  // On the first start: the cluster's id comes with the scheduler's handshake.
+  Status LearnCluster(const std::function<bool()>& interrupted) {
+    std::string said;
+    while (identity_->cluster == 0) {
+      if (interrupted()) return Cancelled("interrupted while waiting for the scheduler");
+      auto connected = std::make_shared<std::promise<Status>>();
+      auto future = connected->get_future();
+      control_.Post([this, connected] {
+        control_.Detach(link_->Get().then([connected](Result<proto::Scheduler::Client>&& s) { connected->set_value(s.status()); }),
+                        "first contact");
+      });
+      const Status status = future.get();
+      if (status.ok()) break;
+      if (status.code() == Code::kPermissionDenied) return status;
+      if (status.message() != said) LOG(WARNING) << name_ << ": waiting for the scheduler: " << (said = status.message());
+      std::this_thread::sleep_for(std::chrono::milliseconds(200));
+    }
+    state_.cluster = identity_->cluster;
+    return node_file_.Save(state_);
+  }
+
+  Status OpenStorage() {
+    const auto started = std::chrono::steady_clock::now();
+    ASSIGN_OR_RETURN(base_, BaseStore::Open(data_dir_ + "/base", {.cluster = state_.cluster}));
+    std::map<ShardId, ShardFolded> folded;
+    ASSIGN_OR_RETURN(auto metas, base_->LoadMeta());
+    for (const auto& meta : metas) RETURN_IF_ERROR(LoadShard(meta, &folded));
+    const std::string log_dir = data_dir_ + "/log";
+    RETURN_IF_ERROR(MakeDirectories(log_dir));
+    ASSIGN_OR_RETURN(ReplayReport report,
+                     Replay(files_, log_dir, state_.cluster, folded,
+                            [this](ShardId shard, const proto::Delta::Reader& delta, uint32_t checksum) {
+                              return ReplayDelta(shard, delta, checksum);
+                            }));
+    for (const auto& [shard, reason] : report.damaged) {
+      LOG(ERROR) << name_ << ": shard " << shard << " is damaged: " << reason;
+      damage_[shard] = reason;
+    }
+    for (auto& [id, shard] : shards_) GiveSpecs(*shard);
+    ASSIGN_OR_RETURN(log_, DeltaLog::Open(files_, log_dir,
+                                          {.cluster = state_.cluster, .node = state_.node, .segment_bytes = options_.server.segment_bytes},
+                                          report.tail));
+    appender_ = std::make_unique<LogAppender>(*log_, metrics_);
+    FoldRunner::Options fold{.log_dir = log_dir, .cluster = state_.cluster, .fold_bytes = options_.server.fold_bytes, .quarantined = {}};
+    for (const auto& [shard, reason] : damage_) fold.quarantined.insert(shard);
+    fold_runner_ = std::make_unique<FoldRunner>(fold, files_, *log_, *appender_, *base_, metrics_,
+                                                [this](const FoldRunner::Folded& done) { TellFolded(done); });
+    const auto ms = std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - started).count();
+    LOG(INFO) << name_ << ": " << shards_.size() << " shards from disk, " << report.deltas << " deltas replayed in " << ms << " ms";
+    return Status::Ok();
+  }
+
+  Status LoadShard(const StoredMeta& stored, std::map<ShardId, ShardFolded>* folded) {
+    const auto meta = stored.reader();
+    const ShardId id = meta.getShard();
+    auto shard = std::make_unique<Shard>(ShardOptions{.cluster = state_.cluster, .shard = id, .incarnation = meta.getIncarnation()});
+    RETURN_IF_ERROR(shard->LoadMeta(meta));
+    RETURN_IF_ERROR(base_->ForEachRow(meta.getIncarnation(), [&](const BaseRow& row) {
+      return shard->LoadRow(row.table, row.key, row.lsn, {.push_count = row.push_count, .flags = row.flags}, row.floats);
+    }));
+    (*folded)[id] = {.incarnation = meta.getIncarnation(), .epoch = meta.getEpoch(), .lsn = meta.getLsn(), .checksum = meta.getChecksum()};
+    folded_[id] = {meta.getIncarnation(), meta.getLsn(), meta.getChecksum()};
+    shards_[id] = std::move(shard);
+    return Status::Ok();
+  }
+
+  Status ReplayDelta(ShardId id, const proto::Delta::Reader& delta, uint32_t checksum) {
+    auto& shard = shards_[id];
+    if (shard == nullptr || shard->incarnation() < delta.getIncarnation()) {
+      shard = std::make_unique<Shard>(ShardOptions{.cluster = state_.cluster, .shard = id, .incarnation = delta.getIncarnation()});
+      folded_.erase(id);
+    }
+    return shard->ApplyDelta(delta, checksum);
+  }
+
+  void GiveSpecs(Shard& shard) {
+    for (const auto& [table, spec] : state_.tables) {
+      const Status given = shard.CreateTable(spec);
+      if (!given.ok()) LOG(ERROR) << name_ << ": shard " << shard.id() << ": " << given.ToString();
+    }
+  }
+
+  Status StartCores() {
+    const uint64_t budget = options_.server.memory_budget_bytes != 0 ? options_.server.memory_budget_bytes : DefaultMemoryBudget();
+    for (uint32_t i = 0; i < options_.server.cores; ++i) {
+      cores_.push_back(std::make_unique<CoreRuntime>(CoreOptions{.core = i,
+                                                                 .cluster = state_.cluster,
+                                                                 .memory_budget_bytes = budget / options_.server.cores,
+                                                                 .memory_lag_ms = options_.server.memory_lag_ms,
+                                                                 .max_unit_bytes = options_.server.max_unit_bytes,
+                                                                 .log_limit_bytes = options_.server.log_limit_bytes,
+                                                                 .node_name = name_},
+                                                     *appender_, metrics_));
+      RpcServerOptions rpc{.host = options_.server.listen,
+                           .port = static_cast<uint16_t>(options_.server.port == 0 ? 0 : options_.server.port + i),
+                           .advertise_host = options_.server.advertise_host};
+      RETURN_IF_ERROR(cores_.back()->Listen(identity_, rpc).Prepend(name_));
+    }
+    std::vector<TableSpec> specs;
+    for (const auto& [id, spec] : state_.tables) specs.push_back(spec);
+    for (auto& core : cores_) core->loop().Run([&] { core->core().SetTables(specs, {}); });
+    for (auto& [id, shard] : shards_) {
+      CoreRuntime& core = CoreOf(id);
+      core.loop().Run([&] { core.core().AdoptShard(std::move(shard), folded_[id], damage_.count(id) ? damage_[id] : ""); });
+    }
+    shards_.clear();
+    return Status::Ok();
+  }
+
+  // A shard keeps its core for as long as the number of cores stays, so its data is loaded where it will be served.
+  CoreRuntime& CoreOf(ShardId shard) { return *cores_[shard % cores_.size()]; }
+
+  Status StartHttp() {
+    DeclareMetrics();
+    ASSIGN_OR_RETURN(http_, HttpServer::Start({.host = options_.server.listen, .port = options_.server.http_port}, registry_, [this] {
+                       std::lock_guard lock(mutex_);
+                       if (!refused_.ok()) return refused_;
+                       return granted_ ? Status::Ok() : Unavailable(name_ + " has no grants from the scheduler yet");
+                     }));
+    return WriteFileAtomically(data_dir_ + "/http_address", http_->endpoint() + "\n");
+  }
+
+  void DeclareMetrics() {
+    const auto counter = [this](const char* name, const char* help, const std::atomic<uint64_t>& value) {
+      registry_.AddCallback(name, help, MetricKind::kCounter, [&value] { return static_cast<double>(value.load()); });
+    };
+    const auto gauge = [this](const char* name, const char* help, const std::atomic<uint64_t>& value) {
+      registry_.AddCallback(name, help, MetricKind::kGauge, [&value] { return static_cast<double>(value.load()); });
+    };
+    counter("penstock_server_pull_rows_total", "Rows read by clients.", metrics_.pull_rows);
+    counter("penstock_server_push_rows_total", "Rows that pushes were applied to.", metrics_.push_rows);
+    counter("penstock_server_push_units_total", "Units applied: one table of one shard in one push.", metrics_.push_units);
+    counter("penstock_server_duplicate_units_total", "Units that had been applied before and were dropped.", metrics_.duplicate_units);
+    counter("penstock_server_refused_units_total", "Units refused: wrong, not finite, or over a limit.", metrics_.refused_units);
+    counter("penstock_server_windows_total", "Commit windows closed.", metrics_.windows);
+    counter("penstock_server_deltas_total", "Deltas built.", metrics_.deltas);
+    counter("penstock_server_log_written_bytes_total", "Bytes of deltas given to the log.", metrics_.log_bytes_written);
+    counter("penstock_server_log_failures_total", "Failed writes or syncs of the log.", metrics_.log_failures);
+    counter("penstock_server_folds_total", "Folds of the log into the base.", metrics_.folds);
+    counter("penstock_server_fold_failures_total", "Folds that failed; they are tried again.", metrics_.fold_failures);
+    gauge("penstock_server_log_bytes", "Log that is not folded yet.", metrics_.log_bytes);
+    gauge("penstock_server_resident_bytes", "Memory of rows, indexes and marks.", metrics_.resident_bytes);
+  }
+
+  void TellFolded(const FoldRunner::Folded& done) {
+    for (auto& core : cores_) {
+      core->loop().Post([&core = *core, done] { core.core().SetFolded(done); });
+    }
+  }
+
+  // The reports of all cores, back on the control loop.
+  kj::Promise<std::vector<std::pair<uint32_t, ShardLine>>> Gather() {
+    auto paf = kj::newPromiseAndFulfiller<std::vector<std::pair<uint32_t, ShardLine>>>();
+    struct Pending {
+      std::vector<std::pair<uint32_t, ShardLine>> lines;
+      size_t missing;
+      kj::Own<kj::PromiseFulfiller<std::vector<std::pair<uint32_t, ShardLine>>>> done;
+    };
+    auto pending = std::make_shared<Pending>();  // touched on the control loop only
+    pending->missing = cores_.size();
+    pending->done = kj::mv(paf.fulfiller);
+    for (uint32_t i = 0; i < cores_.size(); ++i) {
+      cores_[i]->loop().Post([this, i, pending] {
+        control_.Post([i, pending, lines = cores_[i]->core().Report()] {
+          for (const auto& line : lines) pending->lines.emplace_back(i, line);
+          if (--pending->missing == 0) pending->done->fulfill(kj::mv(pending->lines));
+        });
+      });
+    }
+    return kj::mv(paf.promise);
+  }
+
+  template <typename Params>
+  void FillShards(const std::vector<std::pair<uint32_t, ShardLine>>& lines, Params params) {
+    auto out = params.initShards(static_cast<uint32_t>(lines.size()));
+    uint64_t bytes = 0;
+    for (uint32_t i = 0; i < lines.size(); ++i) {
+      const auto& [core, line] = lines[i];
+      out[i].setShard(line.shard);
+      out[i].setIncarnation(line.incarnation);
+      out[i].setEpoch(line.epoch);
+      out[i].setApplied(line.applied);
+      out[i].setLogged(line.logged);
+      out[i].setSynced(line.synced);
+      out[i].setCore(core);
+      out[i].setRows(line.rows);
+      out[i].setBytes(line.bytes);
+      out[i].setDamage(line.damage);
+      bytes += line.bytes;
+    }
+    metrics_.resident_bytes = bytes;
+  }
+
+  kj::Promise<void> FillRegister(proto::Scheduler::RegisterParams::Builder params) override {
+    return Gather().then([this, params](std::vector<std::pair<uint32_t, ShardLine>>&& lines) mutable {
+      params.setRole(proto::Role::SERVER);
+      params.setNode(state_.node);
+      params.setName(name_);
+      auto endpoints = params.initEndpoints(static_cast<uint32_t>(cores_.size()));
+      for (uint32_t i = 0; i < cores_.size(); ++i) endpoints.set(i, cores_[i]->endpoint());
+      params.setHttpEndpoint(http_->endpoint());
+      params.setHighestTerm(state_.term);
+      params.setHighestMapVersion(state_.map_version);
+      FillShards(lines, params);
+    });
+  }
+
+  kj::Promise<void> FillHeartbeat(proto::Scheduler::HeartbeatParams::Builder params) override {
+    return Gather().then([this, params](std::vector<std::pair<uint32_t, ShardLine>>&& lines) mutable {
+      params.setTableVersion(state_.table_version);
+      FillShards(lines, params);
+    });
+  }
+
+  Status OnRegistered(proto::Scheduler::RegisterResults::Reader results) override {
+    NodeState next = state_;
+    next.node = results.getNode();
+    next.term = results.getTerm();
+    RETURN_IF_ERROR(TakeTables(results.getTables(), &next));
+    return Adopt(std::move(next), {});
+  }
+
+  Status OnHeartbeat(proto::Scheduler::HeartbeatResults::Reader results) override {
+    if (results.getMapVersion() < state_.map_version) {
+      return Unavailable("a scheduler with map version " + std::to_string(results.getMapVersion()) + " answered, version " +
+                         std::to_string(state_.map_version) + " was seen before");
+    }
+    NodeState next = state_;
+    next.term = results.getTerm();
+    std::vector<TableId> dropped(results.getDroppedTables().begin(), results.getDroppedTables().end());
+    RETURN_IF_ERROR(TakeTables(results.getTables(), &next));
+    for (TableId table : dropped) next.tables.erase(table);
+    next.table_version = results.getTableVersion();
+    state_.map_version = next.map_version = results.getMapVersion();
+    // Specs are on disk before a shard may use them: replay needs no scheduler.
+    RETURN_IF_ERROR(Adopt(std::move(next), dropped));
+    GiveGrants(results);
+    return Status::Ok();
+  }
+
+  static Status TakeTables(capnp::List<proto::TableSpec>::Reader tables, NodeState* state) {
+    for (auto table : tables) {
+      ASSIGN_OR_RETURN(TableSpec spec, ReadTableSpec(table));
+      state->tables[spec.id] = spec;
+    }
+    return Status::Ok();
+  }
+
+  Status Adopt(NodeState next, const std::vector<TableId>& dropped) {
+    if (next.node == state_.node && next.term == state_.term && next.table_version == state_.table_version && next.tables == state_.tables) {
+      return Status::Ok();
+    }
+    RETURN_IF_ERROR(node_file_.Save(next));
+    std::vector<TableSpec> changed;
+    for (const auto& [id, spec] : next.tables) {
+      auto it = state_.tables.find(id);
+      if (it == state_.tables.end() || !(it->second == spec)) changed.push_back(spec);
+    }
+    state_ = std::move(next);
+    for (auto& core : cores_) {
+      core->loop().Post([&core = *core, changed, dropped] { core.core().SetTables(changed, dropped); });
+    }
+    return Status::Ok();
+  }
+
+  void GiveGrants(proto::Scheduler::HeartbeatResults::Reader results) {
+    std::vector<std::vector<Grant>> grants(cores_.size());
+    for (auto grant : results.getGrants()) {
+      grants[grant.getShard() % cores_.size()].push_back(
+          {.shard = grant.getShard(), .incarnation = grant.getIncarnation(), .epoch = grant.getEpoch(), .min_lsn = grant.getMinLsn()});
+    }
+    const auto pairs = results.getFinishedProducers();
+    std::vector<std::pair<ProducerId, ProducerId>> finished;
+    for (uint32_t i = 0; i + 1 < pairs.size(); i += 2) finished.emplace_back(pairs[i], pairs[i + 1]);
+    for (size_t i = 0; i < cores_.size(); ++i) {
+      cores_[i]->loop().Post([&core = *cores_[i], grants = std::move(grants[i]), finished, floor = results.getForgetFloor()] {
+        core.core().ApplyGrants(grants);
+        core.core().SetProducers(floor, finished);
+      });
+    }
+    std::lock_guard lock(mutex_);
+    granted_ = results.getGrants().size() > 0;
+  }
+
+  void OnRefused(Status status) override {
+    std::lock_guard lock(mutex_);
+    refused_ = std::move(status);
+  }
+
+  const ClusterOptions options_;
+  const std::string data_dir_;
+  const std::string name_;
+  const NodeFile node_file_;
+  std::shared_ptr<ClusterIdentity> identity_;
+  ServerMetrics metrics_;
+  MetricsRegistry registry_;
+  PosixFileLayer files_;
+  NodeState state_;  // after Start: the control loop's
+  KjLoop control_;
+  std::unique_ptr<ConnectionCache> connections_;  // on the control loop, like the next three
+  std::unique_ptr<SchedulerLink> link_;
+  std::unique_ptr<NodeSession> session_;
+  kj::Promise<void> running_ = nullptr;
+  std::unique_ptr<BaseStore> base_;
+  std::unique_ptr<DeltaLog> log_;
+  std::unique_ptr<LogAppender> appender_;
+  std::map<ShardId, std::unique_ptr<Shard>> shards_;  // while starting
+  std::map<ShardId, FoldedPoint> folded_;
+  std::map<ShardId, std::string> damage_;
+  std::vector<std::unique_ptr<CoreRuntime>> cores_;
+  std::unique_ptr<FoldRunner> fold_runner_;
+  std::unique_ptr<HttpServer> http_;
+  bool stopped_ = false;
+  mutable std::mutex mutex_;
+  Status refused_;        // guarded by mutex_
+  bool granted_ = false;  // guarded by mutex_
+};
+
+Result<std::unique_ptr<Server>> Server::Start(const ClusterOptions& options, const std::function<bool()>& interrupted) {
+  std::unique_ptr<Server> server(new Server(std::make_unique<Impl>(options)));
+  RETURN_IF_ERROR(server->impl_->Start(interrupted));
+  return server;
+}
+
+Server::Server(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Server::~Server() = default;
+void Server::Stop() { impl_->Stop(); }
+Status Server::refused() const { return impl_->refused(); }
+
+}  // namespace penstock

@@ -1,0 +1,35 @@
+// Server: one server process put together: data directory, log and base, cores, session with the scheduler, fold, HTTP.
+//
+//   Open the node file -> (first start: learn the cluster's id from the scheduler) -> base and replay -> cores -> listen -> register
+//
+// Start and Stop belong to the main thread. Stop ends in reverse order; what was applied is logged before it returns.
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "common/base/status.h"
+#include "common/config/cluster_options.h"
+
+namespace penstock {
+
+class Server {
+ public:
+  // Returns when the server is listening and has begun to register. kFailedPrecondition, kPermissionDenied and kDataLoss name what is in
+  // the way: a port in use, a directory that cannot be written, a damaged file. `interrupted` is polled while it waits for the scheduler.
+  static Result<std::unique_ptr<Server>> Start(const ClusterOptions& options, const std::function<bool()>& interrupted);
+  ~Server();
+  void Stop();
+
+  // Not ok when the scheduler refused this node for good: the process should end with it.
+  Status refused() const;
+
+ private:
+  class Impl;
+  explicit Server(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace penstock

@@ -1,0 +1,25 @@
+// The counters of one server process: plain atomics that cores add to and the HTTP page reads.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+
+namespace penstock {
+
+struct ServerMetrics {
+  std::atomic<uint64_t> pull_rows{0};
+  std::atomic<uint64_t> push_rows{0};
+  std::atomic<uint64_t> push_units{0};
+  std::atomic<uint64_t> duplicate_units{0};
+  std::atomic<uint64_t> refused_units{0};
+  std::atomic<uint64_t> windows{0};
+  std::atomic<uint64_t> deltas{0};
+  std::atomic<uint64_t> log_bytes_written{0};
+  std::atomic<uint64_t> log_failures{0};
+  std::atomic<uint64_t> folds{0};
+  std::atomic<uint64_t> fold_failures{0};
+  std::atomic<uint64_t> log_bytes{0};       // gauge: bytes of unfolded segments
+  std::atomic<uint64_t> resident_bytes{0};  // gauge: rows and indexes
+};
+
+}  // namespace penstock

@@ -1,0 +1,99 @@
+// Philox blocks turned into uniform and normal floats.
+#include "server/shard/initializer.h"
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+
+namespace penstock {
+namespace {
+
+constexpr uint32_t kMultiplier0 = 0xD2511F53u, kMultiplier1 = 0xCD9E8D57u;
+constexpr uint32_t kWeyl0 = 0x9E3779B9u, kWeyl1 = 0xBB67AE85u;
+
+// ln(x) of a positive normal double, to about 1e-14: x = m * 2^e with m in [1/sqrt2, sqrt2), ln(m) = 2 artanh((m-1)/(m+1)).
+double Log(double x) {
+  constexpr double kLn2 = 0.693147180559945309417232121458;
+  const auto bits = std::bit_cast<uint64_t>(x);
+  // Moves the exponent's step from 1 to 1/sqrt2.
+  const uint64_t shifted = bits - 0x3fe6a09e667f3bcdULL;
+  const auto exponent = static_cast<int64_t>(shifted) >> 52;
+  const double m = std::bit_cast<double>(bits - (static_cast<uint64_t>(exponent) << 52));
+  const double s = (m - 1) / (m + 1);
+  const double q = s * s;
+  const double series =
+      1 + q * (1.0 / 3 + q * (1.0 / 5 + q * (1.0 / 7 + q * (1.0 / 9 + q * (1.0 / 11 + q * (1.0 / 13 + q * (1.0 / 15)))))));
+  return static_cast<double>(exponent) * kLn2 + 2 * s * series;
+}
+
+// sin and cos of turns * 2 pi for turns in [0, 1): a quarter turn at a time, Taylor on [0, pi/2] to about 1e-11.
+void SinCos(double turns, double* sine, double* cosine) {
+  const double quarters = turns * 4;
+  const int quadrant = static_cast<int>(quarters);
+  const double a = (quarters - quadrant) * 1.57079632679489661923132169164;
+  const double q = a * a;
+  const double s = a * (1 - q / 6 * (1 - q / 20 * (1 - q / 42 * (1 - q / 72 * (1 - q / 110 * (1 - q / 156 * (1 - q / 210)))))));
+  const double c = 1 - q / 2 * (1 - q / 12 * (1 - q / 30 * (1 - q / 56 * (1 - q / 90 * (1 - q / 132 * (1 - q / 182 * (1 - q / 240)))))));
+  switch (quadrant) {
+    case 0: *sine = s, *cosine = c; break;
+    case 1: *sine = c, *cosine = -s; break;
+    case 2: *sine = -s, *cosine = -c; break;
+    default: *sine = -c, *cosine = s; break;
+  }
+}
+
+// [low, high): the rounding of the sum may reach high, which is then the float below it.
+void UniformBlock(const InitializerSpec& spec, const std::array<uint32_t, 4>& words, float* out) {
+  const double width = static_cast<double>(spec.high) - spec.low;
+  for (int i = 0; i < 4; ++i) {
+    const auto value = static_cast<float>(spec.low + width * (static_cast<double>(words[i]) * 0x1p-32));
+    out[i] = value < spec.high || spec.high == spec.low ? value : std::nextafter(spec.high, spec.low);
+  }
+}
+
+void NormalBlock(const InitializerSpec& spec, const std::array<uint32_t, 4>& words, float* out) {
+  for (int i = 0; i < 4; i += 2) {
+    // (0, 1], so that the logarithm is finite.
+    const double radius = std::sqrt(-2 * Log((static_cast<double>(words[i]) + 1) * 0x1p-32));
+    double sine, cosine;
+    SinCos(static_cast<double>(words[i + 1]) * 0x1p-32, &sine, &cosine);
+    out[i] = static_cast<float>(spec.mean + spec.stddev * (radius * cosine));
+    out[i + 1] = static_cast<float>(spec.mean + spec.stddev * (radius * sine));
+  }
+}
+
+}  // namespace
+
+std::array<uint32_t, 4> Philox4x32(std::array<uint32_t, 4> counter, std::array<uint32_t, 2> key) {
+  for (int round = 0; round < 10; ++round) {
+    const uint64_t product0 = uint64_t{kMultiplier0} * counter[0];
+    const uint64_t product1 = uint64_t{kMultiplier1} * counter[2];
+    counter = {static_cast<uint32_t>(product1 >> 32) ^ counter[1] ^ key[0], static_cast<uint32_t>(product1),
+               static_cast<uint32_t>(product0 >> 32) ^ counter[3] ^ key[1], static_cast<uint32_t>(product0)};
+    key[0] += kWeyl0;
+    key[1] += kWeyl1;
+  }
+  return counter;
+}
+
+void InitializeRow(const InitializerSpec& spec, uint64_t seed, TableId table, Key key, uint32_t dim, float* values) {
+  switch (spec.kind) {
+    case InitializerKind::kZeros: std::fill_n(values, dim, 0.0f); return;
+    case InitializerKind::kConstant: std::fill_n(values, dim, spec.value); return;
+    case InitializerKind::kUniform:
+    case InitializerKind::kNormal: break;
+  }
+  const std::array<uint32_t, 2> generator_key = {static_cast<uint32_t>(seed), static_cast<uint32_t>(seed >> 32)};
+  for (uint32_t first = 0; first < dim; first += 4) {
+    const auto words = Philox4x32({static_cast<uint32_t>(key), static_cast<uint32_t>(key >> 32), table, first / 4}, generator_key);
+    float block[4];
+    if (spec.kind == InitializerKind::kUniform) {
+      UniformBlock(spec, words, block);
+    } else {
+      NormalBlock(spec, words, block);
+    }
+    std::copy_n(block, std::min(4u, dim - first), values + first);
+  }
+}
+
+}  // namespace penstock

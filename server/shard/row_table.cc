@@ -1,0 +1,187 @@
+// Index probing, growth and slab addressing of RowTable.
+#include "server/shard/row_table.h"
+
+#include <algorithm>
+#include <cstring>
+#include <string>
+
+namespace penstock {
+namespace {
+
+constexpr size_t kMinPositions = 8;
+constexpr size_t kFirstSlabBytes = 4096;
+constexpr uint64_t kPrefetchBytes = 256;
+constexpr size_t kKeptDirtyRows = 1 << 16;  // capacity that the dirty list keeps between deltas
+constexpr size_t kMaxRows = 0xfffffffeu;  // row number + 1 must fit an entry, and kNoRow is taken
+
+constexpr uint64_t Entry(uint32_t tag, RowNumber row) { return uint64_t{tag} << 32 | (row + 1); }
+constexpr uint32_t TagOf(uint64_t entry) { return static_cast<uint32_t>(entry >> 32); }
+constexpr RowNumber RowOf(uint64_t entry) { return static_cast<uint32_t>(entry) - 1; }
+
+// At most 3/4 full.
+constexpr size_t RowsFor(size_t positions) { return positions / 4 * 3; }
+
+void Place(uint64_t* entries, size_t mask, uint64_t entry) {
+  size_t position = TagOf(entry) & mask;
+  while (entries[position] != 0) position = (position + 1) & mask;
+  entries[position] = entry;
+}
+
+}  // namespace
+
+RowTable::RowTable(TableId table, uint32_t dim, uint32_t slots) : table_(table), dim_(dim), slots_(slots) {
+  stride_ = (sizeof(RowHeader) + sizeof(float) * (uint64_t{dim} + slots) + 7) / 8 * 8;
+  value_bytes_ = static_cast<uint32_t>(std::min<uint64_t>(sizeof(RowHeader) + sizeof(float) * uint64_t{dim}, kPrefetchBytes));
+  whole_bytes_ = static_cast<uint32_t>(std::min<uint64_t>(stride_, kPrefetchBytes));
+  const size_t first_rows = std::max<size_t>(1, kFirstSlabBytes / stride_);
+  first_slab_shift_ = std::bit_width(first_rows) - 1;
+}
+
+RowNumber RowTable::FindFrom(Key key, uint32_t tag, size_t position) const {
+  const uint64_t* index = entries();
+  const size_t mask = positions_ - 1;
+  for (;; position = (position + 1) & mask) {
+    const uint64_t entry = index[position];
+    if (entry == 0) return kNoRow;
+    if (TagOf(entry) == tag && Header(RowOf(entry))->key == key) return RowOf(entry);
+  }
+}
+
+RowNumber RowTable::Find(Key key) const {
+  if (positions_ == 0) return kNoRow;
+  const uint32_t tag = Tag(key);
+  return FindFrom(key, tag, tag & (positions_ - 1));
+}
+
+size_t RowTable::FindBlock(const Key* keys, size_t count, RowNumber* rows) const {
+  if (positions_ == 0) {
+    std::fill_n(rows, count, kNoRow);
+    return count;
+  }
+  // Three short loops, so that the cache misses of a whole block are under way at once: first those of the index,
+  // then those of the rows that it names by tag alone; the keys are compared last.
+  const uint64_t* index = entries();
+  const size_t mask = positions_ - 1;
+  uint32_t tags[kBlock];
+  size_t at[kBlock];
+  for (size_t i = 0; i < count; ++i) {
+    tags[i] = Tag(keys[i]);
+    __builtin_prefetch(index + (tags[i] & mask));
+  }
+  for (size_t i = 0; i < count; ++i) {
+    size_t position = tags[i] & mask;
+    uint64_t entry = index[position];
+    while (entry != 0 && TagOf(entry) != tags[i]) {
+      position = (position + 1) & mask;
+      entry = index[position];
+    }
+    at[i] = position;
+    rows[i] = entry == 0 ? kNoRow : RowOf(entry);
+    if (entry != 0) Prefetch(rows[i]);
+  }
+  size_t missing = 0;
+  for (size_t i = 0; i < count; ++i) {
+    if (rows[i] != kNoRow && Header(rows[i])->key != keys[i]) {
+      rows[i] = FindFrom(keys[i], tags[i], (at[i] + 1) & mask);
+    }
+    missing += rows[i] == kNoRow;
+  }
+  return missing;
+}
+
+size_t RowTable::FindBatch(std::span<const Key> keys, RowNumber* rows) const {
+  size_t missing = 0;
+  for (size_t first = 0; first < keys.size(); first += kBlock) {
+    missing += FindBlock(keys.data() + first, std::min(kBlock, keys.size() - first), rows + first);
+  }
+  return missing;
+}
+
+Status RowTable::Reserve(size_t rows) {
+  if (rows == 0) return Status::Ok();
+  if (rows > kMaxRows - size_) {
+    return Overloaded("table " + std::to_string(table_) + " has " + std::to_string(size_) + " rows in one shard and needs " +
+                      std::to_string(rows) + " more, allowed are " + std::to_string(kMaxRows));
+  }
+  RETURN_IF_ERROR(GrowIndex(size_ + rows));
+  return GrowSlabs(size_ + rows);
+}
+
+Status RowTable::GrowIndex(size_t rows) {
+  if (rows <= RowsFor(positions_)) return Status::Ok();
+  size_t positions = std::max(positions_, kMinPositions);
+  while (rows > RowsFor(positions)) positions *= 2;
+  ZeroedMemory grown(positions * sizeof(uint64_t));
+  if (grown.data() == nullptr) {
+    return Overloaded("no memory for an index of " + std::to_string(positions) + " positions of table " + std::to_string(table_));
+  }
+  auto* to = reinterpret_cast<uint64_t*>(grown.data());
+  for (size_t i = 0; i < positions_; ++i) {
+    if (entries()[i] != 0) Place(to, positions - 1, entries()[i]);
+  }
+  index_ = std::move(grown);
+  positions_ = positions;
+  return Status::Ok();
+}
+
+Status RowTable::GrowSlabs(size_t rows) {
+  while (rows > capacity_) {
+    const size_t slab_rows = capacity_ == 0 ? size_t{1} << first_slab_shift_ : capacity_;
+    ZeroedMemory slab(slab_rows * stride_);
+    if (slab.data() == nullptr) {
+      return Overloaded("no memory for a slab of " + std::to_string(slab_rows) + " rows of table " + std::to_string(table_));
+    }
+    slab_origin_[slabs_.size()] = reinterpret_cast<uintptr_t>(slab.data()) - capacity_ * stride_;
+    slabs_.push_back(std::move(slab));
+    capacity_ += slab_rows;
+  }
+  return Status::Ok();
+}
+
+RowNumber RowTable::Insert(Key key) {
+  const auto row = static_cast<RowNumber>(size_++);
+  Header(row)->key = key;
+  Place(entries(), positions_ - 1, Entry(Tag(key), row));
+  return row;
+}
+
+void RowTable::ClearDirty(Lsn lsn) {
+  for (size_t i = 0; i < dirty_.size(); ++i) {
+    if (i + 16 < dirty_.size()) __builtin_prefetch(Header(dirty_[i + 16]), 1);
+    RowHeader* header = Header(dirty_[i]);
+    header->lsn = lsn;
+    header->flags &= ~kRowDirty;
+  }
+  dirty_.clear();
+  if (dirty_.capacity() > kKeptDirtyRows) dirty_.shrink_to_fit();
+}
+
+void RowTable::MarkDeleted(RowNumber row) {
+  RowHeader* header = Header(row);
+  if (header->deleted()) return;
+  header->flags |= kRowDeleted;
+  header->push_count = 0;
+  std::memset(Values(row), 0, sizeof(float) * row_floats());
+  ++deleted_;
+}
+
+void RowTable::Revive(RowNumber row) {
+  RowHeader* header = Header(row);
+  if (!header->deleted()) return;
+  header->flags &= ~kRowDeleted;
+  --deleted_;
+}
+
+size_t RowTable::ResidentBytes() const {
+  size_t bytes = index_.ResidentBytes(index_.bytes()) + dirty_.capacity() * sizeof(RowNumber);
+  size_t before = 0;
+  for (const ZeroedMemory& slab : slabs_) {
+    const size_t slab_rows = before == 0 ? size_t{1} << first_slab_shift_ : before;
+    const size_t used = size_ > before ? std::min(size_ - before, slab_rows) : 0;
+    bytes += slab.ResidentBytes(used * stride_);
+    before += slab_rows;
+  }
+  return bytes;
+}
+
+}  // namespace penstock

@@ -1,0 +1,150 @@
+// RowTable: the rows of one table of one shard, in memory: an open-addressing index over slabs that never move a row.
+//
+// A row is one block: RowHeader, then values[dim], then slots[slots]. A row's number is its place in the slabs; it and
+// the row's address stay valid until the table is destroyed. Deleted rows keep their number and stay in the index as
+// tombstones (kRowDeleted), so that their deletion can still be logged.
+//
+// The index is an array of uint64 entries, power of two, linear probing, at most 3/4 full: the upper half is 32 bits of the
+// key's hash, the lower half the row number + 1 (0: empty). An entry's home position is taken from those same 32 bits, so the
+// index grows without touching a single row. The row itself holds the key that settles a match. Slab k > 0 holds as many rows as
+// all before it together; large slabs and indexes are mapped and cost only what was touched.
+//
+// Not thread-safe: owned by the thread that owns the shard.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <type_traits>
+#include <vector>
+
+#include "common/base/hash.h"
+#include "common/base/ids.h"
+#include "common/base/status.h"
+#include "server/shard/zeroed_memory.h"
+
+namespace penstock {
+
+using RowNumber = uint32_t;
+inline constexpr RowNumber kNoRow = 0xffffffffu;
+
+enum RowFlags : uint32_t {
+  kRowDirty = 1u << 0,    // changed since its last delta; its number is in the dirty list
+  kRowDeleted = 1u << 1,  // a tombstone: to readers the row does not exist
+};
+
+struct RowHeader {
+  Key key;
+  Lsn lsn;              // of the last delta that holds the row; 0: none
+  uint32_t push_count;  // how many pushes changed the row since it was created
+  uint32_t flags;       // RowFlags
+  bool dirty() const { return flags & kRowDirty; }
+  bool deleted() const { return flags & kRowDeleted; }
+};
+static_assert(sizeof(RowHeader) == 24 && std::is_trivially_copyable_v<RowHeader>);
+
+class RowTable {
+ public:
+  // `dim` + `slots` floats a row.
+  RowTable(TableId table, uint32_t dim, uint32_t slots);
+  RowTable(RowTable&&) = default;
+  RowTable& operator=(RowTable&&) = default;
+
+  uint32_t dim() const { return dim_; }
+  uint32_t slots() const { return slots_; }
+  uint32_t row_floats() const { return dim_ + slots_; }
+  // Numbers in use, tombstones included: row numbers are [0, size()).
+  size_t size() const { return size_; }
+  // Rows that exist to readers.
+  size_t live_rows() const { return size_ - deleted_; }
+
+  RowHeader* Header(RowNumber row) const {
+    const int slab = std::bit_width(row >> first_slab_shift_);
+    return reinterpret_cast<RowHeader*>(slab_origin_[slab] + row * stride_);
+  }
+  float* Values(RowNumber row) const { return reinterpret_cast<float*>(Header(row) + 1); }
+  float* Slots(RowNumber row) const { return Values(row) + dim_; }
+  // Asks for the cache lines of header and values, and PrefetchWhole for the slots too (up to a few lines: the rest of a
+  // long row is left to the processor's own prefetcher).
+  void Prefetch(RowNumber row) const { PrefetchBytes(row, value_bytes_); }
+  void PrefetchWhole(RowNumber row) const { PrefetchBytes(row, whole_bytes_); }
+
+  // The row with this key (it may be a tombstone), or kNoRow.
+  RowNumber Find(Key key) const;
+  // rows[i] = Find(keys[i]), with memory accesses overlapped. Returns how many were not found.
+  size_t FindBatch(std::span<const Key> keys, RowNumber* rows) const;
+  // Calls visit(i, Find(keys[i])) for each key in order, while the header and values of found rows are in the cache.
+  template <typename Visit>
+  void VisitBatch(std::span<const Key> keys, Visit&& visit) const {
+    RowNumber rows[kBlock];
+    for (size_t first = 0; first < keys.size(); first += kBlock) {
+      const size_t count = std::min(kBlock, keys.size() - first);
+      FindBlock(keys.data() + first, count, rows);
+      for (size_t i = 0; i < count; ++i) visit(first + i, rows[i]);
+    }
+  }
+
+  // Makes room for `rows` further rows, so that as many Insert calls cannot fail. Overloaded when memory or row numbers run out.
+  Status Reserve(size_t rows);
+  // Adds a row with zeroed values and slots. The key must not be in the table and room must have been reserved.
+  RowNumber Insert(Key key);
+
+  // Puts the row on the dirty list, once.
+  void MarkDirty(RowNumber row) {
+    RowHeader* header = Header(row);
+    if (header->dirty()) return;
+    header->flags |= kRowDirty;
+    // By a quarter: when every row of a large table is dirty, doubling would cost a twentieth of the table.
+    if (dirty_.size() == dirty_.capacity()) dirty_.reserve(dirty_.size() + dirty_.size() / 4 + 16);
+    dirty_.push_back(row);
+  }
+  const std::vector<RowNumber>& dirty() const { return dirty_; }
+  // Empties the list (and gives back its memory when it was long) and stamps its rows with the delta that took them.
+  void ClearDirty(Lsn lsn);
+
+  // Turns the row into a tombstone and zeroes its contents.
+  void MarkDeleted(RowNumber row);
+  // Makes a tombstone a row again (zeroed).
+  void Revive(RowNumber row);
+  size_t deleted_rows() const { return deleted_; }
+
+  // Memory of index, touched slabs and dirty list.
+  size_t ResidentBytes() const;
+
+ private:
+  static constexpr size_t kBlock = 32;
+  static constexpr int kMaxSlabs = 33;
+
+  void PrefetchBytes(RowNumber row, uint32_t bytes) const {
+    const auto* begin = reinterpret_cast<const char*>(Header(row));
+    for (uint32_t offset = 0; offset < bytes; offset += 64) __builtin_prefetch(begin + offset);
+    __builtin_prefetch(begin + bytes - 1);
+  }
+  size_t FindBlock(const Key* keys, size_t count, RowNumber* rows) const;
+  RowNumber FindFrom(Key key, uint32_t tag, size_t position) const;
+  Status GrowIndex(size_t rows);
+  Status GrowSlabs(size_t rows);
+  uint64_t* entries() const { return reinterpret_cast<uint64_t*>(index_.data()); }
+  uint32_t Tag(Key key) const { return static_cast<uint32_t>(RowHash(key, table_)); }
+
+  TableId table_;
+  uint32_t dim_;
+  uint32_t slots_;
+  uint64_t stride_;            // bytes a row
+  uint32_t value_bytes_;       // to prefetch of a row's header and values
+  uint32_t whole_bytes_;       // and of the whole row
+  int first_slab_shift_;       // slab 0 holds 2^shift rows
+  size_t size_ = 0;
+  size_t deleted_ = 0;
+  size_t capacity_ = 0;        // rows that the slabs hold
+  size_t positions_ = 0;       // of the index: 0 or a power of two
+  ZeroedMemory index_;
+  std::vector<ZeroedMemory> slabs_;
+  std::array<uintptr_t, kMaxSlabs> slab_origin_{};  // where row 0 would lie if the slab reached back to it
+  std::vector<RowNumber> dirty_;
+};
+
+}  // namespace penstock

@@ -1,0 +1,300 @@
+// Tables, pulls and pushes of a Shard; its deltas are in shard_delta.cc.
+#include "server/shard/shard.h"
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <cstring>
+#include <string>
+
+#include "common/base/hash.h"
+#include "server/shard/initializer.h"
+#include "server/shard/optimizer_kernels.h"
+
+namespace penstock {
+namespace {
+
+constexpr size_t kAhead = 8;  // rows to prefetch ahead of the one being stepped
+
+// What `alter` may change, taken from the other spec.
+TableSpec WithAlterable(TableSpec spec, const TableSpec& other) {
+  spec.durability = other.durability;
+  const OptimizerKind kind = spec.optimizer.kind;
+  spec.optimizer = other.optimizer;
+  spec.optimizer.kind = kind;
+  return spec;
+}
+
+}  // namespace
+
+Shard::Shard(const ShardOptions& options) : options_(options) {}
+
+// --- Tables.
+
+Status Shard::CreateTable(const TableSpec& spec) {
+  if (spec.id == 0) return InvalidArgument("table '" + spec.name + "' has no id");
+  RETURN_IF_ERROR(spec.Validate());
+  const std::string name = "table '" + spec.name + "' (" + std::to_string(spec.id) + ")";
+  if (dropped_.contains(spec.id)) return FailedPrecondition(name + " was dropped; ids are never used again");
+  const uint32_t slots = spec.dim * spec.slots_per_value();
+  Table* table = FindTable(spec.id);
+  if (table == nullptr) table = &AddTable(spec.id, spec.dim, slots);
+  if (table->spec) {
+    if (*table->spec == spec) return Status::Ok();
+    return AlreadyExists(name + " exists with another spec");
+  }
+  if (table->rows.dim() != spec.dim || table->rows.slots() != slots) {
+    return FailedPrecondition(name + ": the spec says " + std::to_string(spec.dim) + " values and " + std::to_string(slots) +
+                              " slots a row, stored are " + std::to_string(table->rows.dim()) + " and " +
+                              std::to_string(table->rows.slots()));
+  }
+  table->spec = spec;
+  table->optimizer.emplace(spec.optimizer);
+  return Status::Ok();
+}
+
+Shard::Table& Shard::AddTable(TableId id, uint32_t dim, uint32_t slots) {
+  auto& table = tables_[id] = std::make_unique<Table>(id, dim, slots);
+  return *table;
+}
+
+Status Shard::DropTable(TableId table) {
+  if (tables_.erase(table) == 0) return NotFound("table " + std::to_string(table));
+  dropped_[table] = 0;
+  return Status::Ok();
+}
+
+Status Shard::AlterTable(const TableSpec& spec) {
+  RETURN_IF_ERROR(spec.Validate());
+  ASSIGN_OR_RETURN(Table * table, ServingTable(spec.id));
+  if (WithAlterable(*table->spec, spec) != spec) {
+    return InvalidArgument("table '" + table->spec->name +
+                           "': only durability and the optimizer's parameters can be altered, not its kind or anything else");
+  }
+  if (*table->spec == spec) return Status::Ok();
+  table->spec = spec;
+  table->optimizer.emplace(spec.optimizer);
+  return Status::Ok();
+}
+
+const TableSpec* Shard::FindSpec(TableId table) const {
+  const Table* found = FindTable(table);
+  return found != nullptr && found->spec ? &*found->spec : nullptr;
+}
+
+std::vector<TableId> Shard::TableIds() const {
+  std::vector<TableId> ids;
+  for (const auto& [id, table] : tables_) ids.push_back(id);
+  return ids;
+}
+
+Shard::Table* Shard::FindTable(TableId table) const {
+  const auto found = tables_.find(table);
+  return found == tables_.end() ? nullptr : found->second.get();
+}
+
+Result<Shard::Table*> Shard::ServingTable(TableId table) const {
+  Table* found = FindTable(table);
+  if (found == nullptr || !found->spec) {
+    return NotFound("table " + std::to_string(table) + " in shard " + std::to_string(options_.shard));
+  }
+  return found;
+}
+
+std::string Shard::Name(const Table& table) const {
+  return "table '" + table.spec->name + "' shard " + std::to_string(options_.shard);
+}
+
+// --- Pull and push.
+
+Status Shard::PullRows(TableId id, std::span<const Key> keys, float* out) const {
+  ASSIGN_OR_RETURN(const Table* table, ServingTable(id));
+  const TableSpec& spec = *table->spec;
+  const size_t dim = spec.dim;
+  table->rows.VisitBatch(keys, [&](size_t i, RowNumber row) {
+    float* to = out + i * dim;
+    if (row == kNoRow || table->rows.Header(row)->deleted()) {
+      InitializeRow(spec.initializer, spec.seed, id, keys[i], spec.dim, to);
+    } else {
+      std::memcpy(to, table->rows.Values(row), dim * sizeof(float));
+    }
+  });
+  return Status::Ok();
+}
+
+Result<PushOutcome> Shard::PushUnit(ProducerId producer, Sequence sequence, Sequence low, TableId id,
+                                    std::span<const Key> keys, const float* values, bool may_grow) {
+  ASSIGN_OR_RETURN(Table * table, ServingTable(id));
+  RETURN_IF_ERROR(CheckUnit(producer, sequence, low, *table, keys));
+  if (table->marks.Contains(producer, sequence)) {
+    table->marks.AdvanceLow(producer, low);
+    return PushOutcome{true, UnitLsn(*table)};
+  }
+  RETURN_IF_ERROR(table->marks.CheckWindow(producer, sequence, low).Prepend(Name(*table)));
+  RETURN_IF_ERROR(CheckFinite(*table, values, keys.size() * table->spec->dim));
+  RETURN_IF_ERROR(FindOrCreate(*table, keys, may_grow));
+  ApplyRows(*table, keys, values);
+  table->marks.Add(producer, sequence);
+  table->marks.AdvanceLow(producer, low);
+  return PushOutcome{false, NextLsn()};
+}
+
+Status Shard::CheckUnit(ProducerId producer, Sequence sequence, Sequence low, const Table& table,
+                        std::span<const Key> keys) const {
+  if (producer == 0) return InvalidArgument(Name(table) + ": a push needs a producer id above 0");
+  if (sequence < low) {
+    return InvalidArgument(Name(table) + ": sequence " + std::to_string(sequence) + " of producer " + std::to_string(producer) +
+                           " is below its own low " + std::to_string(low));
+  }
+  const size_t bytes = keys.size() * (sizeof(Key) + sizeof(float) * size_t{table.spec->dim});
+  if (bytes > kMaxUnitBytes) {
+    return InvalidArgument(Name(table) + ": a unit of " + std::to_string(bytes) + " bytes, allowed are " +
+                           std::to_string(kMaxUnitBytes) + "; push fewer rows at once");
+  }
+  if (producer < forget_floor_) {
+    return UnknownProducer("producer " + std::to_string(producer) + " is below the forget floor " +
+                           std::to_string(forget_floor_) + " of shard " + std::to_string(options_.shard));
+  }
+  if (Finished(producer) || table.marks.Finished(producer)) {
+    return UnknownProducer("producer " + std::to_string(producer) + " is finished");
+  }
+  return Status::Ok();
+}
+
+bool Shard::Finished(ProducerId producer) const {
+  const auto after = finished_.upper_bound(producer);
+  return after != finished_.begin() && std::prev(after)->second >= producer;
+}
+
+Status Shard::CheckFinite(const Table& table, const float* values, size_t count) {
+  if (table.spec->allow_non_finite) return Status::Ok();
+  const size_t bad = CountNonFinite(values, count);
+  if (bad == 0) return Status::Ok();
+  ++non_finite_units_;
+  return InvalidArgument(Name(table) + ": " + std::to_string(bad) + " of " + std::to_string(count) +
+                         " pushed values are NaN or infinite; nothing of the unit was applied");
+}
+
+// Leaves the unit's rows in found_. Everything that can fail comes before the first row is made.
+Status Shard::FindOrCreate(Table& table, std::span<const Key> keys, bool may_grow) {
+  RowTable& rows = table.rows;
+  found_.resize(keys.size());
+  const size_t missing = rows.FindBatch(keys, found_.data());
+  if (missing > 0 && !may_grow) {
+    return Overloaded(Name(table) + ": the memory budget is reached and " + std::to_string(missing) + " rows would be new", 1000);
+  }
+  RETURN_IF_ERROR(rows.Reserve(missing));
+  if (missing == 0 && rows.deleted_rows() == 0) return Status::Ok();
+  const TableSpec& spec = *table.spec;
+  for (size_t i = 0; i < keys.size(); ++i) {
+    RowNumber& row = found_[i];
+    // A key that stands twice in the unit was made at its first place.
+    if (row == kNoRow) row = rows.Find(keys[i]);
+    const bool is_new = row == kNoRow;
+    if (!is_new && !rows.Header(row)->deleted()) continue;
+    if (is_new) {
+      row = rows.Insert(keys[i]);
+    } else {
+      rows.Revive(row);
+    }
+    InitializeRow(spec.initializer, spec.seed, spec.id, keys[i], spec.dim, rows.Values(row));
+    table.optimizer->InitializeSlots(spec.dim, rows.Slots(row));
+  }
+  return Status::Ok();
+}
+
+void Shard::ApplyRows(Table& table, std::span<const Key> keys, const float* values) {
+  RowTable& rows = table.rows;
+  const uint32_t dim = table.spec->dim;
+  for (size_t i = 0; i < keys.size(); ++i) {
+    if (i + kAhead < keys.size()) rows.PrefetchWhole(found_[i + kAhead]);
+    const RowNumber row = found_[i];
+    RowHeader* header = rows.Header(row);
+    if (header->push_count != UINT32_MAX) ++header->push_count;
+    table.optimizer->Apply(header->push_count, values + i * size_t{dim}, dim, rows.Values(row), rows.Slots(row));
+    rows.MarkDirty(row);
+  }
+}
+
+// Rule 14, for a unit that was applied before: what is open of its table goes into the next delta, else it is in one already.
+Lsn Shard::UnitLsn(const Table& table) const { return HasUnlogged(table) ? NextLsn() : last_lsn_; }
+
+Result<size_t> Shard::DeleteRows(TableId id, std::span<const Key> keys) {
+  ASSIGN_OR_RETURN(Table * table, ServingTable(id));
+  size_t deleted = 0;
+  for (const Key key : keys) {
+    const RowNumber row = table->rows.Find(key);
+    if (row == kNoRow || table->rows.Header(row)->deleted()) continue;
+    table->rows.MarkDeleted(row);
+    table->rows.MarkDirty(row);
+    ++deleted;
+  }
+  return deleted;
+}
+
+// --- Looking.
+
+Status Shard::ForEachRow(TableId id, const RowVisitor& visit) const {
+  const Table* table = FindTable(id);
+  if (table == nullptr) return NotFound("table " + std::to_string(id) + " in shard " + std::to_string(options_.shard));
+  const RowTable& rows = table->rows;
+  for (RowNumber row = 0; row < rows.size(); ++row) {
+    const RowHeader& header = *rows.Header(row);
+    if (header.deleted()) continue;
+    visit(header, {rows.Values(row), rows.dim()}, {rows.Slots(row), rows.slots()});
+  }
+  return Status::Ok();
+}
+
+Result<ShardTableStats> Shard::Stats(TableId id) const {
+  ShardTableStats stats;
+  RETURN_IF_ERROR(ForEachRow(id, [&](const RowHeader&, std::span<const float> values, std::span<const float>) {
+    for (const float value : values) {
+      stats.sum_squares += static_cast<double>(value) * value;
+      stats.sum_abs += std::fabs(static_cast<double>(value));
+      stats.non_zero += value != 0;
+    }
+  }));
+  const Table* table = FindTable(id);
+  stats.rows = table->rows.live_rows();
+  stats.bytes = TableBytes(*table);
+  return stats;
+}
+
+ContentHash Shard::Hash() const {
+  ContentHash content;
+  for (const auto& [id, table] : tables_) {
+    for (RowNumber row = 0; row < table->rows.size(); ++row) {
+      const RowHeader& header = *table->rows.Header(row);
+      if (header.deleted()) continue;
+      uint64_t hash = RowHash(header.key, id) ^ header.push_count;
+      const float* floats = table->rows.Values(row);
+      for (uint32_t i = 0; i < table->rows.row_floats(); ++i) {
+        hash = std::rotl(hash ^ std::bit_cast<uint32_t>(floats[i]), 29) * 0x9e3779b97f4a7c15ULL;
+      }
+      // A sum over rows does not depend on their order.
+      content.hash += Mix64(hash);
+      ++content.rows;
+    }
+  }
+  return content;
+}
+
+size_t Shard::TableBytes(const Table& table) {
+  return sizeof(Table) + table.rows.ResidentBytes() + table.marks.ResidentBytes() +
+         (table.optimizer ? table.optimizer->ResidentBytes() : 0);
+}
+
+size_t Shard::ResidentBytes() const {
+  size_t bytes = sizeof(Shard) + found_.capacity() * sizeof(RowNumber);
+  for (const auto& [id, table] : tables_) bytes += TableBytes(*table);
+  return bytes;
+}
+
+uint64_t Shard::live_rows() const {
+  uint64_t rows = 0;
+  for (const auto& [id, table] : tables_) rows += table->rows.live_rows();
+  return rows;
+}
+
+}  // namespace penstock

@@ -1,0 +1,222 @@
+// Shard: everything one shard holds in memory, and every change to it. Pure logic: no I/O, no threads, no clock.
+//
+// A push goes through PushUnit, which applies it in place and marks its rows dirty; BuildDelta turns what is dirty into the
+// shard's next delta, which the caller logs (and later sends on). A restart goes the other way: LoadMeta and LoadRow bring what
+// the base holds, ApplyDelta replays the log, CreateTable names each table's spec, BeginEpoch opens it for pushes.
+// Epochs of requests are checked by the caller; rules 1-3, 8 and 11-14 of docs/protocol.md are kept here.
+//
+// Not thread-safe: owned by one core's thread. Spans passed in are read during the call only. Values are float32, row-major:
+// [keys, dim].
+#pragma once
+
+#include <capnp/common.h>
+#include <kj/array.h>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "common/base/ids.h"
+#include "common/base/status.h"
+#include "common/cluster/table_spec.h"
+#include "proto/delta.capnp.h"
+#include "server/marks.h"
+#include "server/shard/optimizer.h"
+#include "server/shard/row_table.h"
+#include "server/shard/table_images.h"
+
+namespace penstock {
+
+// A unit (the keys and values of one push in one table of one shard) may have so many bytes (rule 11).
+inline constexpr size_t kMaxUnitBytes = size_t{32} << 20;
+
+struct ShardOptions {
+  uint64_t cluster = 0;
+  ShardId shard = 0;
+  Incarnation incarnation = 0;
+  // A table's images are cut into entries of at most so many bytes within a delta (one Data has less than 512 MiB).
+  size_t max_entry_bytes = size_t{256} << 20;
+};
+
+struct PushOutcome {
+  bool duplicate = false;  // the unit was applied before and was dropped now
+  Lsn lsn = 0;             // the delta that holds the unit, or will (rule 14)
+};
+
+struct BuiltDelta {
+  Lsn lsn = 0;
+  uint32_t checksum = 0;          // CRC-32C of the bytes of `words`
+  kj::Array<capnp::word> words;   // a flat Cap'n Proto message: proto::Delta
+};
+
+struct ShardTableStats {
+  uint64_t rows = 0;     // rows that were pushed at least once
+  uint64_t bytes = 0;    // memory of rows, index and marks
+  double sum_squares = 0;
+  double sum_abs = 0;
+  uint64_t non_zero = 0;
+};
+
+// Equal for two shards with the same rows (keys, push counts, values, slots), whatever the order they came in.
+struct ContentHash {
+  uint64_t rows = 0;
+  uint64_t hash = 0;
+  bool operator==(const ContentHash&) const = default;
+};
+
+class Shard {
+ public:
+  explicit Shard(const ShardOptions& options);
+
+  ShardId id() const { return options_.shard; }
+  Incarnation incarnation() const { return options_.incarnation; }
+  Epoch epoch() const { return epoch_; }
+  // Of the last delta built, applied or loaded.
+  Lsn last_lsn() const { return last_lsn_; }
+  uint32_t last_checksum() const { return last_checksum_; }
+  // What the open window will get.
+  Lsn NextLsn() const { return std::max(last_lsn_ + 1, min_lsn_); }
+  ProducerId forget_floor() const { return forget_floor_; }
+
+  // --- Tables.
+  // Also gives a table that replay brought its spec. Ok when it exists with the same spec. AlreadyExists: with another one.
+  // FailedPrecondition: its rows, as replayed, have another shape, or the id was dropped. InvalidArgument: the spec is not valid.
+  Status CreateTable(const TableSpec& spec);
+  // Rows and marks go at once; the next delta says so. NotFound when there is no such table.
+  Status DropTable(TableId table);
+  // Changes durability and the optimizer's parameters (not its kind). InvalidArgument when anything else differs.
+  Status AlterTable(const TableSpec& spec);
+  // nullptr while the table is not there or has no spec yet.
+  const TableSpec* FindSpec(TableId table) const;
+  std::vector<TableId> TableIds() const;  // ascending, also those without a spec
+
+  // --- Pull and push.
+  // Writes dim values for each key; a row that was never pushed has its initial value. NotFound: no such table.
+  Status PullRows(TableId table, std::span<const Key> keys, float* out) const;
+  // Applies one unit exactly once, wholly or not at all. A key that stands twice in it is stepped twice, in order.
+  //   InvalidArgument   producer 0, sequence below low, a unit too large, NaN or infinite values (unless the table allows them)
+  //   NotFound          no such table
+  //   UnknownProducer   the producer was forgotten or is finished: ask for a new id
+  //   Overloaded        the sequence is beyond the window (never the one at `low`), or rows would be new and may_grow is
+  //                     false: nothing was applied, back off
+  Result<PushOutcome> PushUnit(ProducerId producer, Sequence sequence, Sequence low, TableId table,
+                               std::span<const Key> keys, const float* values, bool may_grow = true);
+  // Deletes rows (to readers they are as if never pushed); the next delta says so. Returns how many were there.
+  Result<size_t> DeleteRows(TableId table, std::span<const Key> keys);
+  // Units refused for NaN or infinite values since the shard was made.
+  uint64_t non_finite_units() const { return non_finite_units_; }
+
+  // --- Producers.
+  // Every sequence below `low` is finished everywhere. NotFound: no such table.
+  Status AdvanceLow(TableId table, ProducerId producer, Sequence low);
+  // Producers [first, last] are finished in every table, present and future.
+  void FinishProducers(ProducerId first, ProducerId last);
+  // Ids below the floor are forgotten and refused. It only rises.
+  void SetForgetFloor(ProducerId floor);
+  // The table's marks fill half of a window: log it at once.
+  bool MarksPress(TableId table) const;
+
+  // --- Deltas.
+  // Ownership changed: deltas from now on name `epoch`, and the first may skip to min_lsn. FailedPrecondition when the epoch is not
+  // above the present one.
+  Status BeginEpoch(Epoch epoch, Lsn min_lsn);
+  // Something of the table (or of the whole shard) waits for the next delta.
+  bool HasUnlogged(TableId table) const;
+  bool HasUnlogged() const;
+  // The next delta: all dirty rows and marks of the tables that `choose` accepts, and of the shard itself (drops, floor). The
+  // shard then counts as logged up to it: a caller that cannot log it must call RelogFrom. FailedPrecondition before BeginEpoch.
+  using TableChoice = std::function<bool(TableId)>;
+  Result<BuiltDelta> BuildDelta(const TableChoice& choose);
+  Result<BuiltDelta> BuildDelta() {
+    return BuildDelta([](TableId) { return true; });
+  }
+  // After a failed write (rule 8): everything after delta `from` counts as unlogged again, and the next delta, which takes all
+  // tables and full marks, follows `from` and its checksum instead of those that may be lost. Its firstOfEpoch is set, as its
+  // lsn skips. `from` must be a delta that is safe, at or above the folded lsn is best.
+  void RelogFrom(Lsn from, uint32_t checksum);
+
+  // --- Restart.
+  // What the base knows; first of all, once. DataLoss when it does not fit this shard.
+  Status LoadMeta(proto::ShardMeta::Reader meta);
+  // A row of the base: `floats` are values and slots. DataLoss when the meta has no such table or another shape.
+  Status LoadRow(TableId table, Key key, Lsn lsn, ImageHeader header, std::span<const float> floats);
+  // Replays one delta, whose serialized bytes have this checksum. Skips those at or below the folded lsn. DataLoss, with nothing
+  // applied, when it is malformed, of another shard or incarnation, or does not follow the last one.
+  Status ApplyDelta(proto::Delta::Reader delta, uint32_t checksum);
+  // The lsn that LoadMeta brought: what the base holds.
+  Lsn loaded_lsn() const { return loaded_lsn_; }
+
+  // --- Looking.
+  using RowVisitor = std::function<void(const RowHeader&, std::span<const float> values, std::span<const float> slots)>;
+  Status ForEachRow(TableId table, const RowVisitor& visit) const;
+  Result<ShardTableStats> Stats(TableId table) const;
+  ContentHash Hash() const;
+  // Rows, indexes and marks of all tables.
+  size_t ResidentBytes() const;
+  // Rows of all tables that were pushed at least once.
+  uint64_t live_rows() const;
+
+ private:
+  struct Table {
+    Table(TableId id, uint32_t dim, uint32_t slots) : rows(id, dim, slots) {}
+    RowTable rows;
+    Marks marks;
+    std::optional<TableSpec> spec;
+    std::optional<Optimizer> optimizer;
+    bool full_marks = false;  // the next delta takes the whole set
+  };
+  struct PlannedEntry;
+
+  Table* FindTable(TableId table) const;
+  Result<Table*> ServingTable(TableId table) const;
+  std::string Name(const Table& table) const;
+  static size_t TableBytes(const Table& table);
+  bool HasUnlogged(const Table& table) const;
+  Table& AddTable(TableId id, uint32_t dim, uint32_t slots);
+  bool Finished(ProducerId producer) const;
+
+  Status CheckUnit(ProducerId producer, Sequence sequence, Sequence low, const Table& table,
+                   std::span<const Key> keys) const;
+  Status CheckFinite(const Table& table, const float* values, size_t count);
+  Status FindOrCreate(Table& table, std::span<const Key> keys, bool may_grow);
+  void ApplyRows(Table& table, std::span<const Key> keys, const float* values);
+  Lsn UnitLsn(const Table& table) const;
+
+  std::vector<PlannedEntry> PlanEntries(const TableChoice& choose) const;
+  void WriteEntry(const PlannedEntry& entry, proto::TableDelta::Builder out) const;
+
+  Status CheckChain(proto::Delta::Reader delta) const;
+  bool RepeatsEverything(proto::Delta::Reader delta) const;
+  Result<std::vector<TableImages>> ReadTables(proto::Delta::Reader delta) const;
+  Status ApplyChecked(proto::Delta::Reader delta, uint32_t checksum);
+  Status ApplyImages(Table& table, const TableImages& images, Lsn lsn);
+
+  ShardOptions options_;
+  std::map<TableId, std::unique_ptr<Table>> tables_;
+  std::map<TableId, Lsn> dropped_;   // in which delta; 0: in the next one
+  std::map<ProducerId, ProducerId> finished_;  // ranges first -> last, apart from one another
+  std::vector<RowNumber> found_;     // scratch of FindOrCreate: the unit's rows
+
+  Epoch epoch_ = 0;
+  Lsn last_lsn_ = 0;
+  uint32_t last_checksum_ = 0;
+  Lsn previous_lsn_ = 0;             // what the next delta follows: the last one, unless RelogFrom named another
+  uint32_t previous_checksum_ = 0;
+  Lsn min_lsn_ = 0;
+  Lsn loaded_lsn_ = 0;
+  bool first_of_epoch_ = false;
+  bool serving_ = false;             // BeginEpoch was called
+  bool relog_ = false;               // the next delta repeats everything after previous_lsn_
+  ProducerId forget_floor_ = 0;
+  ProducerId logged_floor_ = 0;
+  uint64_t non_finite_units_ = 0;
+};
+
+}  // namespace penstock

@@ -1,0 +1,391 @@
+// The deltas of a Shard: building the next one, logging again after a failed write, and replay.
+#include <capnp/serialize.h>
+#include <kj/exception.h>
+
+#include <algorithm>
+#include <cstring>
+#include <string>
+
+#include "common/base/crc32c.h"
+#include "server/shard/flat_writer.h"
+#include "server/shard/shard.h"
+
+namespace penstock {
+namespace {
+
+constexpr size_t kAhead = 8;  // rows to prefetch ahead of the one being copied
+
+// The words that a struct takes in a list of structs.
+template <typename T>
+constexpr size_t StructWords() {
+  return capnp::_::structSize<T>().total();
+}
+
+size_t DataWords(size_t bytes) { return (bytes + 7) / 8; }
+
+// A Data field as the array of T that it holds.
+template <typename T>
+T* As(capnp::Data::Builder data) {
+  return reinterpret_cast<T*>(data.begin());
+}
+
+}  // namespace
+
+// One TableDelta of the delta to come: a table's dirty rows or a piece of them, its marks with the first piece, or a drop.
+struct Shard::PlannedEntry {
+  TableId id = 0;
+  const Table* table = nullptr;  // nullptr: the table was dropped
+  std::span<const RowNumber> rows;
+  size_t deleted = 0;            // of rows
+  bool marks = false;
+
+  size_t Words() const {
+    if (table == nullptr) return StructWords<proto::TableDelta>();
+    const size_t live = rows.size() - deleted;
+    return StructWords<proto::TableDelta>() + DataWords(live * sizeof(Key)) + DataWords(live * sizeof(ImageHeader)) +
+           DataWords(live * table->rows.row_floats() * sizeof(float)) + DataWords(deleted * sizeof(Key)) + MarksWords();
+  }
+  size_t MarksWords() const {
+    if (!marks) return 0;
+    return table->full_marks ? table->marks.FullWords() : table->marks.ChangesWords();
+  }
+};
+
+// --- Producers: what they change waits for the next delta.
+
+Status Shard::AdvanceLow(TableId id, ProducerId producer, Sequence low) {
+  Table* table = FindTable(id);
+  if (table == nullptr) return NotFound("table " + std::to_string(id) + " in shard " + std::to_string(options_.shard));
+  table->marks.AdvanceLow(producer, low);
+  return Status::Ok();
+}
+
+void Shard::FinishProducers(ProducerId first, ProducerId last) {
+  for (auto& [id, table] : tables_) table->marks.FinishProducers(first, last);
+  // Ranges that overlap become one.
+  auto range = finished_.upper_bound(last);
+  while (range != finished_.begin() && std::prev(range)->second >= first) {
+    range = std::prev(range);
+    first = std::min(first, range->first);
+    last = std::max(last, range->second);
+    range = finished_.erase(range);
+  }
+  finished_[first] = last;
+}
+
+void Shard::SetForgetFloor(ProducerId floor) {
+  if (floor <= forget_floor_) return;
+  forget_floor_ = floor;
+  for (auto& [id, table] : tables_) table->marks.Forget(floor);
+  while (!finished_.empty() && finished_.begin()->second < floor) finished_.erase(finished_.begin());
+}
+
+bool Shard::MarksPress(TableId id) const {
+  const Table* table = FindTable(id);
+  return table != nullptr && table->marks.NearWindowHalf();
+}
+
+// --- Building.
+
+Status Shard::BeginEpoch(Epoch epoch, Lsn min_lsn) {
+  if (epoch <= epoch_) {
+    return FailedPrecondition("shard " + std::to_string(options_.shard) + ": epoch " + std::to_string(epoch) +
+                              " is not above the present " + std::to_string(epoch_));
+  }
+  epoch_ = epoch;
+  min_lsn_ = min_lsn;
+  first_of_epoch_ = true;
+  serving_ = true;
+  return Status::Ok();
+}
+
+bool Shard::HasUnlogged(const Table& table) const {
+  return !table.rows.dirty().empty() || table.full_marks || table.marks.HasChanges();
+}
+
+bool Shard::HasUnlogged(TableId id) const {
+  const Table* table = FindTable(id);
+  return table != nullptr && HasUnlogged(*table);
+}
+
+bool Shard::HasUnlogged() const {
+  if (relog_ || forget_floor_ != logged_floor_) return true;
+  for (const auto& [id, lsn] : dropped_) {
+    if (lsn == 0) return true;
+  }
+  return std::any_of(tables_.begin(), tables_.end(), [&](const auto& entry) { return HasUnlogged(*entry.second); });
+}
+
+std::vector<Shard::PlannedEntry> Shard::PlanEntries(const TableChoice& choose) const {
+  std::vector<PlannedEntry> plan;
+  for (const auto& [id, lsn] : dropped_) {
+    if (lsn == 0) plan.push_back({.id = id, .table = nullptr, .rows = {}});
+  }
+  for (const auto& [id, table] : tables_) {
+    // A delta that repeats takes every table, or replay would miss what the lost ones held.
+    if (!relog_ && (!HasUnlogged(*table) || !choose(id))) continue;
+    const std::span<const RowNumber> dirty = table->rows.dirty();
+    const size_t row_bytes = table->rows.row_floats() * sizeof(float);
+    const size_t piece = std::max<size_t>(1, options_.max_entry_bytes / row_bytes);
+    size_t first = 0;
+    do {
+      PlannedEntry entry{.id = id, .table = table.get(), .rows = dirty.subspan(first, std::min(piece, dirty.size() - first))};
+      if (table->rows.deleted_rows() > 0) {
+        entry.deleted = std::count_if(entry.rows.begin(), entry.rows.end(),
+                                      [&](RowNumber row) { return table->rows.Header(row)->deleted(); });
+      }
+      entry.marks = first == 0;
+      first += entry.rows.size();
+      plan.push_back(entry);
+    } while (first < dirty.size());
+  }
+  return plan;
+}
+
+void Shard::WriteEntry(const PlannedEntry& entry, proto::TableDelta::Builder out) const {
+  out.setTable(entry.id);
+  out.setLayout(kRowLayout);
+  if (entry.table == nullptr) return out.setDropped(true);
+  const RowTable& rows = entry.table->rows;
+  const size_t live = entry.rows.size() - entry.deleted;
+  const size_t row_bytes = rows.row_floats() * sizeof(float);
+  out.setDim(rows.dim());
+  out.setSlots(rows.slots());
+  out.setSections(kSectionValues | kSectionSlots);
+  auto* key = As<Key>(out.initKeys(live * sizeof(Key)));
+  auto* header = As<ImageHeader>(out.initHeaders(live * sizeof(ImageHeader)));
+  auto* image = As<std::byte>(out.initImages(live * row_bytes));
+  auto* deletion = As<Key>(out.initDeletions(entry.deleted * sizeof(Key)));
+  for (size_t i = 0; i < entry.rows.size(); ++i) {
+    if (i + kAhead < entry.rows.size()) rows.PrefetchWhole(entry.rows[i + kAhead]);
+    const RowHeader& from = *rows.Header(entry.rows[i]);
+    if (from.deleted()) {
+      *deletion++ = from.key;
+      continue;
+    }
+    *key++ = from.key;
+    // The flags in use describe the row's state in this memory; none of them is stored.
+    *header++ = {from.push_count, 0};
+    std::memcpy(image, rows.Values(entry.rows[i]), row_bytes);
+    image += row_bytes;
+  }
+  if (!entry.marks) return;
+  if (entry.table->full_marks) {
+    entry.table->marks.WriteFull(out);
+  } else {
+    entry.table->marks.WriteChanges(out);
+  }
+}
+
+Result<BuiltDelta> Shard::BuildDelta(const TableChoice& choose) {
+  if (!serving_) return FailedPrecondition("shard " + std::to_string(options_.shard) + " has no epoch to log in");
+  const std::vector<PlannedEntry> plan = PlanEntries(choose);
+  size_t words = 8 + StructWords<proto::Delta>();
+  for (const PlannedEntry& entry : plan) words += entry.Words();
+
+  BuiltDelta built;
+  built.lsn = NextLsn();
+  FlatWriter writer(words);
+  auto delta = writer.initRoot<proto::Delta>();
+  delta.setFormat(proto::DELTA_FORMAT);
+  delta.setCluster(options_.cluster);
+  delta.setShard(options_.shard);
+  delta.setIncarnation(options_.incarnation);
+  delta.setEpoch(epoch_);
+  delta.setLsn(built.lsn);
+  delta.setPreviousLsn(previous_lsn_);
+  delta.setPreviousChecksum(previous_checksum_);
+  delta.setFirstOfEpoch(first_of_epoch_ || relog_);
+  delta.setForgetFloor(forget_floor_);
+  auto entries = delta.initTables(plan.size());
+  for (size_t i = 0; i < plan.size(); ++i) WriteEntry(plan[i], entries[i]);
+  built.words = writer.Finish();
+  const auto bytes = built.words.asBytes();
+  built.checksum = Crc32c(0, bytes.begin(), bytes.size());
+
+  for (const PlannedEntry& entry : plan) {
+    if (entry.table == nullptr) {
+      dropped_[entry.id] = built.lsn;
+    } else if (entry.marks) {
+      Table& table = *FindTable(entry.id);
+      table.rows.ClearDirty(built.lsn);
+      table.marks.ClearChanges();
+      table.full_marks = false;
+    }
+  }
+  logged_floor_ = forget_floor_;
+  last_lsn_ = previous_lsn_ = built.lsn;
+  last_checksum_ = previous_checksum_ = built.checksum;
+  first_of_epoch_ = relog_ = false;
+  return built;
+}
+
+void Shard::RelogFrom(Lsn from, uint32_t checksum) {
+  for (auto& [id, table] : tables_) {
+    for (RowNumber row = 0; row < table->rows.size(); ++row) {
+      if (table->rows.Header(row)->lsn > from) table->rows.MarkDirty(row);
+    }
+    table->full_marks = true;
+  }
+  for (auto& [id, lsn] : dropped_) {
+    if (lsn > from) lsn = 0;
+  }
+  previous_lsn_ = from;
+  previous_checksum_ = checksum;
+  relog_ = true;
+}
+
+// --- Restart.
+
+Status Shard::LoadMeta(proto::ShardMeta::Reader meta) {
+  const std::string context = "meta of shard " + std::to_string(options_.shard);
+  try {
+    if (last_lsn_ != 0 || serving_) return FailedPrecondition(context + ": the shard is not empty");
+    if (meta.getFormat() != proto::DELTA_FORMAT || meta.getCluster() != options_.cluster ||
+        meta.getShard() != options_.shard || meta.getIncarnation() != options_.incarnation) {
+      return DataLoss(context + " is of format " + std::to_string(meta.getFormat()) + ", cluster " +
+                      std::to_string(meta.getCluster()) + ", shard " + std::to_string(meta.getShard()) + ", incarnation " +
+                      std::to_string(meta.getIncarnation()));
+    }
+    for (const auto entry : meta.getTables()) {
+      ASSIGN_OR_RETURN(const TableImages images, ReadTableImages(entry));
+      Table& table = AddTable(images.table, images.dim, images.slots);
+      table.marks.Merge(entry);
+    }
+    epoch_ = meta.getEpoch();
+    last_lsn_ = previous_lsn_ = loaded_lsn_ = meta.getLsn();
+    last_checksum_ = previous_checksum_ = meta.getChecksum();
+    forget_floor_ = logged_floor_ = meta.getForgetFloor();
+    return Status::Ok();
+  } catch (const kj::Exception& e) {
+    return DataLoss(context + ": " + e.getDescription().cStr());
+  }
+}
+
+Status Shard::LoadRow(TableId id, Key key, Lsn lsn, ImageHeader header, std::span<const float> floats) {
+  Table* table = FindTable(id);
+  if (table == nullptr || table->rows.row_floats() != floats.size()) {
+    return DataLoss("row " + std::to_string(key) + " of table " + std::to_string(id) + " in shard " +
+                    std::to_string(options_.shard) + " has " + std::to_string(floats.size()) + " floats, its meta says " +
+                    (table == nullptr ? "nothing of the table" : std::to_string(table->rows.row_floats())));
+  }
+  RowNumber row = table->rows.Find(key);
+  if (row == kNoRow) {
+    RETURN_IF_ERROR(table->rows.Reserve(1));
+    row = table->rows.Insert(key);
+  }
+  table->rows.Header(row)->lsn = lsn;
+  table->rows.Header(row)->push_count = header.push_count;
+  std::memcpy(table->rows.Values(row), floats.data(), floats.size_bytes());
+  return Status::Ok();
+}
+
+Status Shard::ApplyDelta(proto::Delta::Reader delta, uint32_t checksum) {
+  try {
+    return ApplyChecked(delta, checksum)
+        .Prepend("delta " + std::to_string(delta.getLsn()) + " of shard " + std::to_string(options_.shard));
+  } catch (const kj::Exception& e) {
+    return DataLoss("a delta of shard " + std::to_string(options_.shard) + ": " + e.getDescription().cStr());
+  }
+}
+
+Status Shard::CheckChain(proto::Delta::Reader delta) const {
+  const Lsn lsn = delta.getLsn(), previous = delta.getPreviousLsn();
+  const std::string follows = "it follows delta " + std::to_string(previous) + ", the last one here is " + std::to_string(last_lsn_);
+  if (delta.getFormat() != proto::DELTA_FORMAT) return DataLoss("format " + std::to_string(delta.getFormat()));
+  if (delta.getCluster() != options_.cluster || delta.getShard() != options_.shard ||
+      delta.getIncarnation() != options_.incarnation) {
+    return DataLoss("it is of cluster " + std::to_string(delta.getCluster()) + ", shard " + std::to_string(delta.getShard()) +
+                    ", incarnation " + std::to_string(delta.getIncarnation()));
+  }
+  const bool epoch_fits = delta.getFirstOfEpoch() ? delta.getEpoch() >= epoch_ : delta.getEpoch() == epoch_;
+  if (!epoch_fits) {
+    return DataLoss("its epoch is " + std::to_string(delta.getEpoch()) + ", the last one here is " + std::to_string(epoch_));
+  }
+  if (lsn <= last_lsn_ || lsn <= previous || previous > last_lsn_ || (!delta.getFirstOfEpoch() && lsn != previous + 1)) {
+    return DataLoss(follows);
+  }
+  if (previous < last_lsn_) {
+    return RepeatsEverything(delta) ? Status::Ok() : DataLoss(follows + " and it does not repeat what came between");
+  }
+  if (delta.getPreviousChecksum() != last_checksum_) return DataLoss(follows + " with another checksum");
+  return Status::Ok();
+}
+
+// A delta of RelogFrom brings full marks of every table, and so may follow an older one than the last.
+bool Shard::RepeatsEverything(proto::Delta::Reader delta) const {
+  if (!delta.getFirstOfEpoch()) return false;
+  size_t covered = 0;
+  for (const auto entry : delta.getTables()) {
+    covered += (entry.getFull() || entry.getDropped()) && tables_.contains(entry.getTable());
+  }
+  return covered == tables_.size();
+}
+
+Result<std::vector<TableImages>> Shard::ReadTables(proto::Delta::Reader delta) const {
+  std::vector<TableImages> all;
+  for (const auto entry : delta.getTables()) {
+    ASSIGN_OR_RETURN(TableImages images, ReadTableImages(entry));
+    const Table* table = FindTable(images.table);
+    if (!images.dropped && table != nullptr &&
+        (table->rows.dim() != images.dim || table->rows.slots() != images.slots)) {
+      return DataLoss("table " + std::to_string(images.table) + " has " + std::to_string(images.dim) + " values and " +
+                      std::to_string(images.slots) + " slots a row, stored are " + std::to_string(table->rows.dim()) + " and " +
+                      std::to_string(table->rows.slots()));
+    }
+    all.push_back(images);
+  }
+  return all;
+}
+
+Status Shard::ApplyChecked(proto::Delta::Reader delta, uint32_t checksum) {
+  if (serving_) return FailedPrecondition("the shard takes pushes of its own");
+  if (delta.getLsn() <= loaded_lsn_) return Status::Ok();
+  RETURN_IF_ERROR(CheckChain(delta));
+  ASSIGN_OR_RETURN(const std::vector<TableImages> all, ReadTables(delta));
+  const auto entries = delta.getTables();
+  for (unsigned i = 0; i < entries.size(); ++i) {
+    if (all[i].dropped) {
+      tables_.erase(all[i].table);
+      dropped_[all[i].table] = delta.getLsn();
+      continue;
+    }
+    Table* table = FindTable(all[i].table);
+    if (table == nullptr) table = &AddTable(all[i].table, all[i].dim, all[i].slots);
+    RETURN_IF_ERROR(ApplyImages(*table, all[i], delta.getLsn()));
+    table->marks.Merge(entries[i]);
+  }
+  epoch_ = delta.getEpoch();
+  last_lsn_ = previous_lsn_ = delta.getLsn();
+  last_checksum_ = previous_checksum_ = checksum;
+  SetForgetFloor(delta.getForgetFloor());
+  logged_floor_ = forget_floor_;
+  return Status::Ok();
+}
+
+Status Shard::ApplyImages(Table& table, const TableImages& images, Lsn lsn) {
+  RowTable& rows = table.rows;
+  found_.resize(images.keys.size());
+  RETURN_IF_ERROR(rows.Reserve(rows.FindBatch(images.keys, found_.data())));
+  const uint32_t floats = images.image_floats();
+  const uint32_t skip = images.sections & kSectionValues ? 0 : images.dim;
+  for (size_t i = 0; i < images.keys.size(); ++i) {
+    RowNumber row = found_[i];
+    if (row == kNoRow) row = rows.Find(images.keys[i]);
+    if (row == kNoRow) row = rows.Insert(images.keys[i]);
+    rows.Revive(row);
+    rows.Header(row)->lsn = lsn;
+    rows.Header(row)->push_count = images.headers[i].push_count;
+    std::memcpy(rows.Values(row) + skip, images.images.data() + i * floats, floats * sizeof(float));
+  }
+  // A deleted row that this memory never held leaves nothing to log or hide here: the base's copy is deleted by the fold.
+  for (const Key key : images.deletions) {
+    const RowNumber row = rows.Find(key);
+    if (row == kNoRow) continue;
+    rows.MarkDeleted(row);
+    rows.Header(row)->lsn = lsn;
+  }
+  return Status::Ok();
+}
+
+}  // namespace penstock

@@ -1,0 +1,455 @@
+// RocksDB as an ingest-only store: opening, reading, and the atomic change by BaseWriter.
+#include "server/storage/base_store.h"
+
+#include <capnp/serialize.h>
+#include <rocksdb/cache.h>
+#include <rocksdb/env.h>
+#include <rocksdb/filter_policy.h>
+#include <rocksdb/iterator.h>
+
+#include <bit>
+#include <climits>
+#include <cstring>
+#include <optional>
+
+#include "common/base/crc32c.h"
+#include "proto/delta.capnp.h"
+
+namespace penstock {
+namespace {
+
+static_assert(std::endian::native == std::endian::little, "stored integers are copied in and out as they are");
+
+constexpr uint32_t kBaseFormat = 1;
+constexpr char kStampKey[] = "PENSTOCK";
+constexpr size_t kShardKeyBytes = 4;
+constexpr size_t kRowKeyBytes = 20;
+constexpr size_t kMetaHeaderBytes = 8;
+constexpr size_t kScanReadaheadBytes = size_t{4} << 20;
+
+// Packed so that the floats stand at a multiple of their size.
+struct RowValueHeader {
+  uint32_t lsn_low, lsn_high;
+  uint32_t push_count;
+  uint32_t flags;
+  uint16_t layout;
+  uint16_t reserved;
+};
+static_assert(sizeof(RowValueHeader) == 20 && alignof(RowValueHeader) == 4);
+
+struct Stamp {
+  uint32_t format;
+  uint32_t crc;  // of what follows, and of the format
+  uint64_t cluster;
+};
+static_assert(sizeof(Stamp) == 16);
+
+uint32_t StampCrc(const Stamp& stamp) {
+  const uint32_t crc = Crc32c(0, &stamp.format, sizeof(stamp.format));
+  return Crc32c(crc, &stamp.cluster, sizeof(stamp.cluster));
+}
+
+template <typename T>
+char* PutBigEndian(char* to, T value) {
+  for (size_t i = 0; i < sizeof(T); ++i) to[i] = static_cast<char>(value >> (8 * (sizeof(T) - 1 - i)));
+  return to + sizeof(T);
+}
+
+template <typename T>
+T GetBigEndian(const char* from) {
+  T value = 0;
+  for (size_t i = 0; i < sizeof(T); ++i) value = static_cast<T>(value << 8 | static_cast<unsigned char>(from[i]));
+  return value;
+}
+
+struct RowKey {
+  char bytes[kRowKeyBytes];
+  RowKey(Incarnation incarnation, TableId table, Key key) {
+    PutBigEndian(PutBigEndian(PutBigEndian(bytes, incarnation), table), key);
+  }
+  rocksdb::Slice slice() const { return {bytes, sizeof(bytes)}; }
+};
+
+struct ShardKey {
+  char bytes[kShardKeyBytes];
+  explicit ShardKey(ShardId shard) { PutBigEndian(bytes, shard); }
+  rocksdb::Slice slice() const { return {bytes, sizeof(bytes)}; }
+};
+
+rocksdb::Slice StampKey() { return {kStampKey, sizeof(kStampKey) - 1}; }
+
+}  // namespace
+
+// --- Opening.
+
+BaseStore::BaseStore(const BaseOptions& options)
+    : options_(options), env_(options.env != nullptr ? options.env : rocksdb::Env::Default()) {
+  cache_ = rocksdb::NewLRUCache(options_.block_cache_bytes);
+}
+
+BaseStore::~BaseStore() {
+  if (db_ == nullptr) return;
+  for (rocksdb::ColumnFamilyHandle* handle : {default_, rows_, meta_}) {
+    if (handle != nullptr) db_->DestroyColumnFamilyHandle(handle).PermitUncheckedError();
+  }
+  db_->Close().PermitUncheckedError();
+}
+
+Result<std::unique_ptr<BaseStore>> BaseStore::Open(const BaseOptions& options) {
+  std::unique_ptr<BaseStore> base(new BaseStore(options));
+  RETURN_IF_ERROR(base->OpenDatabase());
+  RETURN_IF_ERROR(base->CheckStamp());
+  return base;
+}
+
+rocksdb::DBOptions BaseStore::DatabaseOptions() const {
+  rocksdb::DBOptions options;
+  options.env = env_;
+  options.create_if_missing = true;
+  options.create_missing_column_families = true;
+  options.paranoid_checks = true;
+  options.wal_recovery_mode = rocksdb::WALRecoveryMode::kTolerateCorruptedTailRecords;
+  options.max_background_jobs = 2;
+  options.max_open_files = 512;
+  options.bytes_per_sync = size_t{4} << 20;
+  options.skip_stats_update_on_db_open = true;
+  options.stats_dump_period_sec = 0;
+  options.stats_persist_period_sec = 0;
+  options.info_log_level = rocksdb::InfoLogLevel::WARN_LEVEL;
+  options.keep_log_file_num = 2;
+  options.max_log_file_size = size_t{4} << 20;
+  return options;
+}
+
+rocksdb::Options BaseStore::TableOptions() const {
+  rocksdb::BlockBasedTableOptions table;
+  table.block_cache = cache_;
+  table.block_size = 16 << 10;
+  table.format_version = 5;
+  table.checksum = rocksdb::kXXH3;
+  table.filter_policy.reset(rocksdb::NewBloomFilterPolicy(10));
+  table.cache_index_and_filter_blocks = true;
+  table.pin_l0_filter_and_index_blocks_in_cache = true;
+  rocksdb::ColumnFamilyOptions family;
+  family.table_factory.reset(rocksdb::NewBlockBasedTableFactory(table));
+  family.compression = rocksdb::kNoCompression;  // trained floats do not compress
+  family.write_buffer_size = size_t{1} << 20;    // never written to
+  family.target_file_size_base = size_t{64} << 20;
+  family.level_compaction_dynamic_level_bytes = true;
+  // Folds are the only writers and slow down by themselves: RocksDB never stalls them.
+  family.level0_slowdown_writes_trigger = INT_MAX;
+  family.level0_stop_writes_trigger = INT_MAX;
+  family.soft_pending_compaction_bytes_limit = 0;
+  family.hard_pending_compaction_bytes_limit = 0;
+  return rocksdb::Options(DatabaseOptions(), family);
+}
+
+Status BaseStore::OpenDatabase() {
+  RETURN_IF_ERROR(ToStatus(env_->CreateDirIfMissing(options_.dir), "create"));
+  RETURN_IF_ERROR(ToStatus(env_->CreateDirIfMissing(IngestDir()), "create"));
+  const rocksdb::Options options = TableOptions();
+  std::vector<rocksdb::ColumnFamilyDescriptor> families;
+  for (const char* name : {"default", "rows", "meta"}) families.emplace_back(name, options);
+  std::vector<rocksdb::ColumnFamilyHandle*> handles;
+  rocksdb::DB* db = nullptr;
+  const rocksdb::Status status = rocksdb::DB::Open(DatabaseOptions(), options_.dir, families, &handles, &db);
+  if (status.IsIOError() && status.ToString().find("LOCK") != std::string::npos) {
+    return FailedPrecondition("base " + options_.dir + " is in use by another process: " + status.ToString());
+  }
+  // A column family that this version does not know belongs to another format.
+  if (status.IsInvalidArgument()) return FailedPrecondition("base " + options_.dir + ": " + status.ToString());
+  RETURN_IF_ERROR(ToStatus(status, "open"));
+  db_.reset(db);
+  default_ = handles[0];
+  rows_ = handles[1];
+  meta_ = handles[2];
+  return RemoveLeftovers();  // after the lock was taken
+}
+
+Status BaseStore::RemoveLeftovers() {
+  std::vector<std::string> names;
+  RETURN_IF_ERROR(ToStatus(env_->GetChildren(IngestDir(), &names), "list " + IngestDir()));
+  for (const std::string& name : names) {
+    if (!name.ends_with(".sst")) continue;
+    RETURN_IF_ERROR(ToStatus(env_->DeleteFile(IngestDir() + "/" + name), "remove " + name));
+  }
+  return Status::Ok();
+}
+
+bool BaseStore::Empty() const {
+  for (rocksdb::ColumnFamilyHandle* family : {default_, rows_, meta_}) {
+    rocksdb::ColumnFamilyMetaData data;
+    db_->GetColumnFamilyMetaData(family, &data);
+    if (data.file_count > 0) return false;
+  }
+  return true;
+}
+
+Status BaseStore::CheckStamp() {
+  std::string value;
+  const rocksdb::Status found = db_->Get(rocksdb::ReadOptions(), meta_, StampKey(), &value);
+  if (found.IsNotFound() && Empty()) return WriteStamp();
+  if (found.IsNotFound()) return DataLoss("base " + options_.dir + " has rows but no stamp");
+  RETURN_IF_ERROR(ToStatus(found, "read the stamp"));
+  Stamp stamp;
+  if (value.size() != sizeof(stamp)) {
+    return FailedPrecondition("base " + options_.dir + ": a stamp of " + std::to_string(value.size()) +
+                              " bytes; this version knows format " + std::to_string(kBaseFormat));
+  }
+  std::memcpy(&stamp, value.data(), sizeof(stamp));
+  if (stamp.crc != StampCrc(stamp)) return DataLoss("base " + options_.dir + ": the stamp fails its checksum");
+  if (stamp.format != kBaseFormat) {
+    return FailedPrecondition("base " + options_.dir + " has format " + std::to_string(stamp.format) +
+                              "; this version knows format " + std::to_string(kBaseFormat));
+  }
+  if (stamp.cluster != options_.cluster) {
+    return PermissionDenied("base " + options_.dir + " belongs to cluster " + std::to_string(stamp.cluster) + ", not " +
+                            std::to_string(options_.cluster));
+  }
+  return Status::Ok();
+}
+
+Status BaseStore::WriteStamp() {
+  Stamp stamp{kBaseFormat, 0, options_.cluster};
+  stamp.crc = StampCrc(stamp);
+  const std::string path = IngestDir() + "/stamp.sst";
+  rocksdb::SstFileWriter writer(rocksdb::EnvOptions(), TableOptions(), meta_);
+  RETURN_IF_ERROR(ToStatus(writer.Open(path), "write the stamp"));
+  RETURN_IF_ERROR(ToStatus(writer.Put(StampKey(), {reinterpret_cast<const char*>(&stamp), sizeof(stamp)}), "write the stamp"));
+  RETURN_IF_ERROR(ToStatus(writer.Finish(), "write the stamp"));
+  return Ingest("", path);
+}
+
+Status BaseStore::ToStatus(const rocksdb::Status& status, std::string_view what) const {
+  if (status.ok()) return Status::Ok();
+  std::string message = "base " + options_.dir + ": " + std::string(what) + ": " + status.ToString();
+  if (status.IsCorruption()) return DataLoss(std::move(message));
+  if (status.IsNoSpace()) return Overloaded(std::move(message), 1000);
+  // A file that the manifest names and that is gone.
+  if (status.IsPathNotFound() || (status.IsIOError() && message.find("No such file") != std::string::npos)) {
+    return DataLoss(std::move(message));
+  }
+  return Internal(std::move(message));
+}
+
+// --- Reading.
+
+Status BaseStore::ParseRow(const rocksdb::Slice& key, const rocksdb::Slice& value, BaseRow* row,
+                           std::vector<float>* floats) const {
+  RowValueHeader header;
+  if (key.size() != kRowKeyBytes || value.size() < sizeof(header) || (value.size() - sizeof(header)) % sizeof(float) != 0) {
+    return DataLoss("base " + options_.dir + ": a row with a key of " + std::to_string(key.size()) + " and a value of " +
+                    std::to_string(value.size()) + " bytes");
+  }
+  std::memcpy(&header, value.data(), sizeof(header));
+  row->table = GetBigEndian<uint32_t>(key.data() + 8);
+  row->key = GetBigEndian<uint64_t>(key.data() + 12);
+  row->lsn = uint64_t{header.lsn_high} << 32 | header.lsn_low;
+  row->push_count = header.push_count;
+  row->flags = header.flags;
+  row->layout = header.layout;
+  floats->resize((value.size() - sizeof(header)) / sizeof(float));
+  std::memcpy(floats->data(), value.data() + sizeof(header), floats->size() * sizeof(float));
+  row->floats = *floats;
+  return Status::Ok();
+}
+
+Status BaseStore::ForEachRow(Incarnation incarnation, const RowVisitor& visit) const {
+  const RowKey begin(incarnation, 0, 0), end(incarnation + 1, 0, 0);
+  const rocksdb::Slice upper = end.slice();
+  rocksdb::ReadOptions options;
+  options.verify_checksums = true;
+  options.fill_cache = false;
+  options.readahead_size = kScanReadaheadBytes;
+  if (incarnation + 1 != 0) options.iterate_upper_bound = &upper;
+  const std::unique_ptr<rocksdb::Iterator> at(db_->NewIterator(options, rows_));
+  BaseRow row;
+  std::vector<float> floats;
+  for (at->Seek(begin.slice()); at->Valid(); at->Next()) {
+    RETURN_IF_ERROR(ParseRow(at->key(), at->value(), &row, &floats));
+    RETURN_IF_ERROR(visit(row));
+  }
+  return ToStatus(at->status(), "read rows");
+}
+
+Result<StoredRow> BaseStore::Get(Incarnation incarnation, TableId table, Key key) const {
+  const RowKey at(incarnation, table, key);
+  rocksdb::PinnableSlice value;
+  const rocksdb::Status found = db_->Get(rocksdb::ReadOptions(), rows_, at.slice(), &value);
+  if (found.IsNotFound()) return NotFound("row " + std::to_string(key) + " of table " + std::to_string(table) + " in the base");
+  RETURN_IF_ERROR(ToStatus(found, "read a row"));
+  StoredRow stored;
+  RETURN_IF_ERROR(ParseRow(at.slice(), value, &stored.row, &stored.floats));
+  return stored;
+}
+
+Result<BaseShard> BaseStore::ParseMeta(const rocksdb::Slice& key, const rocksdb::Slice& value) const {
+  const std::string name = "base " + options_.dir + ": meta of shard " +
+                           (key.size() == kShardKeyBytes ? std::to_string(GetBigEndian<uint32_t>(key.data())) : "?");
+  if (key.size() != kShardKeyBytes || value.size() <= kMetaHeaderBytes || value.size() % sizeof(capnp::word) != 0) {
+    return DataLoss(name + ": a key of " + std::to_string(key.size()) + " and a value of " + std::to_string(value.size()) + " bytes");
+  }
+  uint32_t crc;
+  std::memcpy(&crc, value.data(), sizeof(crc));
+  const size_t bytes = value.size() - kMetaHeaderBytes;
+  if (crc != Crc32c(0, value.data() + kMetaHeaderBytes, bytes)) return DataLoss(name + " fails its checksum");
+  BaseShard out;
+  out.words = kj::heapArray<capnp::word>(bytes / sizeof(capnp::word));
+  std::memcpy(out.words.begin(), value.data() + kMetaHeaderBytes, bytes);
+  try {
+    capnp::FlatArrayMessageReader message(out.words);
+    const auto meta = message.getRoot<proto::ShardMeta>();
+    if (meta.getFormat() != proto::DELTA_FORMAT) {
+      return FailedPrecondition(name + " has format " + std::to_string(meta.getFormat()) + "; this version knows format " +
+                                std::to_string(proto::DELTA_FORMAT));
+    }
+    if (meta.getCluster() != options_.cluster) return DataLoss(name + " is of cluster " + std::to_string(meta.getCluster()));
+    out.shard = meta.getShard();
+    out.incarnation = meta.getIncarnation();
+    out.epoch = meta.getEpoch();
+    out.lsn = meta.getLsn();
+    out.checksum = meta.getChecksum();
+    out.forget_floor = meta.getForgetFloor();
+  } catch (const kj::Exception& e) {
+    return DataLoss(name + ": " + e.getDescription().cStr());
+  }
+  if (out.shard != GetBigEndian<uint32_t>(key.data())) return DataLoss(name + " names shard " + std::to_string(out.shard));
+  return out;
+}
+
+Result<std::vector<BaseShard>> BaseStore::LoadMeta() const {
+  std::vector<BaseShard> shards;
+  rocksdb::ReadOptions options;
+  options.verify_checksums = true;
+  options.fill_cache = false;
+  const std::unique_ptr<rocksdb::Iterator> at(db_->NewIterator(options, meta_));
+  for (at->SeekToFirst(); at->Valid(); at->Next()) {
+    if (at->key() == StampKey()) continue;
+    ASSIGN_OR_RETURN(BaseShard shard, ParseMeta(at->key(), at->value()));
+    shards.push_back(std::move(shard));
+  }
+  RETURN_IF_ERROR(ToStatus(at->status(), "read meta"));
+  return shards;
+}
+
+uint64_t BaseStore::CompactionDebtBytes() const {
+  uint64_t bytes = 0;
+  db_->GetIntProperty(rows_, rocksdb::DB::Properties::kEstimatePendingCompactionBytes, &bytes);
+  return bytes;
+}
+
+uint64_t BaseStore::DiskBytes() const {
+  uint64_t rows = 0, meta = 0;
+  db_->GetIntProperty(rows_, rocksdb::DB::Properties::kTotalSstFilesSize, &rows);
+  db_->GetIntProperty(meta_, rocksdb::DB::Properties::kTotalSstFilesSize, &meta);
+  return rows + meta;
+}
+
+Status BaseStore::VerifyChecksums() const { return ToStatus(db_->VerifyChecksum(), "verify"); }
+
+// --- Changing.
+
+// Either path may be empty: nothing for that family.
+Status BaseStore::Ingest(const std::string& rows_file, const std::string& meta_file) {
+  rocksdb::IngestExternalFileOptions options;
+  options.move_files = true;
+  options.write_global_seqno = false;
+  std::vector<rocksdb::IngestExternalFileArg> args;
+  const auto add = [&](rocksdb::ColumnFamilyHandle* family, const std::string& path) {
+    if (path.empty()) return;
+    args.emplace_back();
+    args.back().column_family = family;
+    args.back().external_files = {path};
+    args.back().options = options;
+  };
+  add(rows_, rows_file);
+  add(meta_, meta_file);
+  if (args.empty()) return Status::Ok();
+  return ToStatus(db_->IngestExternalFiles(args), "ingest");
+}
+
+struct BaseWriter::File {
+  std::string path;
+  rocksdb::ColumnFamilyHandle* family;
+  std::optional<rocksdb::SstFileWriter> writer;
+  bool finished = false;
+};
+
+BaseWriter::BaseWriter(BaseStore& base)
+    : base_(base),
+      rows_file_(new File{base.IngestDir() + "/rows.sst", base.rows_, {}, false}),
+      meta_file_(new File{base.IngestDir() + "/meta.sst", base.meta_, {}, false}) {}
+
+BaseWriter::~BaseWriter() {
+  for (File* file : {rows_file_.get(), meta_file_.get()}) {
+    const bool begun = file->writer || file->finished;
+    file->writer.reset();
+    if (begun) base_.env_->DeleteFile(file->path).PermitUncheckedError();  // gone already when it was ingested
+  }
+}
+
+Result<rocksdb::SstFileWriter*> BaseWriter::Writer(File& file) {
+  if (file.finished) return Internal("base " + base_.dir() + ": " + file.path + " is finished");
+  if (!file.writer) {
+    file.writer.emplace(rocksdb::EnvOptions(), base_.TableOptions(), file.family, false);
+    RETURN_IF_ERROR(base_.ToStatus(file.writer->Open(file.path), "create " + file.path));
+  }
+  return &*file.writer;
+}
+
+Status BaseWriter::PutRow(Incarnation incarnation, const BaseRow& row) {
+  const RowValueHeader header{static_cast<uint32_t>(row.lsn), static_cast<uint32_t>(row.lsn >> 32), row.push_count, row.flags,
+                              row.layout, 0};
+  value_.assign(reinterpret_cast<const char*>(&header), sizeof(header));
+  value_.append(reinterpret_cast<const char*>(row.floats.data()), row.floats.size_bytes());
+  ASSIGN_OR_RETURN(rocksdb::SstFileWriter * writer, Writer(*rows_file_));
+  return base_.ToStatus(writer->Put(RowKey(incarnation, row.table, row.key).slice(), value_), "write rows");
+}
+
+Status BaseWriter::DeleteRow(Incarnation incarnation, TableId table, Key key) {
+  ASSIGN_OR_RETURN(rocksdb::SstFileWriter * writer, Writer(*rows_file_));
+  return base_.ToStatus(writer->Delete(RowKey(incarnation, table, key).slice()), "write rows");
+}
+
+Status BaseWriter::RemoveTable(Incarnation incarnation, TableId table) {
+  ASSIGN_OR_RETURN(rocksdb::SstFileWriter * writer, Writer(*rows_file_));
+  const RowKey begin(incarnation, table, 0), end(incarnation, table + 1, 0);
+  return base_.ToStatus(writer->DeleteRange(begin.slice(), end.slice()), "write rows");
+}
+
+Status BaseWriter::RemoveIncarnation(Incarnation incarnation) {
+  ASSIGN_OR_RETURN(rocksdb::SstFileWriter * writer, Writer(*rows_file_));
+  const RowKey begin(incarnation, 0, 0), end(incarnation + 1, 0, 0);
+  return base_.ToStatus(writer->DeleteRange(begin.slice(), end.slice()), "write rows");
+}
+
+Status BaseWriter::PutMeta(ShardId shard, kj::ArrayPtr<const capnp::word> words) {
+  const auto bytes = words.asBytes();
+  const uint32_t header[2] = {Crc32c(0, bytes.begin(), bytes.size()), 0};
+  static_assert(sizeof(header) == kMetaHeaderBytes);
+  value_.assign(reinterpret_cast<const char*>(header), sizeof(header));
+  value_.append(reinterpret_cast<const char*>(bytes.begin()), bytes.size());
+  ASSIGN_OR_RETURN(rocksdb::SstFileWriter * writer, Writer(*meta_file_));
+  return base_.ToStatus(writer->Put(ShardKey(shard).slice(), value_), "write meta");
+}
+
+Status BaseWriter::Close(File& file) {
+  if (!file.writer) return Status::Ok();
+  rocksdb::ExternalSstFileInfo info;
+  RETURN_IF_ERROR(base_.ToStatus(file.writer->Finish(&info), "finish " + file.path));
+  bytes_ += info.file_size;
+  file.writer.reset();
+  file.finished = true;
+  return Status::Ok();
+}
+
+Status BaseWriter::Finish() {
+  RETURN_IF_ERROR(Close(*rows_file_));
+  return Close(*meta_file_);
+}
+
+Status BaseWriter::Commit() {
+  return base_.Ingest(rows_file_->finished ? rows_file_->path : "", meta_file_->finished ? meta_file_->path : "");
+}
+
+}  // namespace penstock

@@ -1,0 +1,154 @@
+// BaseStore: the base of one node, a RocksDB that holds the folded rows and, in the same atomic step, what they cover.
+//
+// It is changed only by ingesting finished files, both column families in one call: no memtable, no WAL, no stalls. So its state is
+// always that after some whole fold, and a crash at any moment leaves the one before or the one after.
+//
+//   column family `rows`   key: incarnation u64, table u32, key u64, all big-endian (20 bytes)
+//                          value: RowValueHeader (20 bytes, little-endian), then float32 values and slots
+//   column family `meta`   key: shard u32 big-endian; value: CRC-32C u32, reserved u32, proto::ShardMeta as a flat message
+//                          key "PENSTOCK": the stamp, format u32, CRC-32C u32 of the rest, cluster u64
+//
+// The folder of files under construction is the base's own with ".ingest" appended; what an interrupted fold left there is removed
+// by Open. Rule 5 of docs/protocol.md.
+//
+// Safe to read from any thread; one fold at a time. Damage is kDataLoss and names the file or folder; a folder of another cluster is
+// kPermissionDenied; an unknown format or a base that is open elsewhere kFailedPrecondition; a full disk kOverloaded.
+#pragma once
+
+#include <capnp/common.h>
+#include <kj/array.h>
+#include <rocksdb/db.h>
+#include <rocksdb/sst_file_writer.h>
+#include <rocksdb/table.h>
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "common/base/ids.h"
+#include "common/base/status.h"
+
+namespace penstock {
+
+struct BaseOptions {
+  std::string dir;
+  uint64_t cluster = 0;
+  size_t block_cache_bytes = size_t{64} << 20;
+  rocksdb::Env* env = nullptr;  // nullptr: the machine's own
+};
+
+// One row as stored. In visits `floats` (values, then slots) is valid during the call.
+struct BaseRow {
+  TableId table = 0;
+  Key key = 0;
+  Lsn lsn = 0;              // of the delta that brought it
+  uint32_t push_count = 0;
+  uint32_t flags = 0;
+  uint16_t layout = 0;      // proto::TableDelta.layout
+  std::span<const float> floats;
+};
+
+struct StoredRow {
+  BaseRow row;                // its floats are those below
+  std::vector<float> floats;
+};
+
+// What the base knows of one shard: the fields of proto::ShardMeta that most callers want, and the message itself.
+struct BaseShard {
+  ShardId shard = 0;
+  Incarnation incarnation = 0;
+  Epoch epoch = 0;
+  Lsn lsn = 0;
+  uint32_t checksum = 0;
+  ProducerId forget_floor = 0;
+  kj::Array<capnp::word> words;  // flat proto::ShardMeta
+};
+
+class BaseStore {
+ public:
+  static Result<std::unique_ptr<BaseStore>> Open(const BaseOptions& options);
+  ~BaseStore();
+  BaseStore(const BaseStore&) = delete;
+  BaseStore& operator=(const BaseStore&) = delete;
+
+  const std::string& dir() const { return options_.dir; }
+  uint64_t cluster() const { return options_.cluster; }
+
+  // All shards, ascending.
+  Result<std::vector<BaseShard>> LoadMeta() const;
+  // All rows of a shard's life, ascending by table and key. Ends at the first status that is not ok.
+  using RowVisitor = std::function<Status(const BaseRow&)>;
+  Status ForEachRow(Incarnation incarnation, const RowVisitor& visit) const;
+  // kNotFound when the row is not in the base.
+  Result<StoredRow> Get(Incarnation incarnation, TableId table, Key key) const;
+
+  // Bytes that background compaction still has to move; a fold slows down by it.
+  uint64_t CompactionDebtBytes() const;
+  uint64_t DiskBytes() const;
+  // Reads every block of every file against its checksum.
+  Status VerifyChecksums() const;
+
+ private:
+  friend class BaseWriter;
+  explicit BaseStore(const BaseOptions& options);
+
+  rocksdb::Options TableOptions() const;
+  rocksdb::DBOptions DatabaseOptions() const;
+  std::string IngestDir() const { return options_.dir + ".ingest"; }
+  Status RemoveLeftovers();
+  Status OpenDatabase();
+  Status CheckStamp();
+  Status WriteStamp();
+  bool Empty() const;
+  Status Ingest(const std::string& rows_file, const std::string& meta_file);
+  Status ToStatus(const rocksdb::Status& status, std::string_view what) const;
+  Status ParseRow(const rocksdb::Slice& key, const rocksdb::Slice& value, BaseRow* row, std::vector<float>* floats) const;
+  Result<BaseShard> ParseMeta(const rocksdb::Slice& key, const rocksdb::Slice& value) const;
+
+  BaseOptions options_;
+  rocksdb::Env* env_;
+  std::shared_ptr<rocksdb::Cache> cache_;
+  std::unique_ptr<rocksdb::DB> db_;
+  // Owned by db_, released before it.
+  rocksdb::ColumnFamilyHandle* default_ = nullptr;
+  rocksdb::ColumnFamilyHandle* rows_ = nullptr;
+  rocksdb::ColumnFamilyHandle* meta_ = nullptr;
+};
+
+// One fold's change of the base. Rows come in ascending order of (incarnation, table, key), each at most once; shards
+// ascending; removals of ranges in any order, and they do not touch rows put by the same writer. Nothing is visible, and nothing
+// survives, before Commit has returned ok.
+class BaseWriter {
+ public:
+  explicit BaseWriter(BaseStore& base);
+  ~BaseWriter();  // removes files that were not committed
+  BaseWriter(const BaseWriter&) = delete;
+  BaseWriter& operator=(const BaseWriter&) = delete;
+
+  Status PutRow(Incarnation incarnation, const BaseRow& row);
+  Status DeleteRow(Incarnation incarnation, TableId table, Key key);
+  Status RemoveTable(Incarnation incarnation, TableId table);
+  Status RemoveIncarnation(Incarnation incarnation);
+  Status PutMeta(ShardId shard, kj::ArrayPtr<const capnp::word> words);
+  // Closes and syncs the files.
+  Status Finish();
+  // Makes them part of the base, atomically and durably. After Finish.
+  Status Commit();
+  // Of the files, after Finish.
+  uint64_t bytes() const { return bytes_; }
+
+ private:
+  struct File;
+  Result<rocksdb::SstFileWriter*> Writer(File& file);
+  Status Close(File& file);
+
+  BaseStore& base_;
+  std::unique_ptr<File> rows_file_, meta_file_;
+  std::string value_;  // scratch
+  uint64_t bytes_ = 0;
+};
+
+}  // namespace penstock

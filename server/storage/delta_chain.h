@@ -1,0 +1,54 @@
+// DeltaChain: decides which deltas of one shard follow one another. Pure logic, used by replay and by the fold.
+//
+// Offered in the order of the log, deltas at or below the folded lsn are skipped, and others must name their predecessor's lsn and
+// checksum without a gap. The first delta of an epoch may skip lsns; it may also name an older delta than the last one, as it then repeats
+// everything since (written after a failed write, rule 8). Behind a gap nothing is taken until a first-of-epoch delta continues what was
+// taken so far: an operator accepted that loss.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "common/base/ids.h"
+#include "proto/delta.capnp.h"
+
+namespace penstock {
+
+// Up to where the base holds a shard; all 0 when it holds nothing.
+struct ShardFolded {
+  Incarnation incarnation = 0;
+  Epoch epoch = 0;
+  Lsn lsn = 0;
+  uint32_t checksum = 0;
+};
+
+class DeltaChain {
+ public:
+  enum class Verdict {
+    kTake,  // it is the next one
+    kSkip,  // the base holds it, or it is of an earlier incarnation
+    kGap,   // it does not follow; broken() says why
+  };
+
+  DeltaChain(ShardId shard, const ShardFolded& folded);
+
+  // `checksum` is of the delta's serialized bytes. Throws kj::Exception for a malformed message.
+  Verdict Offer(proto::Delta::Reader delta, uint32_t checksum, uint64_t cluster);
+  // A delta is known to be missing here, or was refused by whoever applies them.
+  void Break(std::string reason);
+
+  // The last delta taken, or the folded one.
+  const ShardFolded& last() const { return last_; }
+  // Why the chain is broken; empty while it is not.
+  const std::string& broken() const { return broken_; }
+
+ private:
+  std::string WhyNot(proto::Delta::Reader delta, uint64_t cluster) const;
+
+  const ShardId shard_;
+  ShardFolded folded_;
+  ShardFolded last_;
+  std::string broken_;
+};
+
+}  // namespace penstock

@@ -1,0 +1,117 @@
+// What a segment file of the delta log looks like, byte by byte, and what is known of a segment.
+//
+//   segment  DIR/log-<20 digits>.seg: SegmentHeader, then records without gaps. All integers little-endian, all parts 8-byte aligned.
+//   record   RecordHead, SectionHead[sections], then per section its SectionHead once more and the delta's words.
+//
+// A record is what one core's commit window brought; a section is one shard's delta, a flat Cap'n Proto message. The head's checksum
+// covers head and table, a section's own covers its delta. As each section is described twice, a single damaged place costs at most
+// the one delta it lies in, and that delta's shard is known. A head names its own place, so that data which happens to look like a
+// record is not taken for one.
+#pragma once
+
+#include <compare>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <vector>
+
+#include "common/base/ids.h"
+#include "common/base/status.h"
+
+namespace penstock {
+
+// A place in the log. Segment numbers rise and are never used again.
+struct Position {
+  uint64_t segment = 0;
+  uint64_t offset = 0;
+  auto operator<=>(const Position&) const = default;
+};
+std::string ToString(const Position& position);
+
+inline constexpr uint32_t kSegmentFormat = 1;
+
+struct SegmentHeader {
+  static constexpr uint64_t kMagic = 0x474f4c4b54534e50;  // "PNSTKLOG"
+  // The segments before this one are not trusted behind `synced`: a write or sync of theirs failed. A bad record there is no damage
+  // and does not end the log; what mattered was logged again from this segment on.
+  static constexpr uint32_t kAbandoned = 1;
+
+  uint64_t magic = kMagic;
+  uint32_t format = kSegmentFormat;
+  uint32_t checksum = 0;       // CRC-32C of the header with 0 here
+  uint64_t cluster = 0;
+  uint32_t node = 0;
+  uint32_t flags = 0;
+  uint64_t number = 0;
+  uint64_t first_window = 0;   // of the first record
+  uint64_t previous = 0;       // number of the segment before this one; 0: there was none
+  uint64_t previous_end = 0;   // where its last good record ended
+  Position synced;             // up to where the log was synced when this was written
+
+  bool abandoned() const { return (flags & kAbandoned) != 0; }
+};
+static_assert(sizeof(SegmentHeader) == 80 && std::is_trivially_copyable_v<SegmentHeader>);
+
+struct RecordHead {
+  static constexpr uint32_t kMagic = 0x31524c50;  // "PLR1"
+
+  uint32_t magic = kMagic;
+  uint32_t checksum = 0;  // CRC-32C of head, with 0 here, and table
+  uint64_t bytes = 0;     // of the whole record
+  Position place;         // of the record itself
+  uint64_t window = 0;    // records are numbered through the whole log
+  Position synced;        // up to where the log was synced when this was written
+  uint32_t core = 0;
+  uint32_t sections = 0;
+};
+static_assert(sizeof(RecordHead) == 64 && std::is_trivially_copyable_v<RecordHead>);
+
+struct SectionHead {
+  static constexpr uint32_t kMagic = 0x31534c50;  // "PLS1"
+
+  uint32_t magic = kMagic;
+  ShardId shard = 0;
+  uint32_t checksum = 0;  // CRC-32C of the delta
+  uint32_t words = 0;     // of 8 bytes
+  uint64_t bytes() const { return uint64_t{words} * 8; }
+};
+static_assert(sizeof(SectionHead) == 16 && std::is_trivially_copyable_v<SectionHead>);
+
+// What is known of a segment that is no longer written.
+struct SegmentInfo {
+  uint64_t number = 0;
+  uint64_t bytes = 0;      // its records end here
+  uint64_t trusted = 0;    // a bad record from here on is no damage: it ends the segment (bytes, unless the segment was abandoned)
+  bool damaged = false;    // replay found and reported damage in it: reading goes on behind bad places
+  bool aside = false;      // kept for a quarantined shard alone, outside the log limit
+};
+
+// How replay leaves the log, and where DeltaLog::Open goes on.
+struct LogTail {
+  std::vector<SegmentInfo> segments;  // ascending
+  uint64_t next_segment = 1;
+  uint64_t next_window = 1;
+};
+
+std::string SegmentFileName(uint64_t number, bool aside = false);
+struct SegmentName {
+  uint64_t number = 0;
+  bool aside = false;
+};
+// nullopt for any other file.
+std::optional<SegmentName> ParseSegmentFileName(std::string_view name);
+
+// Fills in the checksums.
+void Seal(SegmentHeader& header);
+void Seal(RecordHead& head, const SectionHead* table);
+// Whether magic, checksum and number are right. A header of a later format has a right checksum too: look at `format`.
+bool IsValid(const SegmentHeader& header, uint64_t number);
+// Whether `head` may be one at this place: everything but the checksum.
+bool IsPlausible(const RecordHead& head, const Position& place, uint64_t bytes_left);
+bool HasRightChecksum(const RecordHead& head, const SectionHead* table);
+// The bytes of a record with these sections.
+uint64_t RecordBytes(const SectionHead* table, uint32_t sections);
+
+}  // namespace penstock

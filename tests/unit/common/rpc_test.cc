@@ -1,0 +1,165 @@
+// The handshake, the connection cache and the loop, between two loops in one process.
+#include <gtest/gtest.h>
+
+#include "common/net/connection_cache.h"
+#include "common/net/rpc_server.h"
+#include "proto/data.capnp.h"
+
+namespace penstock {
+namespace {
+
+class Answering final : public proto::DataPlane::Server {
+ public:
+  explicit Answering(KjLoop& loop) : loop_(loop) {}
+  kj::Promise<void> flush(FlushContext context) override {
+    if (context.getParams().getShards().size() == 7) return kj::NEVER_DONE;
+    context.getResults().initShards(context.getParams().getShards().size());
+    return kj::READY_NOW;
+  }
+
+ private:
+  KjLoop& loop_;
+};
+
+std::shared_ptr<ClusterIdentity> Identity(const std::string& name, uint64_t cluster, const std::string& token) {
+  auto identity = std::make_shared<ClusterIdentity>();
+  identity->name = name;
+  identity->cluster = cluster;
+  identity->token = token;
+  return identity;
+}
+
+class RpcTest : public ::testing::Test {
+ protected:
+  void Serve(uint64_t cluster, const std::string& token) {
+    const Status status = loop_.Run([&]() -> Status {
+      auto server = RpcServer::Listen(loop_, Identity("server-0", cluster, token), {}, kj::heap<Answering>(loop_));
+      if (server.ok()) server_ = std::move(*server);
+      return server.status();
+    });
+    ASSERT_TRUE(status.ok()) << status.ToString();
+    endpoint_ = server_->endpoint();
+  }
+  void TearDown() override {
+    client_.Run([&] { cache_.reset(); });
+    loop_.Run([&] { server_.reset(); });
+  }
+  // Calls flush with `shards` entries and says how many came back.
+  Result<uint32_t> Call(std::shared_ptr<ClusterIdentity> identity, uint32_t shards = 3, uint64_t deadline_ms = 2000) {
+    std::promise<Result<uint32_t>> done;
+    auto future = done.get_future();
+    client_.Post([&] {
+      if (cache_ == nullptr || identity != nullptr) cache_ = std::make_unique<ConnectionCache>(client_, identity, ConnectionOptions{.connect_timeout_ms = 1000});
+      auto call = cache_->Get(endpoint_).then([&, shards, deadline_ms](Result<capnp::Capability::Client>&& service) -> kj::Promise<Result<uint32_t>> {
+        if (!service.ok()) return Result<uint32_t>(service.status());
+        auto request = service->castAs<proto::DataPlane>().flushRequest();
+        request.initShards(shards);
+        using Response = capnp::Response<proto::DataPlane::FlushResults>;
+        return WithDeadline<Response>(client_.timer(), deadline_ms, request.send(), "flush").then([](Result<Response>&& r) -> Result<uint32_t> {
+          if (!r.ok()) return r.status();
+          return (*r).getShards().size();
+        });
+      });
+      client_.Detach(call.then([&](Result<uint32_t>&& r) { done.set_value(r); }), "call");
+    });
+    return future.get();
+  }
+
+  KjLoop loop_{"server"};
+  KjLoop client_{"client"};
+  std::unique_ptr<RpcServer> server_;
+  std::unique_ptr<ConnectionCache> cache_;
+  std::string endpoint_;
+};
+
+TEST_F(RpcTest, TokenAndClusterMatch) {
+  Serve(77, "a long enough token");
+  auto identity = Identity("worker-0", 0, "a long enough token");
+  auto answer = Call(identity);
+  ASSERT_TRUE(answer.ok()) << answer.status().ToString();
+  EXPECT_EQ(*answer, 3u);
+  EXPECT_EQ(identity->cluster, 77u) << "the first contact tells the cluster's id";
+  EXPECT_TRUE(Call(nullptr).ok()) << "the connection is used again";
+  EXPECT_EQ(loop_.Run([&] { return server_->connections(); }), 1u);
+}
+
+TEST_F(RpcTest, WrongTokenIsDenied) {
+  Serve(77, "a long enough token");
+  auto answer = Call(Identity("worker-0", 77, "another token, as long"));
+  EXPECT_EQ(answer.status().code(), Code::kPermissionDenied);
+  EXPECT_NE(answer.status().message().find("wrong token"), std::string::npos) << answer.status().message();
+}
+
+TEST_F(RpcTest, AnotherClusterIsDeniedWithBothNamed) {
+  Serve(77, "a long enough token");
+  auto answer = Call(Identity("worker-0", 78, "a long enough token"));
+  EXPECT_EQ(answer.status().code(), Code::kPermissionDenied);
+  EXPECT_NE(answer.status().message().find("77"), std::string::npos) << answer.status().message();
+  EXPECT_NE(answer.status().message().find("78"), std::string::npos) << answer.status().message();
+}
+
+TEST_F(RpcTest, NobodyThereIsUnavailableAndNamesTheEndpoint) {
+  Serve(77, "");
+  loop_.Run([&] { server_.reset(); });
+  auto answer = Call(Identity("worker-0", 77, ""));
+  EXPECT_EQ(answer.status().code(), Code::kUnavailable) << answer.status().ToString();
+  EXPECT_NE(answer.status().message().find(endpoint_), std::string::npos) << answer.status().message();
+}
+
+TEST_F(RpcTest, AServerThatHangsIsADeadline) {
+  Serve(77, "");
+  auto answer = Call(Identity("worker-0", 77, ""), 7, 50);
+  EXPECT_EQ(answer.status().code(), Code::kDeadlineExceeded) << answer.status().ToString();
+}
+
+TEST_F(RpcTest, AServerThatRestartsIsFoundAgain) {
+  Serve(77, "");
+  ASSERT_TRUE(Call(Identity("worker-0", 77, "")).ok());
+  const uint16_t port = server_->port();
+  loop_.Run([&] {
+    server_.reset();
+    auto again = RpcServer::Listen(loop_, Identity("server-0", 77, ""), {.port = port}, kj::heap<Answering>(loop_));
+    ASSERT_TRUE(again.ok()) << again.status().ToString();
+    server_ = std::move(*again);
+  });
+  // The first call may still meet the broken connection.
+  auto answer = Call(nullptr);
+  if (!answer.ok()) answer = Call(nullptr);
+  EXPECT_TRUE(answer.ok()) << answer.status().ToString();
+}
+
+TEST_F(RpcTest, PortInUseIsNamed) {
+  Serve(77, "");
+  const Status status = loop_.Run([&]() -> Status {
+    return RpcServer::Listen(loop_, Identity("server-1", 77, ""), {.port = server_->port()}, kj::heap<Answering>(loop_)).status();
+  });
+  EXPECT_EQ(status.code(), Code::kFailedPrecondition);
+  EXPECT_NE(status.message().find(std::to_string(server_->port())), std::string::npos) << status.message();
+}
+
+TEST_F(RpcTest, BeyondLoopbackNeedsAToken) {
+  Serve(77, "");
+  const Status status = loop_.Run([&]() -> Status {
+    return RpcServer::Listen(loop_, Identity("server-1", 77, ""), {.host = "0.0.0.0"}, kj::heap<Answering>(loop_)).status();
+  });
+  EXPECT_EQ(status.code(), Code::kFailedPrecondition);
+  EXPECT_NE(status.message().find("token"), std::string::npos) << status.message();
+}
+
+TEST(KjLoopTest, RunsTasksInOrderAndBringsBlockingResultsBack) {
+  KjLoop loop("test");
+  BlockingPool pool(1);
+  std::vector<int> order;
+  for (int i = 0; i < 100; ++i) loop.Post([&order, i] { order.push_back(i); });
+  std::promise<bool> done;
+  auto future = done.get_future();
+  loop.Post([&] {
+    loop.Detach(pool.Run(loop, [] { return 42; }).then([&](int value) { done.set_value(value == 42 && loop.OnLoop()); }), "pool");
+  });
+  EXPECT_TRUE(future.get());
+  ASSERT_EQ(order.size(), 100u);
+  for (int i = 0; i < 100; ++i) EXPECT_EQ(order[i], i);
+}
+
+}  // namespace
+}  // namespace penstock

@@ -1,0 +1,177 @@
+// Job files: what loads, what travels, and what each wrong file is told.
+#include "model/job_spec.h"
+
+#include <gtest/gtest.h>
+#include <stdlib.h>
+
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "model/deep.h"
+#include "model/linear.h"
+
+namespace penstock {
+namespace {
+
+constexpr char kLinear[] = R"([job]
+name = "tiny"
+[data]
+train = "/data/train"
+)";
+constexpr char kDeep[] = R"([job]
+name = "net"
+[data]
+train = "/data/train"
+format = "idx"
+[model]
+kind = "deep"
+loss = "softmax"
+classes = 10
+hidden = [20, 5]
+)";
+
+class JobSpecTest : public testing::Test {
+ protected:
+  JobSpecTest() {
+    std::string pattern = (std::filesystem::temp_directory_path() / "penstock-test-XXXXXX").string();
+    folder_ = mkdtemp(pattern.data());
+  }
+  ~JobSpecTest() override { std::filesystem::remove_all(folder_); }
+
+  Result<JobSpec> Load(const std::string& text, const std::vector<std::string>& overrides = {}) {
+    std::ofstream(folder_ / "job.toml") << text;
+    return LoadJob(folder_ / "job.toml", overrides);
+  }
+  JobSpec MustLoad(const std::string& text, const std::vector<std::string>& overrides = {}) {
+    auto job = Load(text, overrides);
+    EXPECT_TRUE(job.ok()) << job.status().ToString();
+    return job.ok() ? *job : JobSpec();
+  }
+  void ExpectRefused(const char* text, const std::vector<std::string>& overrides, const std::string& part) {
+    SCOPED_TRACE(testing::PrintToString(overrides));
+    const auto job = Load(text, overrides);
+    ASSERT_FALSE(job.ok());
+    EXPECT_EQ(job.status().code(), Code::kInvalidArgument);
+    EXPECT_NE(job.status().message().find(part), std::string::npos) << job.status().message();
+  }
+
+  std::filesystem::path folder_;
+};
+
+TEST_F(JobSpecTest, FilesOfTheHouseLoad) {
+  size_t files = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(PENSTOCK_SOURCE_DIR "/conf/jobs")) {
+    SCOPED_TRACE(entry.path());
+    const auto job = LoadJob(entry.path(), {});
+    ASSERT_TRUE(job.ok()) << job.status().ToString();
+    EXPECT_EQ(job->name, entry.path().stem());
+    ++files;
+  }
+  EXPECT_GE(files, 3u);
+}
+
+TEST_F(JobSpecTest, OverridesComeAfterTheFile) {
+  const JobSpec job = MustLoad(kDeep, {"train.passes=7", "model.hidden=[3]", "train.passes=9", "optimizer.kind=adam"});
+  EXPECT_EQ(job.train.passes, 9u);
+  EXPECT_EQ(job.model.hidden, (std::vector<int64_t>{3}));
+  EXPECT_EQ(job.OptimizerOf().kind, OptimizerKind::kAdam);
+  EXPECT_EQ(job.durability(), Durability::kLogged);
+}
+
+TEST_F(JobSpecTest, PathsBecomeAbsolute) {
+  const JobSpec job = MustLoad(kLinear, {"data.train=some/../file", "data.test=/there/test"});
+  EXPECT_EQ(job.data.train, (std::filesystem::current_path() / "file").string());
+  EXPECT_EQ(job.data.test, "/there/test");
+}
+
+TEST_F(JobSpecTest, TravelsAsJson) {
+  const JobSpec job = MustLoad(kDeep, {"optimizer.learning_rate=0.25", "train.seed=123456789012"});
+  auto json = nlohmann::json::parse(JobToJson(job).dump());
+  json["plan"] = {{"anything", 1}};
+  const auto back = JobFromJson(json);
+  ASSERT_TRUE(back.ok()) << back.status().ToString();
+  EXPECT_EQ(JobToJson(*back), JobToJson(job));
+  EXPECT_EQ(back->train.seed, 123456789012u);
+  json["train"]["batch_size"] = 0;
+  EXPECT_NE(JobFromJson(json).status().message().find("train.batch_size"), std::string::npos);
+}
+
+TEST_F(JobSpecTest, SaysWhatIsWrong) {
+  ExpectRefused("[job]\nname = \"x\"\n", {}, "data.train");
+  ExpectRefused("[data]\ntrain = \"x\"\n", {}, "job.name");
+  ExpectRefused(kLinear, {"job.name=a/b"}, "job.name is 'a/b', allowed are 1 to 100 letters");
+  ExpectRefused(kLinear, {"train.passses=5"}, "did you mean 'passes'");
+  ExpectRefused(kLinear, {"train.passes=0"}, "train.passes");
+  ExpectRefused(kLinear, {"train.passes=two"}, "train.passes");
+  ExpectRefused(kLinear, {"train.consistency=ssp"}, "async");
+  ExpectRefused(kLinear, {"train.durability=never"}, "memory");
+  ExpectRefused(kLinear, {"data.format=csv"}, "libsvm");
+  ExpectRefused(kLinear, {"optimizer.learning_rate=nan"}, "optimizer.learning_rate");
+  ExpectRefused(kLinear, {"optimizer.learning_rate=0"}, "optimizer.learning_rate must be above 0");
+}
+
+TEST_F(JobSpecTest, RefusesKeysThatWouldBeIgnored) {
+  ExpectRefused(kLinear, {"data.train_labels=x"}, "data.train_labels has a meaning only with data.format 'idx'");
+  ExpectRefused(kLinear, {"data.pixel_mean=0.5"}, "data.pixel_mean has a meaning only with data.format 'idx'");
+  ExpectRefused(kLinear, {"model.classes=3"}, "model.classes has a meaning only with model.loss 'softmax'");
+  ExpectRefused(kLinear, {"model.hidden=[3]"}, "model.hidden has a meaning only with model.kind 'deep'");
+  ExpectRefused(kLinear, {"model.activation=tanh"}, "model.activation has a meaning only with model.kind 'deep'");
+  ExpectRefused(kLinear, {"model.l2_all=true"}, "model.l2_all has a meaning only with");
+  ExpectRefused(kLinear, {"optimizer.l1=1"}, "optimizer.l1 has a meaning only with optimizer.kind 'ftrl'");
+  ExpectRefused(kLinear, {"optimizer.beta1=0.5"}, "optimizer.beta1 has a meaning only with optimizer.kind 'adam'");
+  ExpectRefused(kLinear, {"optimizer.beta2=0.5"}, "optimizer.beta2");
+  ExpectRefused(kLinear, {"optimizer.epsilon=0.5"}, "optimizer.epsilon");
+  ExpectRefused(kLinear, {"optimizer.beta=0.5"}, "optimizer.beta has");
+  ExpectRefused(kLinear, {"optimizer.initial_accumulator=0.5"}, "optimizer.initial_accumulator");
+  ExpectRefused(kDeep, {"model.bias=false"}, "model.bias has a meaning only with model.kind 'linear'");
+  ExpectRefused(kDeep, {"model.l2=1"}, "optimizer.l2");
+  ExpectRefused(kDeep, {"data.test_labels=x"}, "data.test_labels has a meaning only with data.test");
+}
+
+TEST_F(JobSpecTest, RefusesWhatDoesNotGoTogether) {
+  ExpectRefused(kLinear, {"model.loss=softmax"}, "model.classes is 0, model.loss 'softmax' needs at least 2");
+  ExpectRefused(kLinear, {"model.l2=1"}, "model.features is needed");
+  ExpectRefused(kLinear, {"model.l2=1", "model.l2_all=true", "model.features=100000000"}, "allows at most 16777216");
+  ExpectRefused(kDeep, {"model.hidden=[]"}, "model.hidden is empty");
+  ExpectRefused(kDeep, {"data.format=libsvm"}, "model.features is needed");
+}
+
+TEST_F(JobSpecTest, MakesLinearModels) {
+  const JobSpec job = MustLoad(kLinear, {"model.loss=softmax", "model.classes=7", "optimizer.kind=ftrl", "train.durability=synced"});
+  const auto model = CreateModel(job, {.features = 0, .training_examples = 10});
+  ASSERT_TRUE(model.ok()) << model.status().ToString();
+  ASSERT_EQ((*model)->Tables().size(), 1u);
+  const TableSpec& table = (*model)->Tables()[0];
+  EXPECT_EQ(table.name, "tiny/weights");
+  EXPECT_EQ(table.dim, 7u);
+  EXPECT_EQ(table.optimizer.kind, OptimizerKind::kFtrl);
+  EXPECT_EQ(table.durability, Durability::kSynced);
+}
+
+TEST_F(JobSpecTest, MakesDeepModelsForTheirData) {
+  const JobSpec job = MustLoad(kDeep);
+  const auto model = CreateModel(job, {.dense = true, .features = 784, .training_examples = 10});
+  ASSERT_TRUE(model.ok()) << model.status().ToString();
+  ASSERT_EQ((*model)->Tables().size(), 3u);
+  EXPECT_EQ((*model)->Tables()[0].dense_size, 784u * 20 + 20);
+  EXPECT_EQ((*model)->Tables()[2].dense_size, 5u * 10 + 10);
+  EXPECT_EQ((*model)->outputs(), 10u);
+
+  JobSpec wrong = job;
+  wrong.model.features = 100;
+  EXPECT_NE(CreateModel(wrong, {.dense = true, .features = 784}).status().message().find("the data have 784"), std::string::npos);
+}
+
+TEST_F(JobSpecTest, MarkdownHasEveryKey) {
+  JobSpec job;
+  OptionSet options;
+  job.Declare(&options);
+  const std::string page = options.Markdown();
+  for (const auto& [section, keys] : options.ToJson().items()) {
+    for (const auto& [key, value] : keys.items()) EXPECT_NE(page.find(key), std::string::npos) << section << "." << key;
+  }
+}
+
+}  // namespace
+}  // namespace penstock

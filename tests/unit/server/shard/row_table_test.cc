@@ -1,0 +1,180 @@
+// RowTable against std::unordered_map, its growth, and what its memory costs.
+#include "server/shard/row_table.h"
+
+#include <gtest/gtest.h>
+
+#include <random>
+#include <unordered_map>
+
+namespace penstock {
+namespace {
+
+RowNumber FindOrInsert(RowTable& table, Key key) {
+  const RowNumber found = table.Find(key);
+  if (found != kNoRow) return found;
+  EXPECT_TRUE(table.Reserve(1).ok());
+  return table.Insert(key);
+}
+
+// Keys that are alike in different ways: dense, strided, and random.
+Key DrawKey(std::mt19937_64& random, uint64_t range) {
+  const uint64_t k = random() % range;
+  switch (random() % 3) {
+    case 0: return k;
+    case 1: return k << 32;
+    default: return k * 0x9e3779b97f4a7c15ULL;
+  }
+}
+
+TEST(RowTableTest, AgreesWithUnorderedMapOverRandomOperations) {
+  for (uint64_t seed = 1; seed <= 5; ++seed) {
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    std::mt19937_64 random(seed);
+    RowTable table(7, 3, 1);
+    std::unordered_map<Key, float> expected;
+    std::unordered_map<Key, RowNumber> numbers;
+    for (int step = 0; step < 60'000; ++step) {
+      const Key key = DrawKey(random, 8000);
+      switch (random() % 4) {
+        case 0:
+        case 1: {
+          const RowNumber row = FindOrInsert(table, key);
+          table.Revive(row);
+          const auto [known, is_new] = numbers.emplace(key, row);
+          ASSERT_EQ(known->second, row) << "the number of a row changed";
+          table.Values(row)[2] = static_cast<float>(step);
+          table.Slots(row)[0] = static_cast<float>(-step);
+          expected[key] = static_cast<float>(step);
+          break;
+        }
+        case 2: {
+          const RowNumber row = table.Find(key);
+          ASSERT_EQ(row != kNoRow, numbers.contains(key));
+          if (row == kNoRow) break;
+          ASSERT_EQ(table.Header(row)->key, key);
+          ASSERT_EQ(table.Header(row)->deleted(), !expected.contains(key));
+          if (!expected.contains(key)) break;
+          ASSERT_EQ(table.Values(row)[2], expected[key]);
+          ASSERT_EQ(table.Slots(row)[0], -expected[key]);
+          break;
+        }
+        default: {
+          if (random() % 8 != 0) break;
+          const RowNumber row = table.Find(key);
+          if (row == kNoRow) break;
+          table.MarkDeleted(row);
+          expected.erase(key);
+        }
+      }
+      ASSERT_EQ(table.live_rows(), expected.size());
+      ASSERT_EQ(table.size(), numbers.size());
+    }
+  }
+}
+
+TEST(RowTableTest, BatchLookupFindsWhatSingleLookupFinds) {
+  std::mt19937_64 random(11);
+  RowTable table(1, 2, 0);
+  std::vector<Key> keys(1001);
+  std::vector<RowNumber> rows(keys.size());
+  for (Key& key : keys) key = random() % 3000;
+  EXPECT_EQ(table.FindBatch(keys, rows.data()), keys.size()) << "an empty table holds nothing";
+  for (int i = 0; i < 1500; ++i) FindOrInsert(table, random() % 3000);
+  size_t missing = 0;
+  const size_t reported = table.FindBatch(keys, rows.data());
+  for (size_t i = 0; i < keys.size(); ++i) {
+    ASSERT_EQ(rows[i], table.Find(keys[i])) << keys[i];
+    missing += rows[i] == kNoRow;
+  }
+  EXPECT_EQ(reported, missing);
+  EXPECT_GT(missing, 0u);
+  size_t visited = 0;
+  table.VisitBatch(keys, [&](size_t i, RowNumber row) {
+    EXPECT_EQ(i, visited++);
+    EXPECT_EQ(row, rows[i]);
+  });
+  EXPECT_EQ(visited, keys.size());
+}
+
+TEST(RowTableTest, RowsNeverMoveWhileTheTableGrows) {
+  RowTable table(1, 1, 0);
+  std::vector<float*> addresses;
+  for (Key key = 0; key < 300'000; ++key) {
+    ASSERT_TRUE(table.Reserve(1).ok());
+    const RowNumber row = table.Insert(key);
+    ASSERT_EQ(row, key);
+    addresses.push_back(table.Values(row));
+    *addresses.back() = static_cast<float>(key);
+  }
+  for (Key key = 0; key < 300'000; ++key) {
+    const RowNumber row = table.Find(key);
+    ASSERT_EQ(row, key);
+    ASSERT_EQ(table.Values(row), addresses[key]);
+    ASSERT_EQ(*table.Values(row), static_cast<float>(key));
+  }
+  EXPECT_EQ(table.Find(300'000), kNoRow);
+}
+
+TEST(RowTableTest, RowsAreDistinctBlocksForEveryShape) {
+  for (const auto& [dim, slots] : std::vector<std::pair<uint32_t, uint32_t>>{{1, 0}, {1, 2}, {3, 3}, {16, 16}, {1024, 2048}, {65536, 0}}) {
+    RowTable table(1, dim, slots);
+    const Key rows = dim > 10'000 ? 9 : 70;
+    for (Key key = 0; key < rows; ++key) {
+      ASSERT_TRUE(table.Reserve(1).ok());
+      const RowNumber row = table.Insert(key);
+      for (uint32_t i = 0; i < dim + slots; ++i) {
+        ASSERT_EQ(table.Values(row)[i], 0) << "a new row is zeroed";
+        table.Values(row)[i] = static_cast<float>(key + 1);
+      }
+    }
+    for (Key key = 0; key < rows; ++key) {
+      for (uint32_t i = 0; i < dim + slots; ++i) ASSERT_EQ(table.Values(table.Find(key))[i], static_cast<float>(key + 1));
+      ASSERT_EQ(table.Header(table.Find(key))->key, key);
+    }
+  }
+}
+
+TEST(RowTableTest, DirtyListHoldsEachRowOnceAndIsStamped) {
+  RowTable table(1, 1, 0);
+  for (Key key = 0; key < 100; ++key) FindOrInsert(table, key);
+  for (int round = 0; round < 3; ++round) {
+    for (RowNumber row = 0; row < 100; row += 2) table.MarkDirty(row);
+  }
+  EXPECT_EQ(table.dirty().size(), 50u);
+  table.ClearDirty(9);
+  EXPECT_TRUE(table.dirty().empty());
+  for (RowNumber row = 0; row < 100; ++row) {
+    EXPECT_EQ(table.Header(row)->lsn, row % 2 == 0 ? 9u : 0u);
+    EXPECT_FALSE(table.Header(row)->dirty());
+  }
+}
+
+TEST(RowTableTest, ReservingMoreRowsThanNumbersIsRefused) {
+  RowTable table(1, 1, 0);
+  EXPECT_EQ(table.Reserve(size_t{1} << 32).code(), Code::kOverloaded);
+  EXPECT_EQ(table.Reserve(SIZE_MAX).code(), Code::kOverloaded);
+}
+
+TEST(RowTableTest, ASmallTableIsTinyAndALargeOneHasLittleOverhead) {
+  RowTable empty(1, 64, 128);
+  EXPECT_EQ(empty.ResidentBytes(), 0u);
+  RowTable tiny(1, 16, 16);
+  ASSERT_TRUE(tiny.Reserve(1).ok());
+  tiny.Insert(5);
+  EXPECT_LE(tiny.ResidentBytes(), 8192u);
+
+  RowTable large(1, 16, 16);
+  constexpr size_t kRows = 1'250'000;  // an eighth of 10 million: the index is as full
+  for (Key key = 0; key < kRows; ++key) {
+    ASSERT_TRUE(large.Reserve(1).ok());
+    large.MarkDirty(large.Insert(key));
+  }
+  const double payload = 1.0 * kRows * 32 * sizeof(float);
+  EXPECT_LE(large.ResidentBytes() / payload, 1.40) << "with every row dirty";
+  large.ClearDirty(1);
+  EXPECT_LE(large.ResidentBytes() / payload, 1.35);
+  EXPECT_GE(large.ResidentBytes() / payload, 1 + 24.0 / 128) << "at least the headers must be counted";
+}
+
+}  // namespace
+}  // namespace penstock

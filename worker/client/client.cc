@@ -1,0 +1,383 @@
+#include "worker/client/client.h"
+
+#include <algorithm>
+#include <mutex>
+#include <nlohmann/json.hpp>
+#include <unordered_map>
+#include <unordered_set>
+#include <utility>
+
+#include "common/cluster/wire.h"
+#include "worker/client/client_core.h"
+
+namespace penstock {
+namespace {
+
+Status CheckRange(const char* name, uint64_t value, uint64_t low, uint64_t high) {
+  if (value >= low && value <= high) return Status::Ok();
+  return InvalidArgument(std::string("client option ") + name + " is " + std::to_string(value) + ", allowed is " + std::to_string(low) +
+                         " to " + std::to_string(high));
+}
+
+Status Validate(const ClientOptions& o) {
+  if (o.scheduler.empty()) return InvalidArgument("client option scheduler is empty, allowed is host:port or the path of an address file");
+  if (!o.token.empty() && !o.token_file.empty()) return InvalidArgument("client options token and token_file are both set, allowed is one");
+  RETURN_IF_ERROR(CheckRange("deadline_ms", o.deadline_ms, 1, 86400000));
+  RETURN_IF_ERROR(CheckRange("connect_timeout_ms", o.connect_timeout_ms, 1, 600000));
+  RETURN_IF_ERROR(CheckRange("attempt_timeout_ms", o.attempt_timeout_ms, 1, 600000));
+  RETURN_IF_ERROR(CheckRange("max_unit_bytes", o.max_unit_bytes, 1 << 10, 64 << 20));
+  RETURN_IF_ERROR(CheckRange("piece_bytes", o.piece_bytes, 4 << 10, 64 << 20));
+  return CheckRange("max_inflight_bytes", o.max_inflight_bytes, 1, uint64_t{1} << 40);
+}
+
+template <typename T>
+Status StatusOf(const Result<T>& result) {
+  return result.status();
+}
+
+// A future, and the callback that fills it.
+template <typename T>
+std::pair<std::future<Result<T>>, absl::AnyInvocable<void(Result<T>)>> Awaited() {
+  std::promise<Result<T>> promise;
+  auto future = promise.get_future();
+  return {std::move(future), [promise = std::move(promise)](Result<T> result) mutable { promise.set_value(std::move(result)); }};
+}
+
+}  // namespace
+
+class Client::Impl {
+ public:
+  Impl(const ClientOptions& options, std::string token) : options_(options), identity_(std::make_shared<ClusterIdentity>()), loop_(options.name) {
+    identity_->name = options.name;
+    identity_->token = std::move(token);
+    loop_.Run([this] { core_ = std::make_unique<ClientCore>(loop_, identity_, options_); });
+  }
+
+  ~Impl() {
+    // What was posted after this finds no core; its completions say so.
+    loop_.Run([this] { core_.reset(); });
+    loop_.Stop();
+  }
+
+  const ClientOptions& options() const { return options_; }
+  uint64_t cluster() const { return identity_->cluster; }
+  KjLoop& loop() { return loop_; }
+  ClientCore& core() { return *core_; }
+  uint64_t Deadline(uint64_t deadline_ms) const { return deadline_ms == 0 ? options_.deadline_ms : deadline_ms; }
+  BucketLimits limits() const { return {.piece_bytes = options_.piece_bytes, .max_unit_bytes = options_.max_unit_bytes}; }
+  std::shared_ptr<const ShardLayout> layout() const { return core_->map().layout(); }
+
+  // Runs `use(core, done)` on the loop; done says kCancelled if that never happens.
+  template <typename T, typename Use>
+  void Post(Completion<T> done, Use use) {
+    loop_.Post([this, done = std::move(done), use = std::move(use)]() mutable {
+      if (core_ != nullptr) use(*core_, std::move(done));
+    });
+  }
+
+  // The same, and waits. `use` starts something that ends by a deadline.
+  template <typename T, typename Use>
+  Result<T> Await(const std::string& what, Use use) {
+    if (loop_.OnLoop()) return FailedPrecondition(what + ": a blocking call in a callback of the client");
+    std::promise<Result<T>> promise;
+    auto future = promise.get_future();
+    Post(CompletionOf<T>(std::move(promise)), std::move(use));
+    return future.get();
+  }
+
+  // A question to the scheduler that may be repeated until the deadline.
+  template <typename T, typename Make, typename Read>
+  Result<T> Ask(const std::string& what, Make make, Read read) {
+    return Await<T>(what, [what, make, read, ms = options_.deadline_ms](ClientCore& core, Completion<T> done) {
+      core.Spawn(what, core.Ask<T>(what, make, read, ms), std::move(done));
+    });
+  }
+
+  template <typename T, typename Make, typename Read>
+  Result<T> AskOnce(const std::string& what, Make make, Read read) {
+    return Await<T>(what, [what, make, read, ms = options_.deadline_ms](ClientCore& core, Completion<T> done) {
+      core.Spawn(what, core.AskOnce<T>(what, make, read, ms), std::move(done));
+    });
+  }
+
+  void Learn(const TableSpec& spec) {
+    std::lock_guard lock(mutex_);
+    tables_[spec.id] = {spec.name, spec.dim};
+  }
+  void Forget(const std::string& name) {
+    std::lock_guard lock(mutex_);
+    std::erase_if(tables_, [&](const auto& table) { return table.second.name == name; });
+  }
+  Status Known(TableId id) const {
+    std::lock_guard lock(mutex_);
+    return tables_.contains(id) ? Status::Ok() : Unknown(id);
+  }
+
+  // Checks a batch's tables and gives their names and widths; keys and values are those of the caller.
+  template <typename Table>
+  Result<std::vector<BatchTable>> Describe(const std::vector<Table>& tables) const {
+    std::vector<BatchTable> out;
+    std::unordered_set<TableId> seen;
+    std::lock_guard lock(mutex_);
+    for (const Table& table : tables) {
+      const auto it = tables_.find(table.table);
+      if (it == tables_.end()) return Unknown(table.table);
+      if (!seen.insert(table.table).second) return InvalidArgument("table '" + it->second.name + "' is twice in one call");
+      out.push_back({.table = table.table, .name = it->second.name, .dim = it->second.dim, .keys = table.keys, .values = {}});
+      if constexpr (std::is_same_v<Table, TablePush>) {
+        if (table.values.size() != table.keys.size() * it->second.dim) {
+          return InvalidArgument("table '" + it->second.name + "': " + std::to_string(table.values.size()) + " values for " +
+                                 std::to_string(table.keys.size()) + " keys, expected " + std::to_string(it->second.dim) + " a key");
+        }
+        out.back().values = table.values;
+      }
+    }
+    return out;
+  }
+
+ private:
+  struct TableInfo {
+    std::string name;
+    uint32_t dim = 0;
+  };
+
+  static Status Unknown(TableId id) {
+    return InvalidArgument("table " + std::to_string(id) + " was neither created nor opened by this client");
+  }
+
+  const ClientOptions options_;
+  const std::shared_ptr<ClusterIdentity> identity_;
+  mutable std::mutex mutex_;
+  std::unordered_map<TableId, TableInfo> tables_;  // guarded by mutex_
+  KjLoop loop_;
+  std::unique_ptr<ClientCore> core_;               // the loop's
+};
+
+Client::Client(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Client::~Client() = default;
+
+Result<std::unique_ptr<Client>> Client::Connect(const ClientOptions& options) {
+  RETURN_IF_ERROR(Validate(options));
+  std::string token = options.token;
+  if (!options.token_file.empty()) {
+    ASSIGN_OR_RETURN(token, ReadTokenFile(options.token_file));
+  }
+  auto impl = std::make_unique<Impl>(options, std::move(token));
+  const uint64_t ms = options.connect_timeout_ms;
+  const auto loaded = impl->Await<bool>("connect", [ms](ClientCore& core, Completion<bool> done) {
+    core.Spawn("connect", core.LoadMap(ms), std::move(done));
+  });
+  if (!loaded.ok()) return loaded.status().Prepend("connect to the cluster");
+  return std::unique_ptr<Client>(new Client(std::move(impl)));
+}
+
+const ClientOptions& Client::options() const { return impl_->options(); }
+uint64_t Client::cluster() const { return impl_->cluster(); }
+uint32_t Client::shard_count() const { return impl_->layout()->shards; }
+KjLoop& Client::loop() { return impl_->loop(); }
+SchedulerLink& Client::scheduler() { return impl_->core().scheduler(); }
+
+// --- Tables ---
+
+Result<TableSpec> Client::CreateTable(const TableSpec& spec) {
+  RETURN_IF_ERROR(spec.Validate());
+  auto created = impl_->Ask<TableSpec>(
+      "create table '" + spec.name + "'",
+      [spec](proto::Scheduler::Client& scheduler) {
+        auto request = scheduler.createTableRequest();
+        WriteTableSpec(spec, request.initSpec());
+        return request;
+      },
+      [](auto& answer) { return ReadTableSpec(answer.getSpec()); });
+  if (created.ok()) impl_->Learn(*created);
+  return created;
+}
+
+Result<TableSpec> Client::OpenTable(const std::string& name) {
+  auto opened = impl_->Ask<TableSpec>(
+      "open table '" + name + "'",
+      [name](proto::Scheduler::Client& scheduler) {
+        auto request = scheduler.openTableRequest();
+        request.setName(name);
+        return request;
+      },
+      [](auto& answer) { return ReadTableSpec(answer.getSpec()); });
+  if (opened.ok()) impl_->Learn(*opened);
+  return opened;
+}
+
+Status Client::DropTable(const std::string& name) {
+  const auto dropped = impl_->Ask<bool>(
+      "drop table '" + name + "'",
+      [name](proto::Scheduler::Client& scheduler) {
+        auto request = scheduler.dropTableRequest();
+        request.setName(name);
+        return request;
+      },
+      [](auto&) -> Result<bool> { return true; });
+  if (dropped.ok()) impl_->Forget(name);
+  return StatusOf(dropped);
+}
+
+// --- Producers ---
+
+Result<std::shared_ptr<Producer>> Client::NewProducer() {
+  return impl_->Ask<std::shared_ptr<Producer>>(
+      "new producer",
+      [](proto::Scheduler::Client& scheduler) {
+        auto request = scheduler.newProducersRequest();
+        request.setCount(1);
+        return request;
+      },
+      [](auto& answer) -> Result<std::shared_ptr<Producer>> {
+        return std::make_shared<Producer>(answer.getFirst(), ProducerKind::kClient, 0);
+      });
+}
+
+std::shared_ptr<Producer> Client::AttachProducer(ProducerId id, Sequence begin) {
+  auto producer = std::make_shared<Producer>(id, ProducerKind::kJob, begin);
+  impl_->Post(Completion<bool>([](Result<bool>) {}),
+              [weak = std::weak_ptr<Producer>(producer)](ClientCore& core, Completion<bool>) { core.Attach(weak); });
+  return producer;
+}
+
+// --- Pull and push ---
+
+std::future<Result<PullResult>> Client::Pull(std::vector<TableKeys> tables, uint64_t deadline_ms) {
+  auto [future, callback] = Awaited<PullResult>();
+  PullAsync(std::move(tables), std::move(callback), deadline_ms);
+  return std::move(future);
+}
+
+void Client::PullAsync(std::vector<TableKeys> tables, PullCallback callback, uint64_t deadline_ms) {
+  Completion<PullResult> done(std::move(callback));
+  auto described = impl_->Describe(tables);
+  if (!described.ok()) return done(described.status().Prepend("pull"));
+  auto batch = BucketPull(*described, *impl_->layout(), impl_->limits());
+  if (!batch.ok()) return done(batch.status().Prepend("pull"));
+  PullResult result;
+  for (const BatchTable& table : *described) result.values.emplace_back(table.keys.size() * table.dim);
+  impl_->Post(std::move(done), [batch = std::move(*batch), result = std::move(result), ms = impl_->Deadline(deadline_ms)](
+                                   ClientCore& core, Completion<PullResult> done) mutable {
+    core.Pull(std::move(batch), std::move(result), ms, std::move(done));
+  });
+}
+
+std::future<Result<PushResult>> Client::Push(Producer& producer, std::vector<TablePush> tables, uint64_t deadline_ms) {
+  auto [future, callback] = Awaited<PushResult>();
+  PushAsync(producer, std::move(tables), std::move(callback), deadline_ms);
+  return std::move(future);
+}
+
+void Client::PushAsync(Producer& producer, std::vector<TablePush> tables, PushCallback callback, uint64_t deadline_ms) {
+  PushWith(producer, std::move(tables), std::move(callback), deadline_ms, 0,
+           [](ProducerWindow& window) { return window.BeginNext(); });
+}
+
+std::future<Result<PushResult>> Client::PushAt(Producer& producer, Sequence sequence, std::vector<TablePush> tables, uint64_t deadline_ms,
+                                               uint64_t clock) {
+  auto [future, callback] = Awaited<PushResult>();
+  PushAtAsync(producer, sequence, std::move(tables), std::move(callback), deadline_ms, clock);
+  return std::move(future);
+}
+
+void Client::PushAtAsync(Producer& producer, Sequence sequence, std::vector<TablePush> tables, PushCallback callback, uint64_t deadline_ms,
+                         uint64_t clock) {
+  PushWith(producer, std::move(tables), std::move(callback), deadline_ms, clock, [sequence](ProducerWindow& window) -> Result<Sequence> {
+    RETURN_IF_ERROR(window.Begin(sequence));
+    return sequence;
+  });
+}
+
+void Client::PushWith(Producer& producer, std::vector<TablePush> tables, PushCallback callback, uint64_t deadline_ms, uint64_t clock,
+                      absl::AnyInvocable<Result<Sequence>(ProducerWindow&)> begin) {
+  Completion<PushResult> done(std::move(callback));
+  const std::string what = "push of producer " + std::to_string(producer.id());
+  auto described = impl_->Describe(tables);
+  if (!described.ok()) return done(described.status().Prepend(what));
+  auto batch = BucketPush(*described, *impl_->layout(), impl_->limits());
+  if (!batch.ok()) return done(batch.status().Prepend(what));
+  // Last: nothing that was refused takes a sequence.
+  auto sequence = producer.With(begin);
+  if (!sequence.ok()) return done(sequence.status().Prepend(what));
+  auto shared = producer.shared_from_this();
+  Completion<PushResult> ended([shared, sequence = *sequence, done = std::move(done)](Result<PushResult> result) mutable {
+    // A no-op unless the push never reached the loop.
+    if (!result.ok()) shared->With([&](ProducerWindow& window) { window.Fail(sequence); });
+    done(std::move(result));
+  });
+  impl_->Post(std::move(ended), [shared, sequence = *sequence, batch = std::move(*batch), clock, ms = impl_->Deadline(deadline_ms)](
+                                    ClientCore& core, Completion<PushResult> done) mutable {
+    core.Push(std::move(shared), sequence, std::move(batch), clock, ms, std::move(done));
+  });
+}
+
+// --- The rest of the data plane ---
+
+Status Client::Flush(uint64_t deadline_ms) {
+  const uint64_t ms = impl_->Deadline(deadline_ms);
+  return StatusOf(impl_->Await<bool>("flush", [ms](ClientCore& core, Completion<bool> done) { core.Flush(ms, std::move(done)); }));
+}
+
+Result<std::vector<TableStats>> Client::Stats(const std::vector<TableId>& tables, uint64_t deadline_ms) {
+  for (TableId table : tables) RETURN_IF_ERROR(impl_->Known(table).Prepend("stats"));
+  const uint64_t ms = impl_->Deadline(deadline_ms);
+  return impl_->Await<std::vector<TableStats>>("stats", [ms, tables](ClientCore& core, Completion<std::vector<TableStats>> done) {
+    core.Stats(tables, ms, std::move(done));
+  });
+}
+
+// --- The scheduler, for tools ---
+
+Result<nlohmann::json> Client::Inspect(const std::string& what, const std::string& name) {
+  const std::string asked = "inspect " + what + (name.empty() ? "" : " '" + name + "'");
+  const auto text = impl_->Ask<std::string>(
+      asked,
+      [what, name](proto::Scheduler::Client& scheduler) {
+        auto request = scheduler.inspectRequest();
+        request.setWhat(what);
+        request.setName(name);
+        return request;
+      },
+      [](auto& answer) -> Result<std::string> { return std::string(answer.getJson().cStr()); });
+  if (!text.ok()) return text.status();
+  auto json = nlohmann::json::parse(*text, nullptr, false);
+  if (json.is_discarded()) return Internal(asked + ": the scheduler's answer is not JSON");
+  return json;
+}
+
+Result<uint32_t> Client::SubmitJob(const nlohmann::json& job) {
+  const std::string spec = job.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+  return impl_->AskOnce<uint32_t>(
+      "submit job",
+      [spec](proto::Scheduler::Client& scheduler) {
+        auto request = scheduler.submitJobRequest();
+        request.setSpec(spec);
+        return request;
+      },
+      [](auto& answer) -> Result<uint32_t> { return answer.getJob(); });
+}
+
+Status Client::CancelJob(uint32_t job) {
+  return StatusOf(impl_->AskOnce<bool>(
+      "cancel job " + std::to_string(job),
+      [job](proto::Scheduler::Client& scheduler) {
+        auto request = scheduler.cancelJobRequest();
+        request.setJob(job);
+        return request;
+      },
+      [](auto&) -> Result<bool> { return true; }));
+}
+
+Status Client::AcceptLoss(ShardId shard) {
+  return StatusOf(impl_->AskOnce<bool>(
+      "accept the loss of shard " + std::to_string(shard),
+      [shard](proto::Scheduler::Client& scheduler) {
+        auto request = scheduler.acceptLossRequest();
+        request.setShard(shard);
+        return request;
+      },
+      [](auto&) -> Result<bool> { return true; }));
+}
+
+}  // namespace penstock

@@ -1,0 +1,181 @@
+// Client: the library that C++ programs attach to a Penstock cluster with; the worker, the tools and the gateway use it as well.
+//
+//   ClientOptions options;
+//   options.scheduler = "127.0.0.1:7070";
+//   auto client = Client::Connect(options);                         // Result<std::unique_ptr<Client>>
+//   auto table = (*client)->CreateTable({.name = "user", .dim = 16});
+//   auto producer = (*client)->NewProducer();
+//   auto rows = (*client)->Pull({{table->id, {17, 4711}}}).get();   // Result<PullResult>: values[0] is [2, 16]
+//   auto done = (*client)->Push(**producer, {{table->id, {17}, gradient}}).get();
+//
+// Threads: every method may be called from any thread. One thread of the client's own (its loop) does all I/O; batches are cut up on the
+// caller's thread. Callbacks run on the loop (or, when the client is being destroyed, wherever that happens): they must be quick, and must
+// not call a method that blocks (those that return Result or Status; they answer kFailedPrecondition there) nor destroy the client.
+//
+// Deadlines: every call ends within its deadline (0: ClientOptions::deadline_ms). What can be retried is retried until then: a server that
+// restarts, a shard that moves or a scheduler that is away is waited for. Codes to react to:
+//   kInvalidArgument   the call is wrong (sizes, a table that this client did not open, a unit over max_unit_bytes): mend it
+//   kUnavailable       (pull, scheduler calls) not reachable until the deadline; the message names node, endpoint and shard
+//   kDeadlineExceeded  time ran out, and no part of a push had any effect
+//   kOutcomeUnknown    time ran out, and parts of a push were or may have been applied. Push the same contents under the same sequence
+//                      again (PushAt on an attached producer), or give it up
+//   kOverloaded        too many sequences in flight (65,536 from the lowest unfinished one): wait for answers
+//   kUnknownProducer   the cluster has forgotten the producer's id: take a new one
+//   kDataLoss          a shard is quarantined: an operator must act
+//   kFailedPrecondition  the producer is rewound (see Producer), or the state of the cluster forbids it
+//   kCancelled         the client is being destroyed
+// A push that ends in an error other than kDeadlineExceeded may have been applied in part; its message says how many units were. A unit is
+// all rows of one (table, shard) in one push, and is applied once or not at all, however often it had to be sent.
+#pragma once
+
+#include <absl/functional/any_invocable.h>
+
+#include <cstdint>
+#include <future>
+#include <memory>
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+#include <vector>
+
+#include "common/base/ids.h"
+#include "common/base/status.h"
+#include "common/cluster/table_spec.h"
+#include "worker/client/producer.h"
+
+namespace penstock {
+
+class KjLoop;
+class SchedulerLink;
+
+struct ClientOptions {
+  std::string scheduler;                    // "host:port", or the path (with a '/') of a file whose first line is that
+  std::string token_file;                   // the cluster's token; empty: `token` is used
+  std::string token;                        // empty: none, for clusters on loopback without one
+  std::string name = "client";              // for the peers' logs and errors
+  uint64_t deadline_ms = 30000;             // of a call that names none
+  uint64_t connect_timeout_ms = 3000;       // of Connect as a whole, and of each connection that is made later
+  uint64_t attempt_timeout_ms = 5000;       // a server that has not answered a call by then is taken for hung: connect again, send again
+  uint64_t max_unit_bytes = 32 << 20;       // keys and values of one unit; 1 KiB to 64 MiB
+  uint64_t piece_bytes = 2 << 20;           // larger batches travel in pieces of about this size; 4 KiB to 64 MiB
+  uint64_t max_inflight_bytes = 16 << 20;   // per server core: pieces beyond wait their turn (one piece always may go)
+};
+
+// Rows to read. Keys need not be sorted or unique.
+struct TableKeys {
+  TableId table = 0;
+  std::vector<Key> keys;
+};
+
+// Rows to push: gradients, increments or values, as the table's optimizer takes them. values is [keys.size(), dim], row-major float32.
+struct TablePush {
+  TableId table = 0;
+  std::vector<Key> keys;
+  std::vector<float> values;
+};
+
+struct PullResult {
+  std::vector<std::vector<float>> values;  // one per TableKeys of the call: [keys.size(), dim] in the order of its keys
+};
+
+// A unit of a push, as its server answered.
+struct PushedUnit {
+  TableId table = 0;
+  ShardId shard = 0;
+  Epoch epoch = 0;      // of the shard, in which the unit was applied
+  Lsn lsn = 0;          // the shard's delta that holds it
+  bool logged = false;  // that delta is in the log of every copy already; always true for tables at level logged and synced
+};
+
+struct PushResult {
+  Sequence sequence = 0;
+  std::vector<PushedUnit> units;
+  // True when no crash of processes can undo the push any more. False at level memory: later answers and Flush say more
+  // (Producer::recorded).
+  bool logged() const {
+    for (const PushedUnit& unit : units) {
+      if (!unit.logged) return false;
+    }
+    return true;
+  }
+};
+
+// Sums over all shards of a table, as of slightly different moments.
+struct TableStats {
+  TableId table = 0;
+  uint64_t rows = 0;   // rows that were pushed at least once; the rest follow from these
+  uint64_t bytes = 0;  // memory of rows and index
+  double sum_squares = 0;
+  double sum_abs = 0;
+  uint64_t non_zero = 0;
+};
+
+using PullCallback = absl::AnyInvocable<void(Result<PullResult>)>;
+using PushCallback = absl::AnyInvocable<void(Result<PushResult>)>;
+
+class Client {
+ public:
+  // Reads the token, connects to the scheduler and gets the shard map, within connect_timeout_ms. kUnavailable: no scheduler there (the
+  // address is named); kPermissionDenied: another cluster, another version or a wrong token; kInvalidArgument: an option.
+  static Result<std::unique_ptr<Client>> Connect(const ClientOptions& options);
+  // Calls that are pending complete with kCancelled before it returns.
+  ~Client();
+  Client(const Client&) = delete;
+  Client& operator=(const Client&) = delete;
+
+  const ClientOptions& options() const;
+  uint64_t cluster() const;      // the cluster's id
+  uint32_t shard_count() const;  // fixed when the cluster was made
+
+  // Tables. Create of an existing name with an equal spec (id aside) is ok and answers that table; another spec is kAlreadyExists. Pull,
+  // Push and Stats take tables that this client has created or opened.
+  Result<TableSpec> CreateTable(const TableSpec& spec);
+  Result<TableSpec> OpenTable(const std::string& name);
+  Status DropTable(const std::string& name);
+
+  // An identity to push under, with an id from the scheduler. Cheap; a thread may have its own.
+  Result<std::shared_ptr<Producer>> NewProducer();
+  // Inside a job: the id and first sequence of a lease. Its low is what is logged on all copies; see producer.h.
+  std::shared_ptr<Producer> AttachProducer(ProducerId id, Sequence begin);
+
+  // Reads rows. A row that was never pushed has its table's initial value.
+  std::future<Result<PullResult>> Pull(std::vector<TableKeys> tables, uint64_t deadline_ms = 0);
+  void PullAsync(std::vector<TableKeys> tables, PullCallback done, uint64_t deadline_ms = 0);
+
+  // Pushes rows under the producer's next sequence; several may be in flight. Answered when the level of each table is reached. A sequence
+  // is finished with its answer, kOutcomeUnknown included: it cannot be pushed again unless the producer is an attached one.
+  std::future<Result<PushResult>> Push(Producer& producer, std::vector<TablePush> tables, uint64_t deadline_ms = 0);
+  void PushAsync(Producer& producer, std::vector<TablePush> tables, PushCallback done, uint64_t deadline_ms = 0);
+  // The same under a sequence that the caller chose (a minibatch's number), for attached producers: ascending; a sequence that failed may
+  // be pushed again, and after Producer::Rewind all from recorded() on. `clock` is the worker's step count.
+  std::future<Result<PushResult>> PushAt(Producer& producer, Sequence sequence, std::vector<TablePush> tables, uint64_t deadline_ms = 0,
+                                         uint64_t clock = 0);
+  void PushAtAsync(Producer& producer, Sequence sequence, std::vector<TablePush> tables, PushCallback done, uint64_t deadline_ms = 0,
+                   uint64_t clock = 0);
+
+  // Waits for the pushes that were begun before, then closes the lag of the shards they went to: after ok all that were answered ok are
+  // logged on all copies. kOutcomeUnknown: a shard was restarted before a push of level memory was logged, and may have lost it.
+  Status Flush(uint64_t deadline_ms = 0);
+
+  // One entry per table of the call, in its order.
+  Result<std::vector<TableStats>> Stats(const std::vector<TableId>& tables, uint64_t deadline_ms = 0);
+
+  // The scheduler, for tools. What each `what` answers is described in proto/control.capnp.
+  Result<nlohmann::json> Inspect(const std::string& what, const std::string& name = "");
+  Result<uint32_t> SubmitJob(const nlohmann::json& job);  // the job's id; sent once, as submitting is not repeatable
+  Status CancelJob(uint32_t job);
+  Status AcceptLoss(ShardId shard);
+
+  // For processes of Penstock's own that talk to the scheduler on this client's thread (loop_call.h). Both live as long as the client;
+  // the link belongs to the loop's thread.
+  KjLoop& loop();
+  SchedulerLink& scheduler();
+
+ private:
+  class Impl;
+  explicit Client(std::unique_ptr<Impl> impl);
+  void PushWith(Producer& producer, std::vector<TablePush> tables, PushCallback done, uint64_t deadline_ms, uint64_t clock,
+                absl::AnyInvocable<Result<Sequence>(ProducerWindow&)> begin);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace penstock

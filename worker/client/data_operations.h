@@ -1,0 +1,94 @@
+// The four calls of the data plane as Operations: what they send, how they read the answer, what they hand to the caller.
+//
+// Live on the client's loop. Keys and values go into messages by reference and answers are
+// read in place.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "worker/client/bucketer.h"
+#include "worker/client/client.h"
+#include "worker/client/loop_call.h"
+#include "worker/client/operation.h"
+
+namespace penstock {
+
+class PullOperation final : public Operation {
+ public:
+  // `result` has room for all rows: values[t] is [rows, dim].
+  PullOperation(uint64_t deadline_ms, Batch batch, PullResult result, Completion<PullResult> done);
+
+  std::string what() const override { return "pull"; }
+  std::string Describe(size_t group) const override;
+  bool Joins(size_t group, size_t next) const override;
+  kj::Promise<Answer> Send(proto::DataPlane::Client& server, std::span<const uint32_t> groups) override;
+  void Complete(Status status) override;
+
+ private:
+  Answer Read(proto::PullResponse::Reader response, std::span<const uint32_t> groups);
+  void Scatter(const BatchGroup& group, const uint8_t* rows);
+
+  const Batch batch_;
+  PullResult result_;
+  Completion<PullResult> done_;
+  bool over_ = false;  // the result was handed out: late answers have nowhere to go
+};
+
+class PushOperation final : public Operation {
+ public:
+  // The producer has begun `sequence`.
+  PushOperation(uint64_t deadline_ms, Batch batch, std::shared_ptr<Producer> producer, Sequence sequence, uint64_t clock,
+                Completion<PushResult> done);
+
+  std::string what() const override;
+  std::string Describe(size_t group) const override;
+  bool Joins(size_t group, size_t next) const override;
+  kj::Promise<Answer> Send(proto::DataPlane::Client& server, std::span<const uint32_t> groups) override;
+  bool changes() const override { return true; }
+  void Complete(Status status) override;
+
+ private:
+  Answer Read(proto::PushResponse::Reader response, std::span<const uint32_t> groups);
+
+  const Batch batch_;
+  const std::shared_ptr<Producer> producer_;
+  const Sequence sequence_;
+  const uint64_t clock_;
+  std::vector<UnitPosition> positions_;  // of each group, when it was answered
+  Completion<PushResult> done_;
+};
+
+class FlushOperation final : public Operation {
+ public:
+  FlushOperation(uint64_t deadline_ms, const std::vector<ShardId>& shards, Completion<bool> done);
+
+  std::string what() const override { return "flush"; }
+  std::string Describe(size_t group) const override { return "shard " + std::to_string(groups()[group].shard); }
+  kj::Promise<Answer> Send(proto::DataPlane::Client& server, std::span<const uint32_t> groups) override;
+  void Complete(Status status) override;
+
+ private:
+  Completion<bool> done_;
+};
+
+class StatsOperation final : public Operation {
+ public:
+  StatsOperation(uint64_t deadline_ms, std::vector<TableId> tables, uint32_t shards, Completion<std::vector<TableStats>> done);
+
+  std::string what() const override { return "stats"; }
+  std::string Describe(size_t group) const override { return "shard " + std::to_string(groups()[group].shard); }
+  kj::Promise<Answer> Send(proto::DataPlane::Client& server, std::span<const uint32_t> groups) override;
+  void Complete(Status status) override;
+
+ private:
+  Answer Read(proto::DataPlane::StatsResults::Reader results, std::span<const uint32_t> groups);
+
+  const std::vector<TableId> tables_;
+  std::vector<TableStats> sums_;
+  Completion<std::vector<TableStats>> done_;
+  bool over_ = false;
+};
+
+}  // namespace penstock

@@ -1,0 +1,349 @@
+#include "worker/client/dispatcher.h"
+
+#include <glog/logging.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "common/net/rpc_status.h"
+
+namespace penstock {
+namespace {
+
+using GroupState = Operation::GroupState;
+
+std::string Where(const ShardEntry& entry) {
+  std::string where = entry.node == 0 ? "no node" : "node " + std::to_string(entry.node);
+  if (!entry.endpoint.empty()) where += " at " + entry.endpoint;
+  return where;
+}
+
+std::string NotServing(const ShardEntry& entry) {
+  std::string text = "the shard is " + std::string(ToString(entry.state));
+  if (!entry.detail.empty()) text += ": " + entry.detail;
+  return text;
+}
+
+}  // namespace
+
+Dispatcher::Dispatcher(KjLoop& loop, ConnectionCache& connections, MapKeeper& map, DispatcherOptions options, LogSeen log_seen)
+    : loop_(loop), connections_(connections), map_(map), options_(options), log_seen_(std::move(log_seen)), tasks_(*this) {}
+
+Dispatcher::~Dispatcher() = default;
+
+void Dispatcher::Start(std::shared_ptr<Operation> operation) {
+  operations_[operation.get()] = operation;
+  operation->unanswered_ = operation->groups_.size();
+  if (operation->unanswered_ == 0) return End(operation, Status::Ok());
+  operation->timer_ = loop_.Sleep(operation->deadline_ms_)
+                          .then([this, weak = std::weak_ptr<Operation>(operation)] {
+                            if (auto strong = weak.lock(); strong && !strong->ended_) OnDeadline(strong);
+                          })
+                          .eagerlyEvaluate([](kj::Exception&& e) { LOG(ERROR) << "deadline: " << e.getDescription().cStr(); });
+  Pump(operation);
+}
+
+void Dispatcher::Cancel() {
+  for (auto& [key, operation] : std::exchange(operations_, {})) {
+    End(operation, Cancelled(operation->what() + ": the client is being destroyed"));
+  }
+}
+
+// --- Sending ---
+
+void Dispatcher::Pump(const OperationPtr& operation) {
+  if (operation->ended_ || !operation->failure_.ok()) return;
+  struct Open {
+    std::string endpoint;
+    std::vector<uint32_t> groups;
+  };
+  std::vector<Open> calls;
+  std::unordered_map<std::string, size_t> latest;  // of each endpoint
+  std::vector<uint32_t> parked;
+  auto& groups = operation->groups_;
+  for (uint32_t g = 0; g < groups.size(); ++g) {
+    if (groups[g].state != GroupState::kWaiting) continue;
+    if (!Place(*operation, g)) {
+      if (!operation->failure_.ok()) return Settle(operation);
+      parked.push_back(g);
+      continue;
+    }
+    const std::string& endpoint = map_.entry(groups[g].shard).endpoint;
+    groups[g].state = GroupState::kQueued;
+    auto it = latest.find(endpoint);
+    if (it != latest.end()) {
+      auto& call = calls[it->second].groups;
+      if (groups[call.back()].piece == groups[g].piece && operation->Joins(call.back(), g)) {
+        call.push_back(g);
+        continue;
+      }
+    }
+    latest[endpoint] = calls.size();
+    calls.push_back({endpoint, {g}});
+  }
+  if (!parked.empty()) WaitForMap(operation, std::move(parked));
+  for (Open& call : calls) Enqueue(operation, call.endpoint, std::move(call.groups));
+}
+
+bool Dispatcher::Place(Operation& operation, uint32_t g) {
+  Operation::Group& group = operation.groups_[g];
+  const ShardEntry& entry = map_.entry(group.shard);
+  group.where = Where(entry);
+  if (entry.state == ShardState::kServing && !entry.endpoint.empty()) return true;
+  if (entry.state == ShardState::kQuarantined) {
+    operation.failure_ = DataLoss(operation.Describe(g) + " (" + group.where + "): " + NotServing(entry));
+  } else {
+    group.retry.OnNotSent(Unavailable(NotServing(entry)));
+  }
+  return false;
+}
+
+void Dispatcher::Enqueue(const OperationPtr& operation, const std::string& endpoint, std::vector<uint32_t> groups) {
+  auto call = std::make_shared<Channel::Call>();
+  call->operation = operation;
+  for (uint32_t g : groups) call->bytes += operation->groups_[g].bytes;
+  call->groups = std::move(groups);
+  ChannelPtr& slot = channels_[endpoint];
+  if (slot == nullptr) {
+    slot = std::make_shared<Channel>();
+    slot->endpoint = endpoint;
+  }
+  slot->queue.push_back(std::move(call));
+  Feed(ChannelPtr(slot));
+}
+
+void Dispatcher::Feed(const ChannelPtr& channel) {
+  while (!channel->broken && !channel->queue.empty()) {
+    const CallPtr call = channel->queue.front();
+    if (channel->inflight_bytes > 0 && channel->inflight_bytes + call->bytes > options_.max_inflight_bytes) return;
+    channel->queue.pop_front();
+    if (call->operation->ended_ || !call->operation->failure_.ok()) continue;
+    channel->inflight_bytes += call->bytes;
+    SendCall(channel, call);
+  }
+}
+
+void Dispatcher::SendCall(const ChannelPtr& channel, const CallPtr& call) {
+  tasks_.add(connections_.Get(channel->endpoint)
+                 .then([this, channel, call](Result<capnp::Capability::Client>&& service) -> kj::Promise<void> {
+                   Operation& operation = *call->operation;
+                   if (!service.ok()) {
+                     OnNotConnected(channel, call, service.status());
+                     return kj::READY_NOW;
+                   }
+                   if (operation.ended_ || !operation.failure_.ok()) {
+                     channel->inflight_bytes -= call->bytes;
+                     Feed(channel);
+                     return kj::READY_NOW;
+                   }
+                   for (uint32_t g : call->groups) {
+                     operation.groups_[g].state = GroupState::kSent;
+                     operation.groups_[g].sent_epoch = map_.entry(operation.groups_[g].shard).epoch;
+                   }
+                   ++operation.flying_;
+                   auto server = service->castAs<proto::DataPlane>();
+                   auto sent = kj::evalNow([&] { return operation.Send(server, call->groups); });
+                   return WithDeadline<Operation::Answer>(loop_.timer(), options_.attempt_timeout_ms, kj::mv(sent), "no answer")
+                       .then([this, channel, call](Result<Operation::Answer>&& result) { OnAnswer(channel, call, std::move(result)); });
+                 }));
+}
+
+// --- What comes back ---
+
+void Dispatcher::OnNotConnected(const ChannelPtr& channel, const CallPtr& call, const Status& status) {
+  channel->inflight_bytes -= call->bytes;
+  const OperationPtr& operation = call->operation;
+  const bool refused = status.code() == Code::kPermissionDenied;
+  Break(channel);
+  if (operation->ended_ || !operation->failure_.ok()) return;
+  for (uint32_t g : call->groups) {
+    operation->groups_[g].retry.OnNotSent(status);
+    operation->groups_[g].state = GroupState::kParked;
+  }
+  if (refused) {
+    operation->failure_ = status.Prepend(operation->Describe(call->groups.front()) + " (" +
+                                         operation->groups_[call->groups.front()].where + ")");
+    return Settle(operation);
+  }
+  WaitForMap(operation, call->groups);
+}
+
+void Dispatcher::OnAnswer(const ChannelPtr& channel, const CallPtr& call, Result<Operation::Answer> result) {
+  const OperationPtr& operation = call->operation;
+  channel->inflight_bytes -= call->bytes;
+  --operation->flying_;
+  std::vector<GroupOutcome> outcomes;
+  if (!result.ok()) {
+    Status status = result.status();
+    const bool unanswered = status.code() != Code::kPermissionDenied;
+    if (unanswered) {
+      // The calls that go down with a connection that was given up report whatever the RPC system says of its own end.
+      if (channel->broken) status = Unavailable("the connection was given up: " + status.message());
+      Break(channel);
+      // The message may be in the connection's queue still. The connection goes at the end of this turn of the loop, this after it.
+      tasks_.add(loop_.Sleep(1).then([operation] {}));
+    }
+    outcomes = Refused(*call, status, unanswered);
+  } else if (!result->ok()) {
+    outcomes = Refused(*call, result->status(), false);
+  } else {
+    outcomes = std::move(**result);
+  }
+  for (size_t i = 0; i < outcomes.size(); ++i) {
+    const Operation::Group& group = operation->groups_[call->groups[i]];
+    if (outcomes[i].code != Code::kOk) continue;
+    log_seen_(group.shard, group.sent_epoch, operation->changes() ? outcomes[i].lsn : 0, outcomes[i].logged);
+  }
+  if (!operation->ended_) Apply(operation, call->groups, outcomes);
+  Feed(channel);
+}
+
+std::vector<GroupOutcome> Dispatcher::Refused(const Channel::Call& call, const Status& status, bool unanswered) const {
+  GroupOutcome outcome;
+  outcome.code = status.code();
+  outcome.retry_after_ms = status.retry_after_ms();
+  outcome.message = status.message();
+  outcome.unanswered = unanswered;
+  return std::vector<GroupOutcome>(call.groups.size(), outcome);
+}
+
+void Dispatcher::Apply(const OperationPtr& operation, const std::vector<uint32_t>& groups, const std::vector<GroupOutcome>& outcomes) {
+  std::vector<uint32_t> for_map;
+  std::vector<uint32_t> for_time;
+  uint32_t wait_ms = 0;
+  bool resend = false;
+  for (size_t i = 0; i < groups.size(); ++i) {
+    Operation::Group& group = operation->groups_[groups[i]];
+    const RetryDecision decision = group.retry.OnOutcome(outcomes[i], group.sent_epoch);
+    group.state = GroupState::kParked;
+    switch (decision.action) {
+      case RetryAction::kDone:
+        group.state = GroupState::kDone;
+        --operation->unanswered_;
+        break;
+      case RetryAction::kResend:
+        map_.Adopt(group.shard, outcomes[i].epoch);
+        group.state = GroupState::kWaiting;
+        resend = true;
+        break;
+      case RetryAction::kRefreshMap: for_map.push_back(groups[i]); break;
+      case RetryAction::kBackOff:
+        for_time.push_back(groups[i]);
+        wait_ms = std::max(wait_ms, decision.wait_ms);
+        break;
+      case RetryAction::kFail:
+        if (operation->failure_.ok()) {
+          operation->failure_ = group.retry.last().Prepend(operation->Describe(groups[i]) + " (" + group.where + ")");
+        }
+        break;
+    }
+  }
+  if (operation->failure_.ok()) {
+    if (!for_map.empty()) WaitForMap(operation, std::move(for_map));
+    if (!for_time.empty()) WaitFor(operation, std::move(for_time), wait_ms);
+    if (resend) Pump(operation);
+  }
+  Settle(operation);
+}
+
+void Dispatcher::Break(const ChannelPtr& channel) {
+  if (std::exchange(channel->broken, true)) return;
+  auto it = channels_.find(channel->endpoint);
+  if (it != channels_.end() && it->second == channel) channels_.erase(it);
+  connections_.Drop(channel->endpoint);
+  for (const CallPtr& call : std::exchange(channel->queue, {})) {
+    for (uint32_t g : call->groups) call->operation->groups_[g].state = GroupState::kParked;
+    WaitForMap(call->operation, call->groups);
+  }
+}
+
+// --- Waiting ---
+
+void Dispatcher::WaitForMap(const OperationPtr& operation, std::vector<uint32_t> groups) {
+  for (uint32_t g : groups) operation->groups_[g].state = GroupState::kParked;
+  auto wake = [this, weak = std::weak_ptr<Operation>(operation), groups = std::make_shared<std::vector<uint32_t>>(std::move(groups))] {
+    Wake(weak, *groups);
+  };
+  tasks_.add(map_.Refresh().then(wake, [wake](kj::Exception&&) { wake(); }));
+}
+
+void Dispatcher::WaitFor(const OperationPtr& operation, std::vector<uint32_t> groups, uint32_t ms) {
+  // Where a shard is refused for long, it may have gone elsewhere meanwhile: nobody waits for this look at the map.
+  tasks_.add(map_.Refresh().catch_([](kj::Exception&&) {}));
+  tasks_.add(loop_.Sleep(ms).then(
+      [this, weak = std::weak_ptr<Operation>(operation), groups = std::move(groups)] { Wake(weak, groups); }));
+}
+
+void Dispatcher::Wake(const std::weak_ptr<Operation>& weak, const std::vector<uint32_t>& groups) {
+  const OperationPtr operation = weak.lock();
+  if (operation == nullptr || operation->ended_) return;
+  for (uint32_t g : groups) operation->groups_[g].state = GroupState::kWaiting;
+  Pump(operation);
+}
+
+// --- The end ---
+
+void Dispatcher::OnDeadline(const OperationPtr& operation) {
+  End(operation, operation->failure_.ok() ? DeadlineStatus(*operation) : FailureStatus(*operation));
+}
+
+void Dispatcher::Settle(const OperationPtr& operation) {
+  if (operation->ended_) return;
+  if (!operation->failure_.ok()) {
+    // What is in flight decides how much of a push was applied.
+    if (operation->flying_ == 0 || !operation->changes()) End(operation, FailureStatus(*operation));
+  } else if (operation->unanswered_ == 0) {
+    End(operation, Status::Ok());
+  }
+}
+
+void Dispatcher::End(const OperationPtr& operation, Status status) {
+  const OperationPtr keep = operation;
+  operation->ended_ = true;
+  operations_.erase(operation.get());
+  // Not here: this may be the timer's own continuation.
+  tasks_.add(kj::evalLater([timer = kj::mv(operation->timer_)]() mutable { timer = nullptr; }));
+  operation->timer_ = nullptr;
+  operation->Complete(std::move(status));
+}
+
+std::string Dispatcher::Applied(const Operation& operation) const {
+  if (!operation.changes()) return "";
+  return "; " + std::to_string(operation.groups_.size() - operation.unanswered_) + " of " + std::to_string(operation.groups_.size()) +
+         " units were applied";
+}
+
+bool Dispatcher::MayHaveChanged(const Operation& operation) const {
+  return operation.changes() && std::any_of(operation.groups_.begin(), operation.groups_.end(), [](const Operation::Group& group) {
+    return group.state == GroupState::kDone || group.state == GroupState::kSent || group.retry.open();
+  });
+}
+
+Status Dispatcher::FailureStatus(const Operation& operation) const {
+  const Status& failure = operation.failure_;
+  // The contents are wrong wherever they were received; otherwise an attempt before may have been applied.
+  const bool open = std::any_of(operation.groups_.begin(), operation.groups_.end(), [](const Operation::Group& group) {
+    return group.state == GroupState::kSent || group.retry.open();
+  });
+  const bool unknown = operation.changes() && open && failure.code() != Code::kInvalidArgument;
+  return Status(unknown ? Code::kOutcomeUnknown : failure.code(), operation.what() + ": " + failure.message() + Applied(operation),
+                failure.retry_after_ms());
+}
+
+Status Dispatcher::DeadlineStatus(const Operation& operation) const {
+  const auto it = std::find_if(operation.groups_.begin(), operation.groups_.end(),
+                               [](const Operation::Group& group) { return group.state != GroupState::kDone; });
+  const Operation::Group& group = *it;
+  std::string message = operation.what() + ": " + operation.Describe(static_cast<size_t>(it - operation.groups_.begin())) + " (" +
+                        group.where + "): " + (group.retry.last().ok() ? "no answer" : group.retry.last().ToString()) + "; gave up after " +
+                        std::to_string(operation.deadline_ms_) + " ms and " + std::to_string(group.retry.attempts()) + " attempts" +
+                        Applied(operation);
+  if (!map_.last_error().ok()) message += "; the shard map cannot be refreshed: " + map_.last_error().message();
+  if (MayHaveChanged(operation)) return OutcomeUnknown(std::move(message));
+  if (!operation.changes() && group.retry.last().code() == Code::kUnavailable) return Unavailable(std::move(message));
+  return DeadlineExceeded(std::move(message));
+}
+
+void Dispatcher::taskFailed(kj::Exception&& e) { LOG(ERROR) << loop_.name() << ": " << e.getDescription().cStr(); }
+
+}  // namespace penstock

@@ -1,0 +1,56 @@
+// JobPlan: what a job's submitter finds out about its data, once, so that every worker cuts it in the same way.
+//
+// It travels and is journaled with the job. A worker opens the same files and refuses to go on when they are not the
+// ones that were planned with: minibatches are a function of the data (MinibatchPlan), and so must be every re-run.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <nlohmann/json_fwd.hpp>
+
+#include "common/base/status.h"
+#include "model/batch.h"
+#include "model/job_spec.h"
+#include "worker/data/dataset.h"
+
+namespace penstock {
+
+struct DataPlan {
+  std::string fingerprint;   // Dataset::Fingerprint
+  uint64_t size_bytes = 0;
+  uint64_t records = 0;      // malformed ones included
+  bool dense = false;
+  uint64_t features = 0;     // Dataset::features
+  std::vector<PartitionRange> partitions;
+};
+
+struct JobPlan {
+  DataPlan train;
+  std::optional<DataPlan> test;  // absent where the job names no test data
+
+  DataShape shape() const {
+    return {.dense = train.dense, .features = train.features, .training_examples = train.records};
+  }
+};
+
+enum class DataRole { kTrain, kTest };
+
+// The data set of a job; data.test must be set for kTest. Errors are prefixed with the option that names the file.
+Result<std::unique_ptr<Dataset>> OpenJobData(const JobSpec& job, DataRole role, std::shared_ptr<IdxCache> cache = nullptr);
+
+// Reads all data once. data.partitions = 0 means one for every 16 MiB of (unpacked) data, at least 8, and never so many
+// that a partition has less than one full minibatch. InvalidArgument when there are no records or test and training
+// data differ in kind.
+Result<JobPlan> MakeJobPlan(const JobSpec& job);
+
+// FailedPrecondition if the data are not those of the plan any more.
+Status CheckUnchanged(const Dataset& dataset, const DataPlan& plan);
+
+void to_json(nlohmann::json& json, const JobPlan& plan);
+// Missing members throw nlohmann's exceptions.
+void from_json(const nlohmann::json& json, JobPlan& plan);
+
+}  // namespace penstock

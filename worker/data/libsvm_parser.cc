@@ -1,0 +1,174 @@
+#include "worker/data/libsvm_parser.h"
+
+#include <array>
+#include <charconv>
+#include <cmath>
+#include <cstdlib>
+#include <cstring>
+#include <string_view>
+
+namespace penstock {
+namespace {
+
+constexpr uint64_t kMaxId = (uint64_t{1} << 63) - 1;
+
+constexpr std::array<bool, 256> Among(std::string_view characters) {
+  std::array<bool, 256> table{};
+  for (char c : characters) table[static_cast<unsigned char>(c)] = true;
+  return table;
+}
+constexpr std::array<bool, 256> kSpaces = Among(" \t\r");
+constexpr std::array<bool, 256> kTokenEnds = Among(" \t\r\n#");
+
+bool IsSpace(char c) { return kSpaces[static_cast<unsigned char>(c)]; }
+bool IsDigit(char c) { return static_cast<unsigned char>(c - '0') < 10; }
+// Where a token may end; '\n' is the line's end.
+bool EndsToken(char c) { return kTokenEnds[static_cast<unsigned char>(c)]; }
+
+// The token at `at`, quoted for a message and cut if it is long.
+std::string Quote(const char* at, const char* end) {
+  std::string text;
+  for (; at < end && !EndsToken(*at) && text.size() < 40; ++at) {
+    text += static_cast<unsigned char>(*at) < 0x20 ? '?' : *at;
+  }
+  if (at < end && !EndsToken(*at)) text += "...";
+  return "'" + text + "'";
+}
+
+// Numbers with an exponent, many digits, or names: inf, nan.
+const char* ParseRealSlowly(const char* at, const char* end, double* value) {
+  if (*at == '+' && at + 1 < end && (IsDigit(at[1]) || at[1] == '.')) ++at;
+  const auto [stop, error] = std::from_chars(at, end, *value);
+  if (error == std::errc::invalid_argument) return nullptr;
+  // from_chars leaves the value alone here; strtod tells too large (infinite) from too small (zero).
+  if (error == std::errc::result_out_of_range) *value = std::strtod(std::string(at, stop).c_str(), nullptr);
+  return stop;
+}
+
+// Returns the position after the number, or nullptr.
+const char* ParseReal(const char* at, const char* end, double* value) {
+  static constexpr double kPowers[] = {1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15};
+  const char* p = at;
+  if (IsDigit(p[0]) && EndsToken(p[1])) {  // most values of categorical data
+    *value = p[0] - '0';
+    return p + 1;
+  }
+  const bool negative = *p == '-';
+  if (negative || *p == '+') ++p;
+  uint64_t digits = 0;
+  const char* begin = p;
+  for (; IsDigit(*p); ++p) digits = digits * 10 + static_cast<uint64_t>(*p - '0');
+  int64_t count = p - begin, fraction = 0;
+  if (*p == '.') {
+    const char* point = ++p;
+    for (; IsDigit(*p); ++p) digits = digits * 10 + static_cast<uint64_t>(*p - '0');
+    fraction = p - point;
+    count += fraction;
+  }
+  if (count == 0 || count > 15 || !EndsToken(*p)) return ParseRealSlowly(at, end, value);
+  const double magnitude = static_cast<double>(digits) / kPowers[fraction];
+  *value = negative ? -magnitude : magnitude;
+  return p;
+}
+
+}  // namespace
+
+LibsvmParser::LibsvmParser(const DatasetOptions& options)
+    : options_(options), id_limit_(options.features == 0 ? kMaxId : options.features - 1) {}
+
+LibsvmParser::Outcome LibsvmParser::ParseLine(const char* line, const char* end, Examples* examples) {
+  const char* at = line;
+  while (IsSpace(*at)) ++at;
+  if (*at == '\n' || *at == '#') return Outcome::kEmpty;
+  const size_t nonzeros = examples->ids.size();
+  float label = 0;
+  if (ParseLabel(&at, end, &label) && ParseFeatures(at, end, examples)) {
+    examples->labels.push_back(label);
+    examples->row_offsets.push_back(examples->ids.size());
+    return Outcome::kRecord;
+  }
+  examples->ids.resize(nonzeros);
+  examples->values.resize(nonzeros);
+  if (const void* nul = std::memchr(line, 0, static_cast<size_t>(end - line))) {
+    Fail("a NUL byte at column " + std::to_string(static_cast<const char*>(nul) - line + 1) +
+         ": this is no text file");
+  }
+  return Outcome::kMalformed;
+}
+
+bool LibsvmParser::ParseLabel(const char** at, const char* end, float* label) {
+  double value = 0;
+  const char* stop = ParseReal(*at, end, &value);
+  if (stop == nullptr || !EndsToken(*stop)) {
+    return Fail("label " + Quote(*at, end) + " is not a number (a line is: label id:value id:value ...)");
+  }
+  Result<float> normalized = NormalizeLabel(value, options_);
+  if (!normalized.ok()) return Fail(normalized.status().message());
+  *label = *normalized;
+  *at = stop;
+  return true;
+}
+
+bool LibsvmParser::ParseFeatures(const char* at, const char* end, Examples* examples) {
+  uint64_t next_id = 0;  // one above the previous
+  while (true) {
+    while (IsSpace(*at)) ++at;
+    if (*at == '\n' || *at == '#') return true;
+    uint64_t id = 0;
+    if (!ParseId(&at, end, &id)) return false;
+    if (id < next_id) return BadOrder(id, next_id - 1);
+    next_id = id + 1;
+    double value = 0;
+    const char* stop = ParseReal(at, end, &value);
+    const auto narrow = static_cast<float>(value);
+    if (stop == nullptr || !EndsToken(*stop) || !std::isfinite(narrow)) return BadValue(id, at, end);
+    at = stop;
+    examples->ids.push_back(id);
+    examples->values.push_back(narrow);
+  }
+}
+
+// "id:"; leaves *at behind the colon.
+bool LibsvmParser::ParseId(const char** at, const char* end, uint64_t* id) {
+  const char* p = *at;
+  uint64_t value = 0;
+  for (; IsDigit(*p); ++p) value = value * 10 + static_cast<uint64_t>(*p - '0');
+  const auto digits = p - *at;
+  if (digits == 0 || digits > 18 || *p != ':' || value > id_limit_) {
+    // 19 digits may still be below 2^63; leading zeros are no reason to refuse either.
+    const auto [stop, error] = std::from_chars(*at, end, value);
+    if (digits == 0 || error != std::errc() || *stop != ':' || value > id_limit_) return BadId(*at, end);
+  }
+  *id = value;
+  *at = p + 1;
+  return true;
+}
+
+bool LibsvmParser::BadId(const char* at, const char* end) {
+  const char* stop = at;
+  while (stop < end && !EndsToken(*stop) && *stop != ':') ++stop;
+  if (*stop != ':') return Fail("feature " + Quote(at, end) + " has no colon: features are written id:value");
+  std::string message = "feature id " + Quote(at, stop) + " is not a whole number from 0 to " + std::to_string(id_limit_);
+  if (options_.features != 0) message += " (model.features is " + std::to_string(options_.features) + ")";
+  return Fail(std::move(message));
+}
+
+bool LibsvmParser::BadOrder(uint64_t id, uint64_t previous) {
+  if (id == previous) return Fail("feature id " + std::to_string(id) + " occurs twice");
+  return Fail("feature ids must ascend: " + std::to_string(id) + " stands after " + std::to_string(previous));
+}
+
+bool LibsvmParser::BadValue(uint64_t id, const char* at, const char* end) {
+  double value = 0;
+  const char* stop = ParseReal(at, end, &value);
+  const bool number = stop != nullptr && EndsToken(*stop);
+  return Fail("value " + Quote(at, end) + " of feature " + std::to_string(id) +
+              (number ? " is not finite as a 32-bit float" : " is not a number"));
+}
+
+bool LibsvmParser::Fail(std::string message) {
+  error_ = std::move(message);
+  return false;
+}
+
+}  // namespace penstock

@@ -1,0 +1,44 @@
+// JobContext: what a worker keeps of a job between its leases: the parsed options, the model, the opened tables and data sets.
+//
+// Made from a lease; belongs to the training thread.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "model/job_spec.h"
+#include "model/model.h"
+#include "worker/client/client.h"
+#include "worker/data/dataset.h"
+#include "worker/train/lease_task.h"
+
+namespace penstock {
+
+class JobContext {
+ public:
+  // Errors name the job and the option, file or table.
+  static Result<std::unique_ptr<JobContext>> Create(Client& client, const LeaseInfo& lease, std::shared_ptr<IdxCache> cache);
+
+  const JobSpec& job() const { return job_; }
+  Model& model() { return *model_; }
+  // As the cluster knows the model's tables, in their order.
+  const std::vector<TableSpec>& tables() const { return tables_; }
+  // The data of a phase, opened at its first use. kFailedPrecondition naming the file when it is not the data that the job was
+  // submitted with.
+  Result<const Dataset*> Data(const LeaseInfo& lease);
+
+ private:
+  JobContext() = default;
+
+  JobSpec job_;
+  std::shared_ptr<IdxCache> cache_;
+  std::unique_ptr<Model> model_;
+  std::vector<TableSpec> tables_;
+  std::unique_ptr<Dataset> train_, test_;
+};
+
+// "<job name>.<job id>/<what>" for the model's table "<job name>/<what>": every run of a job has tables of its own.
+std::string JobTableName(const std::string& job_name, uint32_t job, const std::string& model_table);
+
+}  // namespace penstock

@@ -1,0 +1,192 @@
+#include "worker/train/worker_agent.h"
+
+#include <glog/logging.h>
+
+#include <chrono>
+
+#include "worker/client/loop_call.h"
+
+namespace penstock {
+namespace {
+constexpr uint64_t kCallMs = 10 * 1000;
+}
+
+WorkerAgent::WorkerAgent(Client& client, const WorkerAgentOptions& options, std::function<Status(NodeId)> on_registered)
+    : client_(client), options_(options), on_registered_(std::move(on_registered)) {
+  client_.loop().Run([this] {
+    session_ = std::make_unique<NodeSession>(client_.loop(), client_.scheduler(), *this, options_.name, options_.heartbeat_ms);
+    running_ = session_->Run().exclusiveJoin(ReportLoop()).eagerlyEvaluate([](kj::Exception&& e) {
+      LOG(ERROR) << "worker session: " << e.getDescription().cStr();
+    });
+  });
+}
+
+WorkerAgent::~WorkerAgent() {
+  Stop();
+  client_.loop().Run([this] {
+    running_.reset();
+    session_.reset();
+  });
+}
+
+void WorkerAgent::Stop() {
+  {
+    std::lock_guard lock(mutex_);
+    stopping_ = true;
+    if (task_) task_->Drop();
+  }
+  wake_.notify_all();
+}
+
+Status WorkerAgent::Ready() const {
+  std::lock_guard lock(mutex_);
+  if (!refused_.ok()) return refused_;
+  return registered_ ? Status::Ok() : Unavailable(options_.name + " is not registered with the scheduler yet");
+}
+
+Result<std::shared_ptr<LeaseTask>> WorkerAgent::NextLease() {
+  for (;;) {
+    {
+      std::lock_guard lock(mutex_);
+      if (stopping_) return std::shared_ptr<LeaseTask>();
+      if (!refused_.ok()) return refused_;
+    }
+    auto lease = CallOnLoop<std::shared_ptr<LeaseTask>>(client_.loop(), "lease", [this] { return AskForLease(); });
+    uint32_t wait_ms = 100;
+    if (lease.ok() && *lease != nullptr) {
+      std::lock_guard lock(mutex_);
+      task_ = *lease;
+      return lease;
+    }
+    if (!lease.ok() && lease.status().code() == Code::kInvalidArgument) LOG(ERROR) << options_.name << ": " << lease.status().ToString();
+    if (!lease.ok()) wait_ms = std::max<uint32_t>(wait_ms, lease.status().retry_after_ms());
+    std::unique_lock lock(mutex_);
+    wake_.wait_for(lock, std::chrono::milliseconds(std::min<uint32_t>(wait_ms, 1000)), [this] { return stopping_; });
+  }
+}
+
+kj::Promise<Result<std::shared_ptr<LeaseTask>>> WorkerAgent::AskForLease() {
+  if (session_->session() == 0) return Result<std::shared_ptr<LeaseTask>>(Unavailable("not registered yet"));
+  return client_.scheduler()
+      .Call("lease", kCallMs,
+            [node = session_->node(), session = session_->session()](proto::Scheduler::Client& scheduler) {
+              auto request = scheduler.leaseRequest();
+              request.setNode(node);
+              request.setSession(session);
+              request.setCount(1);
+              return request;
+            })
+      .then([](auto&& response) -> Result<std::shared_ptr<LeaseTask>> {
+        if (!response.ok()) return response.status();
+        auto leases = (*response).getLeases();
+        if (leases.size() == 0) return Unavailable("no partition is free", (*response).getRetryAfterMs());
+        auto info = ReadLease(leases[0]);
+        if (!info.ok()) return info.status();
+        LOG(INFO) << "leased " << info->Describe() << " from minibatch " << info->begin << " as producer " << info->producer;
+        return std::make_shared<LeaseTask>(std::move(*info));
+      });
+}
+
+void WorkerAgent::FinishLease(LeaseTask& task) {
+  std::shared_ptr<LeaseTask> shared;
+  {
+    std::lock_guard lock(mutex_);
+    shared = task_;
+  }
+  while (shared != nullptr && !task.dropped()) {
+    auto taken = CallOnLoop<bool>(client_.loop(), "report", [this, shared] { return Report(shared); });
+    if (taken.ok()) break;
+    LOG(WARNING) << task.info().Describe() << ": " << taken.status().ToString();
+    std::unique_lock lock(mutex_);
+    if (wake_.wait_for(lock, std::chrono::milliseconds(200), [this] { return stopping_; })) break;
+  }
+  std::lock_guard lock(mutex_);
+  task_ = nullptr;
+}
+
+kj::Promise<Result<bool>> WorkerAgent::Report(std::shared_ptr<LeaseTask> task) {
+  const LeaseProgress progress = task->progress();
+  return client_.scheduler()
+      .Call("report", kCallMs,
+            [task, progress, node = session_->node(), session = session_->session()](proto::Scheduler::Client& scheduler) {
+              auto request = scheduler.reportRequest();
+              request.setNode(node);
+              request.setSession(session);
+              auto to = request.initProgress(1)[0];
+              to.setJob(task->info().job);
+              to.setToken(task->info().token);
+              to.setRecorded(progress.recorded);
+              to.setExamples(progress.examples);
+              to.setLossSum(progress.loss_sum);
+              to.setBadRecords(progress.bad_records);
+              to.setDone(progress.done);
+              to.setResult(progress.result);
+              WriteStatus(progress.error, to.initError());
+              return request;
+            })
+      .then([task](auto&& response) -> Result<bool> {
+        if (!response.ok()) return response.status();
+        auto results = (*response).getResults();
+        if (results.size() != 1) return Internal("the scheduler answered " + std::to_string(results.size()) + " results for one lease");
+        const Status status = ReadStatus(results[0]);
+        if (!status.ok()) {
+          LOG(WARNING) << task->info().Describe() << ": lease ended by the scheduler: " << status.message();
+          task->Drop();
+        }
+        return true;
+      });
+}
+
+kj::Promise<void> WorkerAgent::ReportLoop() {
+  return client_.loop().Sleep(options_.heartbeat_ms).then([this]() -> kj::Promise<void> {
+    std::shared_ptr<LeaseTask> task;
+    {
+      std::lock_guard lock(mutex_);
+      task = task_;
+    }
+    // The end of a lease is reported by FinishLease alone, so that it is reported once.
+    if (task == nullptr || session_->session() == 0) return kj::READY_NOW;
+    const LeaseProgress progress = task->progress();
+    if (progress.done || !progress.error.ok()) return kj::READY_NOW;
+    return Report(task).then([](Result<bool>&& taken) {
+      if (!taken.ok()) LOG(WARNING) << "report: " << taken.status().ToString();
+    });
+  }).then([this] { return ReportLoop(); });
+}
+
+kj::Promise<void> WorkerAgent::FillRegister(proto::Scheduler::RegisterParams::Builder params) {
+  params.setRole(proto::Role::WORKER);
+  params.setNode(session_->node() != 0 ? session_->node() : options_.node);
+  params.setName(options_.name);
+  params.setHttpEndpoint(options_.http_endpoint);
+  params.setHighestTerm(session_->term());
+  return kj::READY_NOW;
+}
+
+kj::Promise<void> WorkerAgent::FillHeartbeat(proto::Scheduler::HeartbeatParams::Builder params) {
+  std::lock_guard lock(mutex_);
+  params.setBusy(task_ != nullptr);
+  params.setTableVersion(~uint64_t{0});  // workers open tables by name
+  return kj::READY_NOW;
+}
+
+Status WorkerAgent::OnRegistered(proto::Scheduler::RegisterResults::Reader results) {
+  RETURN_IF_ERROR(on_registered_(results.getNode()));
+  std::lock_guard lock(mutex_);
+  registered_ = true;
+  if (task_) task_->Drop();  // a lease ends with the session that it was given to
+  return Status::Ok();
+}
+
+Status WorkerAgent::OnHeartbeat(proto::Scheduler::HeartbeatResults::Reader results) {
+  if (results.getExit()) Stop();
+  return Status::Ok();
+}
+
+void WorkerAgent::OnRefused(Status status) {
+  std::lock_guard lock(mutex_);
+  refused_ = std::move(status);
+  if (task_) task_->Drop();
+}
+
+}  // namespace penstock

@@ -1,0 +1,63 @@
+// WorkerAgent: a pool worker's standing in the cluster: its session with the scheduler, the leases it asks for, and their reports.
+//
+// The agent lives on the client's loop; the training thread calls NextLease and FinishLease, which block.
+#pragma once
+
+#include <condition_variable>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+
+#include "common/cluster/node_session.h"
+#include "worker/client/client.h"
+#include "worker/train/lease_task.h"
+
+namespace penstock {
+
+struct WorkerAgentOptions {
+  std::string name;
+  NodeId node = 0;  // as kept from an earlier life; 0: new
+  std::string http_endpoint;
+  uint64_t heartbeat_ms = 500;
+};
+
+class WorkerAgent : public NodeSession::Host {
+ public:
+  // `on_registered` is called on the loop with the node id to keep.
+  WorkerAgent(Client& client, const WorkerAgentOptions& options, std::function<Status(NodeId)> on_registered);
+  ~WorkerAgent() override;
+
+  // Waits for work; nullptr after Stop. kPermissionDenied and the like: this worker was refused for good.
+  Result<std::shared_ptr<LeaseTask>> NextLease();
+  // Reports the lease's end until the scheduler has taken it or taken the lease away.
+  void FinishLease(LeaseTask& task);
+  // Any thread: drops the lease in work and makes NextLease return.
+  void Stop();
+  Status Ready() const;  // for /readyz
+
+ private:
+  kj::Promise<void> FillRegister(proto::Scheduler::RegisterParams::Builder params) override;
+  kj::Promise<void> FillHeartbeat(proto::Scheduler::HeartbeatParams::Builder params) override;
+  Status OnRegistered(proto::Scheduler::RegisterResults::Reader results) override;
+  Status OnHeartbeat(proto::Scheduler::HeartbeatResults::Reader results) override;
+  void OnRefused(Status status) override;
+
+  kj::Promise<void> ReportLoop();
+  kj::Promise<Result<bool>> Report(std::shared_ptr<LeaseTask> task);
+  kj::Promise<Result<std::shared_ptr<LeaseTask>>> AskForLease();
+
+  Client& client_;
+  const WorkerAgentOptions options_;
+  std::function<Status(NodeId)> on_registered_;
+  std::unique_ptr<NodeSession> session_;     // on the loop
+  std::optional<kj::Promise<void>> running_;  // on the loop: session and reports
+  mutable std::mutex mutex_;
+  std::condition_variable wake_;
+  std::shared_ptr<LeaseTask> task_;  // guarded by mutex_: the lease in work
+  Status refused_;                   // guarded by mutex_
+  bool registered_ = false;          // guarded by mutex_
+  bool stopping_ = false;            // guarded by mutex_
+};
+
+}  // namespace penstock
