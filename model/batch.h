@@ -1,7 +1,7 @@
 // Batch: the examples of one minibatch, as a model reads them.
 //
-// Filled by worker/data (Examples::Gather) and by serving; read by Model. Vectors keep their capacity from one
-// minibatch to the next, so a loop that reuses a Batch does not allocate. Owned by one thread at a time.
+// Filled by worker/data (Examples::Gather) and by serving; read by Model. Vectors keep their capacity from
+// one minibatch to the next, so a loop that reuses a Batch does not allocate. Owned by one thread at a time.
 #pragma once
 
 #include <cstddef>
@@ -11,16 +11,18 @@
 namespace penstock {
 
 struct Batch {
-  size_t rows = 0;    // examples
+  size_t rows = 0;  // examples
   bool dense = false;
-  size_t dim = 0;     // dense: floats an example; sparse: 0
+  size_t dim = 0;  // dense: floats an example; sparse: 0
 
-  std::vector<float> features;        // dense: [rows, dim], row-major
-  std::vector<uint64_t> row_offsets;  // sparse: [rows + 1], example i has nonzeros [row_offsets[i], row_offsets[i+1])
-  std::vector<uint64_t> ids;          // sparse: [nonzeros], the feature of each
-  std::vector<float> values;          // sparse: [nonzeros]
+  std::vector<float> features;  // dense: [rows, dim], row-major
+  std::vector<uint64_t>
+      row_offsets;            // sparse: [rows + 1], example i has nonzeros [row_offsets[i], row_offsets[i+1])
+  std::vector<uint64_t> ids;  // sparse: [nonzeros], the feature of each
+  std::vector<float> values;  // sparse: [nonzeros]
 
-  std::vector<float> labels;      // [rows]: logistic 0 or 1, softmax the class 0 .. classes-1, squared any finite number
+  std::vector<float>
+      labels;  // [rows]: logistic 0 or 1, softmax the class 0 .. classes-1, squared any finite number
   std::vector<uint32_t> indices;  // [rows]: which record of its partition each example is
 
   void Clear() {
@@ -36,10 +38,11 @@ struct Batch {
   }
 };
 
-// What a model must know about the data it will see. It is part of a job's plan, so every worker has the same.
+// What a model must know about the data it will see. It is part of a job's plan, so every worker has the
+// same.
 struct DataShape {
   bool dense = false;
-  uint64_t features = 0;           // dense: floats an example; sparse: ids are below it, 0 when that is not known
+  uint64_t features = 0;  // dense: floats an example; sparse: ids are below it, 0 when that is not known
   uint64_t training_examples = 0;  // N of the objective, the same for the whole job
 };
 

@@ -123,7 +123,8 @@ double DeepModel::Compute(const Batch& batch, const PreparedBatch& prepared, con
   return mlp_.ForwardBackward(batch.rows, DenseFeatures(batch), batch.labels, values, gradients);
 }
 
-std::span<const float> DeepModel::Score(const Batch& batch, const PreparedBatch& prepared, const TableValues& values) {
+std::span<const float> DeepModel::Score(const Batch& batch, const PreparedBatch& prepared,
+                                        const TableValues& values) {
   return mlp_.Forward(batch.rows, DenseFeatures(batch), values);
 }
 

@@ -1,11 +1,12 @@
 // DeepModel: a multi-layer perceptron on dense features over OpenBLAS.
 //
-// Layer l maps in_l to out_l floats: z = x W + b, then the activation (not after the last layer, whose z are the scores
-// of loss.h). Each layer is one dense table "<job>/layer<l>" (l from 1) of in*out + out floats:
+// Layer l maps in_l to out_l floats: z = x W + b, then the activation (not after the last layer, whose z are
+// the scores of loss.h). Each layer is one dense table "<job>/layer<l>" (l from 1) of in*out + out floats:
 //     W [in, out] row-major, then b [out]
-// in rows of 1024 floats; the last row is padded, and the padding's gradient is 0. A table of its own for each layer
-// lets its initializer be uniform(-1/sqrt(in), 1/sqrt(in)) for weights and biases (PyTorch's nn.Linear), which makes
-// the initial network a pure function of the job's seed with nothing to push. Gradients are means over the minibatch.
+// in rows of 1024 floats; the last row is padded, and the padding's gradient is 0. A table of its own for
+// each layer lets its initializer be uniform(-1/sqrt(in), 1/sqrt(in)) for weights and biases (PyTorch's
+// nn.Linear), which makes the initial network a pure function of the job's seed with nothing to push.
+// Gradients are means over the minibatch.
 #pragma once
 
 #include <string>
@@ -37,8 +38,8 @@ class Mlp {
   size_t outputs() const { return widths_.back(); }
   size_t LayerFloats(size_t layer) const { return (widths_[layer] + size_t{1}) * widths_[layer + 1]; }
 
-  // features [rows, inputs] -> scores [rows, outputs], valid until the next call. parameters: one span a layer, at
-  // least LayerFloats long.
+  // features [rows, inputs] -> scores [rows, outputs], valid until the next call. parameters: one span a
+  // layer, at least LayerFloats long.
   std::span<const float> Forward(size_t rows, const float* features, const TableValues& parameters);
   // Sum of the losses; writes the mean gradient of each layer to the first LayerFloats of gradients[layer].
   double ForwardBackward(size_t rows, const float* features, std::span<const float> labels,
@@ -67,7 +68,8 @@ class DeepModel final : public Model {
   void Prepare(const Batch& batch, Purpose purpose, PreparedBatch* prepared) const override;
   double Compute(const Batch& batch, const PreparedBatch& prepared, const TableValues& values,
                  TableGradients* gradients) override;
-  std::span<const float> Score(const Batch& batch, const PreparedBatch& prepared, const TableValues& values) override;
+  std::span<const float> Score(const Batch& batch, const PreparedBatch& prepared,
+                               const TableValues& values) override;
   Objective objective() const override { return {loss_, 0, 0, false}; }
   uint64_t RegularizedRows(size_t table) const override { return 0; }
 

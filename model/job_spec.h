@@ -1,15 +1,15 @@
 // JobSpec: a training job as its file says it, declared once, checked, and passed around by value.
 //
-// A job file is TOML with the sections [job] [data] [model] [optimizer] [train] (conf/jobs has examples; docs/training.md
-// lists every key). Single keys are overridden as "section.key=value". Relative paths of data are taken from the current
-// directory, of the file as of overrides, and become absolute when the job is loaded: workers run elsewhere.
+// A job file is TOML with the sections [job] [data] [model] [optimizer] [train] (conf/jobs has examples;
+// docs/training.md lists every key). Single keys are overridden as "section.key=value". Relative paths of
+// data are taken from the current directory, of the file as of overrides, and become absolute when the job is
+// loaded: workers run elsewhere.
 #pragma once
 
 #include <cstdint>
+#include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <vector>
-
-#include <nlohmann/json_fwd.hpp>
 
 #include "common/base/options.h"
 #include "common/base/status.h"
@@ -68,7 +68,8 @@ struct JobSpec {
     bool evaluate = true;
   } train;
 
-  // Adds every key to `options`, bound to the members of this object, which must outlive the set and stay where it is.
+  // Adds every key to `options`, bound to the members of this object, which must outlive the set and stay
+  // where it is.
   void Declare(OptionSet* options);
   // What single keys cannot say: which go together. InvalidArgument names the keys.
   Status Validate() const;
@@ -79,12 +80,12 @@ struct JobSpec {
   OptimizerSpec OptimizerOf() const;
 };
 
-// Reads a job file, then applies overrides ("train.passes=5") in their order, checks everything and makes paths absolute.
-// Errors name file, key, value and what is allowed.
+// Reads a job file, then applies overrides ("train.passes=5") in their order, checks everything and makes
+// paths absolute. Errors name file, key, value and what is allowed.
 Result<JobSpec> LoadJob(const std::string& path, const std::vector<std::string>& overrides);
 
-// As a job travels and is journaled: {"job": {...}, "data": {...}, ...}. JobFromJson checks it again; a member "plan" beside
-// the sections is for worker/data (JobPlan) and is passed over.
+// As a job travels and is journaled: {"job": {...}, "data": {...}, ...}. JobFromJson checks it again; a
+// member "plan" beside the sections is for worker/data (JobPlan) and is passed over.
 nlohmann::json JobToJson(const JobSpec& job);
 Result<JobSpec> JobFromJson(const nlohmann::json& json);
 

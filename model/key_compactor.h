@@ -1,7 +1,8 @@
 // KeyCompactor: the distinct keys of a minibatch in the order first seen, and the position of each.
 //
 // An open-addressing table whose slots carry the number of the list they belong to, so that beginning a new
-// list costs nothing. Owned by one thread. Positions are 32 bits: a minibatch has at most 2^32 - 1 distinct keys.
+// list costs nothing. Owned by one thread. Positions are 32 bits: a minibatch has at most 2^32 - 1 distinct
+// keys.
 #pragma once
 
 #include <bit>
@@ -59,7 +60,8 @@ class KeyCompactor {
   void Grow() {
     Resize(slots_.size() * 2);
     list_ = 1;
-    for (size_t i = 0; i < keys_->size(); ++i) Find((*keys_)[i]) = {(*keys_)[i], static_cast<uint32_t>(i), list_};
+    for (size_t i = 0; i < keys_->size(); ++i)
+      Find((*keys_)[i]) = {(*keys_)[i], static_cast<uint32_t>(i), list_};
   }
 
   std::vector<Slot> slots_;

@@ -22,11 +22,13 @@ void LinearModel::Prepare(const Batch& batch, Purpose purpose, PreparedBatch* pr
   if (all) {
     keys.resize(batch.dense ? batch.dim : options_.shape.features);
     std::iota(keys.begin(), keys.end(), Key{0});
-    prepared->positions.assign(batch.ids.begin(), batch.ids.end());  // ids are below features: their own positions
+    prepared->positions.assign(batch.ids.begin(),
+                               batch.ids.end());  // ids are below features: their own positions
   } else {
     prepared->compactor.Begin(batch.ids.size(), &keys);
     prepared->positions.resize(batch.ids.size());
-    for (size_t i = 0; i < batch.ids.size(); ++i) prepared->positions[i] = prepared->compactor.Add(batch.ids[i]);
+    for (size_t i = 0; i < batch.ids.size(); ++i)
+      prepared->positions[i] = prepared->compactor.Add(batch.ids[i]);
   }
   if (options_.bias) keys.push_back(kBiasKey);
 }
@@ -43,7 +45,8 @@ std::span<const float> LinearModel::Score(const Batch& batch, const PreparedBatc
   const std::span<const float> w = values[0];
   scores_.assign(batch.rows * outputs_, 0);
   if (batch.dense) {
-    Multiply({.m = batch.rows, .n = outputs_, .k = batch.dim}, batch.features.data(), w.data(), scores_.data());
+    Multiply({.m = batch.rows, .n = outputs_, .k = batch.dim}, batch.features.data(), w.data(),
+             scores_.data());
   } else {
     for (size_t row = 0; row < batch.rows; ++row) {
       float* s = scores_.data() + row * outputs_;
@@ -61,14 +64,16 @@ double LinearModel::Compute(const Batch& batch, const PreparedBatch& prepared, c
                             TableGradients* gradients) {
   Score(batch, prepared, values);
   const float mean = batch.rows == 0 ? 0 : 1.0f / static_cast<float>(batch.rows);
-  const double loss = LossAndDeltas(options_.loss, batch.labels, outputs_, scores_.data(), mean, scores_.data());
+  const double loss =
+      LossAndDeltas(options_.loss, batch.labels, outputs_, scores_.data(), mean, scores_.data());
   gradients->resize(1);
   Backward(batch, prepared, &(*gradients)[0]);
   Regularize(prepared, values[0], &(*gradients)[0]);
   return loss;
 }
 
-void LinearModel::Backward(const Batch& batch, const PreparedBatch& prepared, std::vector<float>* gradient) const {
+void LinearModel::Backward(const Batch& batch, const PreparedBatch& prepared,
+                           std::vector<float>* gradient) const {
   gradient->assign(prepared.keys[0].size() * outputs_, 0);
   float* g = gradient->data();
   if (batch.dense) {
@@ -105,6 +110,8 @@ Objective LinearModel::objective() const {
   return {options_.loss, options_.l1, options_.l2, !Regularized() || options_.shape.features > 0};
 }
 
-uint64_t LinearModel::RegularizedRows(size_t table) const { return Regularized() ? options_.shape.features : 0; }
+uint64_t LinearModel::RegularizedRows(size_t table) const {
+  return Regularized() ? options_.shape.features : 0;
+}
 
 }  // namespace penstock

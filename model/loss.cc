@@ -46,8 +46,8 @@ float Sigmoid(float s) {
   return s >= 0 ? 1 / (1 + e) : e / (1 + e);
 }
 
-double LossAndDeltas(LossKind kind, std::span<const float> labels, size_t outputs, const float* scores, float scale,
-                     float* deltas) {
+double LossAndDeltas(LossKind kind, std::span<const float> labels, size_t outputs, const float* scores,
+                     float scale, float* deltas) {
   double sum = 0;
   for (size_t i = 0; i < labels.size(); ++i) {
     const float* s = scores + i * outputs;

@@ -2,8 +2,8 @@
 //
 // s is an example's scores [outputs], y its label (Batch::labels), l its loss:
 //   logistic  outputs 1, y in {0, 1}: l = log(1 + exp(s)) - y*s              dl/ds = sigmoid(s) - y
-//   softmax   y a class:              l = log(sum_j exp(s_j)) - s_y          dl/ds_j = exp(s_j)/sum - [j == y]
-//   squared   outputs 1, y a number:  l = (s - y)^2 / 2                      dl/ds = s - y
+//   softmax   y a class:              l = log(sum_j exp(s_j)) - s_y          dl/ds_j = exp(s_j)/sum - [j ==
+//   y] squared   outputs 1, y a number:  l = (s - y)^2 / 2                      dl/ds = s - y
 // With y in {-1, +1} the logistic loss is log(1 + exp(-y*s)), the same number.
 #pragma once
 
@@ -24,8 +24,8 @@ Result<LossKind> ParseLossKind(std::string_view word);
 
 // Sum of the losses of scores [rows, outputs] with labels [rows]. Where `deltas` is not null it gets
 // scale * dl/ds, same shape as the scores (it may be the same memory).
-double LossAndDeltas(LossKind kind, std::span<const float> labels, size_t outputs, const float* scores, float scale,
-                     float* deltas);
+double LossAndDeltas(LossKind kind, std::span<const float> labels, size_t outputs, const float* scores,
+                     float scale, float* deltas);
 
 // log(1 + exp(s)) without overflow.
 double Softplus(double s);

@@ -110,7 +110,9 @@ Result<Evaluation> Evaluation::FromJson(const nlohmann::json& json) {
   try {
     json.at("examples").get_to(e.examples_);
     // A diverged model's sums are not finite, which JSON writes as null.
-    auto number = [&](const char* name) { return json.at(name).is_null() ? NAN : json.at(name).get<double>(); };
+    auto number = [&](const char* name) {
+      return json.at(name).is_null() ? NAN : json.at(name).get<double>();
+    };
     e.loss_sum_ = number("loss_sum");
     json.at("correct").get_to(e.correct_);
     e.l1_ = number("weights_l1");

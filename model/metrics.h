@@ -2,17 +2,17 @@
 //
 // Each evaluated partition makes one; the sum of all is the result, whatever the order. Owned by one thread.
 //
-// AUC of a logistic model comes from a histogram of the scores (log-odds): 65,536 bins of 1/1024 from -32 to 32, the
-// outermost take what lies beyond. Pairs of a positive and a negative example in one bin count one half. The exact
-// area therefore differs by at most half of the share of such pairs, which the result states as auc_error.
+// AUC of a logistic model comes from a histogram of the scores (log-odds): 65,536 bins of 1/1024 from -32 to
+// 32, the outermost take what lies beyond. Pairs of a positive and a negative example in one bin count one
+// half. The exact area therefore differs by at most half of the share of such pairs, which the result states
+// as auc_error.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
+#include <nlohmann/json_fwd.hpp>
 #include <span>
 #include <vector>
-
-#include <nlohmann/json_fwd.hpp>
 
 #include "common/base/status.h"
 #include "model/batch.h"
@@ -25,7 +25,8 @@ struct Objective {
   LossKind loss = LossKind::kLogistic;
   double l1 = 0;
   double l2 = 0;
-  bool known = false;  // false where the model cannot give AddWeights its regularised weights, or there is no objective
+  bool known = false;  // false where the model cannot give AddWeights its regularised weights, or there is no
+                       // objective
 };
 
 class Evaluation {
@@ -46,13 +47,13 @@ class Evaluation {
 
   struct Auc {
     double value = 0;
-    double error = 0;  // |value - exact| is at most this
+    double error = 0;      // |value - exact| is at most this
     bool defined = false;  // false without examples of both labels
   };
   Auc ComputeAuc() const;
 
-  // {"examples", "loss", "accuracy", "auc", "auc_error", "rmse", "objective"}, those that apply: accuracy to logistic
-  // and softmax, auc to logistic with both labels present, rmse to squared.
+  // {"examples", "loss", "accuracy", "auc", "auc_error", "rmse", "objective"}, those that apply: accuracy to
+  // logistic and softmax, auc to logistic with both labels present, rmse to squared.
   nlohmann::json Results(const Objective& objective) const;
 
   // As it travels from a worker: {"examples", "loss_sum", "correct", "weights_l1", "weights_l2",

@@ -28,23 +28,25 @@ Status CheckFeatures(const JobSpec& job, const DataShape& shape) {
 
 Result<std::unique_ptr<Model>> CreateLinear(const JobSpec& job, const DataShape& shape) {
   const auto& m = job.model;
-  return std::unique_ptr<Model>(std::make_unique<LinearModel>(LinearOptions{.loss = job.loss(),
-                                                                            .classes = m.classes,
-                                                                            .bias = m.bias,
-                                                                            .l1 = m.l1,
-                                                                            .l2 = m.l2,
-                                                                            .l2_all = m.l2_all,
-                                                                            .shape = shape,
-                                                                            .table = BaseTable(job, job.name + "/weights")}));
+  return std::unique_ptr<Model>(
+      std::make_unique<LinearModel>(LinearOptions{.loss = job.loss(),
+                                                  .classes = m.classes,
+                                                  .bias = m.bias,
+                                                  .l1 = m.l1,
+                                                  .l2 = m.l2,
+                                                  .l2_all = m.l2_all,
+                                                  .shape = shape,
+                                                  .table = BaseTable(job, job.name + "/weights")}));
 }
 
 Result<std::unique_ptr<Model>> CreateDeep(const JobSpec& job, const DataShape& shape) {
   if (shape.features == 0) {
-    return InvalidArgument("model.kind 'deep' on sparse data needs model.features (ids are 0 to features - 1)");
+    return InvalidArgument(
+        "model.kind 'deep' on sparse data needs model.features (ids are 0 to features - 1)");
   }
   if (shape.features > kMaxDeepInputs) {
-    return InvalidArgument("model.kind 'deep' takes at most " + std::to_string(kMaxDeepInputs) + " inputs, the data have " +
-                           std::to_string(shape.features));
+    return InvalidArgument("model.kind 'deep' takes at most " + std::to_string(kMaxDeepInputs) +
+                           " inputs, the data have " + std::to_string(shape.features));
   }
   DeepOptions options{.loss = job.loss(), .table = BaseTable(job, job.name)};
   options.widths.push_back(static_cast<uint32_t>(shape.features));

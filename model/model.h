@@ -1,14 +1,16 @@
 // Model: what the training loop, evaluation and serving know of a built-in model.
 //
-// A model has N tables (Tables()). For a batch, Prepare gives the keys to pull of each table; Compute turns the pulled
-// values into a gradient for each of those keys, to be pushed; Evaluate only scores. Prepare and Compute of different
-// batches may run at different times, so that the next batch's rows are pulled while this one computes: everything
-// that belongs to one batch stands in its PreparedBatch.
+// A model has N tables (Tables()). For a batch, Prepare gives the keys to pull of each table; Compute turns
+// the pulled values into a gradient for each of those keys, to be pushed; Evaluate only scores. Prepare and
+// Compute of different batches may run at different times, so that the next batch's rows are pulled while
+// this one computes: everything that belongs to one batch stands in its PreparedBatch.
 //
-//   Batch -> Prepare -> keys -> (pull) -> values -> Compute -> gradients -> (push; the server's optimizer steps)
+//   Batch -> Prepare -> keys -> (pull) -> values -> Compute -> gradients -> (push; the server's optimizer
+//   steps)
 //
-// Gradients are the MEAN over the minibatch's examples of the loss gradient, plus the regulariser's share (linear.h).
-// A Model owns its workspace and belongs to one thread; Tables, RegularizedKeys and outputs are const.
+// Gradients are the MEAN over the minibatch's examples of the loss gradient, plus the regulariser's share
+// (linear.h). A Model owns its workspace and belongs to one thread; Tables, RegularizedKeys and outputs are
+// const.
 #pragma once
 
 #include <memory>
@@ -30,9 +32,10 @@ struct JobSpec;
 
 // One minibatch's keys. Reused from batch to batch; owned by one thread at a time.
 struct PreparedBatch {
-  std::vector<std::vector<Key>> keys;  // [tables]: the distinct rows to pull, in the order the gradients will have
-  std::vector<uint32_t> positions;     // [nonzeros] of a sparse batch: where in keys[0] each feature stands
-  KeyCompactor compactor;              // scratch
+  std::vector<std::vector<Key>>
+      keys;  // [tables]: the distinct rows to pull, in the order the gradients will have
+  std::vector<uint32_t> positions;  // [nonzeros] of a sparse batch: where in keys[0] each feature stands
+  KeyCompactor compactor;           // scratch
 };
 
 using TableValues = std::vector<std::span<const float>>;  // [tables]: [keys, dim] of that table, row-major
@@ -58,14 +61,16 @@ class Model {
   // Scores [rows, outputs]: log-odds, logits or predictions. Valid until the next call.
   virtual std::span<const float> Score(const Batch& batch, const PreparedBatch& prepared,
                                        const TableValues& values) = 0;
-  void Evaluate(const Batch& batch, const PreparedBatch& prepared, const TableValues& values, Evaluation* evaluation) {
+  void Evaluate(const Batch& batch, const PreparedBatch& prepared, const TableValues& values,
+                Evaluation* evaluation) {
     evaluation->Add(loss(), batch.labels, outputs(), Score(batch, prepared, values).data());
   }
 
   // What the job minimises, for Evaluation::Results.
   virtual Objective objective() const = 0;
-  // How many rows of table `table` the objective's norms run over: keys 0 .. n-1, 0 where there is no such norm.
-  // One evaluated partition pulls them (in pieces of its own choice) and gives them to Evaluation::AddWeights.
+  // How many rows of table `table` the objective's norms run over: keys 0 .. n-1, 0 where there is no such
+  // norm. One evaluated partition pulls them (in pieces of its own choice) and gives them to
+  // Evaluation::AddWeights.
   virtual uint64_t RegularizedRows(size_t table) const = 0;
 };
 

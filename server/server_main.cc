@@ -3,6 +3,7 @@
 #include <pthread.h>
 #include <signal.h>
 
+#include <filesystem>
 #include <iostream>
 
 #include "common/base/log.h"
@@ -29,9 +30,14 @@ int Main(int argc, char** argv) {
     const timespec wait{wait_ms / 1000, wait_ms % 1000 * 1000000};
     return sigtimedwait(&ending, nullptr, &wait) > 0;
   };
-  const Status logging = InitLogging("penstock-server", options->log);
+  auto logging = Logging::Start({.program = "penstock-server",
+                                 .node = std::filesystem::path(options->cluster.data_dir).filename().string(),
+                                 .level = options->log.level,
+                                 .dir = options->log.dir,
+                                 .max_mib = options->log.max_mib,
+                                 .keep_days = options->log.keep_days});
   if (!logging.ok()) {
-    std::cerr << "penstock-server: " << logging.message() << "\n";
+    std::cerr << "penstock-server: " << logging.status().message() << "\n";
     return 1;
   }
   auto server = Server::Start(*options, [&] { return signalled(0); });

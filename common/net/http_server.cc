@@ -219,6 +219,7 @@ class HttpServer::Impl {
   }
 
   void Welcome(tcp::socket socket) {
+    if (shared_.connections >= 2 * shared_.options.max_connections) return;  // closes it: too many even to tell each of them
     const bool full = shared_.connections >= shared_.options.max_connections;
     const auto session = std::make_shared<Session>(std::move(socket), shared_);
     if (!full) return session->Read();

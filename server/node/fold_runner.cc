@@ -54,6 +54,8 @@ void FoldRunner::FoldOnce() {
     metrics_.fold_failures++;
     return;
   }
+  for (const auto& [shard, reason] : report->broken) LOG(ERROR) << "fold: shard " << shard << ": " << reason;
+  if (!report->removal.ok()) LOG(WARNING) << "fold: " << report->removal.ToString() << "; the next one tries again";
   Folded folded;
   for (const auto& [shard, point] : report->folded) folded.emplace_back(shard, FoldedPoint{point.incarnation, point.lsn, point.checksum});
   on_folded_(folded);

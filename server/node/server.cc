@@ -1,16 +1,15 @@
 #include "server/node/server.h"
 
 #include <glog/logging.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <chrono>
 #include <filesystem>
-#include <fstream>
 #include <mutex>
+#include <optional>
 #include <thread>
 
 #include "common/base/atomic_file.h"
+#include "common/base/machine.h"
 #include "common/base/metrics.h"
 #include "common/cluster/node_session.h"
 #include "common/cluster/wire.h"
@@ -21,21 +20,6 @@
 #include "server/storage/replay.h"
 
 namespace penstock {
-namespace {
-
-// Half of what the machine, or the cgroup this process is in, has.
-uint64_t DefaultMemoryBudget() {
-  uint64_t bytes = static_cast<uint64_t>(sysconf(_SC_PHYS_PAGES)) * static_cast<uint64_t>(sysconf(_SC_PAGE_SIZE));
-  for (const char* file : {"/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"}) {
-    std::ifstream in(file);
-    uint64_t limit = 0;
-    if (in >> limit) bytes = std::min(bytes, limit);
-  }
-  return bytes / 2;
-}
-
-}  // namespace
-
 class Server::Impl : public NodeSession::Host {
  public:
   explicit Impl(const ClusterOptions& options)
@@ -51,7 +35,9 @@ class Server::Impl : public NodeSession::Host {
   Status Start(const std::function<bool()>& interrupted) {
     RETURN_IF_ERROR(MakeDirectories(data_dir_));
     ASSIGN_OR_RETURN(state_, node_file_.Load());
-    if (!options_.security.token_file.empty()) ASSIGN_OR_RETURN(identity_->token, ReadTokenFile(options_.security.token_file));
+    if (!options_.security.token_file.empty()) {
+      ASSIGN_OR_RETURN(identity_->token, ReadTokenFile(options_.security.token_file));
+    }
     identity_->cluster = state_.cluster;
     control_.Run([this] {
       connections_ = std::make_unique<ConnectionCache>(control_, identity_, ConnectionOptions{.connect_timeout_ms = options_.client.connect_timeout_ms});
@@ -77,7 +63,7 @@ class Server::Impl : public NodeSession::Host {
     if (stopped_) return;
     stopped_ = true;
     control_.Run([this] {
-      running_ = nullptr;
+      running_.reset();
       session_.reset();
     });
     http_.reset();
@@ -183,7 +169,7 @@ class Server::Impl : public NodeSession::Host {
   }
 
   Status StartCores() {
-    const uint64_t budget = options_.server.memory_budget_bytes != 0 ? options_.server.memory_budget_bytes : DefaultMemoryBudget();
+    const uint64_t budget = options_.server.memory_budget_bytes != 0 ? options_.server.memory_budget_bytes : MachineMemoryBytes() / 2;
     for (uint32_t i = 0; i < options_.server.cores; ++i) {
       cores_.push_back(std::make_unique<CoreRuntime>(CoreOptions{.core = i,
                                                                  .cluster = state_.cluster,
@@ -214,34 +200,35 @@ class Server::Impl : public NodeSession::Host {
 
   Status StartHttp() {
     DeclareMetrics();
-    ASSIGN_OR_RETURN(http_, HttpServer::Start({.host = options_.server.listen, .port = options_.server.http_port}, registry_, [this] {
-                       std::lock_guard lock(mutex_);
-                       if (!refused_.ok()) return refused_;
-                       return granted_ ? Status::Ok() : Unavailable(name_ + " has no grants from the scheduler yet");
-                     }));
-    return WriteFileAtomically(data_dir_ + "/http_address", http_->endpoint() + "\n");
+    http_ = std::make_unique<HttpServer>(HttpOptions{.host = options_.server.listen, .port = options_.server.http_port, .name = name_}, registry_,
+                                         [this] { return Ready(); });
+    RETURN_IF_ERROR(http_->Start().Prepend(name_));
+    return WriteFileAtomically(data_dir_ + "/http_address", http_->address() + "\n");
+  }
+
+  Status Ready() const {
+    std::lock_guard lock(mutex_);
+    if (!refused_.ok()) return refused_;
+    return granted_ ? Status::Ok() : Unavailable(name_ + " has no grants from the scheduler yet");
   }
 
   void DeclareMetrics() {
-    const auto counter = [this](const char* name, const char* help, const std::atomic<uint64_t>& value) {
-      registry_.AddCallback(name, help, MetricKind::kCounter, [&value] { return static_cast<double>(value.load()); });
+    const auto read = [this](const char* name, const char* help, const std::atomic<uint64_t>& value) {
+      registry_.AddCallback(name, help, [&value] { return static_cast<double>(value.load()); });
     };
-    const auto gauge = [this](const char* name, const char* help, const std::atomic<uint64_t>& value) {
-      registry_.AddCallback(name, help, MetricKind::kGauge, [&value] { return static_cast<double>(value.load()); });
-    };
-    counter("penstock_server_pull_rows_total", "Rows read by clients.", metrics_.pull_rows);
-    counter("penstock_server_push_rows_total", "Rows that pushes were applied to.", metrics_.push_rows);
-    counter("penstock_server_push_units_total", "Units applied: one table of one shard in one push.", metrics_.push_units);
-    counter("penstock_server_duplicate_units_total", "Units that had been applied before and were dropped.", metrics_.duplicate_units);
-    counter("penstock_server_refused_units_total", "Units refused: wrong, not finite, or over a limit.", metrics_.refused_units);
-    counter("penstock_server_windows_total", "Commit windows closed.", metrics_.windows);
-    counter("penstock_server_deltas_total", "Deltas built.", metrics_.deltas);
-    counter("penstock_server_log_written_bytes_total", "Bytes of deltas given to the log.", metrics_.log_bytes_written);
-    counter("penstock_server_log_failures_total", "Failed writes or syncs of the log.", metrics_.log_failures);
-    counter("penstock_server_folds_total", "Folds of the log into the base.", metrics_.folds);
-    counter("penstock_server_fold_failures_total", "Folds that failed; they are tried again.", metrics_.fold_failures);
-    gauge("penstock_server_log_bytes", "Log that is not folded yet.", metrics_.log_bytes);
-    gauge("penstock_server_resident_bytes", "Memory of rows, indexes and marks.", metrics_.resident_bytes);
+    read("penstock_server_pull_rows_total", "Rows read by clients.", metrics_.pull_rows);
+    read("penstock_server_push_rows_total", "Rows that pushes were applied to.", metrics_.push_rows);
+    read("penstock_server_push_units_total", "Units applied: one table of one shard in one push.", metrics_.push_units);
+    read("penstock_server_duplicate_units_total", "Units that had been applied before and were dropped.", metrics_.duplicate_units);
+    read("penstock_server_refused_units_total", "Units refused: wrong, not finite, or over a limit.", metrics_.refused_units);
+    read("penstock_server_windows_total", "Commit windows closed.", metrics_.windows);
+    read("penstock_server_deltas_total", "Deltas built.", metrics_.deltas);
+    read("penstock_server_log_written_bytes_total", "Bytes of deltas given to the log.", metrics_.log_bytes_written);
+    read("penstock_server_log_failures_total", "Failed writes or syncs of the log.", metrics_.log_failures);
+    read("penstock_server_folds_total", "Folds of the log into the base.", metrics_.folds);
+    read("penstock_server_fold_failures_total", "Folds that failed; they are tried again.", metrics_.fold_failures);
+    read("penstock_server_log_bytes", "Log that is not folded yet.", metrics_.log_bytes);
+    read("penstock_server_resident_bytes", "Memory of rows, indexes and marks.", metrics_.resident_bytes);
   }
 
   void TellFolded(const FoldRunner::Folded& done) {
@@ -300,7 +287,7 @@ class Server::Impl : public NodeSession::Host {
       params.setName(name_);
       auto endpoints = params.initEndpoints(static_cast<uint32_t>(cores_.size()));
       for (uint32_t i = 0; i < cores_.size(); ++i) endpoints.set(i, cores_[i]->endpoint());
-      params.setHttpEndpoint(http_->endpoint());
+      params.setHttpEndpoint(http_->address());
       params.setHighestTerm(state_.term);
       params.setHighestMapVersion(state_.map_version);
       FillShards(lines, params);
@@ -329,7 +316,8 @@ class Server::Impl : public NodeSession::Host {
     }
     NodeState next = state_;
     next.term = results.getTerm();
-    std::vector<TableId> dropped(results.getDroppedTables().begin(), results.getDroppedTables().end());
+    std::vector<TableId> dropped;
+    for (TableId table : results.getDroppedTables()) dropped.push_back(table);
     RETURN_IF_ERROR(TakeTables(results.getTables(), &next));
     for (TableId table : dropped) next.tables.erase(table);
     next.table_version = results.getTableVersion();
@@ -402,7 +390,7 @@ class Server::Impl : public NodeSession::Host {
   std::unique_ptr<ConnectionCache> connections_;  // on the control loop, like the next three
   std::unique_ptr<SchedulerLink> link_;
   std::unique_ptr<NodeSession> session_;
-  kj::Promise<void> running_ = nullptr;
+  std::optional<kj::Promise<void>> running_;
   std::unique_ptr<BaseStore> base_;
   std::unique_ptr<DeltaLog> log_;
   std::unique_ptr<LogAppender> appender_;

@@ -15,6 +15,7 @@ constexpr size_t kKeptDirtyRows = 1 << 16;  // capacity that the dirty list keep
 constexpr size_t kMaxRows = 0xfffffffeu;  // row number + 1 must fit an entry, and kNoRow is taken
 
 constexpr uint64_t Entry(uint32_t tag, RowNumber row) { return uint64_t{tag} << 32 | (row + 1); }
+
 constexpr uint32_t TagOf(uint64_t entry) { return static_cast<uint32_t>(entry >> 32); }
 constexpr RowNumber RowOf(uint64_t entry) { return static_cast<uint32_t>(entry) - 1; }
 
@@ -53,13 +54,14 @@ RowNumber RowTable::Find(Key key) const {
   return FindFrom(key, tag, tag & (positions_ - 1));
 }
 
+// Three short loops, so that the cache misses of a whole block are under way at once: first those of the index, then those
+// of the rows that it names by tag alone; the keys are compared last.
+template <bool kWithValues>
 size_t RowTable::FindBlock(const Key* keys, size_t count, RowNumber* rows) const {
   if (positions_ == 0) {
     std::fill_n(rows, count, kNoRow);
     return count;
   }
-  // Three short loops, so that the cache misses of a whole block are under way at once: first those of the index,
-  // then those of the rows that it names by tag alone; the keys are compared last.
   const uint64_t* index = entries();
   const size_t mask = positions_ - 1;
   uint32_t tags[kBlock];
@@ -77,7 +79,12 @@ size_t RowTable::FindBlock(const Key* keys, size_t count, RowNumber* rows) const
     }
     at[i] = position;
     rows[i] = entry == 0 ? kNoRow : RowOf(entry);
-    if (entry != 0) Prefetch(rows[i]);
+    if (entry == 0) continue;
+    if constexpr (kWithValues) {
+      Prefetch(rows[i]);
+    } else {
+      __builtin_prefetch(Header(rows[i]));
+    }
   }
   size_t missing = 0;
   for (size_t i = 0; i < count; ++i) {
@@ -89,10 +96,12 @@ size_t RowTable::FindBlock(const Key* keys, size_t count, RowNumber* rows) const
   return missing;
 }
 
+template size_t RowTable::FindBlock<true>(const Key*, size_t, RowNumber*) const;
+
 size_t RowTable::FindBatch(std::span<const Key> keys, RowNumber* rows) const {
   size_t missing = 0;
   for (size_t first = 0; first < keys.size(); first += kBlock) {
-    missing += FindBlock(keys.data() + first, std::min(kBlock, keys.size() - first), rows + first);
+    missing += FindBlock<false>(keys.data() + first, std::min(kBlock, keys.size() - first), rows + first);
   }
   return missing;
 }

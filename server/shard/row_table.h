@@ -82,7 +82,7 @@ class RowTable {
     RowNumber rows[kBlock];
     for (size_t first = 0; first < keys.size(); first += kBlock) {
       const size_t count = std::min(kBlock, keys.size() - first);
-      FindBlock(keys.data() + first, count, rows);
+      FindBlock<true>(keys.data() + first, count, rows);
       for (size_t i = 0; i < count; ++i) visit(first + i, rows[i]);
     }
   }
@@ -123,6 +123,7 @@ class RowTable {
     for (uint32_t offset = 0; offset < bytes; offset += 64) __builtin_prefetch(begin + offset);
     __builtin_prefetch(begin + bytes - 1);
   }
+  template <bool kWithValues>
   size_t FindBlock(const Key* keys, size_t count, RowNumber* rows) const;
   RowNumber FindFrom(Key key, uint32_t tag, size_t position) const;
   Status GrowIndex(size_t rows);

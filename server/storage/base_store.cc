@@ -1,7 +1,6 @@
 // RocksDB as an ingest-only store: opening, reading, and the atomic change by BaseWriter.
 #include "server/storage/base_store.h"
 
-#include <capnp/serialize.h>
 #include <rocksdb/cache.h>
 #include <rocksdb/env.h>
 #include <rocksdb/filter_policy.h>
@@ -13,7 +12,6 @@
 #include <optional>
 
 #include "common/base/crc32c.h"
-#include "proto/delta.capnp.h"
 
 namespace penstock {
 namespace {
@@ -82,8 +80,8 @@ rocksdb::Slice StampKey() { return {kStampKey, sizeof(kStampKey) - 1}; }
 
 // --- Opening.
 
-BaseStore::BaseStore(const BaseOptions& options)
-    : options_(options), env_(options.env != nullptr ? options.env : rocksdb::Env::Default()) {
+BaseStore::BaseStore(const std::string& dir, const BaseOptions& options)
+    : dir_(dir), options_(options), env_(options.env != nullptr ? options.env : rocksdb::Env::Default()) {
   cache_ = rocksdb::NewLRUCache(options_.block_cache_bytes);
 }
 
@@ -95,8 +93,8 @@ BaseStore::~BaseStore() {
   db_->Close().PermitUncheckedError();
 }
 
-Result<std::unique_ptr<BaseStore>> BaseStore::Open(const BaseOptions& options) {
-  std::unique_ptr<BaseStore> base(new BaseStore(options));
+Result<std::unique_ptr<BaseStore>> BaseStore::Open(const std::string& dir, const BaseOptions& options) {
+  std::unique_ptr<BaseStore> base(new BaseStore(dir, options));
   RETURN_IF_ERROR(base->OpenDatabase());
   RETURN_IF_ERROR(base->CheckStamp());
   return base;
@@ -145,19 +143,19 @@ rocksdb::Options BaseStore::TableOptions() const {
 }
 
 Status BaseStore::OpenDatabase() {
-  RETURN_IF_ERROR(ToStatus(env_->CreateDirIfMissing(options_.dir), "create"));
+  RETURN_IF_ERROR(ToStatus(env_->CreateDirIfMissing(dir_), "create"));
   RETURN_IF_ERROR(ToStatus(env_->CreateDirIfMissing(IngestDir()), "create"));
   const rocksdb::Options options = TableOptions();
   std::vector<rocksdb::ColumnFamilyDescriptor> families;
   for (const char* name : {"default", "rows", "meta"}) families.emplace_back(name, options);
   std::vector<rocksdb::ColumnFamilyHandle*> handles;
   rocksdb::DB* db = nullptr;
-  const rocksdb::Status status = rocksdb::DB::Open(DatabaseOptions(), options_.dir, families, &handles, &db);
+  const rocksdb::Status status = rocksdb::DB::Open(DatabaseOptions(), dir_, families, &handles, &db);
   if (status.IsIOError() && status.ToString().find("LOCK") != std::string::npos) {
-    return FailedPrecondition("base " + options_.dir + " is in use by another process: " + status.ToString());
+    return FailedPrecondition("base " + dir_ + " is in use by another process: " + status.ToString());
   }
   // A column family that this version does not know belongs to another format.
-  if (status.IsInvalidArgument()) return FailedPrecondition("base " + options_.dir + ": " + status.ToString());
+  if (status.IsInvalidArgument()) return FailedPrecondition("base " + dir_ + ": " + status.ToString());
   RETURN_IF_ERROR(ToStatus(status, "open"));
   db_.reset(db);
   default_ = handles[0];
@@ -189,21 +187,21 @@ Status BaseStore::CheckStamp() {
   std::string value;
   const rocksdb::Status found = db_->Get(rocksdb::ReadOptions(), meta_, StampKey(), &value);
   if (found.IsNotFound() && Empty()) return WriteStamp();
-  if (found.IsNotFound()) return DataLoss("base " + options_.dir + " has rows but no stamp");
+  if (found.IsNotFound()) return DataLoss("base " + dir_ + " has rows but no stamp");
   RETURN_IF_ERROR(ToStatus(found, "read the stamp"));
   Stamp stamp;
   if (value.size() != sizeof(stamp)) {
-    return FailedPrecondition("base " + options_.dir + ": a stamp of " + std::to_string(value.size()) +
+    return FailedPrecondition("base " + dir_ + ": a stamp of " + std::to_string(value.size()) +
                               " bytes; this version knows format " + std::to_string(kBaseFormat));
   }
   std::memcpy(&stamp, value.data(), sizeof(stamp));
-  if (stamp.crc != StampCrc(stamp)) return DataLoss("base " + options_.dir + ": the stamp fails its checksum");
+  if (stamp.crc != StampCrc(stamp)) return DataLoss("base " + dir_ + ": the stamp fails its checksum");
   if (stamp.format != kBaseFormat) {
-    return FailedPrecondition("base " + options_.dir + " has format " + std::to_string(stamp.format) +
+    return FailedPrecondition("base " + dir_ + " has format " + std::to_string(stamp.format) +
                               "; this version knows format " + std::to_string(kBaseFormat));
   }
   if (stamp.cluster != options_.cluster) {
-    return PermissionDenied("base " + options_.dir + " belongs to cluster " + std::to_string(stamp.cluster) + ", not " +
+    return PermissionDenied("base " + dir_ + " belongs to cluster " + std::to_string(stamp.cluster) + ", not " +
                             std::to_string(options_.cluster));
   }
   return Status::Ok();
@@ -222,7 +220,7 @@ Status BaseStore::WriteStamp() {
 
 Status BaseStore::ToStatus(const rocksdb::Status& status, std::string_view what) const {
   if (status.ok()) return Status::Ok();
-  std::string message = "base " + options_.dir + ": " + std::string(what) + ": " + status.ToString();
+  std::string message = "base " + dir_ + ": " + std::string(what) + ": " + status.ToString();
   if (status.IsCorruption()) return DataLoss(std::move(message));
   if (status.IsNoSpace()) return Overloaded(std::move(message), 1000);
   // A file that the manifest names and that is gone.
@@ -238,7 +236,7 @@ Status BaseStore::ParseRow(const rocksdb::Slice& key, const rocksdb::Slice& valu
                            std::vector<float>* floats) const {
   RowValueHeader header;
   if (key.size() != kRowKeyBytes || value.size() < sizeof(header) || (value.size() - sizeof(header)) % sizeof(float) != 0) {
-    return DataLoss("base " + options_.dir + ": a row with a key of " + std::to_string(key.size()) + " and a value of " +
+    return DataLoss("base " + dir_ + ": a row with a key of " + std::to_string(key.size()) + " and a value of " +
                     std::to_string(value.size()) + " bytes");
   }
   std::memcpy(&header, value.data(), sizeof(header));
@@ -283,50 +281,51 @@ Result<StoredRow> BaseStore::Get(Incarnation incarnation, TableId table, Key key
   return stored;
 }
 
-Result<BaseShard> BaseStore::ParseMeta(const rocksdb::Slice& key, const rocksdb::Slice& value) const {
-  const std::string name = "base " + options_.dir + ": meta of shard " +
-                           (key.size() == kShardKeyBytes ? std::to_string(GetBigEndian<uint32_t>(key.data())) : "?");
+StoredMeta::StoredMeta(kj::Array<capnp::word> words) : words_(std::move(words)) {
+  capnp::ReaderOptions options;
+  options.traversalLimitInWords = kj::maxValue;  // it is read as often as its owner likes, and passed its checksum
+  message_ = std::make_unique<capnp::FlatArrayMessageReader>(words_, options);
+}
+
+Result<StoredMeta> BaseStore::ParseMeta(const rocksdb::Slice& key, const rocksdb::Slice& value) const {
+  std::string name = "base " + dir_ + ": meta";
   if (key.size() != kShardKeyBytes || value.size() <= kMetaHeaderBytes || value.size() % sizeof(capnp::word) != 0) {
     return DataLoss(name + ": a key of " + std::to_string(key.size()) + " and a value of " + std::to_string(value.size()) + " bytes");
   }
+  const ShardId shard = GetBigEndian<uint32_t>(key.data());
+  name += " of shard " + std::to_string(shard);
   uint32_t crc;
   std::memcpy(&crc, value.data(), sizeof(crc));
   const size_t bytes = value.size() - kMetaHeaderBytes;
   if (crc != Crc32c(0, value.data() + kMetaHeaderBytes, bytes)) return DataLoss(name + " fails its checksum");
-  BaseShard out;
-  out.words = kj::heapArray<capnp::word>(bytes / sizeof(capnp::word));
-  std::memcpy(out.words.begin(), value.data() + kMetaHeaderBytes, bytes);
+  auto words = kj::heapArray<capnp::word>(bytes / sizeof(capnp::word));
+  std::memcpy(words.begin(), value.data() + kMetaHeaderBytes, bytes);
   try {
-    capnp::FlatArrayMessageReader message(out.words);
-    const auto meta = message.getRoot<proto::ShardMeta>();
+    StoredMeta stored(std::move(words));
+    const auto meta = stored.reader();
     if (meta.getFormat() != proto::DELTA_FORMAT) {
       return FailedPrecondition(name + " has format " + std::to_string(meta.getFormat()) + "; this version knows format " +
                                 std::to_string(proto::DELTA_FORMAT));
     }
-    if (meta.getCluster() != options_.cluster) return DataLoss(name + " is of cluster " + std::to_string(meta.getCluster()));
-    out.shard = meta.getShard();
-    out.incarnation = meta.getIncarnation();
-    out.epoch = meta.getEpoch();
-    out.lsn = meta.getLsn();
-    out.checksum = meta.getChecksum();
-    out.forget_floor = meta.getForgetFloor();
+    if (meta.getCluster() != options_.cluster || meta.getShard() != shard) {
+      return DataLoss(name + " is of shard " + std::to_string(meta.getShard()) + " of cluster " + std::to_string(meta.getCluster()));
+    }
+    return stored;
   } catch (const kj::Exception& e) {
     return DataLoss(name + ": " + e.getDescription().cStr());
   }
-  if (out.shard != GetBigEndian<uint32_t>(key.data())) return DataLoss(name + " names shard " + std::to_string(out.shard));
-  return out;
 }
 
-Result<std::vector<BaseShard>> BaseStore::LoadMeta() const {
-  std::vector<BaseShard> shards;
+Result<std::vector<StoredMeta>> BaseStore::LoadMeta() const {
+  std::vector<StoredMeta> shards;
   rocksdb::ReadOptions options;
   options.verify_checksums = true;
   options.fill_cache = false;
   const std::unique_ptr<rocksdb::Iterator> at(db_->NewIterator(options, meta_));
   for (at->SeekToFirst(); at->Valid(); at->Next()) {
     if (at->key() == StampKey()) continue;
-    ASSIGN_OR_RETURN(BaseShard shard, ParseMeta(at->key(), at->value()));
-    shards.push_back(std::move(shard));
+    ASSIGN_OR_RETURN(StoredMeta meta, ParseMeta(at->key(), at->value()));
+    shards.push_back(std::move(meta));
   }
   RETURN_IF_ERROR(ToStatus(at->status(), "read meta"));
   return shards;

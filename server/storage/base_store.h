@@ -15,7 +15,7 @@
 // kPermissionDenied; an unknown format or a base that is open elsewhere kFailedPrecondition; a full disk kOverloaded.
 #pragma once
 
-#include <capnp/common.h>
+#include <capnp/serialize.h>
 #include <kj/array.h>
 #include <rocksdb/db.h>
 #include <rocksdb/sst_file_writer.h>
@@ -30,11 +30,11 @@
 
 #include "common/base/ids.h"
 #include "common/base/status.h"
+#include "proto/delta.capnp.h"
 
 namespace penstock {
 
 struct BaseOptions {
-  std::string dir;
   uint64_t cluster = 0;
   size_t block_cache_bytes = size_t{64} << 20;
   rocksdb::Env* env = nullptr;  // nullptr: the machine's own
@@ -56,29 +56,35 @@ struct StoredRow {
   std::vector<float> floats;
 };
 
-// What the base knows of one shard: the fields of proto::ShardMeta that most callers want, and the message itself.
-struct BaseShard {
-  ShardId shard = 0;
-  Incarnation incarnation = 0;
-  Epoch epoch = 0;
-  Lsn lsn = 0;
-  uint32_t checksum = 0;
-  ProducerId forget_floor = 0;
-  kj::Array<capnp::word> words;  // flat proto::ShardMeta
+// What the base knows of one shard.
+class StoredMeta {
+ public:
+  // `words`: a flat proto::ShardMeta. Throws kj::Exception when they are no message.
+  explicit StoredMeta(kj::Array<capnp::word> words);
+  StoredMeta(StoredMeta&&) = default;
+  StoredMeta& operator=(StoredMeta&&) = default;
+
+  // Good as long as this lives, moves included.
+  proto::ShardMeta::Reader reader() const { return message_->getRoot<proto::ShardMeta>(); }
+
+ private:
+  kj::Array<capnp::word> words_;
+  std::unique_ptr<capnp::FlatArrayMessageReader> message_;
 };
 
 class BaseStore {
  public:
-  static Result<std::unique_ptr<BaseStore>> Open(const BaseOptions& options);
+  // Makes the folder when there is none.
+  static Result<std::unique_ptr<BaseStore>> Open(const std::string& dir, const BaseOptions& options);
   ~BaseStore();
   BaseStore(const BaseStore&) = delete;
   BaseStore& operator=(const BaseStore&) = delete;
 
-  const std::string& dir() const { return options_.dir; }
+  const std::string& dir() const { return dir_; }
   uint64_t cluster() const { return options_.cluster; }
 
   // All shards, ascending.
-  Result<std::vector<BaseShard>> LoadMeta() const;
+  Result<std::vector<StoredMeta>> LoadMeta() const;
   // All rows of a shard's life, ascending by table and key. Ends at the first status that is not ok.
   using RowVisitor = std::function<Status(const BaseRow&)>;
   Status ForEachRow(Incarnation incarnation, const RowVisitor& visit) const;
@@ -93,11 +99,11 @@ class BaseStore {
 
  private:
   friend class BaseWriter;
-  explicit BaseStore(const BaseOptions& options);
+  BaseStore(const std::string& dir, const BaseOptions& options);
 
   rocksdb::Options TableOptions() const;
   rocksdb::DBOptions DatabaseOptions() const;
-  std::string IngestDir() const { return options_.dir + ".ingest"; }
+  std::string IngestDir() const { return dir_ + ".ingest"; }
   Status RemoveLeftovers();
   Status OpenDatabase();
   Status CheckStamp();
@@ -106,9 +112,10 @@ class BaseStore {
   Status Ingest(const std::string& rows_file, const std::string& meta_file);
   Status ToStatus(const rocksdb::Status& status, std::string_view what) const;
   Status ParseRow(const rocksdb::Slice& key, const rocksdb::Slice& value, BaseRow* row, std::vector<float>* floats) const;
-  Result<BaseShard> ParseMeta(const rocksdb::Slice& key, const rocksdb::Slice& value) const;
+  Result<StoredMeta> ParseMeta(const rocksdb::Slice& key, const rocksdb::Slice& value) const;
 
-  BaseOptions options_;
+  const std::string dir_;
+  const BaseOptions options_;
   rocksdb::Env* env_;
   std::shared_ptr<rocksdb::Cache> cache_;
   std::unique_ptr<rocksdb::DB> db_;

@@ -32,10 +32,11 @@ class DeltaChain {
 
   DeltaChain(ShardId shard, const ShardFolded& folded);
 
-  // `checksum` is of the delta's serialized bytes. Throws kj::Exception for a malformed message.
-  Verdict Offer(proto::Delta::Reader delta, uint32_t checksum, uint64_t cluster);
-  // A delta is known to be missing here, or was refused by whoever applies them.
-  void Break(std::string reason);
+  // `checksum` is of the delta's serialized bytes. `may_lack`: deltas may be missing here, so that a gap does not break the chain (a
+  // segment that was abandoned, whose rows are logged again later). Throws kj::Exception for a malformed message.
+  Verdict Offer(proto::Delta::Reader delta, uint32_t checksum, uint64_t cluster, bool may_lack = false);
+  // Whoever applies the deltas refused the one just taken.
+  void Refuse(std::string reason);
 
   // The last delta taken, or the folded one.
   const ShardFolded& last() const { return last_; }
@@ -43,11 +44,11 @@ class DeltaChain {
   const std::string& broken() const { return broken_; }
 
  private:
-  std::string WhyNot(proto::Delta::Reader delta, uint64_t cluster) const;
+  std::string WhyNot(proto::Delta::Reader delta) const;
 
   const ShardId shard_;
   ShardFolded folded_;
-  ShardFolded last_;
+  ShardFolded last_, before_last_;
   std::string broken_;
 };
 

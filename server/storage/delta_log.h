@@ -87,7 +87,6 @@ class DeltaLog {
   Status Roll();
   Result<OpenSegment> MakeSegment(const SegmentHeader& header) const;
   SegmentHeader NextHeader();
-  void RetireOpen();
   Status Fail(Status status);
   Status WriteRecords(File& file, std::span<const iovec> parts, uint64_t offset, uint64_t bytes);
   std::vector<SegmentInfo>::iterator FindSealed(uint64_t number);

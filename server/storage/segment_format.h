@@ -88,6 +88,12 @@ struct SegmentInfo {
   bool aside = false;      // kept for a quarantined shard alone, outside the log limit
 };
 
+// A later segment was begun because of a failure: nothing behind `synced` is trusted any more.
+inline void LimitTrust(SegmentInfo& info, const Position& synced) {
+  if (info.number > synced.segment) info.trusted = 0;
+  if (info.number == synced.segment && info.trusted > synced.offset) info.trusted = synced.offset;
+}
+
 // How replay leaves the log, and where DeltaLog::Open goes on.
 struct LogTail {
   std::vector<SegmentInfo> segments;  // ascending

@@ -100,6 +100,12 @@ class Client::Impl {
     });
   }
 
+  void Attach(std::weak_ptr<Producer> producer) {
+    loop_.Post([this, producer = std::move(producer)] {
+      if (core_ != nullptr) core_->Attach(producer);
+    });
+  }
+
   void Learn(const TableSpec& spec) {
     std::lock_guard lock(mutex_);
     tables_[spec.id] = {spec.name, spec.dim};
@@ -236,8 +242,7 @@ Result<std::shared_ptr<Producer>> Client::NewProducer() {
 
 std::shared_ptr<Producer> Client::AttachProducer(ProducerId id, Sequence begin) {
   auto producer = std::make_shared<Producer>(id, ProducerKind::kJob, begin);
-  impl_->Post(Completion<bool>([](Result<bool>) {}),
-              [weak = std::weak_ptr<Producer>(producer)](ClientCore& core, Completion<bool>) { core.Attach(weak); });
+  impl_->Attach(producer);
   return producer;
 }
 
@@ -298,15 +303,15 @@ void Client::PushWith(Producer& producer, std::vector<TablePush> tables, PushCal
   auto batch = BucketPush(*described, *impl_->layout(), impl_->limits());
   if (!batch.ok()) return done(batch.status().Prepend(what));
   // Last: nothing that was refused takes a sequence.
-  auto sequence = producer.With(begin);
-  if (!sequence.ok()) return done(sequence.status().Prepend(what));
+  const auto begun = producer.With([&](ProducerWindow& window) { return begin(window); });
+  if (!begun.ok()) return done(begun.status().Prepend(what));
+  const Sequence sequence = *begun;
   auto shared = producer.shared_from_this();
-  Completion<PushResult> ended([shared, sequence = *sequence, done = std::move(done)](Result<PushResult> result) mutable {
-    // A no-op unless the push never reached the loop.
+  Completion<PushResult> ended([shared, sequence, done = std::move(done)](Result<PushResult> result) mutable {
     if (!result.ok()) shared->With([&](ProducerWindow& window) { window.Fail(sequence); });
     done(std::move(result));
   });
-  impl_->Post(std::move(ended), [shared, sequence = *sequence, batch = std::move(*batch), clock, ms = impl_->Deadline(deadline_ms)](
+  impl_->Post(std::move(ended), [shared, sequence, batch = std::move(*batch), clock, ms = impl_->Deadline(deadline_ms)](
                                     ClientCore& core, Completion<PushResult> done) mutable {
     core.Push(std::move(shared), sequence, std::move(batch), clock, ms, std::move(done));
   });

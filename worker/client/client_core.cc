@@ -18,7 +18,7 @@ std::string Listed(const std::vector<ShardId>& shards) {
 }  // namespace
 
 ClientCore::ClientCore(KjLoop& loop, std::shared_ptr<ClusterIdentity> identity, const ClientOptions& options)
-    : loop_(loop), options_(options), tasks_(std::make_unique<kj::TaskSet>(*this)) {
+    : loop_(loop), options_(options), tasks_(new kj::TaskSet(*this)) {
   ConnectionOptions connection_options;
   connection_options.connect_timeout_ms = options.connect_timeout_ms;
   connections_ = std::make_unique<ConnectionCache>(loop_, std::move(identity), connection_options);

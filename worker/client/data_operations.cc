@@ -257,10 +257,7 @@ Operation::Answer PushOperation::Read(proto::PushResponse::Reader response, std:
 }
 
 void PushOperation::Complete(Status status) {
-  if (!status.ok()) {
-    producer_->With([&](ProducerWindow& window) { window.Fail(sequence_); });
-    return done_(std::move(status));
-  }
+  if (!status.ok()) return done_(std::move(status));
   PushResult result{.sequence = sequence_, .units = {}};
   result.units.reserve(positions_.size());
   for (size_t g = 0; g < positions_.size(); ++g) {

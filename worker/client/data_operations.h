@@ -38,7 +38,7 @@ class PullOperation final : public Operation {
 
 class PushOperation final : public Operation {
  public:
-  // The producer has begun `sequence`.
+  // The producer has begun `sequence`; it is finished here, or failed by `done`.
   PushOperation(uint64_t deadline_ms, Batch batch, std::shared_ptr<Producer> producer, Sequence sequence, uint64_t clock,
                 Completion<PushResult> done);
 

@@ -99,7 +99,7 @@ bool Dispatcher::Place(Operation& operation, uint32_t g) {
 }
 
 void Dispatcher::Enqueue(const OperationPtr& operation, const std::string& endpoint, std::vector<uint32_t> groups) {
-  auto call = std::make_shared<Channel::Call>();
+  auto call = std::make_shared<Call>();
   call->operation = operation;
   for (uint32_t g : groups) call->bytes += operation->groups_[g].bytes;
   call->groups = std::move(groups);
@@ -198,7 +198,7 @@ void Dispatcher::OnAnswer(const ChannelPtr& channel, const CallPtr& call, Result
   Feed(channel);
 }
 
-std::vector<GroupOutcome> Dispatcher::Refused(const Channel::Call& call, const Status& status, bool unanswered) const {
+std::vector<GroupOutcome> Dispatcher::Refused(const Call& call, const Status& status, bool unanswered) const {
   GroupOutcome outcome;
   outcome.code = status.code();
   outcome.retry_after_ms = status.retry_after_ms();

@@ -43,22 +43,22 @@ class Dispatcher : private kj::TaskSet::ErrorHandler {
   void Cancel();
 
  private:
-  // A connection, from its first call until one fails. The next call to that endpoint begins a new one.
+  using OperationPtr = std::shared_ptr<Operation>;
+  // Groups of an operation that travel together.
+  struct Call {
+    OperationPtr operation;
+    std::vector<uint32_t> groups;
+    uint64_t bytes = 0;
+  };
+  using CallPtr = std::shared_ptr<Call>;
+  // What goes to an endpoint, until a call on it fails. The next call to that endpoint begins a new one.
   struct Channel {
     std::string endpoint;
     bool broken = false;
     uint64_t inflight_bytes = 0;
-    struct Call;
-    std::deque<std::shared_ptr<Call>> queue;
-  };
-  struct Channel::Call {
-    std::shared_ptr<Operation> operation;
-    std::vector<uint32_t> groups;
-    uint64_t bytes = 0;
+    std::deque<CallPtr> queue;
   };
   using ChannelPtr = std::shared_ptr<Channel>;
-  using CallPtr = std::shared_ptr<Channel::Call>;
-  using OperationPtr = std::shared_ptr<Operation>;
 
   void Pump(const OperationPtr& operation);
   // False: the shard is not to be had now; the group is parked or the operation failed.
@@ -69,7 +69,7 @@ class Dispatcher : private kj::TaskSet::ErrorHandler {
   void OnNotConnected(const ChannelPtr& channel, const CallPtr& call, const Status& status);
   void OnAnswer(const ChannelPtr& channel, const CallPtr& call, Result<Operation::Answer> result);
   // The outcomes of a call that failed as a whole.
-  std::vector<GroupOutcome> Refused(const Channel::Call& call, const Status& status, bool unanswered) const;
+  std::vector<GroupOutcome> Refused(const Call& call, const Status& status, bool unanswered) const;
   void Apply(const OperationPtr& operation, const std::vector<uint32_t>& groups, const std::vector<GroupOutcome>& outcomes);
   void Break(const ChannelPtr& channel);
   void WaitForMap(const OperationPtr& operation, std::vector<uint32_t> groups);

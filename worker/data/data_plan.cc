@@ -29,7 +29,8 @@ Result<DataPlan> PlanData(const JobSpec& job, DataRole role, const std::shared_p
   plan.features = dataset->features();
   if (plan.records == 0) {
     const bool train = role == DataRole::kTrain;
-    return InvalidArgument((train ? "data.train: '" + job.data.train : "data.test: '" + job.data.test) + "' has no records");
+    return InvalidArgument((train ? "data.train: '" + job.data.train : "data.test: '" + job.data.test) +
+                           "' has no records");
   }
   plan.partitions = dataset->Partitions(PartitionCount(job, *dataset, plan.records));
   return plan;
@@ -38,8 +39,9 @@ Result<DataPlan> PlanData(const JobSpec& job, DataRole role, const std::shared_p
 nlohmann::json ToJson(const DataPlan& plan) {
   nlohmann::json partitions = nlohmann::json::array();
   for (const PartitionRange& range : plan.partitions) partitions.push_back({range.begin, range.end});
-  return {{"fingerprint", plan.fingerprint}, {"size_bytes", plan.size_bytes}, {"records", plan.records},
-          {"dense", plan.dense},             {"features", plan.features},     {"partitions", std::move(partitions)}};
+  return {{"fingerprint", plan.fingerprint}, {"size_bytes", plan.size_bytes},
+          {"records", plan.records},         {"dense", plan.dense},
+          {"features", plan.features},       {"partitions", std::move(partitions)}};
 }
 
 DataPlan FromJson(const nlohmann::json& json) {
@@ -57,7 +59,8 @@ DataPlan FromJson(const nlohmann::json& json) {
 
 }  // namespace
 
-Result<std::unique_ptr<Dataset>> OpenJobData(const JobSpec& job, DataRole role, std::shared_ptr<IdxCache> cache) {
+Result<std::unique_ptr<Dataset>> OpenJobData(const JobSpec& job, DataRole role,
+                                             std::shared_ptr<IdxCache> cache) {
   const bool train = role == DataRole::kTrain;
   std::vector<std::string> paths{train ? job.data.train : job.data.test};
   const std::string& labels = train ? job.data.train_labels : job.data.test_labels;
@@ -80,8 +83,8 @@ Result<JobPlan> MakeJobPlan(const JobSpec& job) {
   if (job.data.test.empty()) return plan;
   ASSIGN_OR_RETURN(plan.test, PlanData(job, DataRole::kTest, cache));
   if (plan.test->features != plan.train.features) {
-    return InvalidArgument("data.test has " + std::to_string(plan.test->features) + " features an example, data.train has " +
-                           std::to_string(plan.train.features));
+    return InvalidArgument("data.test has " + std::to_string(plan.test->features) +
+                           " features an example, data.train has " + std::to_string(plan.train.features));
   }
   return plan;
 }
@@ -89,7 +92,8 @@ Result<JobPlan> MakeJobPlan(const JobSpec& job) {
 Status CheckUnchanged(const Dataset& dataset, const DataPlan& plan) {
   ASSIGN_OR_RETURN(const std::string now, dataset.Fingerprint());
   if (now == plan.fingerprint) return Status::Ok();
-  return FailedPrecondition("the data changed since the job was submitted: fingerprint was " + plan.fingerprint + ", is " + now);
+  return FailedPrecondition("the data changed since the job was submitted: fingerprint was " +
+                            plan.fingerprint + ", is " + now);
 }
 
 void to_json(nlohmann::json& json, const JobPlan& plan) {

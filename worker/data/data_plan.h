@@ -1,15 +1,16 @@
-// JobPlan: what a job's submitter finds out about its data, once, so that every worker cuts it in the same way.
+// JobPlan: what a job's submitter finds out about its data, once, so that every worker cuts it in the same
+// way.
 //
-// It travels and is journaled with the job. A worker opens the same files and refuses to go on when they are not the
-// ones that were planned with: minibatches are a function of the data (MinibatchPlan), and so must be every re-run.
+// It travels and is journaled with the job. A worker opens the same files and refuses to go on when they are
+// not the ones that were planned with: minibatches are a function of the data (MinibatchPlan), and so must be
+// every re-run.
 #pragma once
 
 #include <memory>
+#include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
 #include <vector>
-
-#include <nlohmann/json_fwd.hpp>
 
 #include "common/base/status.h"
 #include "model/batch.h"
@@ -19,11 +20,11 @@
 namespace penstock {
 
 struct DataPlan {
-  std::string fingerprint;   // Dataset::Fingerprint
+  std::string fingerprint;  // Dataset::Fingerprint
   uint64_t size_bytes = 0;
-  uint64_t records = 0;      // malformed ones included
+  uint64_t records = 0;  // malformed ones included
   bool dense = false;
-  uint64_t features = 0;     // Dataset::features
+  uint64_t features = 0;  // Dataset::features
   std::vector<PartitionRange> partitions;
 };
 
@@ -38,12 +39,14 @@ struct JobPlan {
 
 enum class DataRole { kTrain, kTest };
 
-// The data set of a job; data.test must be set for kTest. Errors are prefixed with the option that names the file.
-Result<std::unique_ptr<Dataset>> OpenJobData(const JobSpec& job, DataRole role, std::shared_ptr<IdxCache> cache = nullptr);
+// The data set of a job; data.test must be set for kTest. Errors are prefixed with the option that names the
+// file.
+Result<std::unique_ptr<Dataset>> OpenJobData(const JobSpec& job, DataRole role,
+                                             std::shared_ptr<IdxCache> cache = nullptr);
 
-// Reads all data once. data.partitions = 0 means one for every 16 MiB of (unpacked) data, at least 8, and never so many
-// that a partition has less than one full minibatch. InvalidArgument when there are no records or test and training
-// data differ in kind.
+// Reads all data once. data.partitions = 0 means one for every 16 MiB of (unpacked) data, at least 8, and
+// never so many that a partition has less than one full minibatch. InvalidArgument when there are no records
+// or test and training data differ in kind.
 Result<JobPlan> MakeJobPlan(const JobSpec& job);
 
 // FailedPrecondition if the data are not those of the plan any more.

@@ -19,11 +19,13 @@ Result<uint32_t> ContentHash(const FileReader& file) {
   uint32_t crc = 0;
   const uint64_t pieces = (std::min(file.size(), kWholeBytes) + kSampleBytes - 1) / kSampleBytes;
   for (uint64_t i = 0; i < pieces; ++i) {
-    // Files up to the limit piece by piece; of larger ones, evenly spread pieces from the first to the last byte.
-    const uint64_t offset = file.size() <= kWholeBytes
-                                ? i * kSampleBytes
-                                : static_cast<uint64_t>(static_cast<double>(file.size() - kSampleBytes) *
-                                                        (static_cast<double>(i) / static_cast<double>(pieces - 1)));
+    // Files up to the limit piece by piece; of larger ones, evenly spread pieces from the first to the last
+    // byte.
+    const uint64_t offset =
+        file.size() <= kWholeBytes
+            ? i * kSampleBytes
+            : static_cast<uint64_t>(static_cast<double>(file.size() - kSampleBytes) *
+                                    (static_cast<double>(i) / static_cast<double>(pieces - 1)));
     ASSIGN_OR_RETURN(size_t read, file.Read(offset, buffer.size(), buffer.data()));
     crc = Crc32c(crc, buffer.data(), read);
   }
@@ -35,8 +37,10 @@ Result<std::string> LabelsPath(const std::string& images) {
   constexpr std::string_view from = "images-idx3", to = "labels-idx1";
   const size_t at = images.rfind(from);
   if (at == std::string::npos) {
-    return InvalidArgument("'" + images + "': the labels file cannot be told from this name (it has no 'images-idx3'); name it with "
-                           "data.train_labels or data.test_labels");
+    return InvalidArgument(
+        "'" + images +
+        "': the labels file cannot be told from this name (it has no 'images-idx3'); name it with "
+        "data.train_labels or data.test_labels");
   }
   return std::string(images).replace(at, from.size(), to);
 }
@@ -55,7 +59,8 @@ Result<std::unique_ptr<Dataset>> OpenIdx(std::vector<std::string> paths, const D
 
 }  // namespace
 
-Result<std::unique_ptr<Dataset>> Dataset::Open(const std::string& format, const std::vector<std::string>& paths,
+Result<std::unique_ptr<Dataset>> Dataset::Open(const std::string& format,
+                                               const std::vector<std::string>& paths,
                                                const DatasetOptions& options) {
   if (format == "idx") return OpenIdx(paths, options);
   if (format != "libsvm") return InvalidArgument("data format '" + format + "' is none of libsvm, idx");
@@ -106,9 +111,11 @@ Result<float> NormalizeLabel(double label, const DatasetOptions& options) {
                                std::to_string(options.classes - 1));
       }
       return static_cast<float>(label);
-    case LossKind::kSquared: break;
+    case LossKind::kSquared:
+      break;
   }
-  if (!std::isfinite(static_cast<float>(label))) return InvalidArgument(text() + " is too large for a 32-bit float");
+  if (!std::isfinite(static_cast<float>(label)))
+    return InvalidArgument(text() + " is too large for a 32-bit float");
   return static_cast<float>(label);
 }
 

@@ -1,21 +1,23 @@
 // Dataset: a training or test set on disk, cut into partitions at record boundaries.
 //
 // Formats:
-//   libsvm  one text file, "label id:value id:value ... # comment" a line. Ids are kept as they are written (0- or
-//           1-based) and must ascend. Empty lines and comment lines are no records. A partition is a byte range and
-//           has the records whose first byte lies in it, so cutting a file reads nothing.
-//   idx     two files of unsigned bytes as MNIST has them: images (records x any shape, pixels scaled to 0..1, less
+//   libsvm  one text file, "label id:value id:value ... # comment" a line. Ids are kept as they are written
+//   (0- or
+//           1-based) and must ascend. Empty lines and comment lines are no records. A partition is a byte
+//           range and has the records whose first byte lies in it, so cutting a file reads nothing.
+//   idx     two files of unsigned bytes as MNIST has them: images (records x any shape, pixels scaled to
+//   0..1, less
 //           pixel_mean) and labels; plain or gzip, told apart by content. A partition is a range of records.
 //
-// Labels become what Batch::labels says: for logistic -1 and 0 become 0, +1 becomes 1, anything else is malformed; for
-// softmax whole numbers 0 .. classes-1; for squared any finite number.
+// Labels become what Batch::labels says: for logistic -1 and 0 become 0, +1 becomes 1, anything else is
+// malformed; for softmax whole numbers 0 .. classes-1; for squared any finite number.
 //
-// A malformed record is counted and skipped; the one that passes max_bad_records in one partition ends the reading
-// with InvalidArgument "FILE:LINE: what is wrong, what is allowed". (The limit of a whole job is the sum over its
-// partitions, which the scheduler keeps.)
+// A malformed record is counted and skipped; the one that passes max_bad_records in one partition ends the
+// reading with InvalidArgument "FILE:LINE: what is wrong, what is allowed". (The limit of a whole job is the
+// sum over its partitions, which the scheduler keeps.)
 //
-// A Dataset is immutable after Open and may be read by any number of threads at once. The files must not change while
-// a job runs; Fingerprint tells.
+// A Dataset is immutable after Open and may be read by any number of threads at once. The files must not
+// change while a job runs; Fingerprint tells.
 #pragma once
 
 #include <cstdint>
@@ -37,7 +39,8 @@ struct DatasetOptions {
   uint64_t features = 0;                // libsvm: ids must be below; 0 allows any id below 2^63
   float pixel_mean = 0;                 // idx: subtracted from the scaled pixels
   uint64_t max_bad_records = 0;
-  std::shared_ptr<IdxCache> idx_cache = nullptr;  // shared by a process's data sets so that each file is unpacked once; may be null
+  std::shared_ptr<IdxCache> idx_cache =
+      nullptr;  // shared by a process's data sets so that each file is unpacked once; may be null
 };
 
 // libsvm: bytes; idx: records. Empty ranges are allowed.
@@ -50,9 +53,10 @@ struct PartitionRange {
 class Dataset {
  public:
   // paths: libsvm one; idx images and labels, or images alone where the name of the labels follows from it
-  // ("images-idx3" becomes "labels-idx1"). NotFound, PermissionDenied or InvalidArgument name the file; an idx file
-  // is read and checked as a whole here.
-  static Result<std::unique_ptr<Dataset>> Open(const std::string& format, const std::vector<std::string>& paths,
+  // ("images-idx3" becomes "labels-idx1"). NotFound, PermissionDenied or InvalidArgument name the file; an
+  // idx file is read and checked as a whole here.
+  static Result<std::unique_ptr<Dataset>> Open(const std::string& format,
+                                               const std::vector<std::string>& paths,
                                                const DatasetOptions& options);
   virtual ~Dataset() = default;
 
@@ -61,7 +65,8 @@ class Dataset {
   virtual uint64_t size_bytes() const = 0;  // of the files as they lie on disk
   // Reads the whole file for libsvm. Malformed records count too.
   virtual Result<uint64_t> CountRecords() const = 0;
-  // Changes when the contents do: CRC-32C of each whole file up to 64 MiB, beyond that of 64 sampled MiB, with the size.
+  // Changes when the contents do: CRC-32C of each whole file up to 64 MiB, beyond that of 64 sampled MiB,
+  // with the size.
   Result<std::string> Fingerprint() const;
 
   // n >= 1 ranges that cover every record exactly once, about equal in size.

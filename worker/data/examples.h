@@ -1,7 +1,7 @@
 // Examples: the records of one partition in memory, from which minibatches are gathered.
 //
-// Sparse data is held as CSR; dense data refers to the unpacked bytes of its file, shared with the data set, and is
-// scaled when a minibatch is gathered. Immutable once read, so any thread may gather from it.
+// Sparse data is held as CSR; dense data refers to the unpacked bytes of its file, shared with the data set,
+// and is scaled when a minibatch is gathered. Immutable once read, so any thread may gather from it.
 #pragma once
 
 #include <cstdint>
@@ -22,15 +22,16 @@ struct Examples {
   size_t dim = 0;                                     // dense: bytes a record
   float scale = 1.0f / 255;                           // dense: feature = byte * scale - mean
   float mean = 0;
-  std::vector<uint32_t> records;                      // dense: good records, relative to first_record
+  std::vector<uint32_t> records;  // dense: good records, relative to first_record
 
   std::vector<uint64_t> row_offsets{0};  // sparse: [size + 1]
   std::vector<uint64_t> ids;             // sparse
   std::vector<float> values;             // sparse
 
-  std::vector<float> labels;                // [size]
-  uint64_t bad_records = 0;                 // skipped
-  std::vector<std::string> bad_messages;    // of the first few of them, "FILE:LINE: what is wrong, what is allowed"
+  std::vector<float> labels;  // [size]
+  uint64_t bad_records = 0;   // skipped
+  std::vector<std::string>
+      bad_messages;  // of the first few of them, "FILE:LINE: what is wrong, what is allowed"
 
   size_t size() const { return labels.size(); }
   // Fills `batch` with these examples (each below size()), in this order.

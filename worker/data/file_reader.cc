@@ -31,7 +31,8 @@ FileReader::~FileReader() {
 Result<size_t> FileReader::Read(uint64_t offset, size_t size, char* to) const {
   size_t done = 0;
   while (done < size) {
-    const ssize_t n = pread(fd_, to + done, std::min<size_t>(size - done, 1 << 30), static_cast<off_t>(offset + done));
+    const ssize_t n =
+        pread(fd_, to + done, std::min<size_t>(size - done, 1 << 30), static_cast<off_t>(offset + done));
     if (n < 0 && errno == EINTR) continue;
     if (n < 0) return ErrnoStatus(errno, "read '" + path_ + "'");
     if (n == 0) break;

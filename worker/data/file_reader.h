@@ -1,6 +1,7 @@
 // FileReader: reads pieces of a file by offset; every error names the file.
 //
-// pread and not mmap: a file that shrinks while it is read is then an error and not a SIGBUS. Any thread may read.
+// pread and not mmap: a file that shrinks while it is read is then an error and not a SIGBUS. Any thread may
+// read.
 #pragma once
 
 #include <cstdint>

@@ -27,7 +27,9 @@ class GzipReader {
     gzbuffer(file, 256 << 10);
     return GzipReader(file, path);
   }
-  GzipReader(GzipReader&& other) noexcept : file_(other.file_), path_(std::move(other.path_)) { other.file_ = nullptr; }
+  GzipReader(GzipReader&& other) noexcept : file_(other.file_), path_(std::move(other.path_)) {
+    other.file_ = nullptr;
+  }
   GzipReader& operator=(GzipReader&&) = delete;
   ~GzipReader() {
     if (file_ != nullptr) gzclose(file_);
@@ -41,7 +43,8 @@ class GzipReader {
       int error = Z_OK;
       const char* text = gzerror(file_, &error);
       if (error == Z_ERRNO) return ErrnoStatus(errno, "read '" + path_ + "'");
-      if (n < 0 || error != Z_OK) return InvalidArgument("'" + path_ + "': damaged gzip file: " + Reason(text));
+      if (n < 0 || error != Z_OK)
+        return InvalidArgument("'" + path_ + "': damaged gzip file: " + Reason(text));
       if (n == 0) break;
       done += static_cast<size_t>(n);
     }
@@ -59,12 +62,15 @@ class GzipReader {
   std::string path_;
 };
 
-Status Wrong(const std::string& path, const std::string& what) { return InvalidArgument("'" + path + "': " + what); }
+Status Wrong(const std::string& path, const std::string& what) {
+  return InvalidArgument("'" + path + "': " + what);
+}
 
 Result<std::vector<uint32_t>> ReadSizes(GzipReader* file, const std::string& path) {
   uint8_t magic[4];
   ASSIGN_OR_RETURN(size_t size, file->Read(magic, sizeof(magic)));
-  if (size < sizeof(magic) || magic[0] != 0 || magic[1] != 0 || magic[2] != 8 || magic[3] < 1 || magic[3] > 4) {
+  if (size < sizeof(magic) || magic[0] != 0 || magic[1] != 0 || magic[2] != 8 || magic[3] < 1 ||
+      magic[3] > 4) {
     char found[32] = "nothing";
     if (size == sizeof(magic)) {
       std::snprintf(found, sizeof(found), "%02x %02x %02x %02x", magic[0], magic[1], magic[2], magic[3]);
@@ -77,7 +83,8 @@ Result<std::vector<uint32_t>> ReadSizes(GzipReader* file, const std::string& pat
     uint8_t b[4];
     ASSIGN_OR_RETURN(size_t read, file->Read(b, sizeof(b)));
     if (read < sizeof(b)) return Wrong(path, "truncated: the file ends within its header");
-    value = static_cast<uint32_t>(b[0]) << 24 | static_cast<uint32_t>(b[1]) << 16 | static_cast<uint32_t>(b[2]) << 8 | b[3];
+    value = static_cast<uint32_t>(b[0]) << 24 | static_cast<uint32_t>(b[1]) << 16 |
+            static_cast<uint32_t>(b[2]) << 8 | b[3];
   }
   return sizes;
 }
@@ -114,13 +121,14 @@ Result<IdxArray> ReadIdx(const std::string& path) {
     bytes->resize(std::min<uint64_t>(total, had + kStep));
     ASSIGN_OR_RETURN(size_t read, file.Read(bytes->data() + had, bytes->size() - had));
     if (had + read < bytes->size()) {
-      return Wrong(path, "truncated: its header promises " + std::to_string(total) + " bytes of data, it has " +
-                             std::to_string(had + read));
+      return Wrong(path, "truncated: its header promises " + std::to_string(total) +
+                             " bytes of data, it has " + std::to_string(had + read));
     }
   }
   uint8_t extra;
   ASSIGN_OR_RETURN(size_t more, file.Read(&extra, 1));
-  if (more != 0) return Wrong(path, "data goes on after the " + std::to_string(total) + " bytes its header promises");
+  if (more != 0)
+    return Wrong(path, "data goes on after the " + std::to_string(total) + " bytes its header promises");
   array.bytes = std::move(bytes);
   return array;
 }
@@ -134,13 +142,15 @@ Result<IdxArray> IdxCache::Get(const std::string& path) {
   }
   std::lock_guard lock(mutex_);
   Entry& entry = entries_[path];
-  if (auto bytes = entry.bytes.lock(); bytes != nullptr && entry.identity == identity) return IdxArray{entry.sizes, bytes};
+  if (auto bytes = entry.bytes.lock(); bytes != nullptr && entry.identity == identity)
+    return IdxArray{entry.sizes, bytes};
   ASSIGN_OR_RETURN(IdxArray array, ReadIdx(path));
   entry = {identity, array.sizes, array.bytes};
   return array;
 }
 
-Result<std::unique_ptr<Dataset>> IdxDataset::Open(std::vector<std::string> paths, const DatasetOptions& options) {
+Result<std::unique_ptr<Dataset>> IdxDataset::Open(std::vector<std::string> paths,
+                                                  const DatasetOptions& options) {
   IdxCache own;
   IdxCache& cache = options.idx_cache ? *options.idx_cache : own;
   ASSIGN_OR_RETURN(IdxArray images, cache.Get(paths[0]));
@@ -149,14 +159,15 @@ Result<std::unique_ptr<Dataset>> IdxDataset::Open(std::vector<std::string> paths
     return Wrong(paths[1], "labels must have 1 dimension, this has " + std::to_string(labels.sizes.size()));
   }
   if (images.sizes[0] != labels.sizes[0]) {
-    return InvalidArgument("'" + paths[0] + "' has " + std::to_string(images.sizes[0]) + " images, '" + paths[1] +
-                           "' has " + std::to_string(labels.sizes[0]) + " labels: they must be as many");
+    return InvalidArgument("'" + paths[0] + "' has " + std::to_string(images.sizes[0]) + " images, '" +
+                           paths[1] + "' has " + std::to_string(labels.sizes[0]) +
+                           " labels: they must be as many");
   }
   if (images.record_bytes() == 0) return Wrong(paths[0], "its images have no pixels");
   ASSIGN_OR_RETURN(uint64_t image_bytes, FileSize(paths[0]));
   ASSIGN_OR_RETURN(uint64_t label_bytes, FileSize(paths[1]));
-  return std::unique_ptr<Dataset>(std::make_unique<IdxDataset>(std::move(paths), std::move(images), std::move(labels),
-                                                               image_bytes + label_bytes, options));
+  return std::unique_ptr<Dataset>(std::make_unique<IdxDataset>(
+      std::move(paths), std::move(images), std::move(labels), image_bytes + label_bytes, options));
 }
 
 IdxDataset::IdxDataset(std::vector<std::string> paths, IdxArray images, IdxArray labels, uint64_t size_bytes,
@@ -183,7 +194,8 @@ Result<Examples> IdxDataset::ReadPartition(PartitionRange range) const {
       continue;
     }
     ++examples.bad_records;
-    std::string message = paths_[1] + ": record " + std::to_string(record) + " (from 0): " + label.status().message();
+    std::string message =
+        paths_[1] + ": record " + std::to_string(record) + " (from 0): " + label.status().message();
     if (examples.bad_records > options_.max_bad_records) return InvalidArgument(std::move(message));
     if (examples.bad_messages.size() < kMessagesKept) examples.bad_messages.push_back(std::move(message));
   }

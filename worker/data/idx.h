@@ -1,6 +1,7 @@
 // IdxDataset: images and labels in the idx format of MNIST, held unpacked in memory.
 //
-// An idx file is 00 00 08 D, then D big-endian 32-bit sizes (records first), then the unsigned bytes, record after record.
+// An idx file is 00 00 08 D, then D big-endian 32-bit sizes (records first), then the unsigned bytes, record
+// after record.
 #pragma once
 
 #include <map>
@@ -19,12 +20,12 @@ struct IdxArray {
   uint64_t record_bytes() const;
 };
 
-// Reads and checks one idx file, plain or gzip. InvalidArgument names the file and says what is wrong: another magic, too
-// short, too long, damaged gzip.
+// Reads and checks one idx file, plain or gzip. InvalidArgument names the file and says what is wrong:
+// another magic, too short, too long, damaged gzip.
 Result<IdxArray> ReadIdx(const std::string& path);
 
-// Keeps what ReadIdx gave for as long as somebody uses it, so that a process unpacks a file once. A file that changed on
-// disk is read again. Thread-safe; concurrent requests wait for the one that reads.
+// Keeps what ReadIdx gave for as long as somebody uses it, so that a process unpacks a file once. A file that
+// changed on disk is read again. Thread-safe; concurrent requests wait for the one that reads.
 class IdxCache {
  public:
   Result<IdxArray> Get(const std::string& path);

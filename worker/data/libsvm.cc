@@ -11,11 +11,12 @@ namespace {
 constexpr size_t kPiece = 1 << 20;
 constexpr size_t kMore = 64 << 10;  // read at a time beyond a range, to the end of its last line
 constexpr size_t kMessagesKept = 10;
-// The shortest nonzero is " 1:1": vectors of a quarter of the text never grow while it is parsed. What is not used of
-// them is not touched either, so it costs address space only.
+// The shortest nonzero is " 1:1": vectors of a quarter of the text never grow while it is parsed. What is not
+// used of them is not touched either, so it costs address space only.
 constexpr size_t kBytesPerNonzero = 4;
 
-// Counts the lines that hold anything but blanks and comments, over pieces of a file that may cut lines anywhere.
+// Counts the lines that hold anything but blanks and comments, over pieces of a file that may cut lines
+// anywhere.
 class RecordCounter {
  public:
   void Add(const char* p, const char* end) {
@@ -89,7 +90,9 @@ Result<LibsvmDataset::Text> LibsvmDataset::ReadLines(PartitionRange range) const
   size_t skip = 0;
   if (range.begin > 0) {
     const void* newline = std::memchr(text.bytes.data(), '\n', size);
-    skip = newline == nullptr ? size : static_cast<size_t>(static_cast<const char*>(newline) - text.bytes.data()) + 1;
+    skip = newline == nullptr
+               ? size
+               : static_cast<size_t>(static_cast<const char*>(newline) - text.bytes.data()) + 1;
   }
   if (skip >= range.end - from || skip >= size) return Text();  // no line begins here
   text.offset = from;
@@ -102,8 +105,9 @@ Result<LibsvmDataset::Text> LibsvmDataset::ReadLines(PartitionRange range) const
       break;
     }
     const void* newline = std::memchr(text.bytes.data() + size, '\n', more);
-    size = newline == nullptr ? size + more
-                              : static_cast<size_t>(static_cast<const char*>(newline) - text.bytes.data()) + 1;
+    size = newline == nullptr
+               ? size + more
+               : static_cast<size_t>(static_cast<const char*>(newline) - text.bytes.data()) + 1;
   }
   text.bytes.resize(size);
   text.bytes.erase(text.bytes.begin(), text.bytes.begin() + static_cast<ptrdiff_t>(skip));

@@ -47,7 +47,8 @@ const char* ParseRealSlowly(const char* at, const char* end, double* value) {
 
 // Returns the position after the number, or nullptr.
 const char* ParseReal(const char* at, const char* end, double* value) {
-  static constexpr double kPowers[] = {1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15};
+  static constexpr double kPowers[] = {1e0, 1e1, 1e2,  1e3,  1e4,  1e5,  1e6,  1e7,
+                                       1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15};
   const char* p = at;
   if (IsDigit(p[0]) && EndsToken(p[1])) {  // most values of categorical data
     *value = p[0] - '0';
@@ -148,7 +149,8 @@ bool LibsvmParser::BadId(const char* at, const char* end) {
   const char* stop = at;
   while (stop < end && !EndsToken(*stop) && *stop != ':') ++stop;
   if (*stop != ':') return Fail("feature " + Quote(at, end) + " has no colon: features are written id:value");
-  std::string message = "feature id " + Quote(at, stop) + " is not a whole number from 0 to " + std::to_string(id_limit_);
+  std::string message =
+      "feature id " + Quote(at, stop) + " is not a whole number from 0 to " + std::to_string(id_limit_);
   if (options_.features != 0) message += " (model.features is " + std::to_string(options_.features) + ")";
   return Fail(std::move(message));
 }

@@ -1,7 +1,8 @@
 // LibsvmParser: one line of a libsvm file to one sparse example. Pure; no files.
 //
-// Reals of up to 15 significant digits without exponent take a fast path whose result is the correctly rounded double,
-// then rounded to float; everything else goes through std::from_chars. A parser belongs to one thread.
+// Reals of up to 15 significant digits without exponent take a fast path whose result is the correctly
+// rounded double, then rounded to float; everything else goes through std::from_chars. A parser belongs to
+// one thread.
 #pragma once
 
 #include <string>
@@ -15,8 +16,8 @@ class LibsvmParser {
   explicit LibsvmParser(const DatasetOptions& options);
 
   enum class Outcome { kRecord, kEmpty, kMalformed };
-  // Parses [line, end), where *end must be readable and be '\n'. A record is appended to `examples`; otherwise it is left
-  // as it was, and for kMalformed error() says what is wrong and what is allowed.
+  // Parses [line, end), where *end must be readable and be '\n'. A record is appended to `examples`;
+  // otherwise it is left as it was, and for kMalformed error() says what is wrong and what is allowed.
   Outcome ParseLine(const char* line, const char* end, Examples* examples);
   const std::string& error() const { return error_; }
 

@@ -8,8 +8,8 @@
 
 namespace penstock {
 
-MinibatchPlan::MinibatchPlan(uint32_t batch_size, bool shuffle, uint64_t seed, uint32_t pass, uint32_t partition,
-                             size_t records)
+MinibatchPlan::MinibatchPlan(uint32_t batch_size, bool shuffle, uint64_t seed, uint32_t pass,
+                             uint32_t partition, size_t records)
     : count_((records + batch_size - 1) / batch_size), order_(records) {
   std::iota(order_.begin(), order_.end(), 0u);
   if (!shuffle) return;

@@ -1,6 +1,6 @@
 #include "worker/train/job_context.h"
 
-#include <glog/logging.h>
+#include <nlohmann/json.hpp>
 
 namespace penstock {
 
@@ -11,45 +11,40 @@ std::string JobTableName(const std::string& job_name, uint32_t job, const std::s
 Result<std::unique_ptr<JobContext>> JobContext::Create(Client& client, const LeaseInfo& lease, std::shared_ptr<IdxCache> cache) {
   std::unique_ptr<JobContext> context(new JobContext());
   context->cache_ = std::move(cache);
-  const auto fail = [&](const Status& status) { return status.Prepend("job '" + lease.job_name + "'"); };
-  try {
-    auto job = JobSpec::FromJson(lease.spec.at("options"));
-    if (!job.ok()) return fail(job.status());
-    context->job_ = std::move(*job);
-    const auto& train = lease.spec.at("plan").at("train");
-    DataShape shape{.dense = train.at("dense").get<bool>(),
-                    .features = train.at("features").get<uint64_t>(),
-                    .training_examples = train.at("records").get<uint64_t>()};
-    auto model = CreateModel(context->job_, shape);
-    if (!model.ok()) return fail(model.status());
-    context->model_ = std::move(*model);
-  } catch (const nlohmann::json::exception& e) {
-    return fail(InvalidArgument(std::string("its specification: ") + e.what()));
-  }
-  for (const TableSpec& wanted : context->model_->Tables()) {
-    auto table = client.OpenTable(JobTableName(lease.job_name, lease.job, wanted.name));
-    if (!table.ok()) return fail(table.status());
-    context->tables_.push_back(*table);
-  }
+  const Status status = context->Load(client, lease);
+  if (!status.ok()) return status.Prepend("job '" + lease.job_name + "'");
   return context;
 }
 
-Result<const Dataset*> JobContext::Data(const LeaseInfo& lease) {
+Status JobContext::Load(Client& client, const LeaseInfo& lease) {
+  try {
+    ASSIGN_OR_RETURN(job_, JobFromJson(lease.spec.at("options")));
+    plan_ = lease.spec.at("data_plan").get<JobPlan>();
+  } catch (const nlohmann::json::exception& e) {
+    return InvalidArgument(std::string("its specification: ") + e.what());
+  }
+  ASSIGN_OR_RETURN(model_, CreateModel(job_, plan_.shape()));
+  for (const TableSpec& wanted : model_->Tables()) {
+    ASSIGN_OR_RETURN(TableSpec table, client.OpenTable(JobTableName(lease.job_name, lease.job, wanted.name)));
+    tables_.push_back(std::move(table));
+  }
+  return Status::Ok();
+}
+
+Result<Examples> JobContext::ReadPartition(const LeaseInfo& lease) {
   const bool test = lease.phase == proto::Lease::Phase::EVALUATE_TEST;
+  const DataPlan* plan = !test ? &plan_.train : plan_.test ? &*plan_.test : nullptr;
+  if (plan == nullptr) return InvalidArgument(lease.Describe() + ": the job has no test data");
+  if (lease.partition >= plan->partitions.size()) {
+    return InvalidArgument(lease.Describe() + ": its data has " + std::to_string(plan->partitions.size()) + " partitions");
+  }
   auto& data = test ? test_ : train_;
   if (data == nullptr) {
-    auto opened = OpenDataset(job_, test, cache_);
-    if (!opened.ok()) return opened.status();
-    auto fingerprint = (*opened)->Fingerprint();
-    if (!fingerprint.ok()) return fingerprint.status();
-    const auto planned = lease.spec.at("plan").at(test ? "test" : "train").value("fingerprint", "");
-    if (*fingerprint != planned) {
-      return FailedPrecondition(std::string(test ? "test" : "training") + " data " + (test ? job_.data.test : job_.data.train) +
-                                " has changed since the job was submitted (fingerprint " + *fingerprint + ", was " + planned + ")");
-    }
-    data = std::move(*opened);
+    ASSIGN_OR_RETURN(auto opened, OpenJobData(job_, test ? DataRole::kTest : DataRole::kTrain, cache_));
+    RETURN_IF_ERROR(CheckUnchanged(*opened, *plan));
+    data = std::move(opened);
   }
-  return data.get();
+  return data->ReadPartition(plan->partitions[lease.partition]);
 }
 
 }  // namespace penstock

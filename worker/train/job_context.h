@@ -10,7 +10,7 @@
 #include "model/job_spec.h"
 #include "model/model.h"
 #include "worker/client/client.h"
-#include "worker/data/dataset.h"
+#include "worker/data/data_plan.h"
 #include "worker/train/lease_task.h"
 
 namespace penstock {
@@ -24,14 +24,16 @@ class JobContext {
   Model& model() { return *model_; }
   // As the cluster knows the model's tables, in their order.
   const std::vector<TableSpec>& tables() const { return tables_; }
-  // The data of a phase, opened at its first use. kFailedPrecondition naming the file when it is not the data that the job was
-  // submitted with.
-  Result<const Dataset*> Data(const LeaseInfo& lease);
+  // The examples of a lease; its data set is opened at its first use. kFailedPrecondition naming the file when it is not the data that
+  // the job was submitted with.
+  Result<Examples> ReadPartition(const LeaseInfo& lease);
 
  private:
   JobContext() = default;
+  Status Load(Client& client, const LeaseInfo& lease);
 
   JobSpec job_;
+  JobPlan plan_;
   std::shared_ptr<IdxCache> cache_;
   std::unique_ptr<Model> model_;
   std::vector<TableSpec> tables_;

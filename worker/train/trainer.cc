@@ -51,9 +51,7 @@ void Trainer::Run(LeaseTask& task) {
       if (!created.ok()) return created.status();
       context = std::move(*created);
     }
-    auto data = context->Data(lease);
-    if (!data.ok()) return data.status();
-    auto examples = (*data)->ReadPartition((*data)->Partitions(lease.partitions)[lease.partition]);
+    auto examples = context->ReadPartition(lease);
     if (!examples.ok()) return examples.status();
     for (const auto& message : examples->bad_messages) LOG(WARNING) << lease.Describe() << ": skipped: " << message;
     task.Update([&](LeaseProgress& p) { p.bad_records = examples->bad_records; });

@@ -63,11 +63,12 @@ class Gradients : public testing::Test {
     return TableValues(values.begin(), values.end());
   }
 
-  // d of `objective` (a mean over the batch, as a function of the values) must be what Compute says, at up to `checks`
-  // places of each table.
+  // d of `objective` (a mean over the batch, as a function of the values) must be what Compute says, at up to
+  // `checks` places of each table.
   template <typename Objective>
   void CheckAgainstDifferences(Model* model, const Batch& batch, const PreparedBatch& prepared,
-                               std::vector<std::vector<float>> values, size_t checks, const Objective& objective) {
+                               std::vector<std::vector<float>> values, size_t checks,
+                               const Objective& objective) {
     SCOPED_TRACE(testing::Message() << "seed " << kSeed);
     TableGradients gradients;
     model->Compute(batch, prepared, Spans(values), &gradients);
@@ -125,7 +126,9 @@ class Gradients : public testing::Test {
 TEST_F(Gradients, LogisticSparse) { CheckLinear({.loss = LossKind::kLogistic}, false); }
 TEST_F(Gradients, LogisticDense) { CheckLinear({.loss = LossKind::kLogistic}, true); }
 TEST_F(Gradients, LogisticWithoutBias) { CheckLinear({.loss = LossKind::kLogistic, .bias = false}, false); }
-TEST_F(Gradients, LogisticRegularized) { CheckLinear({.loss = LossKind::kLogistic, .l1 = 3, .l2 = 5}, false); }
+TEST_F(Gradients, LogisticRegularized) {
+  CheckLinear({.loss = LossKind::kLogistic, .l1 = 3, .l2 = 5}, false);
+}
 TEST_F(Gradients, LogisticRegularizedOnAllRows) {
   CheckLinear({.loss = LossKind::kLogistic, .l1 = 3, .l2 = 5, .l2_all = true}, false);
 }
@@ -138,7 +141,9 @@ TEST_F(Gradients, DeepSoftmax) { CheckDeep({12, 8, 5}, Activation::kTanh, LossKi
 TEST_F(Gradients, DeepLogistic) { CheckDeep({12, 8, 6, 1}, Activation::kTanh, LossKind::kLogistic, true); }
 TEST_F(Gradients, DeepSquared) { CheckDeep({12, 8, 1}, Activation::kTanh, LossKind::kSquared, true); }
 TEST_F(Gradients, DeepOnSparseData) { CheckDeep({12, 8, 3}, Activation::kTanh, LossKind::kSoftmax, false); }
-TEST_F(Gradients, DeepOfSeveralRowsALayer) { CheckDeep({60, 40, 3}, Activation::kTanh, LossKind::kSoftmax, true); }
+TEST_F(Gradients, DeepOfSeveralRowsALayer) {
+  CheckDeep({60, 40, 3}, Activation::kTanh, LossKind::kSoftmax, true);
+}
 
 TEST_F(Gradients, DeepRelu) {
   // The loss has kinks where a hidden unit is about 0; shifted weights keep every unit clearly on one side.
@@ -183,11 +188,12 @@ TEST_F(Gradients, LogisticIsTheClosedForm) {
   for (size_t i = 0; i < expected.size(); ++i) EXPECT_NEAR(gradients[0][i], expected[i], 1e-6) << i;
 }
 
-// The mean of the minibatch gradients of one pass at fixed weights is grad F / N, though no minibatch touches all rows.
+// The mean of the minibatch gradients of one pass at fixed weights is grad F / N, though no minibatch touches
+// all rows.
 TEST_F(Gradients, WithL2AllAPassAveragesToTheExactGradient) {
   constexpr uint32_t kFeatures = 30;
-  const LinearOptions options{.bias = false, .l2 = 2, .l2_all = true,
-                              .shape = {.features = kFeatures, .training_examples = 60}};
+  const LinearOptions options{
+      .bias = false, .l2 = 2, .l2_all = true, .shape = {.features = kFeatures, .training_examples = 60}};
   LinearModel model(options);
   Batch all = RandomBatch(false, 60, kFeatures, LossKind::kLogistic, 2);
   std::vector<float> w(kFeatures);
@@ -222,7 +228,8 @@ TEST_F(Gradients, WithL2AllAPassAveragesToTheExactGradient) {
 }
 
 TEST_F(Gradients, EvaluationPullsOnlyWhatTheBatchNeeds) {
-  LinearModel model({.bias = true, .l2 = 1, .l2_all = true, .shape = {.features = 100, .training_examples = 1}});
+  LinearModel model(
+      {.bias = true, .l2 = 1, .l2_all = true, .shape = {.features = 100, .training_examples = 1}});
   Batch batch;
   batch.rows = 1;
   batch.row_offsets = {0, 2};
@@ -260,7 +267,8 @@ TEST_F(Gradients, DeepTablesStartAsPyTorchsLinear) {
   EXPECT_FLOAT_EQ(first.initializer.high, 1 / 28.0f);
   EXPECT_FLOAT_EQ(first.initializer.low, -1 / 28.0f);
   EXPECT_NE(first.seed, model.Tables()[1].seed);
-  for (const TableSpec& table : model.Tables()) EXPECT_TRUE(table.Validate().ok()) << table.Validate().ToString();
+  for (const TableSpec& table : model.Tables())
+    EXPECT_TRUE(table.Validate().ok()) << table.Validate().ToString();
 }
 
 }  // namespace

@@ -72,7 +72,8 @@ TEST_F(JobSpecTest, FilesOfTheHouseLoad) {
 }
 
 TEST_F(JobSpecTest, OverridesComeAfterTheFile) {
-  const JobSpec job = MustLoad(kDeep, {"train.passes=7", "model.hidden=[3]", "train.passes=9", "optimizer.kind=adam"});
+  const JobSpec job =
+      MustLoad(kDeep, {"train.passes=7", "model.hidden=[3]", "train.passes=9", "optimizer.kind=adam"});
   EXPECT_EQ(job.train.passes, 9u);
   EXPECT_EQ(job.model.hidden, (std::vector<int64_t>{3}));
   EXPECT_EQ(job.OptimizerOf().kind, OptimizerKind::kAdam);
@@ -112,14 +113,18 @@ TEST_F(JobSpecTest, SaysWhatIsWrong) {
 }
 
 TEST_F(JobSpecTest, RefusesKeysThatWouldBeIgnored) {
-  ExpectRefused(kLinear, {"data.train_labels=x"}, "data.train_labels has a meaning only with data.format 'idx'");
-  ExpectRefused(kLinear, {"data.pixel_mean=0.5"}, "data.pixel_mean has a meaning only with data.format 'idx'");
+  ExpectRefused(kLinear, {"data.train_labels=x"},
+                "data.train_labels has a meaning only with data.format 'idx'");
+  ExpectRefused(kLinear, {"data.pixel_mean=0.5"},
+                "data.pixel_mean has a meaning only with data.format 'idx'");
   ExpectRefused(kLinear, {"model.classes=3"}, "model.classes has a meaning only with model.loss 'softmax'");
   ExpectRefused(kLinear, {"model.hidden=[3]"}, "model.hidden has a meaning only with model.kind 'deep'");
-  ExpectRefused(kLinear, {"model.activation=tanh"}, "model.activation has a meaning only with model.kind 'deep'");
+  ExpectRefused(kLinear, {"model.activation=tanh"},
+                "model.activation has a meaning only with model.kind 'deep'");
   ExpectRefused(kLinear, {"model.l2_all=true"}, "model.l2_all has a meaning only with");
   ExpectRefused(kLinear, {"optimizer.l1=1"}, "optimizer.l1 has a meaning only with optimizer.kind 'ftrl'");
-  ExpectRefused(kLinear, {"optimizer.beta1=0.5"}, "optimizer.beta1 has a meaning only with optimizer.kind 'adam'");
+  ExpectRefused(kLinear, {"optimizer.beta1=0.5"},
+                "optimizer.beta1 has a meaning only with optimizer.kind 'adam'");
   ExpectRefused(kLinear, {"optimizer.beta2=0.5"}, "optimizer.beta2");
   ExpectRefused(kLinear, {"optimizer.epsilon=0.5"}, "optimizer.epsilon");
   ExpectRefused(kLinear, {"optimizer.beta=0.5"}, "optimizer.beta has");
@@ -132,13 +137,15 @@ TEST_F(JobSpecTest, RefusesKeysThatWouldBeIgnored) {
 TEST_F(JobSpecTest, RefusesWhatDoesNotGoTogether) {
   ExpectRefused(kLinear, {"model.loss=softmax"}, "model.classes is 0, model.loss 'softmax' needs at least 2");
   ExpectRefused(kLinear, {"model.l2=1"}, "model.features is needed");
-  ExpectRefused(kLinear, {"model.l2=1", "model.l2_all=true", "model.features=100000000"}, "allows at most 16777216");
+  ExpectRefused(kLinear, {"model.l2=1", "model.l2_all=true", "model.features=100000000"},
+                "allows at most 16777216");
   ExpectRefused(kDeep, {"model.hidden=[]"}, "model.hidden is empty");
   ExpectRefused(kDeep, {"data.format=libsvm"}, "model.features is needed");
 }
 
 TEST_F(JobSpecTest, MakesLinearModels) {
-  const JobSpec job = MustLoad(kLinear, {"model.loss=softmax", "model.classes=7", "optimizer.kind=ftrl", "train.durability=synced"});
+  const JobSpec job = MustLoad(
+      kLinear, {"model.loss=softmax", "model.classes=7", "optimizer.kind=ftrl", "train.durability=synced"});
   const auto model = CreateModel(job, {.features = 0, .training_examples = 10});
   ASSERT_TRUE(model.ok()) << model.status().ToString();
   ASSERT_EQ((*model)->Tables().size(), 1u);
@@ -160,7 +167,8 @@ TEST_F(JobSpecTest, MakesDeepModelsForTheirData) {
 
   JobSpec wrong = job;
   wrong.model.features = 100;
-  EXPECT_NE(CreateModel(wrong, {.dense = true, .features = 784}).status().message().find("the data have 784"), std::string::npos);
+  EXPECT_NE(CreateModel(wrong, {.dense = true, .features = 784}).status().message().find("the data have 784"),
+            std::string::npos);
 }
 
 TEST_F(JobSpecTest, MarkdownHasEveryKey) {
@@ -168,8 +176,10 @@ TEST_F(JobSpecTest, MarkdownHasEveryKey) {
   OptionSet options;
   job.Declare(&options);
   const std::string page = options.Markdown();
-  for (const auto& [section, keys] : options.ToJson().items()) {
-    for (const auto& [key, value] : keys.items()) EXPECT_NE(page.find(key), std::string::npos) << section << "." << key;
+  const nlohmann::json sections = options.ToJson();
+  for (const auto& [section, keys] : sections.items()) {
+    for (const auto& [key, value] : keys.items())
+      EXPECT_NE(page.find(key), std::string::npos) << section << "." << key;
   }
 }
 

@@ -69,7 +69,8 @@ TEST(Loss, StaysFiniteAtTheExtremes) {
   EXPECT_EQ(Sigmoid(0), 0.5f);
 
   const std::vector<float> logits{5000, -5000, 4999}, label{2};
-  EXPECT_NEAR(LossAndDeltas(LossKind::kSoftmax, label, 3, logits.data(), 1, nullptr), 1 + std::log1p(std::exp(-1)), 1e-6);
+  EXPECT_NEAR(LossAndDeltas(LossKind::kSoftmax, label, 3, logits.data(), 1, nullptr),
+              1 + std::log1p(std::exp(-1)), 1e-6);
 }
 
 TEST(Evaluation, MergedPartsAreTheWhole) {

@@ -12,7 +12,8 @@ namespace {
 using std::string_literals::operator""s;
 
 std::string BigEndian(uint32_t v) {
-  return {static_cast<char>(v >> 24), static_cast<char>(v >> 16), static_cast<char>(v >> 8), static_cast<char>(v)};
+  return {static_cast<char>(v >> 24), static_cast<char>(v >> 16), static_cast<char>(v >> 8),
+          static_cast<char>(v)};
 }
 
 // `records` images of 2 x 3 pixels: pixel j of image i is 6 * i + j.
@@ -41,7 +42,8 @@ std::string Gzip(const std::string& plain) {
 
 class Idx : public testing::Test {
  protected:
-  Result<std::unique_ptr<Dataset>> Open(const std::string& images, const std::string& labels, DatasetOptions options = {}) {
+  Result<std::unique_ptr<Dataset>> Open(const std::string& images, const std::string& labels,
+                                        DatasetOptions options = {}) {
     options.loss = LossKind::kSoftmax;
     options.classes = 10;
     folder_.Write("images-idx3", images);
@@ -60,7 +62,8 @@ class Idx : public testing::Test {
 
 TEST_F(Idx, ReadsPlainAndGzip) {
   for (bool gzip : {false, true}) {
-    const auto dataset = Open(gzip ? Gzip(Images(4)) : Images(4), gzip ? Gzip(Labels("\1\2\3\4")) : Labels("\1\2\3\4"));
+    const auto dataset =
+        Open(gzip ? Gzip(Images(4)) : Images(4), gzip ? Gzip(Labels("\1\2\3\4")) : Labels("\1\2\3\4"));
     ASSERT_TRUE(dataset.ok()) << dataset.status().ToString();
     EXPECT_TRUE((*dataset)->dense());
     EXPECT_EQ((*dataset)->features(), 6u);
@@ -101,17 +104,30 @@ TEST_F(Idx, PartitionsHaveEveryRecordOnce) {
 TEST_F(Idx, SaysWhatIsWrongWithAFile) {
   const std::string labels = Labels("\1\2\3\4");
   const std::string images_path = "'" + folder_.Path("images-idx3") + "': ";
-  EXPECT_EQ(Error("\x89PNG....", labels), images_path + "no idx file of unsigned bytes: it begins with 89 50 4e 47, allowed is 00 00 08 and 01 to 04");
-  EXPECT_EQ(Error("", labels), images_path + "no idx file of unsigned bytes: it begins with nothing, allowed is 00 00 08 and 01 to 04");
-  EXPECT_EQ(Error("\0\0\x0d\x03"s + Images(4).substr(4), labels),
-            images_path + "no idx file of unsigned bytes: it begins with 00 00 0d 03, allowed is 00 00 08 and 01 to 04");
-  EXPECT_EQ(Error(Images(4).substr(0, 10), labels), images_path + "truncated: the file ends within its header");
-  EXPECT_EQ(Error(Images(4).substr(0, 30), labels), images_path + "truncated: its header promises 24 bytes of data, it has 14");
-  EXPECT_EQ(Error(Images(4) + "x", labels), images_path + "data goes on after the 24 bytes its header promises");
-  EXPECT_EQ(Error("\0\0\x08\x03"s + std::string(12, '\xff'), labels), images_path + "its header promises more than 68719476736 bytes");
-  EXPECT_EQ(Error(Images(3), labels), "'" + folder_.Path("images-idx3") + "' has 3 images, '" + folder_.Path("labels-idx1") +
+  EXPECT_EQ(
+      Error("\x89PNG....", labels),
+      images_path +
+          "no idx file of unsigned bytes: it begins with 89 50 4e 47, allowed is 00 00 08 and 01 to 04");
+  EXPECT_EQ(Error("", labels),
+            images_path +
+                "no idx file of unsigned bytes: it begins with nothing, allowed is 00 00 08 and 01 to 04");
+  EXPECT_EQ(
+      Error("\0\0\x0d\x03"s + Images(4).substr(4), labels),
+      images_path +
+          "no idx file of unsigned bytes: it begins with 00 00 0d 03, allowed is 00 00 08 and 01 to 04");
+  EXPECT_EQ(Error(Images(4).substr(0, 10), labels),
+            images_path + "truncated: the file ends within its header");
+  EXPECT_EQ(Error(Images(4).substr(0, 30), labels),
+            images_path + "truncated: its header promises 24 bytes of data, it has 14");
+  EXPECT_EQ(Error(Images(4) + "x", labels),
+            images_path + "data goes on after the 24 bytes its header promises");
+  EXPECT_EQ(Error("\0\0\x08\x03"s + std::string(12, '\xff'), labels),
+            images_path + "its header promises more than 68719476736 bytes");
+  EXPECT_EQ(Error(Images(3), labels), "'" + folder_.Path("images-idx3") + "' has 3 images, '" +
+                                          folder_.Path("labels-idx1") +
                                           "' has 4 labels: they must be as many");
-  EXPECT_EQ(Error(Images(4), Images(4)), "'" + folder_.Path("labels-idx1") + "': labels must have 1 dimension, this has 3");
+  EXPECT_EQ(Error(Images(4), Images(4)),
+            "'" + folder_.Path("labels-idx1") + "': labels must have 1 dimension, this has 3");
 }
 
 TEST_F(Idx, SaysWhatIsWrongWithAGzipFile) {
@@ -120,7 +136,8 @@ TEST_F(Idx, SaysWhatIsWrongWithAGzipFile) {
   EXPECT_EQ(Error(packed.substr(0, packed.size() - 9), labels),
             "'" + folder_.Path("images-idx3") + "': damaged gzip file: unexpected end of file");
   packed[packed.size() - 6] ^= 0x55;  // the checksum
-  EXPECT_EQ(Error(packed, labels), "'" + folder_.Path("images-idx3") + "': damaged gzip file: incorrect data check");
+  EXPECT_EQ(Error(packed, labels),
+            "'" + folder_.Path("images-idx3") + "': damaged gzip file: incorrect data check");
 }
 
 TEST_F(Idx, AWrongLabelNamesItsRecordAndMayBeSkipped) {
@@ -128,8 +145,9 @@ TEST_F(Idx, AWrongLabelNamesItsRecordAndMayBeSkipped) {
   ASSERT_TRUE(dataset.ok());
   const auto stopped = (*dataset)->ReadPartition({0, 4});
   ASSERT_FALSE(stopped.ok());
-  EXPECT_EQ(stopped.status().message(), folder_.Path("labels-idx1") +
-                                            ": record 1 (from 0): label 10 is no class: allowed are whole numbers from 0 to 9");
+  EXPECT_EQ(stopped.status().message(),
+            folder_.Path("labels-idx1") +
+                ": record 1 (from 0): label 10 is no class: allowed are whole numbers from 0 to 9");
   dataset = Open(Images(4), Labels("\1\x0a\3\4"), {.max_bad_records = 1});
   const auto examples = (*dataset)->ReadPartition({0, 4});
   ASSERT_TRUE(examples.ok());
@@ -153,7 +171,8 @@ TEST_F(Idx, UnpacksAFileOnceWhileItIsUsedAndAgainWhenItChanged) {
 
 TEST_F(Idx, SaysWhenTheLabelsAreNotToBeFound) {
   const std::string images = folder_.Write("pictures", Images(4));
-  EXPECT_NE(Dataset::Open("idx", {images}, {}).status().message().find("name it with data.train_labels"), std::string::npos);
+  EXPECT_NE(Dataset::Open("idx", {images}, {}).status().message().find("name it with data.train_labels"),
+            std::string::npos);
   const std::string lonely = folder_.Write("lonely-images-idx3-ubyte", Images(4));
   const auto missing = Dataset::Open("idx", {lonely}, {});
   EXPECT_EQ(missing.status().code(), Code::kNotFound);

@@ -1,7 +1,7 @@
 // The jobs in conf/jobs reach their figures, in one process with two imitated workers and delayed pushes.
 //
-// a9a is looked for in $PENSTOCK_DATA and in ../shared/data beside the sources; Fashion-MNIST where its Debian package
-// puts it. Without the data a test is skipped and says what it looked for.
+// a9a is looked for in $PENSTOCK_DATA and in ../shared/data beside the sources; Fashion-MNIST where its
+// Debian package puts it. Without the data a test is skipped and says what it looked for.
 #include <gtest/gtest.h>
 
 #include <cstdlib>
@@ -27,8 +27,9 @@ std::vector<std::string> A9aFiles() {
   return {"data.train=" + DataFolder() + "/a9a/a9a", "data.test=" + DataFolder() + "/a9a/a9a.t"};
 }
 
-#define SKIP_WITHOUT(path) \
-  if (!std::filesystem::exists(path)) GTEST_SKIP() << "no " << (path) << " (set PENSTOCK_DATA to the folder of the data sets)"
+#define SKIP_WITHOUT(path)            \
+  if (!std::filesystem::exists(path)) \
+  GTEST_SKIP() << "no " << (path) << " (set PENSTOCK_DATA to the folder of the data sets)"
 
 std::unique_ptr<LocalTrainer> Train(const JobSpec& job) {
   auto trainer = LocalTrainer::Create(job, kWorkers, kDelay);

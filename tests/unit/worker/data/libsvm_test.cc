@@ -1,4 +1,5 @@
-// The libsvm reader: what it takes, what it says of what it does not take, and that partitions cover every record once.
+// The libsvm reader: what it takes, what it says of what it does not take, and that partitions cover every
+// record once.
 #include "worker/data/libsvm.h"
 
 #include <gtest/gtest.h>
@@ -43,8 +44,10 @@ TEST_F(Libsvm, ReadsLabelsIdsAndValues) {
 }
 
 TEST_F(Libsvm, TakesWhatIsUnusualAndHarmless) {
-  const Examples e = MustRead("1 1:1\r\n\n   \n# only a comment\n\t1\t2:3 \r\n-1 5:1#end\n1 9223372036854775807:1. 9223372036854775807x",
-                              {.max_bad_records = 1});
+  const Examples e = MustRead(
+      "1 1:1\r\n\n   \n# only a comment\n\t1\t2:3 \r\n-1 5:1#end\n1 9223372036854775807:1. "
+      "9223372036854775807x",
+      {.max_bad_records = 1});
   EXPECT_EQ(e.labels, (std::vector<float>{1, 1, 0}));
   EXPECT_EQ(e.bad_records, 1u);
   EXPECT_EQ(MustRead("1 9223372036854775807:.5").ids, (std::vector<uint64_t>{9223372036854775807u}));
@@ -64,7 +67,8 @@ TEST_F(Libsvm, ReadsNumbersAsStrtodDoes) {
   for (int i = 0; i < 20000; ++i) {
     char number[64];
     const double value = std::ldexp(static_cast<double>(random()) - 9e18, -static_cast<int>(random() % 70));
-    std::snprintf(number, sizeof(number), i % 2 == 0 ? "%.*g" : "%.*f", static_cast<int>(random() % 12), value);
+    std::snprintf(number, sizeof(number), i % 2 == 0 ? "%.*g" : "%.*f", static_cast<int>(random() % 12),
+                  value);
     text += "1 4:"s + number + "\n";
     expected.push_back(static_cast<float>(std::strtod(number, nullptr)));
   }
@@ -88,10 +92,16 @@ TEST_F(Libsvm, SaysWhatIsWrongWithALine) {
       {"two signs", "+-1 1:1", "label '+-1' is not a number (a line is: label id:value id:value ...)"},
       {"label not binary", "2 1:1", "label 2 is none of -1, 0, +1"},
       {"label nan", "nan 1:1", "label nan is not finite"},
-      {"class too large", "10 1:1", "label 10 is no class: allowed are whole numbers from 0 to 9", ten_classes},
-      {"class negative", "-1 1:1", "label -1 is no class: allowed are whole numbers from 0 to 9", ten_classes},
-      {"class broken", "1.5 1:1", "label 1.5 is no class: allowed are whole numbers from 0 to 9", ten_classes},
-      {"target too large", "1e40 1:1", "label 1e+40 is too large for a 32-bit float", {.loss = LossKind::kSquared}},
+      {"class too large", "10 1:1", "label 10 is no class: allowed are whole numbers from 0 to 9",
+       ten_classes},
+      {"class negative", "-1 1:1", "label -1 is no class: allowed are whole numbers from 0 to 9",
+       ten_classes},
+      {"class broken", "1.5 1:1", "label 1.5 is no class: allowed are whole numbers from 0 to 9",
+       ten_classes},
+      {"target too large",
+       "1e40 1:1",
+       "label 1e+40 is too large for a 32-bit float",
+       {.loss = LossKind::kSquared}},
       {"no colon", "1 5 6:1", "feature '5' has no colon: features are written id:value"},
       {"comma separated", "1,0,3", "label '1,0,3' is not a number (a line is: label id:value id:value ...)"},
       {"id not a number", "1 x:1", "feature id 'x' is not a whole number from 0 to 9223372036854775807"},
@@ -102,8 +112,8 @@ TEST_F(Libsvm, SaysWhatIsWrongWithALine) {
        "feature id '9223372036854775808' is not a whole number from 0 to 9223372036854775807"},
       {"id of 30 digits", "1 123456789012345678901234567890:1",
        "feature id '123456789012345678901234567890' is not a whole number from 0 to 9223372036854775807"},
-      {"id above features", "1 124:1", "feature id '124' is not a whole number from 0 to 123 (model.features is 124)",
-       few_features},
+      {"id above features", "1 124:1",
+       "feature id '124' is not a whole number from 0 to 123 (model.features is 124)", few_features},
       {"id twice", "1 3:1 3:2", "feature id 3 occurs twice"},
       {"ids fall", "1 3:1 7:1 5:1", "feature ids must ascend: 5 stands after 7"},
       {"value not a number", "1 3:abc", "value 'abc' of feature 3 is not a number"},
@@ -146,7 +156,8 @@ TEST_F(Libsvm, SkipsAndCountsBadRecordsUpToTheLimit) {
 
 TEST_F(Libsvm, LineNumbersAreOfTheFileAlsoInTheMiddle) {
   std::string text;
-  for (int line = 1; line <= 1000; ++line) text += line == 777 ? "oops\n" : "1 " + std::to_string(line) + ":1\n";
+  for (int line = 1; line <= 1000; ++line)
+    text += line == 777 ? "oops\n" : "1 " + std::to_string(line) + ":1\n";
   const auto dataset = Open(text);
   bool seen = false;
   for (const PartitionRange& range : dataset->Partitions(13)) {
@@ -154,7 +165,8 @@ TEST_F(Libsvm, LineNumbersAreOfTheFileAlsoInTheMiddle) {
     if (examples.ok()) continue;
     EXPECT_FALSE(seen);
     seen = true;
-    EXPECT_NE(examples.status().message().find(":777: label 'oops'"), std::string::npos) << examples.status().ToString();
+    EXPECT_NE(examples.status().message().find(":777: label 'oops'"), std::string::npos)
+        << examples.status().ToString();
   }
   EXPECT_TRUE(seen);
 }
@@ -228,7 +240,8 @@ TEST_F(Libsvm, NamesTheFileThatCannotBeRead) {
     std::filesystem::permissions(secret, std::filesystem::perms::none);
     EXPECT_EQ(message(secret).code(), Code::kPermissionDenied);
   }
-  EXPECT_NE(Dataset::Open("csv", {"x"}, {}).status().message().find("none of libsvm, idx"), std::string::npos);
+  EXPECT_NE(Dataset::Open("csv", {"x"}, {}).status().message().find("none of libsvm, idx"),
+            std::string::npos);
 }
 
 TEST_F(Libsvm, FingerprintFollowsTheContents) {
@@ -236,6 +249,16 @@ TEST_F(Libsvm, FingerprintFollowsTheContents) {
   EXPECT_EQ(*Open("1 1:1\n")->Fingerprint(), a);
   EXPECT_NE(*Open("1 1:2\n")->Fingerprint(), a);
   EXPECT_NE(*Open("1 1:1\n\n")->Fingerprint(), a);
+}
+
+TEST_F(Libsvm, FingerprintOfALargeFileSamplesItFromTheFirstToTheLastByte) {
+  const std::string path = folder_.Write("data.txt", "1 1:1\n");
+  std::filesystem::resize_file(path, 70 << 20);  // the rest is a hole
+  auto fingerprint = [&] { return *(*Dataset::Open("libsvm", {path}, {}))->Fingerprint(); };
+  const std::string before = fingerprint();
+  EXPECT_EQ(fingerprint(), before);
+  std::fstream(path, std::ios::in | std::ios::out | std::ios::binary).seekp((70 << 20) - 1).put('x');
+  EXPECT_NE(fingerprint(), before);
 }
 
 TEST_F(Libsvm, GathersMinibatches) {
@@ -256,7 +279,8 @@ TEST_F(Libsvm, DISABLED_Speed) {
   std::string text;
   while (text.size() < (200u << 20)) {
     text += random() % 2 == 0 ? "-1" : "+1";
-    for (uint64_t id = random() % 8; id < 124; id += 1 + random() % 16) text += " " + std::to_string(id) + ":1";
+    for (uint64_t id = random() % 8; id < 124; id += 1 + random() % 16)
+      text += " " + std::to_string(id) + ":1";
     text += "\n";
   }
   const auto dataset = Open(text);

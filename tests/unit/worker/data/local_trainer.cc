@@ -10,10 +10,12 @@ LocalTable::Row& LocalTable::Find(Key key) {
   if (!fresh) return row;
   row.w.resize(spec_.dim);
   row.b.resize(spec_.dim);
-  row.a.assign(spec_.dim, spec_.optimizer.kind == OptimizerKind::kAdagrad ? spec_.optimizer.initial_accumulator : 0);
+  row.a.assign(spec_.dim,
+               spec_.optimizer.kind == OptimizerKind::kAdagrad ? spec_.optimizer.initial_accumulator : 0);
   if (spec_.initializer.kind == InitializerKind::kUniform) {
     for (uint32_t i = 0; i < spec_.dim; ++i) {
-      const uint64_t bits = Mix64(Mix64(spec_.seed + key * 0x9e3779b97f4a7c15ULL) + i * 0xd1342543de82ef95ULL);
+      const uint64_t bits =
+          Mix64(Mix64(spec_.seed + key * 0x9e3779b97f4a7c15ULL) + i * 0xd1342543de82ef95ULL);
       const float unit = static_cast<float>(bits >> 40) / static_cast<float>(1 << 24);
       row.w[i] = spec_.initializer.low + (spec_.initializer.high - spec_.initializer.low) * unit;
     }
@@ -42,7 +44,9 @@ void LocalTable::Step(Row* row, size_t i, float g) const {
   float &w = row->w[i], &a = row->a[i], &b = row->b[i];
   if (o.kind != OptimizerKind::kFtrl) g += o.l2 * w;
   switch (o.kind) {
-    case OptimizerKind::kSgd: w -= o.learning_rate * g; break;
+    case OptimizerKind::kSgd:
+      w -= o.learning_rate * g;
+      break;
     case OptimizerKind::kAdagrad:
       a += g * g;
       w -= o.learning_rate * g / (std::sqrt(a) + o.epsilon);
@@ -51,22 +55,26 @@ void LocalTable::Step(Row* row, size_t i, float g) const {
       const auto t = static_cast<float>(row->pushes);
       a = o.beta1 * a + (1 - o.beta1) * g;
       b = o.beta2 * b + (1 - o.beta2) * g * g;
-      w -= o.learning_rate * (a / (1 - std::pow(o.beta1, t))) / (std::sqrt(b / (1 - std::pow(o.beta2, t))) + o.epsilon);
+      w -= o.learning_rate * (a / (1 - std::pow(o.beta1, t))) /
+           (std::sqrt(b / (1 - std::pow(o.beta2, t))) + o.epsilon);
       break;
     }
     case OptimizerKind::kFtrl: {  // a is z, b is n
       const float sigma = (std::sqrt(b + g * g) - std::sqrt(b)) / o.learning_rate;
       a += g - sigma * w;
       b += g * g;
-      w = std::abs(a) <= o.l1 ? 0
-                              : -(a - std::copysign(o.l1, a)) / ((o.beta + std::sqrt(b)) / o.learning_rate + o.l2);
+      w = std::abs(a) <= o.l1
+              ? 0
+              : -(a - std::copysign(o.l1, a)) / ((o.beta + std::sqrt(b)) / o.learning_rate + o.l2);
       break;
     }
-    default: break;
+    default:
+      break;
   }
 }
 
-Result<std::unique_ptr<LocalTrainer>> LocalTrainer::Create(const JobSpec& job, uint32_t workers, uint32_t delay) {
+Result<std::unique_ptr<LocalTrainer>> LocalTrainer::Create(const JobSpec& job, uint32_t workers,
+                                                           uint32_t delay) {
   auto trainer = std::make_unique<LocalTrainer>();
   trainer->job_ = job;
   trainer->workers_ = workers;
@@ -121,9 +129,11 @@ Result<double> LocalTrainer::Pass(uint32_t pass) {
   for (bool busy = true; busy;) {
     busy = false;
     for (auto& lease : leases) {
-      while ((lease == nullptr || lease->next == lease->plan.count()) && partition < plan_.train.partitions.size()) {
+      while ((lease == nullptr || lease->next == lease->plan.count()) &&
+             partition < plan_.train.partitions.size()) {
         ASSIGN_OR_RETURN(Examples read, train_->ReadPartition(plan_.train.partitions[partition]));
-        MinibatchPlan plan(job_.train.batch_size, job_.train.shuffle, job_.train.seed, pass, partition, read.size());
+        MinibatchPlan plan(job_.train.batch_size, job_.train.shuffle, job_.train.seed, pass, partition,
+                           read.size());
         lease.reset(new Lease{std::move(read), std::move(plan)});
         ++partition;
       }

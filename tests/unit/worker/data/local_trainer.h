@@ -1,7 +1,8 @@
-// A cluster in one thread for tests: tables as maps, the servers' optimizer formulas, and workers that take turns.
+// A cluster in one thread for tests: tables as maps, the servers' optimizer formulas, and workers that take
+// turns.
 //
-// Asynchrony is imitated by applying every push a fixed number of pushes later than its values were pulled. It shares no
-// code with server and client, so it is also a reference for what a job should reach.
+// Asynchrony is imitated by applying every push a fixed number of pushes later than its values were pulled.
+// It shares no code with server and client, so it is also a reference for what a job should reach.
 #pragma once
 
 #include <deque>

@@ -39,7 +39,8 @@ TEST(MinibatchPlan, WithoutShuffleKeepsTheOrder) {
   EXPECT_EQ(plan.Indices(0).size(), 3u);
 }
 
-// A running job's minibatches must not change with the program's version: successors re-run them under the same identity.
+// A running job's minibatches must not change with the program's version: successors re-run them under the
+// same identity.
 TEST(MinibatchPlan, IsPinned) {
   EXPECT_EQ(Everything(MinibatchPlan(4, true, 1, 0, 0, 8)), Everything(MinibatchPlan(3, true, 1, 0, 0, 8)));
   EXPECT_EQ(Everything(MinibatchPlan(8, true, 1, 0, 0, 8)), (std::vector<uint32_t>{2, 4, 1, 7, 6, 0, 5, 3}));
@@ -50,7 +51,8 @@ TEST(MinibatchPlan, DiffersBySeedPassAndPartition) {
   EXPECT_NE(base, Everything(MinibatchPlan(10, true, 2, 0, 0, 100)));
   EXPECT_NE(base, Everything(MinibatchPlan(10, true, 1, 1, 0, 100)));
   EXPECT_NE(base, Everything(MinibatchPlan(10, true, 1, 0, 1, 100)));
-  EXPECT_NE(Everything(MinibatchPlan(10, true, 1, 1, 0, 100)), Everything(MinibatchPlan(10, true, 1, 0, 1, 100)));
+  EXPECT_NE(Everything(MinibatchPlan(10, true, 1, 1, 0, 100)),
+            Everything(MinibatchPlan(10, true, 1, 0, 1, 100)));
 }
 
 TEST(MinibatchPlan, PutsEveryRecordEverywhereAboutEquallyOften) {

@@ -23,7 +23,8 @@ class TempFolder {
 
   std::string Path(const std::string& name) const { return (path_ / name).string(); }
   std::string Write(const std::string& name, std::string_view contents) const {
-    std::ofstream(Path(name), std::ios::binary).write(contents.data(), static_cast<std::streamsize>(contents.size()));
+    std::ofstream(Path(name), std::ios::binary)
+        .write(contents.data(), static_cast<std::streamsize>(contents.size()));
     return Path(name);
   }
 

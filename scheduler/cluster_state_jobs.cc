@@ -1,0 +1,240 @@
+// Commands about jobs: their partitions, leases, progress, passes and ends.
+#include <algorithm>
+#include <cmath>
+#include <set>
+
+#include "scheduler/cluster_state.h"
+
+namespace penstock {
+
+std::string_view ToString(JobState state) {
+  constexpr std::string_view kNames[] = {"running", "done", "failed", "cancelled"};
+  return kNames[static_cast<size_t>(state)];
+}
+std::string_view ToString(JobPhase phase) {
+  constexpr std::string_view kNames[] = {"train", "evaluate_train", "evaluate_test"};
+  return kNames[static_cast<size_t>(phase)];
+}
+std::string_view ToString(PartitionState state) {
+  constexpr std::string_view kNames[] = {"free", "leased", "done"};
+  return kNames[static_cast<size_t>(state)];
+}
+
+Status ClusterState::CheckLease(JobId id, uint32_t partition, LeaseToken token) const {
+  const JobRecord* job = FindJob(id);
+  if (job == nullptr || partition >= job->partitions.size() || job->partitions[partition].token != token ||
+      job->partitions[partition].state != PartitionState::kLeased) {
+    return Internal("job " + std::to_string(id) + " has no lease " + std::to_string(token) + " of partition " + std::to_string(partition));
+  }
+  return Status::Ok();
+}
+
+// --- submission ---
+
+Status ClusterState::CheckIt(const SubmitJob& c) const {
+  if (c.job != data_.last_job + 1) return Internal("job " + std::to_string(c.job) + " is not the next one");
+  if (c.train_partitions == 0 && (c.passes > 0 || c.evaluate_train)) return Internal("a job without training partitions");
+  if (c.test_partitions == 0 && c.evaluate_test) return Internal("a job without test partitions");
+  if (c.passes == 0 && !c.evaluate_train && !c.evaluate_test) return Internal("a job with nothing to do");
+  TableId next = data_.last_table + 1;
+  std::set<std::string> names;
+  for (const auto& spec : c.tables) {
+    RETURN_IF_ERROR(CheckNewTable(spec, next++));
+    if (!names.insert(spec.name).second) return InvalidArgument("table '" + spec.name + "' is named twice");
+  }
+  return Status::Ok();
+}
+
+void ClusterState::Do(const SubmitJob& c) {
+  JobRecord job;
+  job.id = c.job;
+  job.name = c.name;
+  job.spec = c.spec;
+  job.passes = c.passes;
+  job.train_partitions = c.train_partitions;
+  job.train_records = c.train_records;
+  job.test_partitions = c.test_partitions;
+  job.evaluate_train = c.evaluate_train;
+  job.evaluate_test = c.evaluate_test;
+  job.submitted_ms = c.at_ms;
+  job.phase = c.passes > 0 ? JobPhase::kTrain : c.evaluate_train ? JobPhase::kEvaluateTrain : JobPhase::kEvaluateTest;
+  for (const auto& spec : c.tables) {
+    AddTable(spec);
+    job.tables.push_back(spec.id);
+  }
+  OpenStretch(job);
+  data_.last_job = c.job;
+  data_.jobs[c.job] = std::move(job);
+}
+
+// --- leases ---
+
+Status ClusterState::CheckIt(const LeasePartitions& c) const {
+  const NodeRecord* node = FindNode(c.node);
+  if (node == nullptr || node->session != c.session) return Internal("no such session of node " + std::to_string(c.node));
+  LeaseToken last_token = data_.last_token;
+  ProducerId next_producer = data_.next_producer;
+  std::set<std::pair<JobId, uint32_t>> seen;
+  for (const auto& lease : c.leases) {
+    const JobRecord* job = FindJob(lease.job);
+    const bool free = job != nullptr && lease.partition < job->partitions.size() &&
+                      job->partitions[lease.partition].state == PartitionState::kFree;
+    if (!free || !seen.emplace(lease.job, lease.partition).second) {
+      return Internal("partition " + std::to_string(lease.partition) + " of job " + std::to_string(lease.job) + " is not free");
+    }
+    if (lease.token <= last_token) return Internal("tokens must rise");
+    last_token = lease.token;
+    // The producer of a partition is given once; every later lease repeats it.
+    const ProducerId given = job->partitions[lease.partition].producer;
+    const ProducerId expected = job->phase != JobPhase::kTrain ? 0 : given != 0 ? given : next_producer++;
+    if (lease.producer != expected) return Internal("a wrong producer " + std::to_string(lease.producer));
+  }
+  return Status::Ok();
+}
+
+void ClusterState::Do(const LeasePartitions& c) {
+  for (const auto& lease : c.leases) {
+    JobRecord& job = data_.jobs[lease.job];
+    PartitionRecord& partition = job.partitions[lease.partition];
+    partition.state = PartitionState::kLeased;
+    partition.node = c.node;
+    partition.session = c.session;
+    partition.token = lease.token;
+    partition.producer = lease.producer;
+    data_.last_token = lease.token;
+    data_.next_producer = std::max(data_.next_producer, lease.producer + 1);
+    if (job.started_ms == 0) job.started_ms = c.at_ms;
+  }
+}
+
+void ClusterState::FreePartition(PartitionRecord& partition) {
+  partition.state = PartitionState::kFree;
+  partition.node = 0;
+  partition.session = 0;
+  partition.token = 0;
+  partition.before += partition.now;
+  partition.now = {};
+}
+
+Status ClusterState::CheckIt(const FreeLeases& c) const {
+  for (const auto& lease : c.leases) RETURN_IF_ERROR(CheckLease(lease.job, lease.partition, lease.token));
+  return Status::Ok();
+}
+
+void ClusterState::Do(const FreeLeases& c) {
+  for (const auto& lease : c.leases) {
+    PartitionRecord& partition = data_.jobs[lease.job].partitions[lease.partition];
+    FreePartition(partition);
+    if (lease.failed) ++partition.failures;
+  }
+}
+
+// --- progress ---
+
+Status ClusterState::CheckIt(const RecordProgress& c) const {
+  for (const auto& p : c.progress) {
+    RETURN_IF_ERROR(CheckLease(p.job, p.partition, p.token));
+    if (!std::isfinite(p.tally.loss_sum)) return Internal("a loss that is no number");
+  }
+  return Status::Ok();
+}
+
+void ClusterState::Progress(const LeaseProgressRecord& p) {
+  PartitionRecord& partition = data_.jobs[p.job].partitions[p.partition];
+  if (p.recorded > partition.recorded) partition.failures = 0;
+  partition.recorded = std::max(partition.recorded, p.recorded);
+  partition.now = p.tally;
+}
+
+void ClusterState::Do(const RecordProgress& c) {
+  for (const auto& p : c.progress) Progress(p);
+}
+
+Status ClusterState::CheckIt(const FinishPartition& c) const {
+  if (!std::isfinite(c.progress.tally.loss_sum)) return Internal("a loss that is no number");
+  return CheckLease(c.progress.job, c.progress.partition, c.progress.token);
+}
+
+void ClusterState::Do(const FinishPartition& c) {
+  Progress(c.progress);
+  PartitionRecord& partition = data_.jobs[c.progress.job].partitions[c.progress.partition];
+  partition.state = PartitionState::kDone;
+  partition.result = c.result;
+}
+
+void ClusterState::RewindJobs() {
+  for (auto& [id, job] : data_.jobs) {
+    if (job.state != JobState::kRunning || job.phase != JobPhase::kTrain) continue;
+    for (auto& partition : job.partitions) {
+      const ProducerId producer = partition.producer;
+      partition = PartitionRecord{};
+      partition.producer = producer;  // the marks of what survived drop the re-run
+    }
+  }
+}
+
+// --- passes, phases, ends ---
+
+void ClusterState::CloseStretch(JobRecord& job) {
+  Tally sum;
+  for (auto& partition : job.partitions) {
+    sum += partition.before;
+    sum += partition.now;
+    // Only now: until its pass is over, a rewind may need the producer again.
+    if (partition.producer != 0) FinishProducer(partition.producer);
+    if (partition.state != PartitionState::kDone) continue;
+    if (job.phase == JobPhase::kEvaluateTrain) job.train_results.push_back(partition.result);
+    if (job.phase == JobPhase::kEvaluateTest) job.test_results.push_back(partition.result);
+  }
+  job.partitions.clear();
+  if (job.phase != JobPhase::kTrain) return;
+  job.trained += sum;
+  job.last_pass = sum;
+}
+
+void ClusterState::OpenStretch(JobRecord& job) {
+  job.partitions.assign(job.phase == JobPhase::kEvaluateTest ? job.test_partitions : job.train_partitions, PartitionRecord{});
+}
+
+Status ClusterState::CheckIt(const AdvanceJob& c) const {
+  const JobRecord* job = FindJob(c.job);
+  if (job == nullptr || job->state != JobState::kRunning) return Internal("job " + std::to_string(c.job) + " does not run");
+  for (const auto& partition : job->partitions) {
+    if (partition.state != PartitionState::kDone) return Internal("job " + std::to_string(c.job) + " has partitions to do");
+  }
+  const bool next_pass = job->phase == JobPhase::kTrain && c.phase == JobPhase::kTrain && c.pass == job->pass + 1 && c.pass < job->passes;
+  if (next_pass || (c.phase > job->phase && c.pass == 0)) return Status::Ok();
+  return Internal("job " + std::to_string(c.job) + " cannot go there");
+}
+
+void ClusterState::Do(const AdvanceJob& c) {
+  JobRecord& job = data_.jobs[c.job];
+  CloseStretch(job);
+  if (job.phase == JobPhase::kTrain && c.phase != JobPhase::kTrain) job.trained_ms = c.at_ms;
+  job.phase = c.phase;
+  job.pass = c.pass;
+  OpenStretch(job);
+  PruneFinished();
+}
+
+Status ClusterState::CheckIt(const EndJob& c) const {
+  const JobRecord* job = FindJob(c.job);
+  if (job == nullptr) return NotFound("there is no job " + std::to_string(c.job));
+  if (job->state != JobState::kRunning) {
+    return FailedPrecondition("job " + std::to_string(c.job) + " '" + job->name + "' is " + std::string(ToString(job->state)));
+  }
+  if (c.state == JobState::kRunning) return Internal("an end must be one");
+  return Status::Ok();
+}
+
+void ClusterState::Do(const EndJob& c) {
+  JobRecord& job = data_.jobs[c.job];
+  CloseStretch(job);
+  if (job.phase == JobPhase::kTrain) job.trained_ms = c.at_ms;
+  job.state = c.state;
+  job.error = c.error;
+  job.ended_ms = c.at_ms;
+  PruneFinished();
+}
+
+}  // namespace penstock

@@ -1,0 +1,128 @@
+// ControlPlane: the scheduler's answers, as plain values: registrations, heartbeats, the shard map, tables, producers, jobs, leases.
+//
+// Pure but for the commits: no sockets, no clock of its own. scheduler_service.h decodes the RPCs and calls it; scheduler.h calls Tick.
+// One thread, the scheduler's loop. Commits block that loop on the disk on purpose: answers must come after the command is durable, and in
+// the order of the commands, and the control plane is small (a synced write of a few hundred bytes, some a second).
+#pragma once
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "common/cluster/shard_map.h"
+#include "scheduler/committed_state.h"
+#include "scheduler/lease_fsm.h"
+#include "scheduler/node_table.h"
+
+namespace penstock {
+
+struct ControlPlaneOptions {
+  std::string cluster_name = "penstock";
+  uint32_t shards = 128;  // of a new cluster
+  uint32_t servers = 1;   // to wait for before the shards are placed
+  NodeTableOptions nodes;
+  LeaseOptions leases;
+  int64_t lsn_ms = 1000;  // how often reported lsns are journaled
+};
+
+struct RegisterRequest {
+  NodeRole role = NodeRole::kServer;
+  NodeId node = 0;  // 0: give me one
+  std::string name;
+  std::vector<std::string> endpoints;
+  std::string http;
+  std::vector<ShardLine> lines;
+  uint64_t highest_term = 0;
+  uint64_t highest_map_version = 0;
+};
+struct RegisterAnswer {
+  NodeId node = 0;
+  uint64_t session = 0;
+};
+
+struct HeartbeatRequest {
+  NodeId node = 0;
+  uint64_t session = 0;
+  std::vector<ShardLine> lines;
+  bool busy = false;
+};
+struct NodeGrant {
+  ShardGrantRecord grant;
+  Incarnation incarnation = 0;
+};
+struct HeartbeatAnswer {
+  uint64_t map_version = 0;
+  std::vector<NodeGrant> grants;
+};
+
+class ControlPlane {
+ public:
+  // Begins a new term on what the journal holds; `cluster` is the id of a new cluster. An error: the journal did not take the term.
+  static Result<std::unique_ptr<ControlPlane>> Start(ClusterState state, CommandLog& log, const ControlPlaneOptions& options,
+                                                     uint64_t cluster, Now now);
+
+  Result<RegisterAnswer> Register(const RegisterRequest& request, Now now);
+  // kFailedPrecondition: register again.
+  Result<HeartbeatAnswer> Heartbeat(HeartbeatRequest request, Now now);
+  // kUnavailable for a moment after a restart, while owners have not reported yet: clients go on with the map they have.
+  Result<const ShardMap*> Map(Now now);
+
+  Result<TableSpec> Create(TableSpec spec, Now now);
+  Result<TableSpec> Open(const std::string& name) const;
+  Status Drop(const std::string& name, Now now);
+  Result<ProducerId> NewProducers(uint32_t count);
+
+  Result<JobId> Submit(const std::string& spec, Now now);
+  Status Cancel(JobId job, Now now);
+  Result<LeaseAnswer> Lease(NodeId node, uint64_t session, uint32_t count, Now now);
+  // One result for each line. An error: nothing is known of any line, report again.
+  Result<std::vector<Status>> Report(NodeId node, uint64_t session, const std::vector<ReportedProgress>& progress, Now now);
+
+  Result<nlohmann::json> Inspect(const std::string& what, const std::string& name, Now now);
+  Status Accept(ShardId shard, Now now);
+
+  // What time does: silence, placement, journaling of lsns and progress. Call it about every 100 ms.
+  void Tick(Now now);
+
+  const StateData& data() const { return state_.data(); }
+  const ClusterState& state() const { return *state_; }
+  uint64_t commits() const { return state_.commits(); }
+  // Ok when all shards serve and the journal takes commands; otherwise what is missing.
+  Status Ready(Now now);
+  uint32_t CountShards(ShardState state) const;
+  uint32_t CountNodes(NodeRole role, Liveness liveness, Now now) const;
+
+ private:
+  ControlPlane(ClusterState state, CommandLog& log, const ControlPlaneOptions& options, Now now);
+
+  Status CheckLeads() const;
+  Status CheckSession(NodeId node, uint64_t session) const;
+  Status CheckRegister(const RegisterRequest& request) const;
+  Result<NodeId> ChooseNode(const RegisterRequest& request, Now now) const;
+  Status CommitLsns();
+  Status QuarantineDamaged(NodeId node, uint64_t session);
+  std::vector<NodeGrant> GrantsOf(NodeId node, uint64_t session) const;
+  Status PlaceIfReady(Now now);
+  Status GrantHeld(Now now);
+  bool Settling(Now now) const;
+  void RefreshMap(Now now);
+  void NoteLiveness(Now now);
+  std::vector<std::string> Problems(Now now) const;
+
+  const ControlPlaneOptions options_;
+  CommittedState state_;
+  NodeTable nodes_;
+  LeaseFsm leases_;
+  const int64_t started_ms_;
+  int64_t ticked_ms_;
+  int64_t lsns_ms_;
+  // Workers of leases that a rewind ended may push on until then (they learn it with their next report).
+  int64_t rewound_until_ms_ = 0;
+  std::string superseded_;  // not empty: a scheduler of a later term leads, and how that is known
+  ShardMap map_;
+  uint32_t map_counter_ = 0;
+  bool map_stale_ = true;
+  std::map<NodeId, Liveness> liveness_;  // as the map was built with
+};
+
+}  // namespace penstock

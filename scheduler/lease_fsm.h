@@ -1,0 +1,112 @@
+// LeaseFsm: which worker works on which partition, and how jobs get from pass to pass and to their end.
+//
+// Free partitions are leased in order, oldest job first. A lease ends by being finished, by an error that its worker reports, by silence
+// (`lease_ms` without a report that names it) or by a new session of its worker; the partition is then free again and begins, under
+// the same producer, behind what is recorded. Tokens and progress are journaled, so leases go on over a restart of the scheduler.
+// Progress is journaled at most every `progress_ms`, in one command; what a worker reports as done, before it is answered.
+// Pure but for the commits: times are passed in. One thread.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "scheduler/committed_state.h"
+
+namespace penstock {
+
+struct Now {
+  int64_t ms = 0;       // of a clock that only rises
+  int64_t wall_ms = 0;  // since 1970, for the journal
+};
+
+struct LeaseOptions {
+  int64_t lease_ms = 10000;
+  int64_t progress_ms = 500;
+  uint32_t max_failures = 100;   // of one partition without progress between them, then the job fails
+  int64_t cool_ms = 100;         // before a partition that failed is leased again; doubles up to cool_max_ms
+  int64_t cool_max_ms = 5000;
+  uint32_t idle_retry_ms = 200;  // when to ask again
+};
+
+struct GivenLease {
+  const JobRecord* job = nullptr;
+  uint32_t partition = 0;
+};
+struct LeaseAnswer {
+  std::vector<GivenLease> leases;
+  uint32_t retry_after_ms = 0;
+};
+
+// One lease's line in a report (proto::Progress).
+struct ReportedProgress {
+  JobId job = 0;
+  LeaseToken token = 0;
+  uint64_t recorded = 0;
+  Tally tally;
+  bool done = false;
+  std::string result;
+  Status error;
+};
+struct ReportVerdict {
+  Status call;    // not ok: the journal failed and nothing was taken; the worker reports it again
+  Status result;  // not ok: the worker drops the lease
+};
+
+class LeaseFsm {
+ public:
+  // Adopts the leases of the state: each has `lease_ms` from now.
+  LeaseFsm(CommittedState& state, const LeaseOptions& options, Now now);
+
+  Result<LeaseAnswer> Lease(NodeId node, uint64_t session, uint32_t count, Now now);
+  // `cluster_whole`: all shards serve. Otherwise failures are the cluster's and do not count against the partition.
+  ReportVerdict Report(NodeId node, uint64_t session, const ReportedProgress& progress, bool cluster_whole, Now now);
+
+  // Before a new session of the node is committed: its progress must not be lost with its leases.
+  Status Flush();
+  // After any command of others that ended leases (a register, a rewind, a cancel).
+  void Forget();
+  Status Cancel(JobId job, Now now);
+
+  // Ends silent leases, journals progress, moves jobs on. The first failure, if any; the rest is tried again at the next tick.
+  Status Tick(Now now);
+  // The scheduler itself stood still for so long: nobody was silent meanwhile.
+  void Forgive(int64_t ms);
+
+  bool AnyTrainLease() const;
+
+ private:
+  struct Held {
+    JobId job = 0;
+    uint32_t partition = 0;
+    int64_t seen_ms = 0;
+    bool dirty = false;  // progress below is not journaled yet
+    uint64_t recorded = 0;
+    Tally tally;
+  };
+  struct Cooling {
+    int64_t until_ms = 0;
+    int64_t wait_ms = 0;
+  };
+  using PartitionKey = std::pair<JobId, uint32_t>;
+
+  void Adopt(int64_t now_ms);
+  LeasePartitions Plan(NodeId node, uint64_t session, uint32_t count, Now now) const;
+  bool Cool(JobId job, uint32_t partition, int64_t now_ms) const;
+  Status WhyUnknown(const ReportedProgress& progress) const;
+  ReportVerdict TakeError(LeaseToken token, const ReportedProgress& progress, bool cluster_whole, Now now);
+  ReportVerdict TakeDone(LeaseToken token, const ReportedProgress& progress, Now now);
+  Status FailJob(const JobRecord& job, uint32_t partition, const Status& error, const std::string& note, Now now);
+  Status FreeSilent(Now now);
+  Status MoveOn(Now now);
+  Status MoveOn(const JobRecord& job, Now now);
+
+  CommittedState& state_;
+  const LeaseOptions options_;
+  std::map<LeaseToken, Held> held_;
+  std::map<PartitionKey, Cooling> cooling_;
+  int64_t flushed_ms_ = 0;
+};
+
+}  // namespace penstock

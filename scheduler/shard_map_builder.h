@@ -1,0 +1,17 @@
+// The shard map, from what is granted and what servers report. A pure function; versions are control_plane.h's.
+#pragma once
+
+#include <vector>
+
+#include "common/cluster/shard_map.h"
+#include "scheduler/node_table.h"
+
+namespace penstock {
+
+// A shard serves when its owner's latest heartbeat reports the granted epoch. Entries depend on no time but through
+// NodeTable::StateOf, so equal circumstances give equal entries.
+std::vector<ShardEntry> BuildShardEntries(const ClusterState& state, const NodeTable& nodes, int64_t now_ms);
+
+bool SameEntries(const std::vector<ShardEntry>& a, const std::vector<ShardEntry>& b);
+
+}  // namespace penstock

@@ -1,0 +1,138 @@
+// What the scheduler remembers across restarts: nodes, shards, jobs, and the whole state that a snapshot of the journal holds.
+//
+// Plain values with a JSON form; cluster_state.h says how they change. Times are wall-clock milliseconds since 1970.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "common/base/ids.h"
+#include "common/cluster/table_spec.h"
+
+namespace penstock {
+
+using JobId = uint32_t;
+using LeaseToken = uint64_t;  // rising, never reused; 0 is none
+
+enum class NodeRole : uint8_t { kServer = 0, kWorker = 1 };
+
+struct NodeRecord {
+  NodeId id = 0;
+  NodeRole role = NodeRole::kServer;
+  std::string name;
+  std::vector<std::string> endpoints;  // one host:port a core
+  std::string http;
+  uint64_t session = 0;  // the node's current life; a heartbeat of another one is refused
+  NLOHMANN_DEFINE_TYPE_INTRUSIVE(NodeRecord, id, role, name, endpoints, http, session)
+};
+
+struct ShardRecord {
+  NodeId node = 0;  // 0: not placed
+  Incarnation incarnation = 0;
+  Epoch epoch = 0;
+  Lsn min_lsn = 0;   // of the epoch
+  Lsn highest = 0;   // ever reported as applied: the next epoch begins above it
+  Lsn logged = 0;    // reported, and still owed by the owner; lowered only by accept-loss
+  Lsn synced = 0;
+  uint64_t granted_session = 0;  // of the owner, for which the epoch is granted; 0: not granted
+  bool held = false;             // loss accepted, and not granted again before the rewound leases have ended
+  std::string quarantine;        // not empty: not granted, and why
+  NLOHMANN_DEFINE_TYPE_INTRUSIVE(ShardRecord, node, incarnation, epoch, min_lsn, highest, logged, synced, granted_session, held,
+                                 quarantine)
+};
+
+// What was done, in examples that are recorded.
+struct Tally {
+  uint64_t examples = 0;
+  double loss_sum = 0;  // always finite: JSON knows no others
+  uint64_t bad_records = 0;
+  Tally& operator+=(const Tally& other) {
+    examples += other.examples;
+    loss_sum += other.loss_sum;
+    bad_records += other.bad_records;
+    return *this;
+  }
+  NLOHMANN_DEFINE_TYPE_INTRUSIVE(Tally, examples, loss_sum, bad_records)
+};
+
+enum class PartitionState : uint8_t { kFree = 0, kLeased = 1, kDone = 2 };
+
+struct PartitionRecord {
+  PartitionState state = PartitionState::kFree;
+  NodeId node = 0;
+  uint64_t session = 0;      // of the node
+  LeaseToken token = 0;      // of the lease, also after it is done
+  ProducerId producer = 0;   // from the first lease on; 0 in evaluations
+  uint64_t recorded = 0;     // minibatches below it are logged on all copies
+  Tally before;              // by earlier leases, up to where the present one began
+  Tally now;                 // by the present lease
+  uint32_t failures = 0;     // transient ones since the last progress
+  std::string result;        // of a finished evaluation, JSON
+  NLOHMANN_DEFINE_TYPE_INTRUSIVE(PartitionRecord, state, node, session, token, producer, recorded, before, now, failures, result)
+};
+
+enum class JobState : uint8_t { kRunning = 0, kDone = 1, kFailed = 2, kCancelled = 3 };
+enum class JobPhase : uint8_t { kTrain = 0, kEvaluateTrain = 1, kEvaluateTest = 2 };
+std::string_view ToString(JobState);
+std::string_view ToString(JobPhase);
+std::string_view ToString(PartitionState);
+
+struct JobRecord {
+  JobId id = 0;
+  std::string name;
+  std::string spec;  // as submitted, JSON
+  JobState state = JobState::kRunning;
+  JobPhase phase = JobPhase::kTrain;
+  uint32_t pass = 0;
+  uint32_t passes = 0;
+  uint32_t train_partitions = 0;
+  uint64_t train_records = 0;
+  uint32_t test_partitions = 0;
+  bool evaluate_train = false;
+  bool evaluate_test = false;
+  std::vector<TableId> tables;
+  std::vector<PartitionRecord> partitions;  // of the present phase and pass; empty when the job has ended
+  Tally trained;                            // by the passes that are over
+  Tally last_pass;                          // the latest of them
+  std::vector<std::string> train_results;   // of evaluations that are over, JSON each
+  std::vector<std::string> test_results;
+  int64_t submitted_ms = 0;
+  int64_t started_ms = 0;   // first lease
+  int64_t trained_ms = 0;   // end of the last pass
+  int64_t ended_ms = 0;
+  std::string error;
+  NLOHMANN_DEFINE_TYPE_INTRUSIVE(JobRecord, id, name, spec, state, phase, pass, passes, train_partitions, train_records,
+                                 test_partitions, evaluate_train, evaluate_test, tables, partitions, trained, last_pass,
+                                 train_results, test_results, submitted_ms, started_ms, trained_ms, ended_ms, error)
+};
+
+// Everything. Two states are equal when their JSON is.
+struct StateData {
+  uint64_t cluster = 0;  // 0: the journal is empty
+  uint64_t term = 0;
+  uint64_t last_session = 0;
+  Incarnation last_incarnation = 0;
+  NodeId last_node = 0;
+  TableId last_table = 0;
+  uint64_t table_version = 0;
+  JobId last_job = 0;
+  LeaseToken last_token = 0;
+  ProducerId next_producer = 1;
+  ProducerId first_client_producer = 0;  // 0: none was ever given; clients' ids do not expire
+  std::map<NodeId, NodeRecord> nodes;
+  std::vector<ShardRecord> shards;
+  std::map<TableId, TableSpec> tables;
+  std::vector<TableId> dropped_tables;
+  std::map<JobId, JobRecord> jobs;
+  std::vector<std::pair<ProducerId, ProducerId>> finished;  // ascending, disjoint, inclusive; none below the forget floor
+  NLOHMANN_DEFINE_TYPE_INTRUSIVE(StateData, cluster, term, last_session, last_incarnation, last_node, last_table, table_version,
+                                 last_job, last_token, next_producer, first_client_producer, nodes, shards, tables,
+                                 dropped_tables, jobs, finished)
+};
+
+}  // namespace penstock

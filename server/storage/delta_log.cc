@@ -1,0 +1,361 @@
+// Writing of segments: append, sync, roll, and the way out of a failure.
+#include "server/storage/delta_log.h"
+
+#include <glog/logging.h>
+
+#include <algorithm>
+#include <deque>
+
+#include "common/base/crc32c.h"
+#include "common/base/fault.h"
+
+namespace penstock {
+namespace {
+
+// The parts of one write, and what they point to.
+struct WriteParts {
+  std::deque<RecordHead> heads;
+  std::deque<std::vector<SectionHead>> tables;
+  std::vector<iovec> parts;
+  uint64_t bytes = 0;
+
+  void Add(const void* data, size_t size) {
+    parts.push_back({const_cast<void*>(data), size});
+    bytes += size;
+  }
+};
+
+void AddRecord(const LogRecord& record, uint64_t window, const Position& place, const Position& synced, WriteParts* out) {
+  std::vector<SectionHead>& table = out->tables.emplace_back();
+  table.reserve(record.sections.size());
+  for (const LogSection& section : record.sections) {
+    const auto bytes = section.delta.asBytes();
+    table.push_back({.magic = SectionHead::kMagic,
+                     .shard = section.shard,
+                     .checksum = Crc32c(0, bytes.begin(), bytes.size()),
+                     .words = static_cast<uint32_t>(section.delta.size())});
+  }
+  RecordHead& head = out->heads.emplace_back();
+  head.sections = static_cast<uint32_t>(table.size());
+  head.bytes = RecordBytes(table.data(), head.sections);
+  head.place = place;
+  head.window = window;
+  head.synced = synced;
+  head.core = record.core;
+  Seal(head, table.data());
+  out->Add(&head, sizeof(head));
+  out->Add(table.data(), table.size() * sizeof(SectionHead));
+  for (size_t i = 0; i < table.size(); ++i) {
+    out->Add(&table[i], sizeof(SectionHead));
+    out->Add(record.sections[i].delta.begin(), table[i].bytes());
+  }
+}
+
+uint64_t BytesOf(std::span<const LogRecord> records) {
+  uint64_t bytes = 0;
+  for (const LogRecord& record : records) {
+    bytes += sizeof(RecordHead);
+    for (const LogSection& section : record.sections) {
+      bytes += 2 * sizeof(SectionHead) + section.delta.size() * sizeof(capnp::word);
+    }
+  }
+  return bytes;
+}
+
+// The bytes [begin, end) of what the parts hold.
+std::vector<iovec> Slice(std::span<const iovec> parts, uint64_t begin, uint64_t end) {
+  std::vector<iovec> slice;
+  uint64_t at = 0;
+  for (const iovec& part : parts) {
+    const uint64_t from = std::max(begin, at), to = std::min(end, at + part.iov_len);
+    if (from < to) slice.push_back({static_cast<char*>(part.iov_base) + (from - at), to - from});
+    at += part.iov_len;
+  }
+  return slice;
+}
+
+}  // namespace
+
+DeltaLog::DeltaLog(FileLayer& files, std::string dir, const DeltaLogOptions& options, const LogTail& tail)
+    : files_(files),
+      dir_(std::move(dir)),
+      options_(options),
+      next_segment_(tail.next_segment),
+      next_window_(tail.next_window),
+      sealed_(tail.segments) {}
+
+Result<std::unique_ptr<DeltaLog>> DeltaLog::Open(FileLayer& files, std::string dir, const DeltaLogOptions& options,
+                                                 const LogTail& tail) {
+  RETURN_IF_ERROR(files.MakeDir(dir));
+  std::unique_ptr<DeltaLog> log(new DeltaLog(files, std::move(dir), options, tail));
+  std::lock_guard lock(log->mutex_);
+  if (!tail.segments.empty()) log->synced_ = {tail.segments.back().number, tail.segments.back().bytes};  // by replay
+  auto made = log->MakeSegment(log->NextHeader());
+  if (!made.ok()) return made.status().Prepend("log directory " + log->dir_);
+  RETURN_IF_ERROR(made->file->Sync());
+  RETURN_IF_ERROR(log->files_.SyncDir(log->dir_));
+  log->open_ = std::move(*made);
+  log->synced_ = {log->open_.number, log->open_.bytes};
+  return log;
+}
+
+std::string DeltaLog::PathOf(uint64_t number, bool aside) const { return dir_ + "/" + SegmentFileName(number, aside); }
+
+SegmentHeader DeltaLog::NextHeader() {
+  SegmentHeader header;
+  header.cluster = options_.cluster;
+  header.node = options_.node;
+  header.number = next_segment_++;
+  header.first_window = next_window_;
+  if (open_.file != nullptr) {
+    header.previous = open_.number;
+    header.previous_end = open_.bytes;
+  } else if (!sealed_.empty()) {
+    header.previous = sealed_.back().number;
+    header.previous_end = sealed_.back().bytes;
+  }
+  header.synced = synced_;
+  return header;
+}
+
+// A number is never used twice, so that a file that cannot be removed after a failure does no harm.
+Result<DeltaLog::OpenSegment> DeltaLog::MakeSegment(const SegmentHeader& unsealed) const {
+  SegmentHeader header = unsealed;
+  penstock::Seal(header);
+  const std::string path = PathOf(header.number);
+  ASSIGN_OR_RETURN(std::unique_ptr<File> file, files_.Create(path, options_.segment_bytes));
+  Status status = PENSTOCK_FAULT("log.seal.created");
+  const iovec part{&header, sizeof(header)};
+  if (status.ok()) status = file->Write({&part, 1}, 0);
+  if (status.ok()) status = PENSTOCK_FAULT("log.seal.header");
+  if (!status.ok()) {
+    const Status removed = files_.Remove(path);
+    if (!removed.ok()) LOG(WARNING) << "a segment that was begun in vain stays: " << removed.ToString();
+    return status;
+  }
+  return OpenSegment{.number = header.number, .bytes = sizeof(header), .file = std::move(file)};
+}
+
+Status DeltaLog::Fail(Status status) {
+  Status named = status.Prepend("log directory " + dir_);
+  std::lock_guard lock(mutex_);
+  if (failure_.ok()) failure_ = named;
+  return named;
+}
+
+bool DeltaLog::failed() const {
+  std::lock_guard lock(mutex_);
+  return !failure_.ok();
+}
+
+Status DeltaLog::Append(std::span<const LogRecord> records) {
+  if (records.empty()) return Status::Ok();
+  for (const LogRecord& record : records) {
+    for (const LogSection& section : record.sections) {
+      if (section.delta.size() == 0) return InvalidArgument("the delta of shard " + std::to_string(section.shard) + " is empty");
+    }
+  }
+  {
+    std::lock_guard lock(mutex_);
+    if (!failure_.ok()) return failure_;
+  }
+  Status status = AppendUnlessFailed(records);
+  return status.ok() ? status : Fail(std::move(status));
+}
+
+Status DeltaLog::AppendUnlessFailed(std::span<const LogRecord> records) {
+  RETURN_IF_ERROR(PENSTOCK_FAULT("log.append.before"));
+  bool full = false;
+  {
+    std::lock_guard lock(mutex_);
+    full = open_.bytes > sizeof(SegmentHeader) && open_.bytes + BytesOf(records) > options_.segment_bytes;
+  }
+  if (full) RETURN_IF_ERROR(Roll());
+  WriteParts write;
+  std::shared_ptr<File> file;
+  Position place, synced;
+  {
+    std::lock_guard lock(mutex_);
+    file = open_.file;
+    place = {open_.number, open_.bytes};
+    synced = synced_;
+  }
+  const uint64_t begin = place.offset;
+  for (const LogRecord& record : records) {
+    AddRecord(record, next_window_++, place, synced, &write);
+    place.offset = begin + write.bytes;
+  }
+  RETURN_IF_ERROR(WriteRecords(*file, write.parts, begin, write.bytes));
+  {
+    std::lock_guard lock(mutex_);
+    open_.bytes = place.offset;
+  }
+  return PENSTOCK_FAULT("log.append.after");
+}
+
+Status DeltaLog::WriteRecords(File& file, std::span<const iovec> parts, uint64_t offset, uint64_t bytes) {
+  if (!PENSTOCK_FAULT_ARMED("log.append.partial")) return file.Write(parts, offset);
+  // Cut at another place each time: after 1/8 of the bytes, 2/8, ... 7/8, and so on again.
+  const uint64_t prefix = bytes * (FaultHits("log.append.partial") % 7 + 1) / 8;
+  RETURN_IF_ERROR(file.Write(Slice(parts, 0, prefix), offset));
+  RETURN_IF_ERROR(PENSTOCK_FAULT("log.append.partial"));
+  return file.Write(Slice(parts, prefix, bytes), offset + prefix);
+}
+
+Status DeltaLog::Seal() {
+  {
+    std::lock_guard lock(mutex_);
+    if (!failure_.ok()) return failure_;
+    if (open_.bytes == sizeof(SegmentHeader)) return Status::Ok();
+  }
+  Status status = Roll();
+  return status.ok() ? status : Fail(std::move(status));
+}
+
+Status DeltaLog::Roll() {
+  RETURN_IF_ERROR(PENSTOCK_FAULT("log.seal.before"));
+  SegmentHeader header;
+  {
+    std::lock_guard lock(mutex_);
+    header = NextHeader();
+  }
+  ASSIGN_OR_RETURN(OpenSegment made, MakeSegment(header));
+  std::shared_ptr<File> old;
+  uint64_t old_bytes = 0;
+  {
+    std::lock_guard lock(mutex_);
+    old = open_.file;
+    old_bytes = open_.bytes;
+    if (Position{open_.number, open_.bytes} > synced_) unsynced_.push_back(open_);
+    sealed_.push_back({.number = open_.number, .bytes = open_.bytes, .trusted = open_.bytes});
+    open_ = std::move(made);
+    dir_changed_ = true;
+  }
+  const Status trimmed = old->Truncate(old_bytes);  // what was preallocated and not used
+  if (!trimmed.ok()) LOG(WARNING) << "a sealed segment keeps its preallocated space: " << trimmed.ToString();
+  return PENSTOCK_FAULT("log.seal.after");
+}
+
+Status DeltaLog::Sync() {
+  std::lock_guard sync_lock(sync_mutex_);
+  std::vector<OpenSegment> segments;
+  bool dir_changed = false;
+  uint64_t generation = 0;
+  {
+    std::lock_guard lock(mutex_);
+    if (!failure_.ok()) return failure_;
+    if (synced_ == Position{open_.number, open_.bytes}) return Status::Ok();
+    segments = unsynced_;
+    segments.push_back(open_);
+    dir_changed = dir_changed_;
+    dir_changed_ = false;
+    generation = generation_;
+  }
+  Status status = PENSTOCK_FAULT("log.sync.before");
+  for (const OpenSegment& segment : segments) {
+    if (status.ok()) status = segment.file->Sync();
+  }
+  if (status.ok() && dir_changed) status = files_.SyncDir(dir_);
+  if (status.ok()) status = PENSTOCK_FAULT("log.sync.after");
+  std::lock_guard lock(mutex_);
+  // A fresh segment was begun meanwhile: its directory entry is synced, and what these files hold no longer matters to it.
+  if (generation != generation_) return status;
+  if (!failure_.ok()) return failure_;  // an append failed meanwhile; what is logged again will be synced
+  if (!status.ok()) return failure_ = status.Prepend("log directory " + dir_);
+  synced_ = {segments.back().number, segments.back().bytes};
+  std::erase_if(unsynced_, [&](const OpenSegment& segment) { return segment.number < synced_.segment; });
+  return Status::Ok();
+}
+
+Status DeltaLog::StartFreshSegment() {
+  SegmentHeader header;
+  {
+    std::lock_guard lock(mutex_);
+    if (failure_.ok()) return FailedPrecondition("log directory " + dir_ + " has not failed");
+    header = NextHeader();
+  }
+  header.flags |= SegmentHeader::kAbandoned;
+  auto made = MakeSegment(header);
+  if (!made.ok()) return made.status().Prepend("log directory " + dir_);
+  Status status = made->file->Sync();
+  if (status.ok()) status = files_.SyncDir(dir_);
+  if (!status.ok()) {
+    const Status removed = files_.Remove(PathOf(header.number));
+    if (!removed.ok()) LOG(WARNING) << "a segment that was begun in vain stays: " << removed.ToString();
+    return status.Prepend("log directory " + dir_);
+  }
+  std::lock_guard lock(mutex_);
+  sealed_.push_back({.number = open_.number, .bytes = open_.bytes, .trusted = open_.bytes});
+  for (SegmentInfo& segment : sealed_) LimitTrust(segment, header.synced);
+  open_ = std::move(*made);
+  unsynced_.clear();
+  dir_changed_ = false;
+  synced_ = {open_.number, open_.bytes};
+  failure_ = Status::Ok();
+  ++generation_;
+  return Status::Ok();
+}
+
+std::vector<SegmentInfo> DeltaLog::Sealed() const {
+  std::lock_guard lock(mutex_);
+  return sealed_;
+}
+
+uint64_t DeltaLog::Bytes() const {
+  std::lock_guard lock(mutex_);
+  uint64_t bytes = open_.bytes;
+  for (const SegmentInfo& segment : sealed_) bytes += segment.aside ? 0 : segment.bytes;
+  return bytes;
+}
+
+Position DeltaLog::synced() const {
+  std::lock_guard lock(mutex_);
+  return synced_;
+}
+
+std::vector<SegmentInfo>::iterator DeltaLog::FindSealed(uint64_t number) {
+  return std::find_if(sealed_.begin(), sealed_.end(), [&](const SegmentInfo& segment) { return segment.number == number; });
+}
+
+Status DeltaLog::Remove(uint64_t number) {
+  bool aside = false;
+  {
+    std::lock_guard lock(mutex_);
+    const auto found = FindSealed(number);
+    if (found == sealed_.end()) return NotFound("log directory " + dir_ + " has no sealed segment " + std::to_string(number));
+    aside = found->aside;
+    const bool oldest = std::all_of(sealed_.begin(), found, [](const SegmentInfo& segment) { return segment.aside; });
+    if (!oldest && !aside) {
+      return FailedPrecondition("segment " + std::to_string(number) + " is not the oldest in " + dir_ + ": remove in order");
+    }
+  }
+  RETURN_IF_ERROR(PENSTOCK_FAULT("log.remove.before"));
+  const Status removed = files_.Remove(PathOf(number, aside));
+  if (!removed.ok() && removed.code() != Code::kNotFound) return removed;
+  RETURN_IF_ERROR(PENSTOCK_FAULT("log.remove.unlinked"));
+  // Before the next removal: a loss of power must not bring an older segment back and not a newer one.
+  RETURN_IF_ERROR(files_.SyncDir(dir_));
+  {
+    std::lock_guard lock(mutex_);
+    sealed_.erase(FindSealed(number));
+    std::erase_if(unsynced_, [&](const OpenSegment& segment) { return segment.number == number; });
+  }
+  return PENSTOCK_FAULT("log.remove.after");
+}
+
+Status DeltaLog::SetAside(uint64_t number) {
+  {
+    std::lock_guard lock(mutex_);
+    const auto found = FindSealed(number);
+    if (found == sealed_.end()) return NotFound("log directory " + dir_ + " has no sealed segment " + std::to_string(number));
+    if (found->aside) return Status::Ok();
+  }
+  RETURN_IF_ERROR(files_.Rename(PathOf(number), PathOf(number, true)));
+  {
+    std::lock_guard lock(mutex_);
+    FindSealed(number)->aside = true;
+  }
+  return files_.SyncDir(dir_);
+}
+
+}  // namespace penstock

@@ -1,0 +1,457 @@
+// The steps of a fold.
+#include "server/storage/fold.h"
+
+#include <capnp/message.h>
+#include <capnp/serialize.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstring>
+#include <memory>
+#include <tuple>
+
+#include "common/base/fault.h"
+#include "server/marks.h"
+#include "server/shard/table_images.h"
+#include "server/storage/fold_index.h"
+#include "server/storage/segment_reader.h"
+
+namespace penstock {
+namespace {
+
+capnp::ReaderOptions DeltaReaderOptions() {
+  capnp::ReaderOptions options;
+  options.traversalLimitInWords = kj::maxValue;  // it passed its checksum, and is as large as its window was
+  return options;
+}
+
+class Folder {
+ public:
+  Folder(FileLayer& files, const std::string& log_dir, DeltaLog& log, BaseStore& base, uint64_t cluster,
+         const std::set<ShardId>& quarantined, const FoldOptions& options)
+      : files_(files), log_dir_(log_dir), log_(log), base_(base), cluster_(cluster), quarantined_(quarantined), options_(options),
+        writer_(base) {}
+
+  Result<FoldReport> Run();
+
+ private:
+  struct Table {
+    uint32_t dim = 0;
+    uint32_t slots = 0;
+    uint16_t layout = 0;
+    Marks marks;
+  };
+  struct ShardState {
+    ShardState(ShardId shard, const ShardFolded& folded) : chain(shard, folded), folded(folded) {}
+    DeltaChain chain;
+    ShardFolded folded;  // by the last delta taken
+    std::map<TableId, Table> tables;
+    ProducerId forget_floor = 0;
+    bool changed = false;
+  };
+  struct Segment {
+    SegmentInfo info;
+    uint64_t first_delta = 0;  // deltas are numbered through all segments
+    bool needed = false;       // it holds deltas that cannot be folded
+  };
+  // One TableDelta of a delta that is taken.
+  struct Piece {
+    uint64_t delta;
+    Lsn lsn;
+    uint32_t checksum;  // of the delta
+    uint32_t entry;
+    uint32_t images;    // rows from here on are deletions
+    uint32_t floats;    // of an image
+    uint16_t layout;
+  };
+  // One row of a buffer on its way into the base.
+  struct Row {
+    FoldIndex::GroupKey group;
+    Key key;
+    uint32_t piece, row;
+    size_t offset;  // in images_
+    bool deleted;
+  };
+
+  Status LoadBase();
+  Status ReadSegments();
+  Status ReadSegment(Segment& segment);
+  Status TakeDelta(Segment& segment, ShardId shard, proto::Delta::Reader delta, uint32_t checksum);
+  ShardState& StateOf(ShardId shard);
+  void NoteBroken(Segment& segment, ShardId shard, const ShardState& state);
+  void BeginIncarnation(ShardState& state);
+  Status CheckTables(const ShardState& state, proto::Delta::Reader delta) const;
+  Status TakeTable(ShardState& state, proto::Delta::Reader delta, unsigned entry, uint32_t checksum);
+  size_t IndexBytes() const { return index_.Bytes() + pieces_.capacity() * sizeof(Piece); }
+
+  Status WriteFiles();
+  Status WriteRows();
+  Status FlushRows();
+  Status FillImages();
+  Status CopyImages(proto::Delta::Reader delta, uint32_t checksum, size_t* next);
+  Status WriteMeta(ShardId shard, const ShardState& state);
+  Status RemoveSegments();
+  void FillReport();
+
+  FileLayer& files_;
+  const std::string log_dir_;
+  DeltaLog& log_;
+  BaseStore& base_;
+  const uint64_t cluster_;
+  const std::set<ShardId>& quarantined_;
+  const FoldOptions options_;
+  BaseWriter writer_;
+  FoldReport report_;
+
+  std::map<ShardId, ShardState> shards_;
+  std::vector<Segment> segments_;
+  uint64_t next_delta_ = 0;
+  std::vector<Piece> pieces_;
+  FoldIndex index_;
+  std::set<FoldIndex::GroupKey> removed_tables_;
+  std::set<Incarnation> removed_incarnations_;
+
+  // The buffer that is being filled, in the order of keys; what it copies, in the order of the log.
+  std::vector<Row> rows_;
+  std::vector<uint32_t> copies_;
+  std::vector<float> images_;
+  std::vector<ImageHeader> headers_;
+};
+
+Result<FoldReport> Folder::Run() {
+  const auto started = std::chrono::steady_clock::now();
+  for (const SegmentInfo& info : log_.Sealed()) segments_.push_back({info});
+  if (segments_.empty()) return report_;
+  // What was logged and not yet synced might be lost after its segment's base had already been kept.
+  RETURN_IF_ERROR(log_.Sync());
+  RETURN_IF_ERROR(LoadBase());
+  RETURN_IF_ERROR(ReadSegments());
+  RETURN_IF_ERROR(PENSTOCK_FAULT("fold.sst.before"));
+  RETURN_IF_ERROR(WriteFiles());
+  RETURN_IF_ERROR(PENSTOCK_FAULT("fold.sst.after"));
+  RETURN_IF_ERROR(PENSTOCK_FAULT("fold.ingest.before"));
+  RETURN_IF_ERROR(writer_.Commit());
+  FillReport();
+  report_.removal = RemoveSegments();
+  report_.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
+  return report_;
+}
+
+Status Folder::LoadBase() {
+  ASSIGN_OR_RETURN(const std::vector<StoredMeta> metas, base_.LoadMeta());
+  for (const StoredMeta& stored : metas) {
+    const auto meta = stored.reader();
+    const ShardId shard = meta.getShard();
+    const ShardFolded folded{meta.getIncarnation(), meta.getEpoch(), meta.getLsn(), meta.getChecksum()};
+    ShardState& state = shards_.try_emplace(shard, shard, folded).first->second;
+    state.forget_floor = meta.getForgetFloor();
+    for (const auto entry : meta.getTables()) {
+      Table& table = state.tables[entry.getTable()];
+      table.dim = entry.getDim();
+      table.slots = entry.getSlots();
+      table.layout = entry.getLayout();
+      table.marks.Merge(entry);
+    }
+  }
+  return Status::Ok();
+}
+
+Folder::ShardState& Folder::StateOf(ShardId shard) {
+  return shards_.try_emplace(shard, shard, ShardFolded{}).first->second;
+}
+
+// --- First reading: which deltas count, and each row's last image.
+
+Status Folder::ReadSegments() {
+  for (size_t i = 0; i < segments_.size(); ++i) {
+    RETURN_IF_ERROR(PENSTOCK_FAULT("fold.read"));
+    RETURN_IF_ERROR(ReadSegment(segments_[i]));
+    if (IndexBytes() <= options_.index_limit_bytes) continue;
+    index_.Compact();
+    if (IndexBytes() <= options_.index_limit_bytes) continue;
+    segments_.resize(i + 1);
+  }
+  index_.Compact();
+  return Status::Ok();
+}
+
+Status Folder::ReadSegment(Segment& segment) {
+  segment.first_delta = next_delta_;
+  report_.log_bytes += segment.info.bytes;
+  return ForEachDelta(files_, log_dir_, segment.info,
+                      [&](ShardId shard, kj::ArrayPtr<const capnp::word> words, uint32_t checksum) -> Status {
+                        try {
+                          capnp::FlatArrayMessageReader message(words, DeltaReaderOptions());
+                          const Status taken = TakeDelta(segment, shard, message.getRoot<proto::Delta>(), checksum);
+                          ++next_delta_;
+                          return taken;
+                        } catch (const kj::Exception& e) {
+                          return DataLoss("a delta of shard " + std::to_string(shard) + ": " + e.getDescription().cStr());
+                        }
+                      })
+      .Prepend("fold " + log_dir_);
+}
+
+Status Folder::TakeDelta(Segment& segment, ShardId shard, proto::Delta::Reader delta, uint32_t checksum) {
+  if (quarantined_.contains(shard)) {
+    segment.needed = true;
+    return Status::Ok();
+  }
+  ShardState& state = StateOf(shard);
+  // Of an abandoned segment a part may be missing; it was logged again later.
+  const bool may_lack = segment.info.trusted < segment.info.bytes;
+  switch (state.chain.Offer(delta, checksum, cluster_, may_lack)) {
+    case DeltaChain::Verdict::kSkip:
+      return Status::Ok();
+    case DeltaChain::Verdict::kGap:
+      if (!state.chain.broken().empty()) NoteBroken(segment, shard, state);
+      return Status::Ok();
+    case DeltaChain::Verdict::kTake:
+      break;
+  }
+  // A delta that does not fit the shard's tables is no better than one that is missing: the other shards are folded nevertheless.
+  const Status fits = CheckTables(state, delta);
+  if (!fits.ok()) {
+    state.chain.Refuse(fits.message());
+    NoteBroken(segment, shard, state);
+    return Status::Ok();
+  }
+  if (delta.getIncarnation() != state.folded.incarnation) BeginIncarnation(state);
+  for (unsigned i = 0; i < delta.getTables().size(); ++i) RETURN_IF_ERROR(TakeTable(state, delta, i, checksum));
+  if (delta.getForgetFloor() > state.forget_floor) {
+    state.forget_floor = delta.getForgetFloor();
+    for (auto& [id, table] : state.tables) table.marks.Forget(state.forget_floor);
+  }
+  state.folded = state.chain.last();
+  state.changed = true;
+  report_.broken.erase(shard);
+  return Status::Ok();
+}
+
+void Folder::NoteBroken(Segment& segment, ShardId shard, const ShardState& state) {
+  report_.broken[shard] = state.chain.broken();
+  segment.needed = true;
+}
+
+void Folder::BeginIncarnation(ShardState& state) {
+  state.tables.clear();
+  state.forget_floor = 0;
+  index_.RemoveIncarnation(state.folded.incarnation);
+  if (state.folded.incarnation != 0) removed_incarnations_.insert(state.folded.incarnation);
+}
+
+Status Folder::CheckTables(const ShardState& state, proto::Delta::Reader delta) const {
+  const std::string name = "delta " + std::to_string(delta.getLsn());
+  for (const auto entry : delta.getTables()) {
+    const auto images = ReadTableImages(entry);
+    if (!images.ok()) return images.status().Prepend(name);
+    if (images->dropped) continue;
+    // Whole images only: the last one of a row is then all that there is to know of it.
+    const bool whole = images->image_floats() == images->dim + images->slots;
+    if (!images->keys.empty() && !whole) {
+      return FailedPrecondition(name + ": images of table " + std::to_string(images->table) + " lack sections, which this version " +
+                                "does not fold");
+    }
+    if (delta.getIncarnation() != state.folded.incarnation) continue;
+    const auto table = state.tables.find(images->table);
+    if (table != state.tables.end() && (table->second.dim != images->dim || table->second.slots != images->slots)) {
+      return DataLoss(name + ": table " + std::to_string(images->table) + " has " + std::to_string(images->dim) + " values and " +
+                      std::to_string(images->slots) + " slots a row, before it had " + std::to_string(table->second.dim) + " and " +
+                      std::to_string(table->second.slots));
+    }
+  }
+  return Status::Ok();
+}
+
+Status Folder::TakeTable(ShardState& state, proto::Delta::Reader delta, unsigned entry, uint32_t checksum) {
+  const auto from = delta.getTables()[entry];
+  ASSIGN_OR_RETURN(const TableImages images, ReadTableImages(from));
+  const FoldIndex::GroupKey group{delta.getIncarnation(), images.table};
+  if (images.dropped) {
+    state.tables.erase(images.table);
+    index_.RemoveTable(group);
+    removed_tables_.insert(group);
+    return Status::Ok();
+  }
+  Table& table = state.tables[images.table];
+  table.dim = images.dim;
+  table.slots = images.slots;
+  table.layout = from.getLayout();
+  table.marks.Merge(from);
+  if (images.keys.empty() && images.deletions.empty()) return Status::Ok();
+  const auto piece = static_cast<uint32_t>(pieces_.size());
+  pieces_.push_back({next_delta_, delta.getLsn(), checksum, entry, static_cast<uint32_t>(images.keys.size()),
+                     images.image_floats(), from.getLayout()});
+  index_.Add(group, piece, images.keys, images.deletions);
+  return Status::Ok();
+}
+
+// --- Writing: the images are fetched again, a buffer of them at a time.
+
+Status Folder::WriteFiles() {
+  for (const Incarnation incarnation : removed_incarnations_) RETURN_IF_ERROR(writer_.RemoveIncarnation(incarnation));
+  for (const auto& [incarnation, table] : removed_tables_) {
+    if (!removed_incarnations_.contains(incarnation)) RETURN_IF_ERROR(writer_.RemoveTable(incarnation, table));
+  }
+  RETURN_IF_ERROR(WriteRows());
+  for (const auto& [shard, state] : shards_) {
+    if (state.changed) RETURN_IF_ERROR(WriteMeta(shard, state));
+  }
+  RETURN_IF_ERROR(writer_.Finish());
+  report_.base_bytes = writer_.bytes();
+  return Status::Ok();
+}
+
+Status Folder::WriteRows() {
+  size_t floats = 0;
+  for (const auto& [group, entries] : index_.groups()) {
+    for (const FoldIndex::Entry& entry : entries) {
+      const Piece& piece = pieces_[entry.piece];
+      const bool deleted = entry.row >= piece.images;
+      rows_.push_back({group, entry.key, entry.piece, entry.row, floats, deleted});
+      if (!deleted) floats += piece.floats;
+      if (floats * sizeof(float) + rows_.size() * (sizeof(Row) + sizeof(ImageHeader) + sizeof(uint32_t)) <
+          options_.image_buffer_bytes) {
+        continue;
+      }
+      images_.resize(floats);
+      RETURN_IF_ERROR(FlushRows());
+      floats = 0;
+    }
+  }
+  images_.resize(floats);
+  return FlushRows();
+}
+
+Status Folder::FlushRows() {
+  if (rows_.empty()) return Status::Ok();
+  RETURN_IF_ERROR(FillImages());
+  for (size_t i = 0; i < rows_.size(); ++i) {
+    const Row& row = rows_[i];
+    const auto& [incarnation, table] = row.group;
+    if (row.deleted) {
+      RETURN_IF_ERROR(writer_.DeleteRow(incarnation, table, row.key));
+      ++report_.deletions;
+      continue;
+    }
+    const Piece& piece = pieces_[row.piece];
+    RETURN_IF_ERROR(writer_.PutRow(incarnation, {.table = table,
+                                                 .key = row.key,
+                                                 .lsn = piece.lsn,
+                                                 .push_count = headers_[i].push_count,
+                                                 .flags = headers_[i].flags,
+                                                 .layout = piece.layout,
+                                                 .floats = {images_.data() + row.offset, piece.floats}}));
+    ++report_.rows;
+  }
+  rows_.clear();
+  return Status::Ok();
+}
+
+// Reads those segments again that hold the buffer's images.
+Status Folder::FillImages() {
+  headers_.assign(rows_.size(), ImageHeader{});
+  copies_.clear();
+  for (uint32_t i = 0; i < rows_.size(); ++i) {
+    if (!rows_[i].deleted) copies_.push_back(i);
+  }
+  std::sort(copies_.begin(), copies_.end(), [&](uint32_t a, uint32_t b) {
+    return std::tie(rows_[a].piece, rows_[a].row) < std::tie(rows_[b].piece, rows_[b].row);
+  });
+  size_t next = 0;
+  const auto wanted_delta = [&] { return pieces_[rows_[copies_[next]].piece].delta; };
+  for (size_t i = 0; i < segments_.size() && next < copies_.size(); ++i) {
+    const uint64_t end = i + 1 < segments_.size() ? segments_[i + 1].first_delta : next_delta_;
+    if (wanted_delta() >= end) continue;
+    uint64_t number = segments_[i].first_delta;
+    RETURN_IF_ERROR(ForEachDelta(files_, log_dir_, segments_[i].info,
+                                 [&](ShardId shard, kj::ArrayPtr<const capnp::word> words, uint32_t checksum) -> Status {
+                                   if (next == copies_.size() || wanted_delta() != number++) return Status::Ok();
+                                   capnp::FlatArrayMessageReader message(words, DeltaReaderOptions());
+                                   return CopyImages(message.getRoot<proto::Delta>(), checksum, &next);
+                                 })
+                        .Prepend("fold " + log_dir_));
+  }
+  if (next == copies_.size()) return Status::Ok();
+  return DataLoss("fold " + log_dir_ + ": a segment read less at its second reading than at its first");
+}
+
+Status Folder::CopyImages(proto::Delta::Reader delta, uint32_t checksum, size_t* next) {
+  const auto piece_of = [&](size_t copy) { return rows_[copies_[copy]].piece; };
+  const uint64_t number = pieces_[piece_of(*next)].delta;
+  while (*next < copies_.size() && pieces_[piece_of(*next)].delta == number) {
+    const uint32_t at = piece_of(*next);
+    const Piece& piece = pieces_[at];
+    if (piece.checksum != checksum || piece.lsn != delta.getLsn()) {
+      return DataLoss("delta " + std::to_string(piece.lsn) + " of shard " + std::to_string(delta.getShard()) +
+                      " reads otherwise than before");
+    }
+    ASSIGN_OR_RETURN(const TableImages images, ReadTableImages(delta.getTables()[piece.entry]));
+    for (; *next < copies_.size() && piece_of(*next) == at; ++*next) {
+      const uint32_t index = copies_[*next];
+      const Row& row = rows_[index];
+      headers_[index] = images.headers[row.row];
+      std::memcpy(images_.data() + row.offset, images.images.data() + size_t{row.row} * piece.floats, piece.floats * sizeof(float));
+    }
+  }
+  return Status::Ok();
+}
+
+Status Folder::WriteMeta(ShardId shard, const ShardState& state) {
+  capnp::MallocMessageBuilder message;
+  auto meta = message.initRoot<proto::ShardMeta>();
+  const ShardFolded& last = state.folded;
+  meta.setFormat(proto::DELTA_FORMAT);
+  meta.setCluster(cluster_);
+  meta.setShard(shard);
+  meta.setIncarnation(last.incarnation);
+  meta.setEpoch(last.epoch);
+  meta.setLsn(last.lsn);
+  meta.setChecksum(last.checksum);
+  meta.setForgetFloor(state.forget_floor);
+  auto tables = meta.initTables(state.tables.size());
+  unsigned at = 0;
+  for (const auto& [id, table] : state.tables) {
+    auto out = tables[at++];
+    out.setTable(id);
+    out.setLayout(table.layout);
+    out.setDim(table.dim);
+    out.setSlots(table.slots);
+    table.marks.WriteFull(out);
+  }
+  const auto words = capnp::messageToFlatArray(message);
+  return writer_.PutMeta(shard, words);
+}
+
+// --- After the ingest.
+
+void Folder::FillReport() {
+  for (const auto& [shard, state] : shards_) {
+    if (state.changed) report_.folded.emplace_back(shard, state.folded);
+  }
+}
+
+Status Folder::RemoveSegments() {
+  RETURN_IF_ERROR(PENSTOCK_FAULT("fold.ingest.after"));
+  for (const Segment& segment : segments_) {
+    RETURN_IF_ERROR(PENSTOCK_FAULT("fold.remove.before"));
+    if (segment.needed) {
+      if (!segment.info.aside) RETURN_IF_ERROR(log_.SetAside(segment.info.number));
+      ++report_.set_aside;
+    } else {
+      RETURN_IF_ERROR(log_.Remove(segment.info.number));
+      ++report_.removed;
+    }
+    RETURN_IF_ERROR(PENSTOCK_FAULT("fold.remove.after"));
+  }
+  return Status::Ok();
+}
+
+}  // namespace
+
+Result<FoldReport> Fold(FileLayer& files, const std::string& log_dir, DeltaLog& log, BaseStore& base, uint64_t cluster,
+                        const std::set<ShardId>& quarantined, const FoldOptions& options) {
+  return Folder(files, log_dir, log, base, cluster, quarantined, options).Run();
+}
+
+}  // namespace penstock

@@ -1,0 +1,70 @@
+// Names, checksums and checks of segment files.
+#include "server/storage/segment_format.h"
+
+#include <charconv>
+#include <cstdio>
+
+#include "common/base/crc32c.h"
+
+namespace penstock {
+namespace {
+
+constexpr std::string_view kPrefix = "log-", kAsidePrefix = "aside-", kSuffix = ".seg";
+constexpr size_t kDigits = 20;
+
+uint32_t ChecksumOf(SegmentHeader header) {
+  header.checksum = 0;
+  return Crc32c(0, &header, sizeof(header));
+}
+
+uint32_t ChecksumOf(RecordHead head, const SectionHead* table) {
+  head.checksum = 0;
+  return Crc32c(Crc32c(0, &head, sizeof(head)), table, head.sections * sizeof(SectionHead));
+}
+
+}  // namespace
+
+std::string ToString(const Position& position) {
+  return std::to_string(position.segment) + ":" + std::to_string(position.offset);
+}
+
+std::string SegmentFileName(uint64_t number, bool aside) {
+  const std::string digits = std::to_string(number);
+  return std::string(aside ? kAsidePrefix : kPrefix) + std::string(kDigits - digits.size(), '0') + digits + std::string(kSuffix);
+}
+
+std::optional<SegmentName> ParseSegmentFileName(std::string_view name) {
+  SegmentName parsed;
+  parsed.aside = name.starts_with(kAsidePrefix);
+  if (!parsed.aside && !name.starts_with(kPrefix)) return std::nullopt;
+  name.remove_prefix(parsed.aside ? kAsidePrefix.size() : kPrefix.size());
+  if (name.size() != kDigits + kSuffix.size() || !name.ends_with(kSuffix)) return std::nullopt;
+  const auto [end, error] = std::from_chars(name.data(), name.data() + kDigits, parsed.number);
+  if (error != std::errc() || end != name.data() + kDigits || parsed.number == 0) return std::nullopt;
+  return parsed;
+}
+
+void Seal(SegmentHeader& header) { header.checksum = ChecksumOf(header); }
+
+void Seal(RecordHead& head, const SectionHead* table) { head.checksum = ChecksumOf(head, table); }
+
+bool IsValid(const SegmentHeader& header, uint64_t number) {
+  return header.magic == SegmentHeader::kMagic && header.number == number && header.checksum == ChecksumOf(header);
+}
+
+bool IsPlausible(const RecordHead& head, const Position& place, uint64_t bytes_left) {
+  return head.magic == RecordHead::kMagic && head.place == place && head.bytes <= bytes_left && head.bytes % 8 == 0 &&
+         head.bytes >= sizeof(RecordHead) && head.sections <= (head.bytes - sizeof(RecordHead)) / (2 * sizeof(SectionHead));
+}
+
+bool HasRightChecksum(const RecordHead& head, const SectionHead* table) {
+  return head.checksum == ChecksumOf(head, table) && head.bytes == RecordBytes(table, head.sections);
+}
+
+uint64_t RecordBytes(const SectionHead* table, uint32_t sections) {
+  uint64_t bytes = sizeof(RecordHead);
+  for (uint32_t i = 0; i < sections; ++i) bytes += 2 * sizeof(SectionHead) + table[i].bytes();
+  return bytes;
+}
+
+}  // namespace penstock

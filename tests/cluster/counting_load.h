@@ -1,0 +1,133 @@
+// CountingLoad: threads that push +1 to random rows of an `add` table and keep account of what was acknowledged.
+//
+// Values are whole numbers, so the sums are exact; a final error leaves a push's increments uncertain, each 0 or 1 times.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <mutex>
+#include <random>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "worker/client/client.h"
+
+namespace penstock {
+
+class CountingLoad {
+ public:
+  struct Options {
+    std::string table = "counters";
+    uint32_t rows = 1000;
+    uint32_t keys = 20;      // a push
+    int threads = 2;
+    int inflight = 4;        // a thread
+    uint64_t seed = 1;
+    Durability durability = Durability::kLogged;
+  };
+
+  CountingLoad(Client& client, const Options& options) : client_(client), options_(options), acknowledged_(options.rows), uncertain_(options.rows) {}
+  ~CountingLoad() { Stop(); }
+
+  Status Start() {
+    TableSpec spec;
+    spec.name = options_.table;
+    spec.dim = 1;
+    spec.optimizer.kind = OptimizerKind::kAdd;
+    spec.durability = options_.durability;
+    auto table = client_.CreateTable(spec);
+    if (!table.ok()) return table.status();
+    table_ = *table;
+    for (int i = 0; i < options_.threads; ++i) {
+      auto producer = client_.NewProducer();
+      if (!producer.ok()) return producer.status();
+      threads_.emplace_back([this, i, producer = *producer] { Run(i, *producer); });
+    }
+    return Status::Ok();
+  }
+  void Stop() {
+    stopping_ = true;
+    for (auto& thread : threads_) thread.join();
+    threads_.clear();
+  }
+
+  uint64_t pushes() const { return pushes_; }
+  int in_flight() const { return in_flight_; }
+  uint64_t failed() const { return failed_; }
+  std::string first_error() const {
+    std::lock_guard lock(mutex_);
+    return first_error_;
+  }
+
+  // After Stop: every row's value is what was acknowledged, plus at most what is uncertain. Empty, or what is wrong.
+  std::string Check() {
+    TableKeys keys{table_.id, {}};
+    for (uint32_t row = 0; row < options_.rows; ++row) keys.keys.push_back(row);
+    auto pulled = client_.Pull({keys}).get();
+    if (!pulled.ok()) return pulled.status().ToString();
+    for (uint32_t row = 0; row < options_.rows; ++row) {
+      const double value = pulled->values[0][row];
+      const double low = static_cast<double>(acknowledged_[row]), high = low + static_cast<double>(uncertain_[row]);
+      if (value < low || value > high) {
+        return "row " + std::to_string(row) + " is " + std::to_string(value) + ", acknowledged " + std::to_string(low) + ", uncertain " +
+               std::to_string(uncertain_[row]);
+      }
+    }
+    return "";
+  }
+
+ private:
+  struct Pending {
+    std::vector<Key> keys;
+    std::future<Result<PushResult>> answer;
+  };
+
+  void Run(int thread, Producer& producer) {
+    std::mt19937_64 random(options_.seed * 1000 + thread);
+    std::vector<Pending> pending;
+    while (!stopping_ || !pending.empty()) {
+      if (!stopping_ && pending.size() < static_cast<size_t>(options_.inflight)) {
+        pending.push_back(Push(producer, random));
+        continue;
+      }
+      Settle(pending.front());
+      pending.erase(pending.begin());
+    }
+  }
+
+  Pending Push(Producer& producer, std::mt19937_64& random) {
+    Pending push;
+    std::vector<bool> taken(options_.rows);
+    while (push.keys.size() < options_.keys) {
+      const uint32_t row = random() % options_.rows;
+      if (!taken[row]) push.keys.push_back(row);
+      taken[row] = true;
+    }
+    ++in_flight_;
+    push.answer = client_.Push(producer, {{table_.id, push.keys, std::vector<float>(push.keys.size(), 1.0f)}});
+    return push;
+  }
+
+  void Settle(Pending& push) {
+    const auto result = push.answer.get();
+    --in_flight_;
+    std::lock_guard lock(mutex_);
+    if (!result.ok() && failed_++ == 0) first_error_ = result.status().ToString();
+    for (Key key : push.keys) ++(result.ok() ? acknowledged_ : uncertain_)[key];
+    ++pushes_;
+  }
+
+  Client& client_;
+  const Options options_;
+  TableSpec table_;
+  std::atomic<bool> stopping_{false};
+  std::atomic<uint64_t> pushes_{0}, failed_{0};
+  std::atomic<int> in_flight_{0};
+  mutable std::mutex mutex_;
+  std::vector<uint64_t> acknowledged_, uncertain_;  // guarded by mutex_ while threads run
+  std::string first_error_;                         // guarded by mutex_
+  std::vector<std::thread> threads_;
+};
+
+}  // namespace penstock

@@ -1,0 +1,64 @@
+// TestCluster: a real cluster of child processes in a temporary folder, whose members a test may kill, stop and start again.
+#pragma once
+
+#include <sys/types.h>
+
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "common/base/status.h"
+#include "worker/client/client.h"
+
+namespace penstock {
+
+class TestCluster {
+ public:
+  struct Options {
+    int servers = 1;
+    int workers = 0;
+    uint32_t shards = 8;
+    std::vector<std::string> set;  // "section.key=value" for every process
+    std::string dir;               // empty: a fresh temporary folder, removed at the end
+  };
+
+  explicit TestCluster(const Options& options);
+  ~TestCluster();  // kills what runs
+
+  // Starts scheduler, servers and workers, and waits until every shard is served.
+  Status Start();
+  // By name: "scheduler", "server-0", "worker-1".
+  Status StartOne(const std::string& name, const std::map<std::string, std::string>& environment = {});
+  void Signal(const std::string& name, int signal);
+  // SIGKILL, and waits for the end.
+  void Kill(const std::string& name);
+  // SIGTERM, waits for the end and gives the exit code (128 + signal when it was killed).
+  int Terminate(const std::string& name);
+  // Waits until it has ended by itself: exit code, or -1 at the deadline.
+  int WaitExit(const std::string& name, int deadline_ms);
+  bool Running(const std::string& name);
+  Status WaitServing(int deadline_ms = 20000);
+
+  Result<std::unique_ptr<Client>> Connect(uint64_t deadline_ms = 30000, const std::string& name = "test");
+  const std::string& dir() const { return dir_; }
+  std::string scheduler_address() const { return dir_ + "/scheduler/address"; }
+  std::string token_file() const { return dir_ + "/cluster.token"; }
+  // What the process printed.
+  std::string Output(const std::string& name) const;
+  std::vector<std::string> names() const;
+
+ private:
+  const Options options_;
+  std::string dir_;
+  bool own_dir_ = false;
+  std::map<std::string, pid_t> running_;
+};
+
+// The folder of the programs under test.
+std::string ProgramFolder();
+
+// Waits until `done` is true, polling; false at the deadline.
+bool WaitFor(int deadline_ms, const std::function<bool()>& done);
+
+}  // namespace penstock

@@ -1,0 +1,93 @@
+#!/usr/bin/python3
+"""Refuses includes that point the wrong way: proto <- common <- model <- {server | worker | scheduler} <- serving, python, tools.
+
+  include_direction.py ROOT        checks the tree at ROOT; exits with 1 and one line for each wrong include
+  include_direction.py --selftest  shows on planted trees that each kind of wrong include is found
+
+Includes in quotes are paths from the root of the tree. Within a folder anything goes, but common/base may not use the rest of common.
+"""
+import os
+import re
+import sys
+import tempfile
+
+RANK = {"proto": 0, "common": 1, "model": 2, "server": 3, "worker": 3, "scheduler": 3,
+        "serving": 4, "python": 4, "tools": 4}
+INCLUDE = re.compile(r'^\s*#\s*include\s*(?:"([^"]+)"|<((?:%s)/[^>]+)>)' % "|".join(RANK))
+SOURCE = (".h", ".cc", ".cu", ".cuh", ".inl")
+
+
+def complaint(root, source, target):
+    """Why the file `source` may not include `target` (both relative to root), or None."""
+    top, other = source.split("/")[0], target.split("/")[0]
+    if ".." in target.split("/") or other not in RANK:
+        return "is not a path from the root of the tree, beginning with one of: " + ", ".join(RANK)
+    generated = target.endswith(".capnp.h") and os.path.exists(os.path.join(root, target[:-2]))
+    if not generated and not os.path.exists(os.path.join(root, target)):
+        return "does not exist"
+    if top != other and RANK[other] >= RANK[top]:
+        return f"points the wrong way: {top} may include only " + ", ".join(
+            [t for t, rank in RANK.items() if rank < RANK[top]] + [top])
+    if source.startswith("common/base/") and not target.startswith("common/base/"):
+        return "points the wrong way: common/base stands below the rest of common"
+    return None
+
+
+def check(root):
+    complaints, files = [], 0
+    for top in RANK:
+        for folder, _, names in os.walk(os.path.join(root, top)):
+            for name in sorted(n for n in names if n.endswith(SOURCE)):
+                path = os.path.join(folder, name)
+                source = os.path.relpath(path, root)
+                files += 1
+                with open(path, encoding="utf-8") as lines:
+                    for number, line in enumerate(lines, 1):
+                        match = INCLUDE.match(line)
+                        why = match and complaint(root, source, match.group(1) or match.group(2))
+                        if why:
+                            complaints.append(f"{source}:{number}: {line.strip()} {why}")
+    return complaints, files
+
+
+def selftest():
+    headers = ["common/base/a.h", "common/net/a.h", "model/a.h", "server/a.h", "worker/a.h", "scheduler/a.h",
+               "tools/a.h", "serving/a.h", "proto/data.capnp"]
+    right = [("common/net/x.cc", "common/base/a.h"), ("common/net/x.cc", "proto/data.capnp.h"),
+             ("model/x.cc", "common/net/a.h"), ("server/x.cc", "server/a.h"), ("worker/x.cc", "model/a.h"),
+             ("tools/x.cc", "scheduler/a.h"), ("common/base/x.cc", "common/base/a.h")]
+    wrong = [("common/net/x.cc", "model/a.h"), ("common/base/x.cc", "common/net/a.h"), ("model/x.h", "server/a.h"),
+             ("common/base/x.cc", "proto/data.capnp.h"), ("server/x.cc", "worker/a.h"), ("worker/x.cc", "scheduler/a.h"),
+             ("scheduler/x.h", "server/a.h"), ("server/x.cc", "tools/a.h"), ("tools/x.cc", "serving/a.h"),
+             ("server/x.cc", "a.h"), ("server/x.cc", "server/missing.h"), ("server/x.cc", "server/../worker/a.h"),
+             ("server/x.cc", "proto/missing.capnp.h")]
+    for cases, expected in ((right, 0), (wrong, 1)):
+        for source, target in cases:
+            for quotes in ('"%s"', "<%s>") if "/" in target else ('"%s"',):
+                with tempfile.TemporaryDirectory() as root:
+                    for path in headers + [source]:
+                        os.makedirs(os.path.join(root, os.path.dirname(path)), exist_ok=True)
+                        open(os.path.join(root, path), "w").close()
+                    with open(os.path.join(root, source), "w") as out:
+                        out.write("// a comment\n#include <vector>\n  #  include " + quotes % target + "\n")
+                    found, _ = check(root)
+                    if len(found) != expected:
+                        sys.exit(f"selftest: {source} includes {target}: expected {expected} complaints, got {found}")
+    print(f"selftest: {len(right)} right and {len(wrong)} wrong includes told apart")
+
+
+def main():
+    if sys.argv[1:] == ["--selftest"]:
+        return selftest()
+    if len(sys.argv) != 2:
+        sys.exit(__doc__)
+    complaints, files = check(sys.argv[1])
+    if files == 0:
+        sys.exit(f"{sys.argv[1]}: no source files there")
+    for line in complaints:
+        print(line)
+    print(f"{files} files, {len(complaints)} wrong includes")
+    sys.exit(1 if complaints else 0)
+
+
+main()

@@ -1,0 +1,67 @@
+// ClusterOptions: conf/cluster.toml is what the declarations say, and the checks across options.
+#include "common/config/cluster_options.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <stdlib.h>
+
+#include "common/base/atomic_file.h"
+
+namespace penstock {
+namespace {
+
+using testing::HasSubstr;
+
+constexpr const char* kSample = PENSTOCK_SOURCE_DIR "/conf/cluster.toml";
+
+// After a change of an option: PENSTOCK_UPDATE_SAMPLES=1 build/release/tests/common_test --gtest_filter='ClusterOptionsTest.Sample*'
+TEST(ClusterOptionsTest, SampleIsUpToDate) {
+  ClusterOptions options;
+  OptionSet set;
+  options.Declare(set);
+  const std::string sample = set.Sample(ClusterSampleIntro());
+  if (getenv("PENSTOCK_UPDATE_SAMPLES") != nullptr) {
+    ASSERT_TRUE(WriteFileAtomically(kSample, sample).ok());
+  }
+  const Result<std::string> stored = ReadWholeFile(kSample);
+  ASSERT_TRUE(stored.ok()) << stored.status().ToString();
+  EXPECT_EQ(*stored, sample) << "conf/cluster.toml differs from the declarations. Make it anew with\n"
+                                "  PENSTOCK_UPDATE_SAMPLES=1 build/release/tests/common_test "
+                                "--gtest_filter='ClusterOptionsTest.Sample*'";
+}
+
+TEST(ClusterOptionsTest, SampleIsValid) {
+  ClusterOptions options;
+  OptionSet set;
+  options.Declare(set);
+  ASSERT_TRUE(set.LoadFile(kSample).ok());
+  EXPECT_TRUE(set.Validate().ok());
+  EXPECT_TRUE(options.Check().ok()) << options.Check().ToString();
+}
+
+TEST(ClusterOptionsTest, ChecksAcrossOptions) {
+  const struct {
+    std::vector<std::string> assignments;
+    const char* message;
+  } kCases[] = {
+      {{"scheduler.shards=100"}, "scheduler.shards = 100: must be a power of two"},
+      {{"scheduler.heartbeat_ms=1000"}, "scheduler.suspect_ms = 1500: must be at least twice scheduler.heartbeat_ms (2000)"},
+      {{"scheduler.dead_ms=1000"}, "scheduler.dead_ms = 1000: must be at least scheduler.suspect_ms (1500)"},
+      {{"scheduler.lease_ms=500"}, "scheduler.lease_ms = 500: must be at least twice scheduler.heartbeat_ms (1000)"},
+      {{"server.fold_bytes=134217728"}, "server.fold_bytes = 134217728: must be at least server.segment_bytes (268435456)"},
+      {{"server.log_limit_bytes=536870912"}, "server.log_limit_bytes = 536870912: must be at least server.fold_bytes"},
+      {{"server.port=65530", "server.cores=8"}, "the last port would be beyond 65535"},
+  };
+  for (const auto& test : kCases) {
+    ClusterOptions options;
+    OptionSet set;
+    options.Declare(set);
+    EXPECT_TRUE(options.Check().ok());
+    for (const std::string& assignment : test.assignments) ASSERT_TRUE(set.Set(assignment, "--set").ok()) << assignment;
+    EXPECT_EQ(options.Check().code(), Code::kInvalidArgument);
+    EXPECT_THAT(options.Check().message(), HasSubstr(test.message));
+  }
+}
+
+}  // namespace
+}  // namespace penstock

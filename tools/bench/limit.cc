@@ -1,0 +1,210 @@
+#include "tools/bench/limit.h"
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/utsname.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <cstring>
+#include <fstream>
+#include <functional>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <thread>
+#include <vector>
+
+namespace penstock {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double SecondsSince(Clock::time_point begin) { return std::chrono::duration<double>(Clock::now() - begin).count(); }
+
+bool ReadFully(int fd, char* data, size_t size) {
+  while (size > 0) {
+    const ssize_t n = ::read(fd, data, size);
+    if (n <= 0) return false;
+    data += n;
+    size -= static_cast<size_t>(n);
+  }
+  return true;
+}
+
+bool WriteFully(int fd, const char* data, size_t size) {
+  while (size > 0) {
+    const ssize_t n = ::send(fd, data, size, MSG_NOSIGNAL);
+    if (n <= 0) return false;
+    data += n;
+    size -= static_cast<size_t>(n);
+  }
+  return true;
+}
+
+// A connection to a child process that runs `peer` on its end of it.
+class Peer {
+ public:
+  static Result<Peer> Start(const std::function<void(int)>& peer) {
+    const int listener = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    socklen_t size = sizeof address;
+    if (listener < 0 || ::bind(listener, reinterpret_cast<sockaddr*>(&address), size) != 0 || ::listen(listener, 1) != 0 ||
+        ::getsockname(listener, reinterpret_cast<sockaddr*>(&address), &size) != 0) {
+      return ErrnoStatus(errno, "listen on loopback");
+    }
+    const pid_t parent = ::getpid();
+    const pid_t child = ::fork();
+    if (child < 0) return ErrnoStatus(errno, "fork");
+    if (child == 0) {
+      ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+      if (::getppid() != parent) ::_exit(1);
+      const int fd = ::accept(listener, nullptr, nullptr);
+      if (fd >= 0) {
+        NoDelay(fd);
+        peer(fd);
+      }
+      ::_exit(fd >= 0 ? 0 : 1);
+    }
+    ::close(listener);
+    Peer result(child, ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    if (::connect(result.fd_, reinterpret_cast<sockaddr*>(&address), size) != 0) return ErrnoStatus(errno, "connect on loopback");
+    NoDelay(result.fd_);
+    return result;
+  }
+  Peer(Peer&& other) noexcept : child_(std::exchange(other.child_, -1)), fd_(std::exchange(other.fd_, -1)) {}
+  Peer(const Peer&) = delete;
+  Peer& operator=(const Peer&) = delete;
+  ~Peer() {
+    if (fd_ >= 0) ::close(fd_);
+    if (child_ > 0) {
+      ::kill(child_, SIGKILL);
+      ::waitpid(child_, nullptr, 0);
+    }
+  }
+  int fd() const { return fd_; }
+
+ private:
+  Peer(pid_t child, int fd) : child_(child), fd_(fd) {}
+  static void NoDelay(int fd) {
+    const int one = 1;
+    ::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+  }
+  pid_t child_;
+  int fd_;
+};
+
+// The child counts what it receives until the end and answers with the number, so that only what has arrived counts.
+Result<double> TcpBandwidth(size_t buffer_bytes, double seconds) {
+  ASSIGN_OR_RETURN(Peer peer, Peer::Start([buffer_bytes](int fd) {
+    std::vector<char> buffer(buffer_bytes);
+    uint64_t total = 0;
+    for (ssize_t n; (n = ::read(fd, buffer.data(), buffer.size())) > 0;) total += static_cast<uint64_t>(n);
+    WriteFully(fd, reinterpret_cast<const char*>(&total), sizeof total);
+  }));
+  std::vector<char> buffer(buffer_bytes, 'x');
+  const auto begin = Clock::now();
+  while (SecondsSince(begin) < seconds) {
+    if (!WriteFully(peer.fd(), buffer.data(), buffer.size())) return ErrnoStatus(errno, "send on loopback");
+  }
+  ::shutdown(peer.fd(), SHUT_WR);
+  uint64_t total = 0;
+  if (!ReadFully(peer.fd(), reinterpret_cast<char*>(&total), sizeof total)) return Internal("the receiving process ended early");
+  return static_cast<double>(total) / SecondsSince(begin);
+}
+
+// Median of the round trips, in microseconds.
+Result<double> PingPong(double seconds) {
+  constexpr size_t kBytes = 64;
+  ASSIGN_OR_RETURN(Peer peer, Peer::Start([](int fd) {
+    char message[kBytes];
+    while (ReadFully(fd, message, kBytes) && WriteFully(fd, message, kBytes)) {
+    }
+  }));
+  char message[kBytes] = {};
+  std::vector<double> trips;
+  const auto begin = Clock::now();
+  while (trips.empty() || SecondsSince(begin) < seconds) {
+    const auto sent = Clock::now();
+    if (!WriteFully(peer.fd(), message, kBytes) || !ReadFully(peer.fd(), message, kBytes)) {
+      return Internal("the answering process ended early");
+    }
+    trips.push_back(SecondsSince(sent) * 1e6);
+  }
+  return Spread::Of(std::move(trips)).median;
+}
+
+double MemcpyBandwidth(int repeats) {
+  std::vector<char> from(64 << 20, 'a'), to(from.size(), 'b');  // touched, so that no page fault is measured
+  double best = 0;
+  for (int i = 0; i < repeats; ++i) {
+    const auto begin = Clock::now();
+    std::memcpy(to.data(), from.data(), from.size());
+    best = std::max(best, static_cast<double>(from.size()) / SecondsSince(begin));
+    from[static_cast<size_t>(i)] = to[from.size() - 1 - static_cast<size_t>(i)];  // the copy must be made
+  }
+  return best;
+}
+
+std::string FirstLineAfter(const char* path, const std::string& key) {
+  std::ifstream in(path);
+  for (std::string line; std::getline(in, line);) {
+    if (line.rfind(key, 0) != 0) continue;
+    const size_t colon = line.find(':');
+    const size_t begin = line.find_first_not_of(" \t", colon + 1);
+    return begin == std::string::npos ? "" : line.substr(begin);
+  }
+  return "";
+}
+
+}  // namespace
+
+Result<Limit> MeasureLimit(const LimitOptions& options) {
+  Limit limit;
+  for (size_t bytes : {16 << 10, 64 << 10, 256 << 10, 1 << 20, 4 << 20}) {
+    std::vector<double> figures;
+    for (int i = 0; i < options.repeats; ++i) {
+      ASSIGN_OR_RETURN(const double figure, TcpBandwidth(bytes, options.seconds));
+      figures.push_back(figure);
+    }
+    const Spread spread = Spread::Of(std::move(figures));
+    if (spread.median <= limit.tcp_bytes_per_second) continue;
+    limit.tcp = spread;
+    limit.tcp_bytes_per_second = spread.median;
+    limit.tcp_buffer_bytes = bytes;
+  }
+  std::vector<double> medians;
+  for (int i = 0; i < options.repeats; ++i) {
+    ASSIGN_OR_RETURN(const double median, PingPong(options.seconds));
+    medians.push_back(median);
+  }
+  limit.pingpong_us = Spread::Of(std::move(medians));
+  limit.memcpy_bytes_per_second = MemcpyBandwidth(options.repeats);
+  return limit;
+}
+
+nlohmann::json LimitJson(const Limit& limit) {
+  return {{"tcp_bytes_per_second", limit.tcp_bytes_per_second},
+          {"tcp_bytes_per_second_min", limit.tcp.min},
+          {"tcp_bytes_per_second_max", limit.tcp.max},
+          {"tcp_buffer_bytes", limit.tcp_buffer_bytes},
+          {"pingpong_p50_us", limit.pingpong_us.median},
+          {"memcpy_bytes_per_second", limit.memcpy_bytes_per_second}};
+}
+
+nlohmann::json DescribeMachine() {
+  utsname names{};
+  ::uname(&names);
+  return {{"processor", FirstLineAfter("/proc/cpuinfo", "model name")},
+          {"cpus", std::thread::hardware_concurrency()},
+          {"memory_bytes", static_cast<uint64_t>(::sysconf(_SC_PHYS_PAGES)) * static_cast<uint64_t>(::sysconf(_SC_PAGESIZE))},
+          {"kernel", std::string(names.sysname) + " " + names.release}};
+}
+
+}  // namespace penstock

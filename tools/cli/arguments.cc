@@ -1,0 +1,182 @@
+#include "tools/cli/arguments.h"
+
+#include <CLI/CLI.hpp>
+
+#include "tools/cli/exit_code.h"
+
+namespace penstock {
+namespace {
+
+class Parser {
+ public:
+  explicit Parser(Arguments* arguments) : a_(*arguments), app_("A parameter server: launches, trains, inspects and measures.", "penstock") {
+    app_.require_subcommand(1);
+    app_.set_version_flag("--version", std::string("penstock ") + PENSTOCK_VERSION);
+    AddLaunch();
+    AddTraining();
+    AddInspection();
+    AddBench();
+    AddConfig();
+    Command(&app_, "version", "Print the version");
+  }
+
+  CLI::App& app() { return app_; }
+
+ private:
+  // `parent` may be a group such as `node`; the command's name is then "node ls".
+  CLI::App* Command(CLI::App* parent, const std::string& name, const std::string& help) {
+    CLI::App* command = parent->add_subcommand(name, help);
+    const std::string full = parent == &app_ ? name : parent->get_name() + " " + name;
+    command->callback([this, full] { a_.command = full; });
+    return command;
+  }
+
+  CLI::App* Group(const std::string& name, const std::string& help) {
+    CLI::App* group = app_.add_subcommand(name, help);
+    group->require_subcommand(1);
+    return group;
+  }
+
+  CLI::Option* DataDir(CLI::App* command) {
+    return command->add_option("--data-dir", a_.target.data_dir,
+                               "folder of the cluster (default: $PENSTOCK_DATA_DIR, or ./penstock-data)");
+  }
+
+  CLI::Option* Target(CLI::App* command) {
+    CLI::Option* data_dir = DataDir(command);
+    CLI::Option* scheduler = command->add_option("--scheduler", a_.target.scheduler, "host:port of a scheduler, instead of --data-dir");
+    scheduler->excludes(data_dir);
+    command->add_option("--token-file", a_.target.token_file, "the cluster's token, with --scheduler")->needs(scheduler);
+    return scheduler;
+  }
+
+  void Output(CLI::App* command) {
+    static const std::map<std::string, OutputFormat> kFormats{{"table", OutputFormat::kTable}, {"json", OutputFormat::kJson}};
+    command->add_option("-o,--output", a_.output, "table or json")
+        ->transform(CLI::Transformer(kFormats).description(""))
+        ->type_name("FORMAT");
+  }
+
+  void Nodes(CLI::App* command, const std::string& default_text) {
+    command->add_option("--servers", a_.servers, "how many servers (default: " + default_text + ")")->check(CLI::Range(1, 4096));
+    command->add_option("--workers", a_.workers, "how many pool workers (default: " + default_text + ")")->check(CLI::Range(0, 4096));
+  }
+
+  void Set(CLI::App* command, const std::string& help) {
+    command->add_option("--set", a_.assignments, help)->type_name("SECTION.KEY=VALUE")->allow_extra_args(false);
+  }
+
+  void AddLaunch() {
+    CLI::App* up = Command(&app_, "up", "Start a cluster on this machine, and go on with its unfinished jobs");
+    DataDir(up);
+    Nodes(up, "as last time in this folder, else 1");
+    up->add_flag("-d,--detach", a_.detach, "go to the background when the cluster is ready");
+    up->add_option("--config", a_.config, "cluster file (see `penstock config sample`); remembered in the folder");
+    Set(up, "an option of the cluster, over the file; may be repeated; remembered in the folder");
+    up->add_option("--ready-seconds", a_.ready_seconds, "how long to wait until it is ready (default 60)")->check(CLI::Range(1, 86400));
+    CLI::App* down = Command(&app_, "down", "End the cluster that `penstock up` started; its data stay");
+    DataDir(down);
+  }
+
+  void AddTraining() {
+    CLI::App* train = Command(&app_, "train", "Submit a training job and follow it");
+    train->add_option("job_file", a_.job_file, "the job (conf/jobs has examples)")->required()->type_name("JOB.toml");
+    CLI::Option* scheduler = Target(train);
+    CLI::Option* local = train->add_flag("--local", a_.local, "in a private cluster that ends with the job");
+    local->excludes(scheduler)->excludes(train->get_option("--data-dir"));
+    train->add_option("--servers", a_.servers, "with --local: how many servers (default 1)")->check(CLI::Range(1, 4096))->needs(local);
+    train->add_option("--workers", a_.workers, "with --local: how many workers (default 1)")->check(CLI::Range(1, 4096))->needs(local);
+    Set(train, "a key of the job, over the file; may be repeated");
+    train->add_option("--report", a_.report, "write the result as JSON to this file")->type_name("FILE");
+
+    CLI::App* evaluate = Command(&app_, "evaluate", "Metrics of a job, or of its weights on other data");
+    evaluate->add_option("job", a_.id, "id of the job")->required()->type_name("JOB");
+    evaluate->add_option("--data", a_.data, "evaluate the weights on this file, in the format of the job's data")->type_name("FILE");
+    evaluate->add_option("--labels", a_.labels, "idx: the labels of --data")->type_name("FILE")->needs("--data");
+    Target(evaluate);
+    Output(evaluate);
+  }
+
+  CLI::App* Inspect(CLI::App* parent, const std::string& name, const std::string& help) {
+    CLI::App* command = Command(parent, name, help);
+    Target(command);
+    Output(command);
+    return command;
+  }
+
+  void AddInspection() {
+    Inspect(&app_, "status", "The cluster at a glance; ends with 10 when something is wrong");
+    Inspect(Group("node", "Servers and workers"), "ls", "All nodes");
+
+    CLI::App* job = Group("job", "Training jobs");
+    Inspect(job, "ls", "All jobs");
+    Inspect(job, "show", "One job")->add_option("job", a_.id, "id of the job")->required()->type_name("JOB");
+    CLI::App* cancel = Command(job, "cancel", "End a job; its weights stay as they are");
+    cancel->add_option("job", a_.id, "id of the job")->required()->type_name("JOB");
+    Target(cancel);
+
+    CLI::App* shard = Group("shard", "Slices of the key space");
+    Inspect(shard, "ls", "All shards");
+    Inspect(shard, "show", "One shard")->add_option("shard", a_.id, "number of the shard")->required()->type_name("SHARD");
+    CLI::App* accept = Command(shard, "accept-loss", "Let a quarantined shard go on with what is left of it");
+    accept->add_option("shard", a_.id, "number of the shard")->required()->type_name("SHARD");
+    Target(accept);
+
+    CLI::App* table = Group("table", "Tables of weights");
+    Inspect(table, "ls", "All tables");
+    Inspect(table, "describe", "One table")->add_option("name", a_.name, "name of the table")->required()->type_name("NAME");
+    CLI::App* get = Inspect(table, "get", "Values of some rows");
+    get->add_option("name", a_.name, "name of the table")->required()->type_name("NAME");
+    get->add_option("keys", a_.keys, "keys of rows")->required()->type_name("KEY");
+  }
+
+  void AddBench() {
+    CLI::App* bench = Group("bench", "Measurements");
+    Output(Command(bench, "limit", "What the machine can do: TCP on loopback, ping-pong, memcpy"));
+    CLI::App* step = Command(bench, "step", "Pull then push of random rows, in a cluster of its own or in a running one");
+    Output(step);
+    CLI::Option* scheduler = Target(step);
+    StepOptions& o = a_.step;
+    step->add_option("--keys", o.keys, "distinct keys in a batch (default 10000)");
+    step->add_option("--dim", o.dim, "floats in a row (default 16)");
+    step->add_option("--rows", o.rows, "keys are drawn from so many (default 1000000)");
+    step->add_option("--optimizer", o.optimizer, "sgd or add (default sgd)");
+    step->add_option("--durability", o.durability, "memory, logged or synced (default memory)");
+    step->add_option("--inflight", o.inflight, "steps in flight (default 2)");
+    step->add_option("--batches", o.batches, "batches drawn before the clock starts (default 500; fewer need less memory)");
+    step->add_option("--seconds", o.seconds, "of each repeat (default 2)");
+    step->add_option("--repeats", o.repeats, "default 5");
+    step->add_option("--seed", o.seed, "of the random keys (default 1)");
+    step->add_option("--servers", a_.servers, "of its own cluster (default 1)")
+        ->check(CLI::Range(1, 4096))
+        ->excludes(scheduler)
+        ->excludes(step->get_option("--data-dir"));
+    step->add_option("--workers", a_.workers, "only 1 so far: the bench itself")->check(CLI::Range(1, 1));
+  }
+
+  void AddConfig() {
+    CLI::App* config = Group("config", "Options of clusters and jobs");
+    CLI::App* explain = Command(config, "explain", "What an option means and what it may be");
+    explain->add_option("key", a_.name, "such as server.cores or train.batch_size")->required()->type_name("SECTION.NAME");
+    CLI::App* sample = Command(config, "sample", "An annotated file with every option at its default");
+    a_.name = "cluster";
+    sample->add_option("kind", a_.name, "cluster (default) or job")->check(CLI::IsMember({"cluster", "job"}));
+  }
+
+  Arguments& a_;
+  CLI::App app_;
+};
+
+}  // namespace
+
+std::optional<int> ParseArguments(int argc, const char* const* argv, Arguments* arguments, std::ostream& out, std::ostream& err) {
+  Parser parser(arguments);
+  try {
+    parser.app().parse(argc, argv);
+  } catch (const CLI::ParseError& e) {
+    return parser.app().exit(e, out, err) == 0 ? kExitOk : kExitUsage;
+  }
+  return std::nullopt;
+}
+
+}  // namespace penstock

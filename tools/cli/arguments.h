@@ -1,0 +1,53 @@
+// Arguments: the command line of `penstock` as values; nothing is carried out here.
+#pragma once
+
+#include <cstdint>
+#include <iosfwd>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "tools/bench/step.h"
+#include "tools/cli/print.h"
+
+namespace penstock {
+
+// Which cluster. Neither of them: the one in the default data directory.
+struct TargetArguments {
+  std::string data_dir;
+  std::string scheduler;   // host:port
+  std::string token_file;  // with scheduler
+};
+
+struct Arguments {
+  std::string command;  // "up", "node ls", ...
+  TargetArguments target;
+  OutputFormat output = OutputFormat::kTable;
+
+  // up, and those that make a cluster of their own
+  std::optional<uint32_t> servers;
+  std::optional<uint32_t> workers;
+  std::optional<std::string> config;
+  std::vector<std::string> assignments;
+  bool detach = false;
+  uint32_t ready_seconds = 60;
+
+  // train, evaluate
+  std::string job_file;
+  std::string report;
+  bool local = false;
+  std::string data;
+  std::string labels;
+
+  // of one thing
+  std::string name;  // table, key of an option, kind of a sample
+  uint32_t id = 0;   // job, shard
+  std::vector<uint64_t> keys;
+
+  StepOptions step;
+};
+
+// Fills `arguments`, or gives the code to end with: 0 after --help and --version, 2 after a mistake, both of which are said on out and err.
+std::optional<int> ParseArguments(int argc, const char* const* argv, Arguments* arguments, std::ostream& out, std::ostream& err);
+
+}  // namespace penstock

@@ -1,0 +1,59 @@
+// penstock: the one command that people type.
+#include <glog/logging.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include <iostream>
+
+#include "model/blas.h"
+#include "tools/cli/commands.h"
+#include "tools/cli/exit_code.h"
+
+namespace penstock {
+namespace {
+
+Console MakeConsole() {
+  Console console{.out = std::cout, .err = std::cerr, .terminal = ::isatty(STDERR_FILENO) == 1};
+  winsize size{};
+  if (console.terminal && ::ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0) console.width = size.ws_col;
+  return console;
+}
+
+Result<int> Run(const Arguments& arguments, Console& console) {
+  const std::string& command = arguments.command;
+  if (command == "up") return RunUp(arguments, console);
+  if (command == "down") return RunDown(arguments, console);
+  if (command == "train") return RunTrain(arguments, console);
+  if (command == "evaluate") return RunEvaluate(arguments, console);
+  if (command == "bench limit") return RunBenchLimit(arguments, console);
+  if (command == "bench step") return RunBenchStep(arguments, console);
+  if (command.starts_with("config ")) return RunConfig(arguments, console);
+  if (command == "version") {
+    console.out << "penstock " << PENSTOCK_VERSION << "\n";
+    return kExitOk;
+  }
+  return RunInspection(arguments, console);
+}
+
+int Main(int argc, char** argv) {
+  // Messages of libraries are for the processes' logs; a tool speaks for itself.
+  FLAGS_logtostderr = true;
+  FLAGS_minloglevel = google::GLOG_ERROR;
+  google::InitGoogleLogging(argv[0]);
+  Console console = MakeConsole();
+  Arguments arguments;
+  if (const auto code = ParseArguments(argc, argv, &arguments, console.out, console.err)) return *code;
+  const auto result = Run(arguments, console);
+  console.out.flush();
+  if (result.ok()) return *result;
+  console.err << "penstock: " << result.status().message() << std::endl;
+  return ExitCodeOf(result.status());
+}
+
+}  // namespace
+}  // namespace penstock
+
+int main(int argc, char** argv) {
+  penstock::PrepareBlas(argv);
+  return penstock::Main(argc, argv);
+}

@@ -1,0 +1,184 @@
+#include "tools/launch/cluster_launcher.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdlib>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <thread>
+
+#include "common/base/atomic_file.h"
+#include "common/base/strings.h"
+#include "common/net/identity.h"
+#include "tools/launch/launch_plan.h"
+#include "worker/client/client.h"
+
+namespace penstock {
+namespace {
+
+// A child that dies so often in a row before the cluster was ready will not come up. (The first deaths may be those of a launch right
+// after a crash, when an old process still holds its folder.)
+constexpr uint32_t kMaxFailures = 5;
+constexpr int kUsageExit = 2;
+constexpr size_t kTailBytes = 2000;
+
+std::string Tail(const std::string& path) {
+  auto text = ReadWholeFile(path);
+  if (!text.ok() || text->empty()) return "(it printed nothing)";
+  if (text->size() > kTailBytes) {
+    const size_t line = text->find('\n', text->size() - kTailBytes);
+    text->erase(0, line == std::string::npos ? text->size() - kTailBytes : line + 1);
+  }
+  while (!text->empty() && text->back() == '\n') text->pop_back();
+  return *text;
+}
+
+Status CheckPrograms(const std::string& folder) {
+  for (const char* name : {"penstock-scheduler", "penstock-server", "penstock-worker"}) {
+    const std::string path = folder + "/" + name;
+    if (::access(path.c_str(), X_OK) != 0) {
+      return FailedPrecondition("program " + path + " is missing: it must stand beside penstock");
+    }
+  }
+  return Status::Ok();
+}
+
+Result<LaunchRecord> Decide(const LaunchOptions& options, const DataDirPaths& paths) {
+  std::optional<LaunchRecord> last;
+  auto read = ReadLaunchRecord(paths);
+  if (read.ok()) last = *read;
+  if (!read.ok() && read.status().code() != Code::kNotFound) return read.status();
+  ASSIGN_OR_RETURN(LaunchRecord record, DecideLaunch(options.servers, options.workers, last));
+  if (options.config) record.config = options.config->empty() ? "" : AbsolutePath(*options.config);
+  if (options.assignments) record.assignments = *options.assignments;
+  return record;
+}
+
+}  // namespace
+
+std::string ProgramFolder() {
+  std::error_code error;
+  const auto self = std::filesystem::read_symlink("/proc/self/exe", error);
+  return error ? "." : self.parent_path().string();
+}
+
+Result<std::unique_ptr<ClusterLauncher>> ClusterLauncher::Start(LaunchOptions options) {
+  // What is wrong with the request is said before anything is made.
+  const DataDirPaths paths(AbsolutePath(options.data_dir));
+  ASSIGN_OR_RETURN(const LaunchRecord wanted, Decide(options, paths));
+  RETURN_IF_ERROR(LoadClusterOptions(wanted.config, wanted.assignments).status());
+  const std::string programs = options.programs.empty() ? ProgramFolder() : options.programs;
+  RETURN_IF_ERROR(CheckPrograms(programs));
+  ASSIGN_OR_RETURN(DataDirLock lock, DataDirLock::Acquire(paths));
+  std::unique_ptr<ClusterLauncher> launcher(new ClusterLauncher(paths, std::move(lock)));
+  ASSIGN_OR_RETURN(launcher->record_, Decide(options, paths));
+  ASSIGN_OR_RETURN(const ClusterOptions cluster, LoadClusterOptions(launcher->record_.config, launcher->record_.assignments));
+  launcher->token_file_ = cluster.security.token_file;
+  if (launcher->token_file_.empty()) {
+    launcher->token_file_ = paths.token();
+    RETURN_IF_ERROR(EnsureTokenFile(paths.token()).status());
+  }
+  RETURN_IF_ERROR(WriteLaunchRecord(paths, launcher->record_));
+  // An address of the last life must not be taken for that of the new one.
+  std::error_code ignored;
+  std::filesystem::remove(paths.scheduler_address(), ignored);
+  launcher->supervisor_ = std::make_unique<Supervisor>(PlanLaunch(paths, programs, launcher->record_, cluster), options.policy,
+                                                       std::move(options.say));
+  RETURN_IF_ERROR(launcher->supervisor_->Start());
+  return launcher;
+}
+
+ClusterLauncher::~ClusterLauncher() { Stop(); }
+
+Status ClusterLauncher::CheckChildren() const {
+  for (const ChildState& child : supervisor_->Children()) {
+    if (!child.last_exit || child.failures == 0) continue;
+    const bool refused = child.last_exit->signal == 0 && child.last_exit->code == kUsageExit;
+    if (!refused && child.failures < kMaxFailures) continue;
+    return FailedPrecondition(child.name + " does not start (" + child.last_exit->ToString() + "). The end of " + child.output + ":\n" +
+                              Tail(child.output));
+  }
+  return Status::Ok();
+}
+
+Status ClusterLauncher::WaitUntilReady(uint64_t deadline_ms, InterruptSignals* signals) {
+  using Clock = std::chrono::steady_clock;
+  const auto end = Clock::now() + std::chrono::milliseconds(deadline_ms);
+  ClientOptions options{.scheduler = paths_.scheduler_address(), .token_file = token_file_, .name = "penstock up"};
+  options.deadline_ms = 2000;
+  options.connect_timeout_ms = 1000;
+  std::unique_ptr<Client> client;
+  std::string missing = "the scheduler does not answer yet";
+  while (Clock::now() < end) {
+    RETURN_IF_ERROR(CheckChildren());
+    if (client == nullptr) {
+      auto connected = Client::Connect(options);
+      if (connected.ok()) client = std::move(*connected);
+      if (!connected.ok() && connected.status().code() == Code::kPermissionDenied) return connected.status();
+    }
+    if (client != nullptr) {
+      auto status = client->Inspect("status");
+      missing = status.ok() ? MissingForReady(*status, record_.servers, record_.workers) : status.status().message();
+      if (missing.empty()) return Status::Ok();
+    }
+    if (signals == nullptr) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(50));
+    } else if (signals->Wait(50)) {
+      return Cancelled("interrupted while the cluster was starting");
+    }
+  }
+  return DeadlineExceeded("the cluster in " + paths_.root + " is not ready after " + std::to_string(deadline_ms / 1000) +
+                          " s: " + missing + " (logs in " + paths_.logs() + ")");
+}
+
+void ClusterLauncher::Stop(InterruptSignals* signals) {
+  if (supervisor_ == nullptr) return;
+  supervisor_->RequestStop();
+  if (signals != nullptr) {
+    signals->Clear();
+    const auto running = [&] {
+      const auto children = supervisor_->Children();
+      return std::any_of(children.begin(), children.end(), [](const ChildState& child) { return child.pid > 0; });
+    };
+    while (running()) {
+      if (!signals->Wait(20)) continue;
+      supervisor_->RequestStop();
+      break;
+    }
+  }
+  supervisor_->Stop();
+  supervisor_.reset();
+}
+
+std::string MissingForReady(const nlohmann::json& status, uint32_t servers, uint32_t workers) {
+  uint32_t alive_servers = 0, alive_workers = 0;
+  for (const auto& node : status.value("nodes", nlohmann::json::array())) {
+    if (node.value("state", "") != "alive") continue;
+    ++(node.value("role", "") == "server" ? alive_servers : alive_workers);
+  }
+  if (alive_servers < servers) return StrCat(alive_servers, " of ", servers, " servers have registered");
+  if (alive_workers < workers) return StrCat(alive_workers, " of ", workers, " workers have registered");
+  if (status.value("ready", false)) return "";
+  std::string problems;
+  for (const auto& problem : status.value("problems", nlohmann::json::array())) {
+    if (problem.is_string()) StrAppend(&problems, problems.empty() ? "" : "; ", problem.get<std::string>());
+  }
+  const auto shards = status.value("shards", nlohmann::json::object());
+  return problems.empty() ? StrCat(shards.value("serving", 0), " of ", shards.value("total", 0), " shards are served") : problems;
+}
+
+Result<std::string> MakeTemporaryFolder() {
+  const char* base = std::getenv("TMPDIR");
+  std::string path = std::string(base != nullptr && *base != '\0' ? base : "/tmp") + "/penstock-XXXXXX";
+  if (::mkdtemp(path.data()) == nullptr) return FailedPrecondition(ErrnoStatus(errno, path).message());
+  return path;
+}
+
+void RemoveFolder(const std::string& path) {
+  std::error_code ignored;
+  std::filesystem::remove_all(path, ignored);
+}
+
+}  // namespace penstock

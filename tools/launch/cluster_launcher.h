@@ -1,0 +1,71 @@
+// ClusterLauncher: a cluster of local processes in one data directory: starts it, waits until it serves, keeps it running, ends it.
+//
+//   Start (lock, record, token, children) -> WaitUntilReady -> ... -> Stop
+//
+// Owned by one thread. What the supervisor has to say (a child that died) is said on a thread of its own.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <nlohmann/json_fwd.hpp>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "common/base/status.h"
+#include "tools/launch/data_dir.h"
+#include "tools/launch/interrupt.h"
+#include "tools/launch/supervisor.h"
+
+namespace penstock {
+
+struct LaunchOptions {
+  std::string data_dir;             // made if need be
+  std::optional<uint32_t> servers;  // nothing: as last time in this folder, or 1
+  std::optional<uint32_t> workers;
+  std::optional<std::string> config;  // cluster file; nothing: as last time
+  std::optional<std::vector<std::string>> assignments;
+  std::string programs;             // folder of the programs; empty: that of the running program
+  SupervisorPolicy policy;
+  std::function<void(const std::string&)> say = [](const std::string&) {};
+};
+
+class ClusterLauncher {
+ public:
+  // kInvalidArgument: a wrong option, or too few servers; kFailedPrecondition: the folder is taken or cannot be written, or a program is
+  // missing. Nothing is left running after an error.
+  static Result<std::unique_ptr<ClusterLauncher>> Start(LaunchOptions options);
+  ~ClusterLauncher();  // Stop
+
+  // Until all shards are served and all servers and workers have registered. kCancelled when a signal came; kDeadlineExceeded with what is
+  // missing; kFailedPrecondition when a process cannot be kept running, with the last lines that it printed.
+  Status WaitUntilReady(uint64_t deadline_ms, InterruptSignals* signals);
+
+  // In order: workers, servers, scheduler. A second signal while it waits kills what is left.
+  void Stop(InterruptSignals* signals = nullptr);
+
+  const LaunchRecord& record() const { return record_; }
+  const DataDirPaths& paths() const { return paths_; }
+  const std::string& token_file() const { return token_file_; }
+  const Supervisor& supervisor() const { return *supervisor_; }
+
+ private:
+  ClusterLauncher(DataDirPaths paths, DataDirLock lock) : paths_(std::move(paths)), lock_(std::move(lock)) {}
+  Status CheckChildren() const;
+
+  const DataDirPaths paths_;
+  DataDirLock lock_;
+  LaunchRecord record_;
+  std::string token_file_;
+  std::unique_ptr<Supervisor> supervisor_;
+};
+
+// Of the scheduler's status (inspect "status"): what keeps a cluster with so many servers and workers from being ready; empty: nothing.
+std::string MissingForReady(const nlohmann::json& status, uint32_t servers, uint32_t workers);
+// The folder of the running program.
+std::string ProgramFolder();
+// A new folder below $TMPDIR (or /tmp). RemoveFolder deletes a folder with all it holds.
+Result<std::string> MakeTemporaryFolder();
+void RemoveFolder(const std::string& path);
+
+}  // namespace penstock

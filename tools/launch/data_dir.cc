@@ -1,0 +1,116 @@
+#include "tools/launch/data_dir.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <utility>
+
+#include "common/base/atomic_file.h"
+
+namespace penstock {
+namespace {
+
+// Whatever forbids the folder, it is for the caller to mend, and not a refusal of the cluster's.
+Status Unusable(const DataDirPaths& paths, const Status& status) {
+  return FailedPrecondition("data directory " + paths.root + " cannot be used: " + status.message());
+}
+
+}  // namespace
+
+std::string DefaultDataDir() {
+  const char* value = std::getenv("PENSTOCK_DATA_DIR");
+  return value != nullptr && *value != '\0' ? value : "penstock-data";
+}
+
+std::string AbsolutePath(const std::string& path) {
+  std::error_code error;
+  std::string absolute = std::filesystem::absolute(path, error).lexically_normal().string();
+  if (error) return path;
+  while (absolute.size() > 1 && absolute.back() == '/') absolute.pop_back();
+  return absolute;
+}
+
+Result<DataDirLock> DataDirLock::Acquire(const DataDirPaths& paths) {
+  if (const Status made = MakeDirectories(paths.logs()); !made.ok()) return Unusable(paths, made);
+  const int fd = ::open(paths.lock().c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+  if (fd < 0) return Unusable(paths, ErrnoStatus(errno, paths.lock()));
+  DataDirLock lock(fd);
+  if (::flock(fd, LOCK_EX | LOCK_NB) != 0) {
+    const auto holder = LockHolder(paths);
+    return FailedPrecondition("a cluster runs in " + paths.root + " already" +
+                              (holder && *holder > 0 ? " (process " + std::to_string(*holder) + ")" : "") +
+                              "; `penstock down --data-dir " + paths.root + "` ends it");
+  }
+  const std::string pid = std::to_string(::getpid()) + "\n";
+  if (::ftruncate(fd, 0) != 0 || ::pwrite(fd, pid.data(), pid.size(), 0) != static_cast<ssize_t>(pid.size())) {
+    return Unusable(paths, ErrnoStatus(errno, paths.lock()));
+  }
+  return lock;
+}
+
+DataDirLock::DataDirLock(DataDirLock&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
+
+DataDirLock& DataDirLock::operator=(DataDirLock&& other) noexcept {
+  std::swap(fd_, other.fd_);
+  return *this;
+}
+
+DataDirLock::~DataDirLock() {
+  if (fd_ >= 0) ::close(fd_);
+}
+
+std::optional<pid_t> LockHolder(const DataDirPaths& paths) {
+  const int fd = ::open(paths.lock().c_str(), O_RDWR | O_CLOEXEC);
+  if (fd < 0) return std::nullopt;
+  std::optional<pid_t> holder;
+  if (::flock(fd, LOCK_EX | LOCK_NB) != 0) {
+    char text[32] = {};
+    const ssize_t n = ::pread(fd, text, sizeof text - 1, 0);
+    holder = n > 0 ? static_cast<pid_t>(std::atol(text)) : 0;
+  }
+  ::close(fd);
+  return holder;
+}
+
+Result<LaunchRecord> ReadLaunchRecord(const DataDirPaths& paths) {
+  ASSIGN_OR_RETURN(const std::string text, ReadWholeFile(paths.record()));
+  try {
+    const auto json = nlohmann::json::parse(text);
+    return LaunchRecord{.servers = json.at("servers"),
+                        .workers = json.at("workers"),
+                        .least_servers = json.at("least_servers"),
+                        .config = json.at("config"),
+                        .assignments = json.at("set")};
+  } catch (const nlohmann::json::exception& e) {
+    return DataLoss(paths.record() + ": " + e.what());
+  }
+}
+
+Status WriteLaunchRecord(const DataDirPaths& paths, const LaunchRecord& record) {
+  const nlohmann::json json = {{"servers", record.servers},
+                               {"workers", record.workers},
+                               {"least_servers", record.least_servers},
+                               {"config", record.config},
+                               {"set", record.assignments}};
+  return WriteFileAtomically(paths.record(), json.dump(2) + "\n");
+}
+
+Result<LaunchRecord> DecideLaunch(std::optional<uint32_t> servers, std::optional<uint32_t> workers, const std::optional<LaunchRecord>& last) {
+  LaunchRecord record;
+  if (last) record = *last;
+  if (servers) record.servers = *servers;
+  if (workers) record.workers = *workers;
+  if (!last) record.least_servers = record.servers;
+  if (record.servers < record.least_servers) {
+    return InvalidArgument("--servers " + std::to_string(record.servers) + ": this cluster was made with " +
+                           std::to_string(record.least_servers) +
+                           " servers, and its shards lie on all of them; at least as many must run");
+  }
+  return record;
+}
+
+}  // namespace penstock

@@ -1,0 +1,24 @@
+// PlanLaunch: the processes of a cluster in one data directory, as the supervisor is to start them. Pure.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "common/base/status.h"
+#include "common/config/cluster_options.h"
+#include "tools/launch/data_dir.h"
+#include "tools/launch/supervisor.h"
+
+namespace penstock {
+
+// Defaults, then the file, the environment and the assignments, as every process of the cluster reads them. Errors are kInvalidArgument
+// (kNotFound: no such file).
+Result<ClusterOptions> LoadClusterOptions(const std::string& config, const std::vector<std::string>& assignments);
+
+// Scheduler, servers and workers in this order; they stop in the reverse one. `programs` is the folder of the programs, `options` what
+// LoadClusterOptions made of the record. Ports that were set are those of the first server or worker, the next ones take the following.
+std::vector<ChildSpec> PlanLaunch(const DataDirPaths& paths, const std::string& programs, const LaunchRecord& record,
+                                  const ClusterOptions& options);
+
+}  // namespace penstock

@@ -1,0 +1,141 @@
+// penstock-worker: a pool worker: leases partitions of whatever jobs run in the cluster and trains on them.
+#include <glog/logging.h>
+#include <pthread.h>
+#include <signal.h>
+
+#include <atomic>
+#include <filesystem>
+#include <iostream>
+#include <thread>
+
+#include "common/base/atomic_file.h"
+#include "common/base/log.h"
+#include "common/config/process_options.h"
+#include "common/net/http_server.h"
+#include "model/blas.h"
+#include "worker/train/trainer.h"
+#include "worker/train/worker_agent.h"
+
+namespace penstock {
+namespace {
+
+// Waits for the scheduler as long as it takes: a worker may be started first.
+Result<std::unique_ptr<Client>> ConnectWhenever(const ClientOptions& options, const std::atomic<bool>& ending) {
+  std::string said;
+  for (;;) {
+    auto client = Client::Connect(options);
+    if (client.ok() || ending) return client;
+    if (client.status().code() == Code::kPermissionDenied || client.status().code() == Code::kInvalidArgument) return client;
+    if (client.status().message() != said) LOG(WARNING) << "waiting for the scheduler: " << (said = client.status().message());
+    std::this_thread::sleep_for(std::chrono::milliseconds(200));
+  }
+}
+
+class Worker {
+ public:
+  explicit Worker(const ClusterOptions& options)
+      : options_(options),
+        data_dir_(options.cluster.data_dir),
+        name_(std::filesystem::path(data_dir_).filename().string()) {}
+
+  Status Run(const std::atomic<bool>& ending) {
+    RETURN_IF_ERROR(MakeDirectories(data_dir_));
+    ASSIGN_OR_RETURN(client_, ConnectWhenever({.scheduler = options_.cluster.scheduler,
+                                               .token_file = options_.security.token_file,
+                                               .name = name_,
+                                               .deadline_ms = options_.client.deadline_ms,
+                                               .connect_timeout_ms = options_.client.connect_timeout_ms},
+                                              ending));
+    HttpServer http({.host = options_.worker.listen, .port = options_.worker.http_port, .name = name_}, registry_, [this] {
+      WorkerAgent* agent = agent_;
+      return agent != nullptr ? agent->Ready() : Unavailable(name_ + " is starting");
+    });
+    RETURN_IF_ERROR(http.Start().Prepend(name_));
+    RETURN_IF_ERROR(WriteFileAtomically(data_dir_ + "/http_address", http.address() + "\n"));
+    WorkerAgent agent(*client_, {.name = name_, .node = KeptNode(), .http_endpoint = http.address(), .heartbeat_ms = options_.scheduler.heartbeat_ms},
+                      [this](NodeId node) { return WriteFileAtomically(NodePath(), std::to_string(node) + "\n"); });
+    agent_ = &agent;
+    std::jthread watch([&](std::stop_token stop) {
+      while (!ending && !stop.stop_requested()) std::this_thread::sleep_for(std::chrono::milliseconds(50));
+      agent.Stop();
+    });
+    const Status status = Work(agent);
+    http.Stop();
+    agent_ = nullptr;
+    return status;
+  }
+
+ private:
+  std::string NodePath() const { return data_dir_ + "/node"; }
+  // A worker holds nothing: an unreadable id only means that it is a new one.
+  NodeId KeptNode() const {
+    auto text = ReadWholeFile(NodePath());
+    return text.ok() ? static_cast<NodeId>(std::strtoul(text->c_str(), nullptr, 10)) : 0;
+  }
+
+  Status Work(WorkerAgent& agent) {
+    auto& partitions = registry_.AddCounter("penstock_worker_partitions_total", "Partitions worked off.");
+    auto& examples = registry_.AddCounter("penstock_worker_examples_total", "Examples trained on or evaluated.");
+    Trainer trainer(*client_);
+    for (;;) {
+      auto task = agent.NextLease();
+      if (!task.ok()) return task.status();
+      if (*task == nullptr) return Status::Ok();
+      trainer.Run(**task);
+      partitions.Increment();
+      examples.Increment(static_cast<double>((*task)->progress().examples));
+      agent.FinishLease(**task);
+    }
+  }
+
+  const ClusterOptions options_;
+  const std::string data_dir_;
+  const std::string name_;
+  MetricsRegistry registry_;
+  std::unique_ptr<Client> client_;
+  std::atomic<WorkerAgent*> agent_{nullptr};
+};
+
+int Main(int argc, char** argv) {
+  auto options = LoadProcessOptions(argc, argv, "penstock-worker", "A Penstock worker: trains on the partitions that the scheduler leases to it.");
+  if (!options.ok()) {
+    std::cerr << "penstock-worker: " << options.status().message() << "\n";
+    return 2;
+  }
+  sigset_t signals;
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGINT);
+  sigaddset(&signals, SIGTERM);
+  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+  signal(SIGPIPE, SIG_IGN);
+  auto logging = Logging::Start({.program = "penstock-worker",
+                                 .node = std::filesystem::path(options->cluster.data_dir).filename().string(),
+                                 .level = options->log.level,
+                                 .dir = options->log.dir,
+                                 .max_mib = options->log.max_mib,
+                                 .keep_days = options->log.keep_days});
+  if (!logging.ok()) {
+    std::cerr << "penstock-worker: " << logging.status().message() << "\n";
+    return 1;
+  }
+  std::atomic<bool> ending{false};
+  std::jthread waiter([&](std::stop_token stop) {
+    const timespec wait{0, 100 * 1000000};
+    while (!stop.stop_requested() && sigtimedwait(&signals, nullptr, &wait) <= 0) {
+    }
+    ending = true;
+  });
+  Worker worker(*options);
+  const Status status = worker.Run(ending);
+  if (status.ok() || ending) return 0;
+  std::cerr << "penstock-worker: " << status.ToString() << "\n";
+  return 1;
+}
+
+}  // namespace
+}  // namespace penstock
+
+int main(int argc, char** argv) {
+  penstock::PrepareBlas(argv);
+  return penstock::Main(argc, argv);
+}
