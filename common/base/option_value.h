@@ -22,7 +22,7 @@ struct OptionInfo {
   std::optional<double> min = {};    // of a number, or of each element of a list of integers; both inclusive
   std::optional<double> max = {};
   std::vector<std::string> choices = {};  // of a string, or of each element of a list of strings; empty: anything
-  bool required = false;             // must be set by someone, and not to an empty string or list
+  bool required = false;             // a string or list: may not be empty; others: must be set by someone
   bool secret = false;               // never printed, never in ToJson
 };
 

@@ -218,14 +218,15 @@ Status OptionSet::Validate() const {
   for (const auto& section : sections_) {
     for (const auto& option : section->options) {
       const json value = ReadOption(option->target);
-      const bool empty = (value.is_string() && value.get_ref<const std::string&>().empty()) ||
-                         (value.is_array() && value.empty());
-      const bool missing = option->info.required && (empty || (!option->is_set && value == option->default_value));
+      const bool can_be_empty = value.is_string() || value.is_array();
+      const bool empty = value.is_array() ? value.empty() : value == "";
+      const bool untouched = !option->is_set && value == option->default_value;
+      const bool missing = option->info.required && (can_be_empty ? empty : untouched);
       if (missing) {
         return InvalidArgument(StrCat("option ", option->key(), " is required: set it to ",
                                             AllowedValues(option->target, option->info), " (", option->info.help, ")"));
       }
-      if (!option->is_set && value == option->default_value) continue;  // a default may lie outside ("" of a choice: not set)
+      if (untouched) continue;  // a default may lie outside of what can be set, such as "" of a choice
       std::vector<Assignment> unused;
       RETURN_IF_ERROR(Note(*option, value, option->origin, &unused));
     }

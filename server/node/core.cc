@@ -315,8 +315,10 @@ void ServerCore::Close() {
 
 void ServerCore::OnLogged(uint64_t number, Status status) {
   appending_ = false;
-  Window& window = closed_.at(number);
   if (!status.ok()) return Fail(status);
+  auto it = closed_.find(number);
+  if (it == closed_.end()) return;  // a failed sync took its waiters
+  Window& window = it->second;
   for (const auto& [shard, lsn] : window.lsns) {
     if (Slot* slot = GetSlot(shard)) slot->logged = std::max(slot->logged, lsn);
   }

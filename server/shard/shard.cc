@@ -14,7 +14,7 @@
 namespace penstock {
 namespace {
 
-constexpr size_t kAhead = 16;  // rows to prefetch ahead of the one being stepped
+constexpr size_t kAhead = 8;  // rows to prefetch ahead of the one being stepped
 
 // What `alter` may change, taken from the other spec.
 TableSpec WithAlterable(TableSpec spec, const TableSpec& other) {

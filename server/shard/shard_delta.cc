@@ -13,7 +13,7 @@
 namespace penstock {
 namespace {
 
-constexpr size_t kAhead = 16;  // rows to prefetch ahead of the one being copied
+constexpr size_t kAhead = 8;  // rows to prefetch ahead of the one being copied
 
 // The words that a struct takes in a list of structs.
 template <typename T>

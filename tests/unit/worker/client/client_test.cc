@@ -12,6 +12,7 @@
 #include <thread>
 
 #include "common/base/hash.h"
+#include "common/cluster/scheduler_link.h"
 #include "tests/unit/worker/client/fake_cluster.h"
 #include "worker/client/dense_tensor.h"
 #include "worker/client/loop_call.h"

@@ -287,7 +287,7 @@ class FakeCluster {
     return kj::NEVER_DONE;
   }
 
-  kj::Promise<void> Pull(size_t server, proto::DataPlane::Server::PullContext context) {
+  kj::Promise<void> Pull(size_t server, capnp::CallContext<proto::DataPlane::PullParams, proto::DataPlane::PullResults> context) {
     const auto request = context.getParams().getRequest();
     const SeenCall call = See(server, false, request);
     seen_.push_back(call);
@@ -313,7 +313,7 @@ class FakeCluster {
     return Finish(fault, server);
   }
 
-  kj::Promise<void> Push(size_t server, proto::DataPlane::Server::PushContext context) {
+  kj::Promise<void> Push(size_t server, capnp::CallContext<proto::DataPlane::PushParams, proto::DataPlane::PushResults> context) {
     const auto request = context.getParams().getRequest();
     SeenCall call = See(server, true, request);
     call.producer = request.getProducer();

@@ -1,0 +1,41 @@
+// SchedulerService: decodes the control plane's RPCs (proto/control.capnp), checks what peers send, and answers from ControlPlane.
+//
+// One capability for all connections; lives on the scheduler's loop. Every answer carries a Status; nothing is thrown at a peer.
+#pragma once
+
+#include <functional>
+
+#include "proto/control.capnp.h"
+#include "scheduler/control_plane.h"
+
+namespace penstock {
+
+class SchedulerService final : public proto::Scheduler::Server {
+ public:
+  SchedulerService(ControlPlane& plane, std::function<Now()> clock) : plane_(plane), clock_(std::move(clock)) {}
+
+  kj::Promise<void> register_(RegisterContext context) override;
+  kj::Promise<void> heartbeat(HeartbeatContext context) override;
+  kj::Promise<void> shardMap(ShardMapContext context) override;
+  kj::Promise<void> createTable(CreateTableContext context) override;
+  kj::Promise<void> openTable(OpenTableContext context) override;
+  kj::Promise<void> dropTable(DropTableContext context) override;
+  kj::Promise<void> newProducers(NewProducersContext context) override;
+  kj::Promise<void> submitJob(SubmitJobContext context) override;
+  kj::Promise<void> cancelJob(CancelJobContext context) override;
+  kj::Promise<void> lease(LeaseContext context) override;
+  kj::Promise<void> report(ReportContext context) override;
+  kj::Promise<void> inspect(InspectContext context) override;
+  kj::Promise<void> acceptLoss(AcceptLossContext context) override;
+
+ private:
+  Status Register(RegisterContext& context);
+  Status Heartbeat(HeartbeatContext& context);
+  void FillWantedState(proto::Scheduler::HeartbeatParams::Reader params, const HeartbeatAnswer& answer,
+                       proto::Scheduler::HeartbeatResults::Builder results);
+
+  ControlPlane& plane_;
+  const std::function<Now()> clock_;
+};
+
+}  // namespace penstock

@@ -1,0 +1,42 @@
+// penstock config: explains options and prints annotated samples, from the declarations that the programs use.
+#include <algorithm>
+#include <cstdlib>
+
+#include "common/config/cluster_options.h"
+#include "model/job_spec.h"
+#include "tools/cli/commands.h"
+#include "tools/cli/exit_code.h"
+
+namespace penstock {
+namespace {
+
+constexpr char kJobIntro[] =
+    "A training job, all options at their defaults. Run it with `penstock train FILE`; single keys are overridden with --set section.key=value.";
+
+bool IsJobSection(const std::string& key) {
+  static const std::vector<std::string> kSections = {"job", "data", "model", "optimizer", "train"};
+  return std::find(kSections.begin(), kSections.end(), key.substr(0, key.find('.'))) != kSections.end();
+}
+
+}  // namespace
+
+Result<int> RunConfig(const Arguments& arguments, Console& console) {
+  ClusterOptions cluster;
+  OptionSet cluster_set;
+  cluster.Declare(cluster_set);
+  JobSpec job;
+  OptionSet job_set;
+  job.Declare(&job_set);
+  if (arguments.command == "config sample") {
+    console.out << (arguments.name == "job" ? job_set.Sample(kJobIntro) : cluster_set.Sample(ClusterSampleIntro()));
+    return kExitOk;
+  }
+  const bool of_job = IsJobSection(arguments.name);
+  if (!of_job) RETURN_IF_ERROR(cluster_set.LoadEnvironment([](const char* name) { return std::getenv(name); }));
+  auto text = of_job ? job_set.Explain(arguments.name) : cluster_set.Explain(arguments.name);
+  if (!text.ok()) return InvalidArgument(text.status().message());
+  console.out << *text << (text->ends_with('\n') ? "" : "\n");
+  return kExitOk;
+}
+
+}  // namespace penstock

@@ -1,0 +1,99 @@
+// penstock evaluate: the metrics of a job, or of its weights as they are now on other data.
+#include <nlohmann/json.hpp>
+
+#include "model/model.h"
+#include "tools/cli/commands.h"
+#include "tools/cli/exit_code.h"
+#include "tools/cli/job_metrics.h"
+#include "tools/cli/print.h"
+#include "tools/cli/target.h"
+#include "tools/launch/data_dir.h"
+#include "worker/data/data_plan.h"
+#include "worker/data/minibatch_plan.h"
+
+namespace penstock {
+namespace {
+
+constexpr uint32_t kBatch = 1024;
+constexpr uint64_t kPullDeadlineMs = 30000;
+
+struct TrainedModel {
+  JobSpec spec;
+  std::unique_ptr<Model> model;
+  std::vector<TableSpec> tables;
+};
+
+Result<TrainedModel> OpenModel(Client& client, const nlohmann::json& job) {
+  TrainedModel trained;
+  try {
+    ASSIGN_OR_RETURN(trained.spec, JobFromJson(job.at("spec").at("options")));
+    const auto plan = job.at("spec").at("data_plan").get<JobPlan>();
+    ASSIGN_OR_RETURN(trained.model, CreateModel(trained.spec, plan.shape()));
+    const std::string prefix = job.at("name").get<std::string>() + "." + std::to_string(job.at("id").get<uint64_t>());
+    for (const TableSpec& wanted : trained.model->Tables()) {
+      ASSIGN_OR_RETURN(TableSpec table, client.OpenTable(prefix + wanted.name.substr(wanted.name.find('/'))));
+      trained.tables.push_back(std::move(table));
+    }
+  } catch (const nlohmann::json::exception& e) {
+    return Internal(std::string("what the scheduler says of the job cannot be understood: ") + e.what());
+  }
+  return trained;
+}
+
+Result<Evaluation> EvaluateExamples(Client& client, TrainedModel& trained, const Examples& examples) {
+  const MinibatchPlan plan(kBatch, /*shuffle=*/false, 0, 0, 0, examples.size());
+  Evaluation evaluation;
+  Batch batch;
+  PreparedBatch prepared;
+  for (uint64_t k = 0; k < plan.count(); ++k) {
+    examples.Gather(plan.Indices(k), &batch);
+    trained.model->Prepare(batch, Purpose::kEvaluate, &prepared);
+    std::vector<TableKeys> keys;
+    for (size_t t = 0; t < trained.tables.size(); ++t) keys.push_back({trained.tables[t].id, prepared.keys[t]});
+    ASSIGN_OR_RETURN(const PullResult pulled, client.Pull(std::move(keys), kPullDeadlineMs).get());
+    trained.model->Evaluate(batch, prepared, TableValues(pulled.values.begin(), pulled.values.end()), &evaluation);
+  }
+  return evaluation;
+}
+
+Result<nlohmann::json> EvaluateFile(Client& client, const nlohmann::json& job, const Arguments& arguments) {
+  ASSIGN_OR_RETURN(TrainedModel trained, OpenModel(client, job));
+  trained.spec.data.test = AbsolutePath(arguments.data);
+  trained.spec.data.test_labels = arguments.labels.empty() ? "" : AbsolutePath(arguments.labels);
+  auto data = OpenJobData(trained.spec, DataRole::kTest);
+  if (!data.ok()) return FailedPrecondition(arguments.data + ": " + data.status().message());
+  if ((*data)->dense() && (*data)->features() != job["spec"]["data_plan"]["train"]["features"].get<uint64_t>()) {
+    return FailedPrecondition(arguments.data + " has " + std::to_string((*data)->features()) + " features an example, the job's data has " +
+                              job["spec"]["data_plan"]["train"]["features"].dump());
+  }
+  // Piece by piece, so that a file may be larger than memory.
+  constexpr uint64_t kPieceBytes = 64 << 20;
+  const auto pieces = (*data)->Partitions(static_cast<uint32_t>((*data)->size_bytes() / kPieceBytes + 1));
+  Evaluation all;
+  for (const PartitionRange& piece : pieces) {
+    auto examples = (*data)->ReadPartition(piece);
+    if (!examples.ok()) return FailedPrecondition(examples.status().message());
+    ASSIGN_OR_RETURN(const Evaluation part, EvaluateExamples(client, trained, *examples));
+    all.Merge(part);
+  }
+  if (all.examples() == 0) return FailedPrecondition(arguments.data + " has no examples");
+  // The regulariser belongs to the training objective, so there is no objective of other data.
+  return nlohmann::json{{"data", all.Results(Objective{.loss = trained.model->loss(), .known = false})}};
+}
+
+}  // namespace
+
+Result<int> RunEvaluate(const Arguments& arguments, Console& console) {
+  ASSIGN_OR_RETURN(auto client, ConnectTo(arguments.target, "penstock evaluate"));
+  ASSIGN_OR_RETURN(const nlohmann::json job, client->Inspect("job", std::to_string(arguments.id)));
+  auto metrics = arguments.data.empty() ? JobMetrics(job) : EvaluateFile(*client, job, arguments);
+  if (!metrics.ok()) return metrics.status();
+  if (metrics->empty()) {
+    return FailedPrecondition("job " + std::to_string(arguments.id) + " has not been evaluated" +
+                              (job.value("state", "") == "running" ? " yet" : "") + "; --data FILE evaluates its weights as they are");
+  }
+  console.out << (arguments.output == OutputFormat::kJson ? RenderJson(*metrics) : MetricsText(*metrics));
+  return kExitOk;
+}
+
+}  // namespace penstock

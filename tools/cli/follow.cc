@@ -1,0 +1,99 @@
+#include "tools/cli/follow.h"
+
+#include <chrono>
+#include <nlohmann/json.hpp>
+#include <optional>
+
+#include "tools/cli/progress.h"
+
+namespace penstock {
+namespace {
+
+uint64_t NowMs() {
+  const auto now = std::chrono::steady_clock::now().time_since_epoch();
+  return static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::milliseconds>(now).count());
+}
+
+// What can pass while a scheduler restarts.
+bool Passes(const Status& status) {
+  return status.code() == Code::kUnavailable || status.code() == Code::kDeadlineExceeded || status.code() == Code::kOverloaded;
+}
+
+class ProgressDisplay {
+ public:
+  ProgressDisplay(Console& console, uint64_t line_ms) : console_(console), line_ms_(line_ms) {}
+  ~ProgressDisplay() { EndBar(); }
+
+  void Show(const JobProgress& job) {
+    meter_.Add(NowMs(), job.examples);
+    const double rate = meter_.PerSecond().value_or(job.examples_per_second);
+    if (console_.terminal) {
+      console_.err << "\r" << BarLine(job, rate, console_.width - 1) << "\x1b[K" << std::flush;
+      bar_ = true;
+      return;
+    }
+    if (last_line_ms_ && NowMs() - *last_line_ms_ < line_ms_) return;
+    const std::string line = PlainLine(job, rate);
+    if (line == last_line_) return;
+    last_line_ = line;
+    last_line_ms_ = NowMs();
+    console_.err << line << std::endl;
+  }
+
+  void Say(const std::string& text) {
+    EndBar();
+    console_.err << text << std::endl;
+  }
+
+ private:
+  void EndBar() {
+    if (bar_) console_.err << std::endl;
+    bar_ = false;
+  }
+
+  Console& console_;
+  const uint64_t line_ms_;
+  RateMeter meter_;
+  bool bar_ = false;
+  std::string last_line_;
+  std::optional<uint64_t> last_line_ms_;
+};
+
+}  // namespace
+
+Result<nlohmann::json> FindJob(Client& client, uint32_t job) {
+  ASSIGN_OR_RETURN(const nlohmann::json jobs, client.Inspect("jobs"));
+  for (const auto& element : jobs) {
+    if (element.value("id", 0u) == job) return element;
+  }
+  return NotFound("job " + std::to_string(job));
+}
+
+Result<nlohmann::json> FollowJob(Client& client, uint32_t job, const FollowOptions& options, InterruptSignals& signals, Console& console) {
+  ProgressDisplay display(console, options.line_ms);
+  std::optional<uint64_t> away_since_ms;
+  for (;;) {
+    auto found = FindJob(client, job);
+    // The whole of an ended job is asked for once: its evaluations can be long.
+    if (found.ok() && ReadProgress(*found).ended()) {
+      display.Show(ReadProgress(*found));
+      found = client.Inspect("job", std::to_string(job));
+      if (found.ok()) return found;
+    }
+    if (found.ok()) {
+      if (away_since_ms) display.Say("the scheduler answers again");
+      away_since_ms.reset();
+      display.Show(ReadProgress(*found));
+    } else if (!Passes(found.status())) {
+      return found.status();
+    } else if (!away_since_ms) {
+      away_since_ms = NowMs();
+      display.Say("the scheduler does not answer (" + found.status().message() + "); waiting for it");
+    } else if (NowMs() - *away_since_ms > options.patience_ms) {
+      return found.status();
+    }
+    if (signals.Wait(options.poll_ms)) return Cancelled("interrupted");
+  }
+}
+
+}  // namespace penstock

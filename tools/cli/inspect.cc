@@ -1,0 +1,157 @@
+// penstock status, node, job, shard and table: what the scheduler knows, and the few things that an operator decides.
+#include <nlohmann/json.hpp>
+
+#include "tools/cli/commands.h"
+#include "tools/cli/exit_code.h"
+#include "tools/cli/health.h"
+#include "tools/cli/job_metrics.h"
+#include "tools/cli/target.h"
+
+namespace penstock {
+namespace {
+
+using nlohmann::json;
+
+const std::vector<Column> kNodeColumns = {
+    {"ID", "id"}, {"NAME", "name"}, {"ROLE", "role"}, {"STATE", "state"}, {"SHARDS", "shards", Show::kCount}, {"ROWS", "rows", Show::kCount},
+    {"BYTES", "bytes", Show::kBytes}, {"BUSY", "busy"}, {"SEEN MS AGO", "last_seen_ms", Show::kCount}, {"ENDPOINTS", "endpoints"},
+    {"HTTP", "http"}};
+const std::vector<Column> kJobColumns = {
+    {"ID", "id"}, {"NAME", "name"}, {"STATE", "state"}, {"PHASE", "phase"}, {"PASS", "pass"}, {"OF", "passes"},
+    {"PARTS", "partitions_done"}, {"OF", "partitions"}, {"EXAMPLES", "examples", Show::kCount}, {"PER S", "examples_per_second", Show::kCount},
+    {"LOSS", "loss", Show::kFraction}, {"TIME", "seconds", Show::kSeconds}, {"BAD", "bad_records"}, {"ERROR", "error"}};
+const std::vector<Column> kLeaseColumns = {{"PHASE", "phase"}, {"PASS", "pass"}, {"PARTITION", "partition"}, {"STATE", "state"},
+                                           {"WORKER", "worker"}, {"RECORDED", "recorded"}, {"PRODUCER", "producer"}};
+const std::vector<Column> kShardColumns = {
+    {"SHARD", "shard"}, {"STATE", "state"}, {"SERVER", "node_name"}, {"ENDPOINT", "endpoint"}, {"EPOCH", "epoch"}, {"LSN", "lsn"},
+    {"LOGGED", "logged"}, {"SYNCED", "synced"}, {"ROWS", "rows", Show::kCount}, {"BYTES", "bytes", Show::kBytes}, {"DETAIL", "detail"}};
+const std::vector<Column> kTableColumns = {{"ID", "id"}, {"NAME", "name"}, {"DIM", "dim"}, {"OPTIMIZER", "optimizer/kind"},
+                                           {"DURABILITY", "durability"}, {"FLOATS", "dense_size", Show::kCount}};
+
+std::string StatusText(const json& status) {
+  std::string text = RenderFields(status, {{"cluster", "name"}, {"id", "cluster"}, {"version", "version"}, {"term", "term"},
+                                           {"up for", "uptime_seconds", Show::kSeconds}, {"ready", "ready"}});
+  for (const auto& problem : HealthProblems(status)) text += "problem:  " + problem + "\n";
+  text += "\n" + RenderTable(status.value("nodes", json::array()),
+                             {kNodeColumns[0], kNodeColumns[1], kNodeColumns[2], kNodeColumns[3], kNodeColumns[4], kNodeColumns[5],
+                              kNodeColumns[6], kNodeColumns[7]});
+  text += "\nshards: ";
+  const json shards = status.value("shards", json::object());
+  std::string counts;
+  for (const char* state : {"total", "serving", "granting", "unavailable", "quarantined", "unplaced"}) {
+    const auto count = shards.value(state, uint64_t{0});
+    if (count > 0) counts += (counts.empty() ? "" : ", ") + std::to_string(count) + " " + state;
+  }
+  text += counts + "; tables: " + std::to_string(status.value("tables", uint64_t{0})) + "\n";
+  const json jobs = status.value("jobs", json::array());
+  if (!jobs.empty()) text += "\n" + RenderTable(jobs, {{"JOB", "id"}, {"NAME", "name"}, {"STATE", "state"}});
+  return text;
+}
+
+Result<int> ShowStatus(Client& client, const Arguments& arguments, Console& console) {
+  ASSIGN_OR_RETURN(const json status, client.Inspect("status"));
+  console.out << (arguments.output == OutputFormat::kJson ? RenderJson(status) : StatusText(status));
+  return HealthProblems(status).empty() ? kExitOk : kExitUnhealthy;
+}
+
+Result<int> ShowJob(Client& client, const Arguments& arguments, Console& console) {
+  ASSIGN_OR_RETURN(json job, client.Inspect("job", std::to_string(arguments.id)));
+  if (arguments.output == OutputFormat::kJson) {
+    console.out << RenderJson(job);
+    return kExitOk;
+  }
+  ASSIGN_OR_RETURN(const json metrics, JobMetrics(job));
+  console.out << RenderFields(job, {{"id", "id"}, {"name", "name"}, {"state", "state"}, {"phase", "phase"}, {"pass", "pass"},
+                                    {"passes", "passes"}, {"partitions done", "partitions_done"}, {"partitions", "partitions"},
+                                    {"examples", "examples", Show::kCount}, {"examples in all", "examples_total", Show::kCount},
+                                    {"examples a second", "examples_per_second", Show::kCount}, {"loss", "loss", Show::kFraction},
+                                    {"time", "seconds", Show::kSeconds}, {"malformed records", "bad_records"}, {"error", "error"},
+                                    {"training data", "spec/options/data/train"}, {"held-out data", "spec/options/data/test"}})
+              << MetricsText(metrics);
+  const json leases = job.value("leases", json::array());
+  if (!leases.empty()) console.out << "\n" << RenderTable(leases, kLeaseColumns);
+  return kExitOk;
+}
+
+Result<int> ShowRows(Client& client, const Arguments& arguments, Console& console) {
+  ASSIGN_OR_RETURN(const TableSpec table, client.OpenTable(arguments.name));
+  const std::vector<Key> keys(arguments.keys.begin(), arguments.keys.end());
+  ASSIGN_OR_RETURN(const PullResult pulled, client.Pull({{table.id, keys}}).get());
+  json rows = json::array();
+  for (size_t i = 0; i < keys.size(); ++i) {
+    const auto begin = pulled.values[0].begin() + static_cast<ptrdiff_t>(i * table.dim);
+    rows.push_back({{"key", keys[i]}, {"values", std::vector<float>(begin, begin + table.dim)}});
+  }
+  console.out << (arguments.output == OutputFormat::kJson ? RenderJson({{"table", table.name}, {"rows", rows}})
+                                                          : RenderTable(rows, {{"KEY", "key"}, {"VALUES", "values"}}));
+  return kExitOk;
+}
+
+Result<int> List(Client& client, const Arguments& arguments, Console& console, const std::string& what, const std::vector<Column>& columns) {
+  ASSIGN_OR_RETURN(const json value, client.Inspect(what));
+  console.out << (arguments.output == OutputFormat::kJson ? RenderJson(value) : RenderTable(value, columns));
+  return kExitOk;
+}
+
+Result<int> One(Client& client, const Arguments& arguments, Console& console, const std::string& what, const std::string& name,
+                const std::vector<Column>& columns) {
+  ASSIGN_OR_RETURN(const json value, client.Inspect(what, name));
+  console.out << (arguments.output == OutputFormat::kJson ? RenderJson(value) : RenderFields(value, columns));
+  return kExitOk;
+}
+
+// A table's specification as lines of "member/of/member  value".
+std::vector<Column> EveryMember(const json& value, const std::string& prefix = "") {
+  std::vector<Column> columns;
+  for (const auto& [name, member] : value.items()) {
+    if (!member.is_object()) {
+      columns.push_back({prefix + name, prefix + name});
+      continue;
+    }
+    const auto inner = EveryMember(member, prefix + name + "/");
+    columns.insert(columns.end(), inner.begin(), inner.end());
+  }
+  return columns;
+}
+
+Result<int> DescribeTable(Client& client, const Arguments& arguments, Console& console) {
+  ASSIGN_OR_RETURN(const json value, client.Inspect("table", arguments.name));
+  std::string text = arguments.output == OutputFormat::kJson ? RenderJson(value) : RenderFields(value, EveryMember(value));
+  if (arguments.output == OutputFormat::kTable) {
+    ASSIGN_OR_RETURN(const TableSpec table, client.OpenTable(arguments.name));
+    ASSIGN_OR_RETURN(const auto stats, client.Stats({table.id}));
+    text += "pushed rows  " + FormatCount(stats[0].rows) + "\nmemory       " + FormatBytes(static_cast<double>(stats[0].bytes)) + "\n";
+  }
+  console.out << text;
+  return kExitOk;
+}
+
+}  // namespace
+
+Result<int> RunInspection(const Arguments& arguments, Console& console) {
+  ASSIGN_OR_RETURN(auto client, ConnectTo(arguments.target, "penstock " + arguments.command));
+  const std::string& command = arguments.command;
+  const std::string id = std::to_string(arguments.id);
+  if (command == "status") return ShowStatus(*client, arguments, console);
+  if (command == "node ls") return List(*client, arguments, console, "nodes", kNodeColumns);
+  if (command == "job ls") return List(*client, arguments, console, "jobs", kJobColumns);
+  if (command == "shard ls") return List(*client, arguments, console, "shards", kShardColumns);
+  if (command == "table ls") return List(*client, arguments, console, "tables", kTableColumns);
+  if (command == "shard show") return One(*client, arguments, console, "shard", id, kShardColumns);
+  if (command == "job show") return ShowJob(*client, arguments, console);
+  if (command == "table describe") return DescribeTable(*client, arguments, console);
+  if (command == "table get") return ShowRows(*client, arguments, console);
+  if (command == "job cancel") {
+    RETURN_IF_ERROR(client->CancelJob(arguments.id));
+    console.out << "job " << id << " is cancelled\n";
+    return kExitOk;
+  }
+  if (command == "shard accept-loss") {
+    RETURN_IF_ERROR(client->AcceptLoss(arguments.id));
+    console.out << "shard " << id << " goes on with what is left of it\n";
+    return kExitOk;
+  }
+  return Internal("command '" + command + "' is not carried out");
+}
+
+}  // namespace penstock

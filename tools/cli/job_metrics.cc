@@ -1,0 +1,87 @@
+#include "tools/cli/job_metrics.h"
+
+#include <cstdio>
+#include <nlohmann/json.hpp>
+
+#include "common/base/strings.h"
+#include "model/metrics.h"
+#include "model/model.h"
+#include "tools/cli/print.h"
+#include "worker/data/data_plan.h"
+
+namespace penstock {
+namespace {
+
+// A partition's result travels as text.
+Result<Evaluation> ReadPart(const nlohmann::json& part) {
+  if (!part.is_string()) return Evaluation::FromJson(part);
+  const auto parsed = nlohmann::json::parse(part.get<std::string>(), nullptr, /*allow_exceptions=*/false);
+  if (parsed.is_discarded()) return InvalidArgument("an evaluation is not JSON");
+  return Evaluation::FromJson(parsed);
+}
+
+Result<Evaluation> MergeParts(const nlohmann::json& parts) {
+  Evaluation all;
+  for (const auto& part : parts) {
+    ASSIGN_OR_RETURN(const Evaluation one, ReadPart(part));
+    all.Merge(one);
+  }
+  return all;
+}
+
+std::string Number(const nlohmann::json& value) {
+  char text[40];
+  std::snprintf(text, sizeof text, value.get<double>() >= 1000 ? "%.4f" : "%.6f", value.get<double>());
+  return text;
+}
+
+}  // namespace
+
+Result<nlohmann::json> JobMetrics(const nlohmann::json& job) {
+  nlohmann::json metrics = nlohmann::json::object();
+  try {
+    const auto evaluations = job.value("evaluations", nlohmann::json::object());
+    if (evaluations.empty()) return metrics;
+    ASSIGN_OR_RETURN(const JobSpec spec, JobFromJson(job.at("spec").at("options")));
+    const auto plan = job.at("spec").at("data_plan").get<JobPlan>();
+    ASSIGN_OR_RETURN(const auto model, CreateModel(spec, plan.shape()));
+    for (const char* role : {"train", "test"}) {
+      const auto parts = evaluations.find(role);
+      if (parts == evaluations.end() || !parts->is_array() || parts->empty()) continue;
+      ASSIGN_OR_RETURN(const Evaluation merged, MergeParts(*parts));
+      // The norm belongs to the objective that was minimised, which is that of the training data; on other data it is the same formula.
+      metrics[role] = merged.Results(model->objective());
+    }
+  } catch (const nlohmann::json::exception& e) {
+    return Internal(std::string("what the scheduler says of the job cannot be understood: ") + e.what());
+  }
+  return metrics;
+}
+
+nlohmann::json JobReport(const nlohmann::json& job, const nlohmann::json& metrics) {
+  return {{"job", job.value("name", "")},
+          {"status", job.value("state", "")},
+          {"seconds", job.value("seconds", 0.0)},
+          {"examples", job.value("examples", uint64_t{0})},
+          {"examples_per_second", job.value("examples_per_second", 0.0)},
+          {"servers", job.value("servers", uint64_t{0})},
+          {"workers", job.value("workers", uint64_t{0})},
+          {"metrics", metrics}};
+}
+
+std::string MetricsText(const nlohmann::json& metrics) {
+  std::string text;
+  for (const auto& [role, title] : {std::pair{"train", "training data"}, {"test", "held-out data"}, {"data", "the given data"}}) {
+    const auto part = metrics.find(role);
+    if (part == metrics.end()) continue;
+    StrAppend(&text, title, ":");
+    for (const char* name : {"loss", "accuracy", "auc", "rmse", "objective"}) {
+      const auto value = part->find(name);
+      if (value != part->end() && value->is_number()) StrAppend(&text, text.back() == ':' ? " " : ", ", name, " ", Number(*value));
+    }
+    StrAppend(&text, " (", FormatCount(part->value("examples", uint64_t{0})), " examples)\n");
+  }
+  return text;
+}
+
+}  // namespace penstock

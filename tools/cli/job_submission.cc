@@ -1,0 +1,51 @@
+#include "tools/cli/job_submission.h"
+
+#include <nlohmann/json.hpp>
+
+#include "model/model.h"
+#include "worker/data/data_plan.h"
+
+namespace penstock {
+namespace {
+
+// As the scheduler wants it: it leases partitions by their number.
+nlohmann::json Counts(const DataPlan& plan) {
+  return {{"partitions", plan.partitions.size()},
+          {"records", plan.records},
+          {"bytes", plan.size_bytes},
+          {"fingerprint", plan.fingerprint}};
+}
+
+nlohmann::json RelativeTables(const Model& model) {
+  nlohmann::json tables = nlohmann::json::array();
+  for (TableSpec spec : model.Tables()) {
+    spec.name = spec.name.substr(spec.name.find('/') + 1);
+    tables.push_back(spec);
+  }
+  return tables;
+}
+
+}  // namespace
+
+Result<nlohmann::json> MakeSubmission(const JobSpec& job) {
+  auto plan = MakeJobPlan(job);
+  if (!plan.ok()) {
+    // Bad data is not a wrong command line, and a file that may not be read is not the cluster's refusal.
+    const bool missing = plan.status().code() == Code::kNotFound;
+    return Status(missing ? Code::kNotFound : Code::kFailedPrecondition, plan.status().message());
+  }
+  ASSIGN_OR_RETURN(const auto model, CreateModel(job, plan->shape()));
+  nlohmann::json counts = {{"train", Counts(plan->train)}, {"test", nullptr}};
+  if (plan->test) counts["test"] = Counts(*plan->test);
+  return nlohmann::json{{"name", job.name},
+                        {"options", JobToJson(job)},
+                        {"tables", RelativeTables(*model)},
+                        {"plan", counts},
+                        {"data_plan", *plan},
+                        {"passes", job.train.passes},
+                        {"consistency", job.train.consistency},
+                        {"evaluate_train", job.train.evaluate},
+                        {"evaluate_test", job.train.evaluate && plan->test.has_value()}};
+}
+
+}  // namespace penstock

@@ -1,0 +1,114 @@
+#include "tools/cli/progress.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <nlohmann/json.hpp>
+
+#include "common/base/strings.h"
+#include "tools/cli/print.h"
+
+namespace penstock {
+namespace {
+
+constexpr uint64_t kRateWindowMs = 10000;
+constexpr int kBarCells = 20;
+
+template <typename T>
+void Get(const nlohmann::json& job, const char* name, T* value) {
+  const auto it = job.find(name);
+  if (it == job.end()) return;
+  if constexpr (std::is_same_v<T, std::string>) {
+    if (it->is_string()) it->get_to(*value);
+  } else {
+    if (it->is_number()) it->get_to(*value);
+  }
+}
+
+bool Training(const JobProgress& job) { return job.phase.empty() || job.phase == "train"; }
+
+std::string Loss(double loss) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%.4f", loss);
+  return text;
+}
+
+std::string Percent(const JobProgress& job) { return StrCat(static_cast<int>(std::floor(job.share() * 100)), " %"); }
+
+std::string Rate(double rate) { return FormatCount(static_cast<uint64_t>(std::max(0.0, std::round(rate)))); }
+
+std::optional<std::string> Left(const JobProgress& job, double rate) {
+  if (!Training(job) || rate <= 0 || job.examples_total <= job.examples) return std::nullopt;
+  const double seconds = static_cast<double>(job.examples_total - job.examples) / rate;
+  return seconds < 60 ? StrCat(static_cast<int>(std::ceil(seconds)), " s left") : FormatSeconds(seconds) + " left";
+}
+
+const char* PhaseText(const JobProgress& job) {
+  return job.phase == "evaluateTest" ? "evaluating on held-out data" : "evaluating on training data";
+}
+
+}  // namespace
+
+JobProgress ReadProgress(const nlohmann::json& job) {
+  JobProgress p;
+  if (!job.is_object()) return p;
+  Get(job, "id", &p.id);
+  Get(job, "name", &p.name);
+  Get(job, "state", &p.state);
+  Get(job, "phase", &p.phase);
+  Get(job, "pass", &p.pass);
+  Get(job, "passes", &p.passes);
+  Get(job, "partitions_done", &p.partitions_done);
+  Get(job, "partitions", &p.partitions);
+  Get(job, "examples", &p.examples);
+  Get(job, "examples_total", &p.examples_total);
+  Get(job, "loss", &p.loss);
+  Get(job, "seconds", &p.seconds);
+  Get(job, "examples_per_second", &p.examples_per_second);
+  Get(job, "bad_records", &p.bad_records);
+  Get(job, "error", &p.error);
+  return p;
+}
+
+void RateMeter::Add(uint64_t now_ms, uint64_t examples) {
+  // A partition that was leased again is worked off from what was recorded, so the number may fall.
+  if (!points_.empty() && examples < points_.back().second) points_.clear();
+  points_.emplace_back(now_ms, examples);
+  while (points_.size() > 2 && points_[1].first + kRateWindowMs <= now_ms) points_.pop_front();
+}
+
+std::optional<double> RateMeter::PerSecond() const {
+  if (points_.size() < 2 || points_.back().first == points_.front().first) return std::nullopt;
+  return static_cast<double>(points_.back().second - points_.front().second) * 1000 /
+         static_cast<double>(points_.back().first - points_.front().first);
+}
+
+std::string PlainLine(const JobProgress& job, double rate) {
+  std::string line = StrCat(job.name, " (job ", job.id, "): ");
+  if (!Training(job)) return StrCat(line, PhaseText(job), ", partition ", job.partitions_done, " of ", job.partitions);
+  StrAppend(&line, "pass ", std::min(job.pass + 1, job.passes), " of ", job.passes, ", partition ", job.partitions_done, " of ",
+            job.partitions, ", ", FormatCount(job.examples), " of ", FormatCount(job.examples_total), " examples (", Percent(job), ")");
+  if (job.examples > 0) StrAppend(&line, ", ", Rate(rate), "/s, loss ", Loss(job.loss));
+  if (const auto left = Left(job, rate)) StrAppend(&line, ", ", *left);
+  if (job.bad_records > 0) StrAppend(&line, ", ", job.bad_records, " malformed records skipped");
+  return line;
+}
+
+std::string BarLine(const JobProgress& job, double rate, int width) {
+  const int filled = static_cast<int>(std::clamp(job.share(), 0.0, 1.0) * kBarCells);
+  std::string line = "[" + std::string(static_cast<size_t>(filled), '#') + std::string(static_cast<size_t>(kBarCells - filled), '.') + "]";
+  std::string percent = Percent(job);
+  percent.insert(0, percent.size() < 5 ? 5 - percent.size() : 0, ' ');
+  StrAppend(&line, " ", percent, "  ");
+  if (Training(job)) {
+    StrAppend(&line, "pass ", std::min(job.pass + 1, job.passes), "/", job.passes, "  ", job.partitions_done, "/", job.partitions, " parts");
+    if (job.examples > 0) StrAppend(&line, "  ", Rate(rate), " ex/s  loss ", Loss(job.loss));
+    if (const auto left = Left(job, rate)) StrAppend(&line, "  ", *left);
+  } else {
+    StrAppend(&line, PhaseText(job), "  ", job.partitions_done, "/", job.partitions, " parts");
+  }
+  if (width > 0 && line.size() > static_cast<size_t>(width)) line.resize(static_cast<size_t>(width));
+  return line;
+}
+
+}  // namespace penstock

@@ -1,0 +1,113 @@
+// penstock train: submits a job to a running cluster or to a private one, follows it, and says how well it did.
+#include <unistd.h>
+
+#include <filesystem>
+#include <nlohmann/json.hpp>
+
+#include "common/base/atomic_file.h"
+#include "tools/cli/commands.h"
+#include "tools/cli/exit_code.h"
+#include "tools/cli/follow.h"
+#include "tools/cli/job_metrics.h"
+#include "tools/cli/job_submission.h"
+#include "tools/cli/print.h"
+#include "tools/cli/target.h"
+#include "tools/launch/cluster_launcher.h"
+
+namespace penstock {
+namespace {
+
+constexpr uint64_t kReadyMs = 60000;
+
+// A result that cannot be written after an hour of training is said before it.
+Status CheckReport(const std::string& path) {
+  if (path.empty()) return Status::Ok();
+  const auto folder = std::filesystem::path(AbsolutePath(path)).parent_path();
+  if (::access(folder.c_str(), W_OK) == 0) return Status::Ok();
+  return FailedPrecondition("--report " + path + ": " + ErrnoStatus(errno, folder.string()).message());
+}
+
+// The private cluster of --local, gone with this object.
+class PrivateCluster {
+ public:
+  static Result<std::unique_ptr<PrivateCluster>> Start(const Arguments& arguments, InterruptSignals& signals, Console& console) {
+    std::unique_ptr<PrivateCluster> cluster(new PrivateCluster());
+    ASSIGN_OR_RETURN(cluster->folder_, MakeTemporaryFolder());
+    LaunchOptions options{.data_dir = cluster->folder_ + "/cluster",
+                          .servers = arguments.servers.value_or(1),
+                          .workers = arguments.workers.value_or(1)};
+    options.say = [&console](const std::string& line) { console.err << "penstock: " << line << std::endl; };
+    ASSIGN_OR_RETURN(cluster->launcher_, ClusterLauncher::Start(std::move(options)));
+    RETURN_IF_ERROR(cluster->launcher_->WaitUntilReady(kReadyMs, &signals));
+    return cluster;
+  }
+  ~PrivateCluster() {
+    launcher_.reset();
+    if (!folder_.empty()) RemoveFolder(folder_);
+  }
+  TargetArguments target() const {
+    return {.scheduler = launcher_->paths().scheduler_address(), .token_file = launcher_->token_file()};
+  }
+
+ private:
+  PrivateCluster() = default;
+  std::string folder_;
+  std::unique_ptr<ClusterLauncher> launcher_;
+};
+
+std::string HowToReach(const TargetArguments& target) {
+  if (!target.scheduler.empty()) {
+    return " --scheduler " + target.scheduler + (target.token_file.empty() ? "" : " --token-file " + target.token_file);
+  }
+  return " --data-dir " + AbsolutePath(target.data_dir.empty() ? DefaultDataDir() : target.data_dir);
+}
+
+void SayJobGoesOn(uint32_t job, const Arguments& arguments, Console& console) {
+  const std::string reach = HowToReach(arguments.target);
+  console.err << "penstock: job " << job << " goes on in the cluster.\n  penstock job show " << job << reach
+              << "    shows it\n  penstock job cancel " << job << reach << "  ends it" << std::endl;
+}
+
+Result<int> Finish(const nlohmann::json& job, const Arguments& arguments, Console& console) {
+  ASSIGN_OR_RETURN(const nlohmann::json metrics, JobMetrics(job));
+  const nlohmann::json report = JobReport(job, metrics);
+  console.out << job.value("name", "") << ": " << report["status"].get<std::string>() << ", "
+              << FormatCount(report["examples"].get<uint64_t>()) << " examples in " << FormatSeconds(report["seconds"].get<double>()) << " ("
+              << FormatCount(static_cast<uint64_t>(report["examples_per_second"].get<double>())) << " a second)\n"
+              << MetricsText(metrics);
+  if (!arguments.report.empty()) RETURN_IF_ERROR(WriteFileAtomically(AbsolutePath(arguments.report), report.dump(2) + "\n"));
+  if (report["status"] == "done") return kExitOk;
+  const std::string error = job.contains("error") && job["error"].is_string() ? job["error"].get<std::string>() : "";
+  return FailedPrecondition("job " + std::to_string(job.value("id", 0)) + " " + report["status"].get<std::string>() +
+                            (error.empty() ? "" : ": " + error));
+}
+
+}  // namespace
+
+Result<int> RunTrain(const Arguments& arguments, Console& console) {
+  InterruptSignals signals;
+  RETURN_IF_ERROR(CheckReport(arguments.report));
+  ASSIGN_OR_RETURN(const JobSpec spec, LoadJob(arguments.job_file, arguments.assignments));
+  std::unique_ptr<Client> client;  // a cluster that is not there is said before the data are read
+  if (!arguments.local) {
+    ASSIGN_OR_RETURN(client, ConnectTo(arguments.target, "penstock train"));
+  }
+  ASSIGN_OR_RETURN(const nlohmann::json submission, MakeSubmission(spec));
+  std::unique_ptr<PrivateCluster> own;
+  if (arguments.local) {
+    ASSIGN_OR_RETURN(own, PrivateCluster::Start(arguments, signals, console));
+    ASSIGN_OR_RETURN(client, ConnectTo(own->target(), "penstock train"));
+  }
+  if (signals.Received()) return Cancelled("interrupted before the job was submitted");
+  ASSIGN_OR_RETURN(const uint32_t id, client->SubmitJob(submission));
+  console.err << "job " << id << " '" << spec.name << "': " << submission["plan"]["train"]["records"] << " examples in "
+              << submission["plan"]["train"]["partitions"] << " partitions, " << spec.train.passes << " passes" << std::endl;
+  auto job = FollowJob(*client, id, {}, signals, console);
+  if (!job.ok()) {
+    if (!arguments.local && job.status().code() == Code::kCancelled) SayJobGoesOn(id, arguments, console);
+    return job.status();
+  }
+  return Finish(*job, arguments, console);
+}
+
+}  // namespace penstock

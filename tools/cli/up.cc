@@ -1,0 +1,183 @@
+// penstock up and down: a cluster of this machine's own, in the foreground or in the background.
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/pidfd.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <functional>
+#include <nlohmann/json.hpp>
+
+#include "common/base/atomic_file.h"
+#include "common/base/strings.h"
+#include "tools/cli/commands.h"
+#include "tools/cli/exit_code.h"
+#include "tools/cli/progress.h"
+#include "tools/cli/target.h"
+#include "tools/launch/cluster_launcher.h"
+
+namespace penstock {
+namespace {
+
+constexpr int kDownSeconds = 45;  // three groups of processes with ten seconds each, and some
+constexpr char kReadyMark = '\0';
+
+std::string DataDirOf(const Arguments& arguments) {
+  return AbsolutePath(arguments.target.data_dir.empty() ? DefaultDataDir() : arguments.target.data_dir);
+}
+
+std::string AddressIn(const std::string& file) {
+  auto text = ReadWholeFile(file);
+  return text.ok() ? text->substr(0, text->find('\n')) : "?";
+}
+
+// Of `count` things: "1 server", "2 servers".
+std::string Counted(uint64_t count, const std::string& thing) { return StrCat(count, " ", thing, count == 1 ? "" : "s"); }
+
+void SayWhereThingsAre(const ClusterLauncher& cluster, Console& console) {
+  const auto& paths = cluster.paths();
+  console.out << "Penstock is up: " << Counted(cluster.record().servers, "server") << ", " << Counted(cluster.record().workers, "worker")
+              << "\n  data       " << paths.root << "\n  scheduler  " << AddressIn(paths.scheduler_address()) << "  (http://"
+              << AddressIn(paths.node("scheduler") + "/http_address") << ")\n  token      " << cluster.token_file() << "\n  logs       "
+              << paths.logs() << "\n";
+}
+
+Status SayWhichJobsGoOn(const ClusterLauncher& cluster, Console& console) {
+  ASSIGN_OR_RETURN(auto client, ConnectTo({.data_dir = cluster.paths().root, .token_file = cluster.token_file()}, "penstock up"));
+  ASSIGN_OR_RETURN(const nlohmann::json jobs, client->Inspect("jobs"));
+  for (const auto& job : jobs) {
+    const JobProgress progress = ReadProgress(job);
+    if (!progress.ended()) console.out << "  goes on: " << PlainLine(progress, 0) << "\n";
+  }
+  return Status::Ok();
+}
+
+// Runs the cluster until a signal. `ready` is called once it serves.
+Result<int> RunCluster(const Arguments& arguments, Console& console, InterruptSignals& signals, const std::function<void()>& ready) {
+  LaunchOptions options{.data_dir = DataDirOf(arguments), .servers = arguments.servers, .workers = arguments.workers};
+  if (arguments.config) options.config = arguments.config;
+  if (!arguments.assignments.empty()) options.assignments = arguments.assignments;
+  options.say = [&console](const std::string& line) { console.err << "penstock: " << line << std::endl; };
+  ASSIGN_OR_RETURN(auto cluster, ClusterLauncher::Start(std::move(options)));
+  const Status waited = cluster->WaitUntilReady(uint64_t{arguments.ready_seconds} * 1000, &signals);
+  if (!waited.ok()) {
+    cluster->Stop(&signals);
+    return waited;
+  }
+  SayWhereThingsAre(*cluster, console);
+  if (const Status said = SayWhichJobsGoOn(*cluster, console); !said.ok()) console.err << "penstock: " << said.message() << std::endl;
+  ready();
+  while (!signals.Wait(60000)) {
+  }
+  const int signal = signals.signal();
+  console.err << "penstock: ending the cluster" << std::endl;
+  cluster->Stop(&signals);
+  return signal == SIGINT ? kExitInterrupted : kExitOk;
+}
+
+// In the background process, once the cluster is up: tells the one in front, and writes to the log from now on.
+void Detach(const std::string& log) {
+  [[maybe_unused]] const ssize_t n = ::write(STDOUT_FILENO, &kReadyMark, 1);
+  const int fd = ::open(log.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
+  if (fd < 0) return;
+  ::dup2(fd, STDOUT_FILENO);
+  ::dup2(fd, STDERR_FILENO);
+  ::close(fd);
+}
+
+Result<int> RunBehind(const Arguments& arguments, Console& console, int pipe_end) {
+  ::setsid();
+  const int null = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
+  ::dup2(null, STDIN_FILENO);
+  ::close(null);
+  ::dup2(pipe_end, STDOUT_FILENO);
+  ::close(pipe_end);
+  InterruptSignals signals;
+  return RunCluster(arguments, console, signals, [&] {
+    console.out << "In the background; `penstock down --data-dir " << DataDirOf(arguments) << "` ends it.\n" << std::flush;
+    Detach(DataDirPaths(DataDirOf(arguments)).logs() + "/launcher.out");
+  });
+}
+
+int WaitForExit(pid_t child) {
+  int status = 0;
+  while (::waitpid(child, &status, 0) < 0 && errno == EINTR) {
+  }
+  return WIFEXITED(status) ? WEXITSTATUS(status) : kExitFailed;
+}
+
+// In front: passes on what the background process says until it is ready or has ended.
+int WatchStart(pid_t child, int pipe_end, Console& console) {
+  InterruptSignals signals;
+  bool told = false;
+  for (;;) {
+    pollfd fds[] = {{.fd = pipe_end, .events = POLLIN, .revents = 0}, {.fd = signals.fd(), .events = POLLIN, .revents = 0}};
+    ::poll(fds, told ? 1 : 2, -1);
+    if (!told && signals.Received()) {
+      ::kill(child, SIGINT);
+      told = true;
+    }
+    if ((fds[0].revents & (POLLIN | POLLHUP)) == 0) continue;
+    char text[4096];
+    const ssize_t n = ::read(pipe_end, text, sizeof text);
+    if (n <= 0) return WaitForExit(child);
+    const std::string_view piece(text, static_cast<size_t>(n));
+    const size_t mark = piece.find(kReadyMark);
+    console.out << piece.substr(0, mark) << std::flush;
+    if (mark != std::string_view::npos) return kExitOk;
+  }
+}
+
+Result<int> RunDetached(const Arguments& arguments, Console& console) {
+  int ends[2];
+  if (::pipe2(ends, O_CLOEXEC) != 0) return ErrnoStatus(errno, "pipe");
+  console.out.flush();
+  const pid_t child = ::fork();  // no other thread exists yet
+  if (child < 0) return ErrnoStatus(errno, "fork");
+  if (child == 0) {
+    ::close(ends[0]);
+    return RunBehind(arguments, console, ends[1]);
+  }
+  ::close(ends[1]);
+  const int code = WatchStart(child, ends[0], console);
+  ::close(ends[0]);
+  return code;
+}
+
+}  // namespace
+
+Result<int> RunUp(const Arguments& arguments, Console& console) {
+  if (arguments.detach) return RunDetached(arguments, console);
+  InterruptSignals signals;
+  return RunCluster(arguments, console, signals, [&] {
+    console.out << "Ctrl-C, or `penstock down --data-dir " << DataDirOf(arguments) << "`, ends it.\n" << std::flush;
+  });
+}
+
+Result<int> RunDown(const Arguments& arguments, Console& console) {
+  const DataDirPaths paths(DataDirOf(arguments));
+  if (!std::filesystem::exists(paths.record())) return NotFound("no cluster was ever started in " + paths.root);
+  const auto holder = LockHolder(paths);
+  if (!holder) {
+    console.out << "no cluster runs in " << paths.root << "\n";
+    return kExitOk;
+  }
+  if (*holder <= 0) return FailedPrecondition(paths.lock() + " is held, but names no process");
+  const int pidfd = ::pidfd_open(*holder, 0);
+  if (pidfd < 0) return ErrnoStatus(errno, "process " + std::to_string(*holder) + " of " + paths.lock());
+  ::kill(*holder, SIGTERM);
+  pollfd exit{.fd = pidfd, .events = POLLIN, .revents = 0};
+  const int ended = ::poll(&exit, 1, kDownSeconds * 1000);
+  ::close(pidfd);
+  if (ended <= 0) {
+    return DeadlineExceeded("the cluster in " + paths.root + " has not ended after " + std::to_string(kDownSeconds) + " s (process " +
+                            std::to_string(*holder) + ")");
+  }
+  console.out << "the cluster in " << paths.root << " has ended; its data stay\n";
+  return kExitOk;
+}
+
+}  // namespace penstock
