@@ -7,6 +7,8 @@
 #include "common/base/strings.h"
 #include "scheduler/inspect.h"
 #include "scheduler/job_submission.h"
+#include "scheduler/placement.h"
+#include "scheduler/shard_map_builder.h"
 
 namespace penstock {
 namespace {

@@ -11,6 +11,7 @@
 #include <filesystem>
 
 #include "common/base/atomic_file.h"
+#include "common/base/fault.h"
 
 namespace penstock {
 namespace {
@@ -179,10 +180,12 @@ Status Journal::Append(const Command& command, const ClusterState& state) {
   batch.Put(CommandKey(last_index_ + 1), Text(CommandToJson(command)));
   rocksdb::WriteOptions synced;
   synced.sync = true;
-  const rocksdb::Status written = db_->Write(synced, &batch);
+  Status written = PENSTOCK_FAULT("scheduler.journal.write");
+  if (written.ok()) written = FromRocks(db_->Write(synced, &batch), directory_);
+  if (written.ok()) written = PENSTOCK_FAULT("scheduler.journal.written");
   if (!written.ok()) {
     db_.reset();
-    return FromRocks(written, directory_);
+    return written;
   }
   if (snapshot) snapshot_index_ = last_index_;
   ++last_index_;

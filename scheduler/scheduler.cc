@@ -2,7 +2,6 @@
 
 #include <glog/logging.h>
 
-#include <algorithm>
 #include <chrono>
 
 #include "common/base/atomic_file.h"
@@ -47,7 +46,9 @@ class Scheduler::Impl {
 
   Status Start() {
     RETURN_IF_ERROR(MakeDirectories(dir_));
-    if (!options_.security.token_file.empty()) ASSIGN_OR_RETURN(identity_->token, ReadTokenFile(options_.security.token_file));
+    if (!options_.security.token_file.empty()) {
+      ASSIGN_OR_RETURN(identity_->token, ReadTokenFile(options_.security.token_file));
+    }
     RETURN_IF_ERROR(StartHttp());
     RETURN_IF_ERROR(loop_.Run([this] { return StartOnLoop(); }));
     RETURN_IF_ERROR(WriteFileAtomically(dir_ + "/http_address", http_->address() + "\n"));
@@ -67,7 +68,6 @@ class Scheduler::Impl {
       journal_.reset();
     });
     loop_.Stop();
-    LOG(INFO) << "scheduler has stopped";
   }
 
   const std::string& endpoint() const { return endpoint_; }
@@ -84,18 +84,56 @@ class Scheduler::Impl {
 
   // One turn of the loop: nobody is accepted before all of it has happened.
   Status StartOnLoop() {
-    auto service = kj::refcounted<Late>();
-    ASSIGN_OR_RETURN(rpc_, RpcServer::Listen(loop_, identity_,
-                                             {.host = options_.scheduler.listen,
-                                              .port = options_.scheduler.port,
-                                              .advertise_host = options_.scheduler.advertise_host},
-                                             capnp::Capability::Client(nullptr)));
+    // The port comes first, so that a port in use leaves the journal as it is; the service follows behind a promise.
+    auto service = kj::newPromiseAndFulfiller<capnp::Capability::Client>();
+    const auto& o = options_.scheduler;
+    ASSIGN_OR_RETURN(rpc_, RpcServer::Listen(loop_, identity_, {.host = o.listen, .port = o.port, .advertise_host = o.advertise_host},
+                                             capnp::Capability::Client(kj::mv(service.promise))));
+    endpoint_ = rpc_->endpoint();
+    ASSIGN_OR_RETURN(journal_, Journal::Open(dir_ + "/journal"));
+    ASSIGN_OR_RETURN(plane_, ControlPlane::Start(journal_->TakeState(), *journal_, PlaneOptions(options_), RandomId(), Clock()));
+    identity_->cluster = plane_->data().cluster;
+    LOG(INFO) << "term " << plane_->data().term << " of cluster " << plane_->data().cluster << " begins, " << plane_->data().jobs.size()
+              << " jobs and " << plane_->data().tables.size() << " tables in the journal";
+    metrics_.Update(*plane_, Clock());
+    service.fulfiller->fulfill(capnp::Capability::Client(kj::heap<SchedulerService>(*plane_, Clock)));
+    ticking_ = Ticking().eagerlyEvaluate([](kj::Exception&& e) { LOG(FATAL) << "scheduler: tick: " << e.getDescription().cStr(); });
     return Status::Ok();
+  }
+
+  kj::Promise<void> Ticking() {
+    return loop_.Sleep(kTickMs).then([this] {
+      plane_->Tick(Clock());
+      metrics_.Update(*plane_, Clock());
+      return Ticking();
+    });
   }
 
   const ClusterOptions options_;
   const std::string dir_;
   std::shared_ptr<ClusterIdentity> identity_;
+  MetricsRegistry registry_;
+  SchedulerMetrics metrics_;
+  std::unique_ptr<HttpServer> http_;
+  KjLoop loop_;
+  std::string endpoint_;
+  std::unique_ptr<Journal> journal_;  // on the loop, like the rest
+  std::unique_ptr<ControlPlane> plane_;
+  std::unique_ptr<RpcServer> rpc_;
+  kj::Promise<void> ticking_ = nullptr;
+  bool stopped_ = false;  // the owner's thread
 };
+
+Result<std::unique_ptr<Scheduler>> Scheduler::Start(const ClusterOptions& options) {
+  auto impl = std::make_unique<Impl>(options);
+  RETURN_IF_ERROR(impl->Start());
+  return std::unique_ptr<Scheduler>(new Scheduler(std::move(impl)));
+}
+
+Scheduler::Scheduler(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Scheduler::~Scheduler() = default;
+void Scheduler::Stop() { impl_->Stop(); }
+std::string Scheduler::endpoint() const { return impl_->endpoint(); }
+std::string Scheduler::http_endpoint() const { return impl_->http_endpoint(); }
 
 }  // namespace penstock

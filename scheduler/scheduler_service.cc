@@ -12,6 +12,12 @@ constexpr uint32_t kMaxEndpoints = 256;
 constexpr uint32_t kMaxReports = 4096;
 constexpr uint32_t kMaxTextBytes = 64 << 10;  // of a result, an error, a damage
 
+// The text as JSON can hold it: bytes that are no UTF-8 are replaced, so that the journal says exactly what memory does.
+std::string ReadText(capnp::Text::Reader in) {
+  const nlohmann::json text = std::string(in.cStr(), in.size());
+  return nlohmann::json::parse(text.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace)).get<std::string>();
+}
+
 // Runs a method's body and puts its Status into the answer.
 template <typename Context, typename Fn>
 kj::Promise<void> Answer(Context& context, Fn fn) {
@@ -42,7 +48,7 @@ Result<std::vector<ShardLine>> ReadLines(capnp::List<proto::ShardReport>::Reader
                      .core = report.getCore(),
                      .rows = report.getRows(),
                      .bytes = report.getBytes(),
-                     .damage = report.getDamage().cStr()});
+                     .damage = report.hasDamage() ? ReadText(report.getDamage()) : ""});
   }
   return lines;
 }
@@ -53,14 +59,19 @@ void WriteTables(const std::map<TableId, TableSpec>& tables, Builder out) {
   for (const auto& [id, spec] : tables) WriteTableSpec(spec, out[i++]);
 }
 
+Status ReadError(proto::Status::Reader in) {
+  const Status status = ReadStatus(in);
+  return status.ok() ? status : Status(status.code(), ReadText(in.getMessage()), status.retry_after_ms());
+}
+
 ReportedProgress ReadProgress(proto::Progress::Reader in) {
   return {.job = in.getJob(),
           .token = in.getToken(),
           .recorded = in.getRecorded(),
           .tally = {.examples = in.getExamples(), .loss_sum = in.getLossSum(), .bad_records = in.getBadRecords()},
           .done = in.getDone(),
-          .result = in.getResult().cStr(),
-          .error = ReadStatus(in.getError())};
+          .result = ReadText(in.getResult()),
+          .error = ReadError(in.getError())};
 }
 
 void WriteLease(const GivenLease& lease, proto::Lease::Builder out) {
@@ -86,15 +97,15 @@ Status SchedulerService::Register(RegisterContext& context) {
   const auto params = context.getParams();
   RegisterRequest request{.role = params.getRole() == proto::Role::SERVER ? NodeRole::kServer : NodeRole::kWorker,
                           .node = params.getNode(),
-                          .name = params.getName().cStr(),
+                          .name = ReadText(params.getName()),
                           .endpoints = {},
-                          .http = params.getHttpEndpoint().cStr(),
+                          .http = ReadText(params.getHttpEndpoint()),
                           .lines = {},
                           .highest_term = params.getHighestTerm(),
                           .highest_map_version = params.getHighestMapVersion()};
   if (params.getRole() > proto::Role::WORKER) return InvalidArgument("register: a role that this version does not know");
   if (params.getEndpoints().size() > kMaxEndpoints) return InvalidArgument("register: more than 256 endpoints");
-  for (auto endpoint : params.getEndpoints()) request.endpoints.push_back(endpoint.cStr());
+  for (auto endpoint : params.getEndpoints()) request.endpoints.push_back(ReadText(endpoint));
   ASSIGN_OR_RETURN(request.lines, ReadLines(params.getShards(), plane_.data().shards.size()));
   ASSIGN_OR_RETURN(const RegisterAnswer answer, plane_.Register(request, clock_()));
   const StateData& data = plane_.data();

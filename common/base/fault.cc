@@ -41,8 +41,10 @@ bool ParseNumber(std::string_view text, T* value) {
 
 std::optional<int> ParseErrno(std::string_view name) {
   static constexpr std::pair<std::string_view, int> kNames[] = {
-      {"ENOSPC", ENOSPC}, {"EIO", EIO},       {"EDQUOT", EDQUOT}, {"EACCES", EACCES},         {"EPERM", EPERM},
-      {"EROFS", EROFS},   {"ENOENT", ENOENT}, {"ENOMEM", ENOMEM}, {"ECONNRESET", ECONNRESET}, {"ETIMEDOUT", ETIMEDOUT}};
+      {"ENOSPC", ENOSPC},      {"EIO", EIO},       {"EDQUOT", EDQUOT},
+      {"EACCES", EACCES},      {"EPERM", EPERM},   {"EROFS", EROFS},
+      {"ENOENT", ENOENT},      {"ENOMEM", ENOMEM}, {"ECONNRESET", ECONNRESET},
+      {"ETIMEDOUT", ETIMEDOUT}};
   for (const auto& [known, value] : kNames) {
     if (name == known) return value;
   }
@@ -91,7 +93,9 @@ Result<FaultCallback> ParseAction(const std::string& name, std::string_view acti
   constexpr std::string_view kError = "error:";
   if (action.starts_with(kError)) {
     const std::optional<int> error = ParseErrno(action.substr(kError.size()));
-    if (!error) return InvalidArgument("'" + std::string(action.substr(kError.size())) + "' is no error: ENOSPC, EIO, ... or a number");
+    if (!error)
+      return InvalidArgument("'" + std::string(action.substr(kError.size())) +
+                             "' is no error: ENOSPC, EIO, ... or a number");
     return FaultCallback([when, name, error = *error](uint64_t hit) {
       return when(hit) ? ErrnoStatus(error, "fault point " + name) : Status::Ok();
     });
@@ -110,7 +114,8 @@ Result<ParsedFault> ParseFault(std::string_view text, uint64_t seed) {
   std::string name(text.substr(0, equals));
   const std::string_view rest = text.substr(equals + 1);
   const size_t action_end = std::min(rest.find_first_of("@%"), rest.size());
-  ASSIGN_OR_RETURN(const When when, ParseWhen(rest.substr(action_end), seed ^ std::hash<std::string>()(name)));
+  ASSIGN_OR_RETURN(const When when,
+                   ParseWhen(rest.substr(action_end), seed ^ std::hash<std::string>()(name)));
   ASSIGN_OR_RETURN(FaultCallback callback, ParseAction(name, rest.substr(0, action_end), when));
   return ParsedFault{std::move(name), std::move(callback)};
 }
@@ -168,7 +173,8 @@ Status ArmFaultsFromEnvironment() {
   uint64_t seed = 1;
   const char* seed_text = std::getenv("PENSTOCK_FAULT_SEED");
   if (seed_text != nullptr && !ParseNumber(std::string_view(seed_text), &seed)) {
-    return InvalidArgument("PENSTOCK_FAULT_SEED is '" + std::string(seed_text) + "', it must be a number from 0");
+    return InvalidArgument("PENSTOCK_FAULT_SEED is '" + std::string(seed_text) +
+                           "', it must be a number from 0");
   }
   return ArmFaults(specification, seed).Prepend("PENSTOCK_FAULT_POINTS");
 }

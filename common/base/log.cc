@@ -33,12 +33,12 @@ void WritePrefix(std::ostream& out, const google::LogMessageInfo& line, void*) {
   std::tm utc{};
   gmtime_r(&seconds, &utc);
   char time[48];
-  std::snprintf(time, sizeof time, "%04d-%02d-%02dT%02d:%02d:%02d.%06dZ", utc.tm_year + 1900, utc.tm_mon + 1, utc.tm_mday,
-                utc.tm_hour, utc.tm_min, utc.tm_sec, line.time.usec());
+  std::snprintf(time, sizeof time, "%04d-%02d-%02dT%02d:%02d:%02d.%06dZ", utc.tm_year + 1900, utc.tm_mon + 1,
+                utc.tm_mday, utc.tm_hour, utc.tm_min, utc.tm_sec, line.time.usec());
   PrefixState& state = Prefix();
   const std::lock_guard lock(state.mutex);
-  out << line.severity[0] << ' ' << time << ' ' << state.node << ' ' << line.thread_id << ' ' << line.filename << ':'
-      << line.line_number << ']';
+  out << line.severity[0] << ' ' << time << ' ' << state.node << ' ' << line.thread_id << ' ' << line.filename
+      << ':' << line.line_number << ']';
 }
 
 Result<int> Severity(const std::string& level) {

@@ -1,12 +1,14 @@
-// Logging: glog set up for one process: one file that rotates, old ones deleted, the node's name in every line.
+// Logging: glog set up for one process: one file that rotates, old ones deleted, the node's name in every
+// line.
 //
 //   ASSIGN_OR_RETURN(auto logging, Logging::Start({.program = "penstock-server", .dir = "data/log"}));
 //   ...
 //   logging->SetNode("server-2");   // once the scheduler gave it a name
 //
-// Lines read "I 2026-03-01T12:00:00.000123Z server-2 4711 core.cc:88] message". Without a directory all goes to standard error; with
-// one, standard error still gets ERROR and FATAL. Files are <dir>/<program>.<time>.<pid>, and <dir>/<program>.INFO points to the
-// latest. glog is one per process, so is this: a second Start while one is alive is kFailedPrecondition.
+// Lines read "I 2026-03-01T12:00:00.000123Z server-2 4711 core.cc:88] message". Without a directory all goes
+// to standard error; with one, standard error still gets ERROR and FATAL. Files are
+// <dir>/<program>.<time>.<pid>, and <dir>/<program>.INFO points to the latest. glog is one per process, so is
+// this: a second Start while one is alive is kFailedPrecondition.
 #pragma once
 
 #include <cstdint>
@@ -23,12 +25,14 @@ struct LogOptions {
   std::string level = "info";  // info, warning or error: the least grave to keep
   std::string dir = {};        // made if it is missing; empty: standard error
   uint32_t max_mib = 64;       // size at which the next file is begun
-  uint32_t keep_days = 14;     // age at which files of this program in `dir` are deleted; 0: never
+  uint32_t keep_days =
+      14;  // age at which files of this program in `dir` are deleted (looked for every 5 minutes); 0: never
 };
 
 class Logging {
  public:
-  // kInvalidArgument for an unknown level; what the system says, naming the directory, if that cannot be written.
+  // kInvalidArgument for an unknown level; what the system says, naming the directory, if that cannot be
+  // written.
   static Result<std::unique_ptr<Logging>> Start(const LogOptions& options);
   // Writes out what is buffered; messages after it go to standard error.
   ~Logging();

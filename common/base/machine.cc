@@ -1,4 +1,5 @@
-// Reads /proc/meminfo, /proc/self/cgroup and the memory limits of the control groups on the way up to the root.
+// Reads /proc/meminfo, /proc/self/cgroup and the memory limits of the control groups on the way up to the
+// root.
 #include "common/base/machine.h"
 
 #include <algorithm>
@@ -35,8 +36,8 @@ uint64_t LimitIn(const std::string& path) {
   return error == std::errc() && limit > 0 ? limit : kNoLimit;
 }
 
-// The least limit of a group and of those above it. Inside a container the path may name groups that only the host can see; the
-// container's own limit is then at the mount's root, which the walk ends with.
+// The least limit of a group and of those above it. Inside a container the path may name groups that only the
+// host can see; the container's own limit is then at the mount's root, which the walk ends with.
 uint64_t LimitOnTheWayUp(const std::string& mount, std::string group, const std::string& file) {
   uint64_t least = kNoLimit;
   for (;;) {
@@ -55,9 +56,11 @@ uint64_t GroupLimit(const std::string& root) {
     const size_t second = line.find(':', first + 1);
     if (first == std::string::npos || second == std::string::npos) continue;
     const std::string group = line.substr(second + 1);
-    for (std::string_view controller : StrSplit(std::string_view(line).substr(first + 1, second - first - 1), ',')) {
+    for (std::string_view controller :
+         StrSplit(std::string_view(line).substr(first + 1, second - first - 1), ',')) {
       if (controller == "memory") {
-        least = std::min(least, LimitOnTheWayUp(root + "/sys/fs/cgroup/memory", group, "memory.limit_in_bytes"));
+        least =
+            std::min(least, LimitOnTheWayUp(root + "/sys/fs/cgroup/memory", group, "memory.limit_in_bytes"));
       } else if (controller.empty()) {
         least = std::min(least, LimitOnTheWayUp(root + "/sys/fs/cgroup", group, "memory.max"));
       }

@@ -6,8 +6,9 @@
 
 namespace penstock {
 
-// The machine's memory, or the least limit of the control groups (v1 and v2) that this process is in. `root` is put before the
-// paths of /proc and /sys that are read, for tests. At least 64 MiB, also when nothing can be read.
+// The machine's memory, or the least limit of the control groups (v1 and v2) that this process is in. `root`
+// is put before the paths of /proc and /sys that are read, for tests. At least 64 MiB, also when nothing can
+// be read.
 uint64_t MachineMemoryBytes(const std::string& root = "");
 
 }  // namespace penstock

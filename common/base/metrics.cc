@@ -18,18 +18,21 @@ constexpr std::string_view kTotal = "_total";
 
 bool IsName(std::string_view text) {
   return !text.empty() && text.front() >= 'a' && text.front() <= 'z' && text.back() != '_' &&
-         std::ranges::all_of(text, [](char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_'; });
+         std::ranges::all_of(
+             text, [](char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_'; });
 }
 
 void CheckName(const std::string& name, bool is_counter) {
   CHECK(IsName(name) && name.starts_with("penstock_") && name.find("__") == std::string::npos &&
         std::ranges::count(name, '_') >= 2)
       << "metric '" << name << "': must be penstock_<module>_<what>_<unit>[_total] in a-z, 0-9 and _";
-  CHECK_EQ(name.ends_with(kTotal), is_counter) << "metric '" << name << "': counters, and only they, end in _total";
+  CHECK_EQ(name.ends_with(kTotal), is_counter)
+      << "metric '" << name << "': counters, and only they, end in _total";
 }
 
 void CheckLabels(const std::string& name, const std::vector<std::string>& labels) {
-  for (const std::string& label : labels) CHECK(IsName(label)) << "metric '" << name << "' has a label '" << label << "'";
+  for (const std::string& label : labels)
+    CHECK(IsName(label)) << "metric '" << name << "' has a label '" << label << "'";
 }
 
 }  // namespace
@@ -97,10 +100,11 @@ class MetricsRegistry::Impl {
   }
 
   template <typename Metric>
-  MetricFamily<Metric>& Keep(std::vector<std::unique_ptr<MetricFamily<Metric>>>& families, const std::string& name,
-                             std::vector<std::string> labels, size_t max_series,
+  MetricFamily<Metric>& Keep(std::vector<std::unique_ptr<MetricFamily<Metric>>>& families,
+                             const std::string& name, std::vector<std::string> labels, size_t max_series,
                              std::function<Metric&(const prometheus::Labels&)> make) {
-    auto impl = std::make_unique<typename MetricFamily<Metric>::Impl>(name, std::move(labels), max_series, std::move(make));
+    auto impl = std::make_unique<typename MetricFamily<Metric>::Impl>(name, std::move(labels), max_series,
+                                                                      std::move(make));
     const std::lock_guard lock(mutex_);
     return *families.emplace_back(std::make_unique<MetricFamily<Metric>>(std::move(impl)));
   }
@@ -122,7 +126,7 @@ class MetricsRegistry::Impl {
 
  private:
   mutable std::mutex mutex_;
-  std::set<std::string> names_;      // guarded by mutex_, like what follows
+  std::set<std::string> names_;  // guarded by mutex_, like what follows
   std::vector<Callback> callbacks_;
 };
 
@@ -159,7 +163,8 @@ MetricFamily<Gauge>& MetricsRegistry::AddGauges(const std::string& name, const s
 }
 
 MetricFamily<Histogram>& MetricsRegistry::AddHistograms(const std::string& name, const std::string& help,
-                                                        std::vector<std::string> labels, const std::vector<double>& bounds,
+                                                        std::vector<std::string> labels,
+                                                        const std::vector<double>& bounds,
                                                         size_t max_series) {
   impl_->Claim(name, labels, /*is_counter=*/false);
   auto* family = &prometheus::BuildHistogram().Name(name).Help(help).Register(impl_->registry);
@@ -168,11 +173,13 @@ MetricFamily<Histogram>& MetricsRegistry::AddHistograms(const std::string& name,
       [family, bounds](const prometheus::Labels& l) -> Histogram& { return family->Add(l, bounds); });
 }
 
-void MetricsRegistry::AddCallback(const std::string& name, const std::string& help, std::function<double()> read) {
+void MetricsRegistry::AddCallback(const std::string& name, const std::string& help,
+                                  std::function<double()> read) {
   AddCallbacks(name, help, {}, [read = std::move(read)] { return std::vector<Sample>{{{}, read()}}; });
 }
 
-void MetricsRegistry::AddCallbacks(const std::string& name, const std::string& help, std::vector<std::string> labels,
+void MetricsRegistry::AddCallbacks(const std::string& name, const std::string& help,
+                                   std::vector<std::string> labels,
                                    std::function<std::vector<Sample>()> read) {
   impl_->Claim(name, labels, name.ends_with(kTotal));
   impl_->AddCallback({name, help, std::move(labels), std::move(read)});
@@ -182,12 +189,16 @@ std::string MetricsRegistry::Text() const {
   std::vector<prometheus::MetricFamily> families = impl_->registry.Collect();
   for (const Impl::Callback& callback : impl_->Callbacks()) {
     const bool is_counter = callback.name.ends_with(kTotal);
-    prometheus::MetricFamily family{callback.name, callback.help,
-                                    is_counter ? prometheus::MetricType::Counter : prometheus::MetricType::Gauge, {}};
+    prometheus::MetricFamily family{
+        callback.name,
+        callback.help,
+        is_counter ? prometheus::MetricType::Counter : prometheus::MetricType::Gauge,
+        {}};
     for (const Sample& sample : callback.read()) {
       prometheus::ClientMetric metric;
       CHECK_EQ(sample.label_values.size(), callback.labels.size()) << "metric '" << callback.name << "'";
-      for (size_t i = 0; i < callback.labels.size(); ++i) metric.label.push_back({callback.labels[i], sample.label_values[i]});
+      for (size_t i = 0; i < callback.labels.size(); ++i)
+        metric.label.push_back({callback.labels[i], sample.label_values[i]});
       (is_counter ? metric.counter.value : metric.gauge.value) = sample.value;
       family.metric.push_back(std::move(metric));
     }

@@ -1,7 +1,6 @@
 // Checks, reads and writes of option values by type.
 #include "common/base/option_value.h"
 
-
 #include <algorithm>
 #include <charconv>
 #include <cmath>
@@ -24,7 +23,8 @@ constexpr bool kIsStrings = std::is_same_v<T, std::vector<std::string>>;
 
 std::string Number(double value) {
   constexpr double kExact = 9007199254740992.0;  // 2^53: integers up to here are printed without an exponent
-  if (value == std::floor(value) && std::abs(value) <= kExact) return std::to_string(static_cast<int64_t>(value));
+  if (value == std::floor(value) && std::abs(value) <= kExact)
+    return std::to_string(static_cast<int64_t>(value));
   return json(value).dump();
 }
 
@@ -40,6 +40,7 @@ std::string Range(const OptionInfo& info, bool is_unsigned) {
 
 std::string Quoted(const std::vector<std::string>& words) {
   std::vector<std::string> quoted;
+  quoted.reserve(words.size());
   for (const std::string& word : words) quoted.push_back(StrCat("'", word, "'"));
   return StrJoin(quoted, ", ");
 }
@@ -55,7 +56,8 @@ bool IsChoice(const OptionInfo& info, const json& value) {
 
 template <typename T>
 bool FitsInteger(const json& value) {
-  if (value.is_number_unsigned()) return value.get<uint64_t>() <= static_cast<uint64_t>(std::numeric_limits<T>::max());
+  if (value.is_number_unsigned())
+    return value.get<uint64_t>() <= static_cast<uint64_t>(std::numeric_limits<T>::max());
   if (!value.is_number_integer()) return false;
   const int64_t number = value.get<int64_t>();
   if constexpr (std::is_unsigned_v<T>) {
@@ -74,7 +76,8 @@ bool Acceptable(const OptionInfo& info, const json& value) {
   } else if constexpr (kIsInteger<T>) {
     return FitsInteger<T>(value) && InRange(info, value.get<double>());
   } else if constexpr (std::is_floating_point_v<T>) {
-    return value.is_number() && std::isfinite(static_cast<T>(value.get<double>())) && InRange(info, value.get<double>());
+    return value.is_number() && std::isfinite(static_cast<T>(value.get<double>())) &&
+           InRange(info, value.get<double>());
   } else {
     return value.is_array() && std::ranges::all_of(value, [&](const json& element) {
              return Acceptable<typename T::value_type>(info, element);
@@ -172,8 +175,8 @@ json ReadOption(const OptionTarget& target) {
 }
 
 Status CheckOption(const OptionTarget& target, const OptionInfo& info, const json& value) {
-  const bool acceptable =
-      std::visit([&](auto* t) { return Acceptable<std::remove_pointer_t<decltype(t)>>(info, value); }, target);
+  const bool acceptable = std::visit(
+      [&](auto* t) { return Acceptable<std::remove_pointer_t<decltype(t)>>(info, value); }, target);
   if (acceptable) return Status::Ok();
   return InvalidArgument(StrCat("must be ", AllowedValues(target, info)));
 }

@@ -23,7 +23,8 @@ bool IsOptionName(std::string_view name) {
   });
 }
 
-// What has no counterpart among the option types becomes a string that no check accepts but that reads well in an error.
+// What has no counterpart among the option types becomes a string that no check accepts but that reads well
+// in an error.
 json FromToml(const toml::node& node) {
   if (const auto* value = node.as_string()) return value->get();
   if (const auto* value = node.as_boolean()) return value->get();
@@ -51,7 +52,8 @@ OptionSet::OptionSet() = default;
 OptionSet::~OptionSet() = default;
 
 OptionSet::Section* OptionSet::FindSection(std::string_view name) const {
-  const auto found = std::ranges::find_if(sections_, [&](const auto& section) { return section->name == name; });
+  const auto found =
+      std::ranges::find_if(sections_, [&](const auto& section) { return section->name == name; });
   return found == sections_.end() ? nullptr : found->get();
 }
 
@@ -74,7 +76,8 @@ void OptionSet::DescribeSection(std::string_view section, std::string_view help)
   if (!help.empty()) found->help = help;
 }
 
-void OptionSet::AddTarget(std::string_view section, std::string_view name, OptionTarget target, OptionInfo info) {
+void OptionSet::AddTarget(std::string_view section, std::string_view name, OptionTarget target,
+                          OptionInfo info) {
   DescribeSection(section, "");
   auto option = std::make_unique<Option>();
   option->section = section;
@@ -91,9 +94,9 @@ Status OptionSet::UnknownSection(std::string_view section) const {
   std::vector<std::string> names;
   for (const auto& known : sections_) names.push_back(known->name);
   const std::string near = Suggest(section, names);
-  return InvalidArgument(near.empty()
-                             ? StrCat("there is no section [", section, "]; there are: ", StrJoin(names, ", "))
-                             : StrCat("there is no section [", section, "]: did you mean '", near, "'?"));
+  return InvalidArgument(
+      near.empty() ? StrCat("there is no section [", section, "]; there are: ", StrJoin(names, ", "))
+                   : StrCat("there is no section [", section, "]: did you mean '", near, "'?"));
 }
 
 Status OptionSet::UnknownName(const Section& section, std::string_view name) const {
@@ -120,7 +123,8 @@ Result<OptionSet::Option*> OptionSet::Lookup(std::string_view section, std::stri
   return UnknownName(*found, name);
 }
 
-Status OptionSet::Note(Option& option, json value, const std::string& origin, std::vector<Assignment>* noted) {
+Status OptionSet::Note(Option& option, json value, const std::string& origin,
+                       std::vector<Assignment>* noted) {
   const Status status = CheckOption(option.target, option.info, value);
   if (!status.ok()) {
     const std::string shown = option.info.secret ? "(secret)" : ShowValue(value);
@@ -148,7 +152,8 @@ Status OptionSet::LoadText(std::string_view text, const std::string& origin) {
   try {
     document = toml::parse(text);
   } catch (const toml::parse_error& error) {
-    return InvalidArgument(StrCat(origin, ":", error.source().begin.line, ": not TOML: ", error.description()));
+    return InvalidArgument(
+        StrCat(origin, ":", error.source().begin.line, ": not TOML: ", error.description()));
   }
   std::vector<Assignment> noted;
   for (const auto& [section_key, section_node] : document) {
@@ -156,7 +161,8 @@ Status OptionSet::LoadText(std::string_view text, const std::string& origin) {
     const std::string section_at = StrCat(origin, ":", section_key.source().begin.line);
     const toml::table* table = section_node.as_table();
     if (table == nullptr) {
-      return InvalidArgument(StrCat(section_at, ": '", section, "' stands outside of a section; write [section] above it"));
+      return InvalidArgument(
+          StrCat(section_at, ": '", section, "' stands outside of a section; write [section] above it"));
     }
     if (FindSection(section) == nullptr) return UnknownSection(section).Prepend(section_at);
     for (const auto& [name, node] : *table) {
@@ -177,7 +183,8 @@ Status OptionSet::LoadEnvironment(const std::function<const char*(const char*)>&
       const std::string variable = option->variable();
       const char* value = getenv(variable.c_str());
       if (value == nullptr) continue;
-      RETURN_IF_ERROR(Note(*option, ParseOptionText(option->target, value), "environment " + variable, &noted));
+      RETURN_IF_ERROR(
+          Note(*option, ParseOptionText(option->target, value), "environment " + variable, &noted));
     }
   }
   Apply(std::move(noted));
@@ -193,7 +200,8 @@ Status OptionSet::Set(std::string_view assignment, const std::string& origin) {
   Result<Option*> option = Lookup(assignment.substr(0, dot), assignment.substr(dot + 1, equals - dot - 1));
   if (!option.ok()) return option.status().Prepend(origin);
   std::vector<Assignment> noted;
-  RETURN_IF_ERROR(Note(**option, ParseOptionText((*option)->target, assignment.substr(equals + 1)), origin, &noted));
+  RETURN_IF_ERROR(
+      Note(**option, ParseOptionText((*option)->target, assignment.substr(equals + 1)), origin, &noted));
   Apply(std::move(noted));
   return Status::Ok();
 }
@@ -203,7 +211,8 @@ Status OptionSet::FromJson(const json& values, const std::string& origin) {
   std::vector<Assignment> noted;
   for (const auto& [section, options] : values.items()) {
     if (FindSection(section) == nullptr) return UnknownSection(section).Prepend(origin);
-    if (!options.is_object()) return InvalidArgument(StrCat(origin, ": '", section, "' must be an object of options"));
+    if (!options.is_object())
+      return InvalidArgument(StrCat(origin, ": '", section, "' must be an object of options"));
     for (const auto& [name, value] : options.items()) {
       Result<Option*> option = Lookup(section, name);
       if (!option.ok()) return option.status().Prepend(origin);
@@ -219,12 +228,13 @@ Status OptionSet::Validate() const {
     for (const auto& option : section->options) {
       const json value = ReadOption(option->target);
       const bool can_be_empty = value.is_string() || value.is_array();
-      const bool empty = value.is_array() ? value.empty() : value == "";
+      const bool empty = value.is_string() ? value.get_ref<const std::string&>().empty() : value.empty();
       const bool untouched = !option->is_set && value == option->default_value;
       const bool missing = option->info.required && (can_be_empty ? empty : untouched);
       if (missing) {
         return InvalidArgument(StrCat("option ", option->key(), " is required: set it to ",
-                                            AllowedValues(option->target, option->info), " (", option->info.help, ")"));
+                                      AllowedValues(option->target, option->info), " (", option->info.help,
+                                      ")"));
       }
       if (untouched) continue;  // a default may lie outside of what can be set, such as "" of a choice
       std::vector<Assignment> unused;

@@ -1,16 +1,18 @@
-// OptionSet: options declared once, each bound to a field of a struct, and read from a file, the environment, flags and JSON.
+// OptionSet: options declared once, each bound to a field of a struct, and read from a file, the environment,
+// flags and JSON.
 //
-// A program declares its options on start-up (cluster_options.h), then loads in the order of rising precedence: file, environment, flags;
-// then calls Validate. From the same declarations come the annotated samples in conf/, `config explain` and the page in docs/.
+// A program declares its options on start-up (cluster_options.h), then loads in the order of rising
+// precedence: file, environment, flags; then calls Validate. From the same declarations come the annotated
+// samples in conf/, `config explain` and the page in docs/.
 //
 //   OptionSet options;
 //   options.DescribeSection("server", "One server process.");
-//   options.Add("server", "cores", &server.cores, {.help = "Event loops, one thread each.", .min = 1, .max = 256});
-//   RETURN_IF_ERROR(options.LoadFile("cluster.toml"));
+//   options.Add("server", "cores", &server.cores, {.help = "Event loops, one thread each.", .min = 1, .max =
+//   256}); RETURN_IF_ERROR(options.LoadFile("cluster.toml"));
 //
-// One thread. The targets must outlive the set and stay where they are. A load either takes effect as a whole or, on an error, not at
-// all. Errors are kInvalidArgument (a file that is missing: kNotFound) and name the origin (file:line), the key, the value and what is
-// allowed.
+// One thread. The targets must outlive the set and stay where they are. A load either takes effect as a whole
+// or, on an error, not at all. Errors are kInvalidArgument (a file that is missing: kNotFound) and name the
+// origin (file:line), the key, the value and what is allowed.
 #pragma once
 
 #include <functional>
@@ -32,11 +34,13 @@ class OptionSet {
   OptionSet(const OptionSet&) = delete;
   OptionSet& operator=(const OptionSet&) = delete;
 
-  // A comment for the section in the sample and in the docs. Sections are printed in the order of their first mention.
+  // A comment for the section in the sample and in the docs. Sections are printed in the order of their first
+  // mention.
   void DescribeSection(std::string_view section, std::string_view help);
 
-  // T: std::string, bool, int, int64_t, uint16_t, uint32_t, uint64_t, float, double, std::vector<std::string>, std::vector<int64_t>.
-  // The default is the target's value now. Names are of [a-z0-9_]. Declaring a key twice is a defect of the program and ends it.
+  // T: std::string, bool, int, int64_t, uint16_t, uint32_t, uint64_t, float, double,
+  // std::vector<std::string>, std::vector<int64_t>. The default is the target's value now. Names are of
+  // [a-z0-9_]. Declaring a key twice is a defect of the program and ends it.
   template <typename T>
   void Add(std::string_view section, std::string_view name, T* target, OptionInfo info) {
     AddTarget(section, name, OptionTarget(target), std::move(info));
@@ -56,12 +60,13 @@ class OptionSet {
   Status Validate() const;
 
   // Keys are "section.name". Of a key that does not exist: false, "".
-  bool IsSet(std::string_view key) const;         // by anything but the default
+  bool IsSet(std::string_view key) const;            // by anything but the default
   std::string OriginOf(std::string_view key) const;  // "default", "conf/cluster.toml:12", ...
 
   // Annotated TOML with every option at its default. `intro`: lines of comment at the top.
   std::string Sample(std::string_view intro) const;
-  // One option in a few lines: help, what is allowed, default, value and where it comes from. An unknown key is kNotFound with a suggestion.
+  // One option in a few lines: help, what is allowed, default, value and where it comes from. An unknown key
+  // is kNotFound with a suggestion.
   Result<std::string> Explain(std::string_view key) const;
   // A table for each section.
   std::string Markdown() const;
@@ -80,7 +85,8 @@ class OptionSet {
   Status UnknownSection(std::string_view section) const;
   Status UnknownName(const Section& section, std::string_view name) const;
   // Checks a value and notes it; Apply makes the noted ones take effect.
-  static Status Note(Option& option, nlohmann::json value, const std::string& origin, std::vector<Assignment>* noted);
+  static Status Note(Option& option, nlohmann::json value, const std::string& origin,
+                     std::vector<Assignment>* noted);
   static void Apply(std::vector<Assignment> noted);
 
   std::vector<std::unique_ptr<Section>> sections_;

@@ -1,4 +1,5 @@
-// What is made from the declarations of options: the annotated sample, the explanation of one option, the table for the docs.
+// What is made from the declarations of options: the annotated sample, the explanation of one option, the
+// table for the docs.
 
 #include "common/base/options.h"
 #include "common/base/options_internal.h"
@@ -26,7 +27,9 @@ void AppendComment(std::string_view text, std::string* out) {
   }
 }
 
-std::string Shown(const OptionInfo& info, const json& value) { return info.secret ? "(secret)" : OptionLiteral(value); }
+std::string Shown(const OptionInfo& info, const json& value) {
+  return info.secret ? "(secret)" : OptionLiteral(value);
+}
 
 // "An integer of at least 1, in ms."
 std::string Constraint(const OptionTarget& target, const OptionInfo& info) {
@@ -73,9 +76,9 @@ Result<std::string> OptionSet::Explain(std::string_view key) const {
   if (!found.ok()) return NotFound(found.status().message());
   const Option& option = **found;
   return StrCat(option.key(), "\n  ", option.info.help, "\n  ", Constraint(option.target, option.info),
-                      "\n  default:     ", Shown(option.info, option.default_value),
-                      "\n  now:         ", Shown(option.info, ReadOption(option.target)), " (", option.origin, ")",
-                      "\n  environment: ", option.variable(), "\n");
+                "\n  default:     ", Shown(option.info, option.default_value),
+                "\n  now:         ", Shown(option.info, ReadOption(option.target)), " (", option.origin, ")",
+                "\n  environment: ", option.variable(), "\n");
 }
 
 std::string OptionSet::Markdown() const {
@@ -85,8 +88,9 @@ std::string OptionSet::Markdown() const {
     if (!section->help.empty()) StrAppend(&out, section->help, "\n\n");
     StrAppend(&out, "| option | default | allowed | what it does |\n| --- | --- | --- | --- |\n");
     for (const auto& option : section->options) {
-      StrAppend(&out, "| `", option->name, "` | `", MarkdownCell(Shown(option->info, option->default_value)), "` | ",
-                      MarkdownCell(Constraint(option->target, option->info)), " | ", MarkdownCell(option->info.help), " |\n");
+      StrAppend(&out, "| `", option->name, "` | `", MarkdownCell(Shown(option->info, option->default_value)),
+                "` | ", MarkdownCell(Constraint(option->target, option->info)), " | ",
+                MarkdownCell(option->info.help), " |\n");
     }
   }
   return out;

@@ -1,4 +1,5 @@
-// StrCat, StrJoin and StrSplit over std::string_view. (Abseil's take its own string_view as Debian builds it, which is another type.)
+// StrCat, StrJoin and StrSplit over std::string_view. (Abseil's take its own string_view as Debian builds it,
+// which is another type.)
 #pragma once
 
 #include <concepts>
@@ -12,8 +13,8 @@ namespace penstock {
 inline void StrAppendOne(std::string* out, std::string_view text) { out->append(text); }
 inline void StrAppendOne(std::string* out, char c) { out->push_back(c); }
 template <typename T>
-  requires(std::is_arithmetic_v<T> && !std::same_as<T, char> && !std::same_as<T, bool>)
-void StrAppendOne(std::string* out, T number) {
+requires(std::is_arithmetic_v<T> && !std::same_as<T, char> &&
+         !std::same_as<T, bool>) void StrAppendOne(std::string* out, T number) {
   out->append(std::to_string(number));
 }
 

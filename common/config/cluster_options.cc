@@ -1,7 +1,6 @@
 // The declarations of the process options, one function a section.
 #include "common/config/cluster_options.h"
 
-
 #include <bit>
 
 #include "common/base/strings.h"
@@ -15,41 +14,53 @@ constexpr double kDayMs = 86400e3;
 
 void Declare(OptionSet& set, ClusterOptions::Cluster& o) {
   set.DescribeSection("cluster", "What all processes of the cluster share.");
-  set.Add("cluster", "name", &o.name, {.help = "Name of the cluster, in logs and in the status page.", .required = true});
+  set.Add("cluster", "name", &o.name,
+          {.help = "Name of the cluster, in logs and in the status page.", .required = true});
   set.Add("cluster", "data_dir", &o.data_dir,
-          {.help = "Folder of this process for all that survives a restart: node id, log, base, journal. A relative path is "
+          {.help = "Folder of this process for all that survives a restart: node id, log, base, journal. A "
+                   "relative path is "
                    "relative to the folder the process is started in.",
            .required = true});
   set.Add("cluster", "scheduler", &o.scheduler,
-          {.help = "Where servers, workers and clients find the scheduler: host:port, or the path of the address file that the "
+          {.help = "Where servers, workers and clients find the scheduler: host:port, or the path of the "
+                   "address file that the "
                    "scheduler writes. Empty: scheduler.address in the data folder of `penstock up`."});
 }
 
 void Declare(OptionSet& set, ClusterOptions::Scheduler& o) {
-  set.DescribeSection("scheduler", "The process that knows who is in the cluster and which server holds which shard.");
+  set.DescribeSection("scheduler",
+                      "The process that knows who is in the cluster and which server holds which shard.");
   set.Add("scheduler", "listen", &o.listen,
           {.help = "Address to listen on. Beyond loopback a token file is needed.", .required = true});
   set.Add("scheduler", "advertise_host", &o.advertise_host,
           {.help = "Host name that others reach it by. Empty: the address it listens on."});
   set.Add("scheduler", "port", &o.port, {.help = "RPC port; 0: any free one.", .max = 65535});
-  set.Add("scheduler", "http_port", &o.http_port, {.help = "Port of metrics and health; 0: any free one.", .max = 65535});
+  set.Add("scheduler", "http_port", &o.http_port,
+          {.help = "Port of metrics and health; 0: any free one.", .max = 65535});
   set.Add("scheduler", "heartbeat_ms", &o.heartbeat_ms,
           {.help = "How often servers and workers report.", .unit = "ms", .min = 10, .max = 60000});
-  set.Add("scheduler", "suspect_ms", &o.suspect_ms,
-          {.help = "Silence after which a node is shown as suspect.", .unit = "ms", .min = 20, .max = 600000});
+  set.Add(
+      "scheduler", "suspect_ms", &o.suspect_ms,
+      {.help = "Silence after which a node is shown as suspect.", .unit = "ms", .min = 20, .max = 600000});
   set.Add("scheduler", "dead_ms", &o.dead_ms,
-          {.help = "Silence after which a node counts as dead. At least suspect_ms.", .unit = "ms", .min = 20, .max = 3600000});
+          {.help = "Silence after which a node counts as dead. At least suspect_ms.",
+           .unit = "ms",
+           .min = 20,
+           .max = 3600000});
   set.Add("scheduler", "lease_ms", &o.lease_ms,
           {.help = "Silence of a worker after which its data partitions are leased to others.",
            .unit = "ms",
            .min = 100,
            .max = 3600000});
   set.Add("scheduler", "shards", &o.shards,
-          {.help = "Slices of the key space, the unit of placement; a power of two, fixed when the cluster is created.",
+          {.help = "Slices of the key space, the unit of placement; a power of two, fixed when the cluster "
+                   "is created.",
            .min = 2,
            .max = 65536});
   set.Add("scheduler", "servers", &o.servers,
-          {.help = "How many servers to wait for before the shards of a new cluster are placed.", .min = 1, .max = 4096});
+          {.help = "How many servers to wait for before the shards of a new cluster are placed.",
+           .min = 1,
+           .max = 4096});
 }
 
 void DeclareServerNetwork(OptionSet& set, ClusterOptions::Server& o) {
@@ -58,17 +69,23 @@ void DeclareServerNetwork(OptionSet& set, ClusterOptions::Server& o) {
   set.Add("server", "advertise_host", &o.advertise_host,
           {.help = "Host name that others reach it by. Empty: the address it listens on."});
   set.Add("server", "port", &o.port,
-          {.help = "RPC port of the first core, the next cores take the following ones; 0: any free ones.", .max = 65535});
-  set.Add("server", "http_port", &o.http_port, {.help = "Port of metrics and health; 0: any free one.", .max = 65535});
+          {.help = "RPC port of the first core, the next cores take the following ones; 0: any free ones.",
+           .max = 65535});
+  set.Add("server", "http_port", &o.http_port,
+          {.help = "Port of metrics and health; 0: any free one.", .max = 65535});
   set.Add("server", "cores", &o.cores,
-          {.help = "Event loops, one thread and one port each; the server's shards are spread over them.", .min = 1, .max = 256});
-  set.Add("server", "pool_threads", &o.pool_threads,
-          {.help = "Threads for what blocks: log writes, fsync, the fold into the base.", .min = 1, .max = 256});
+          {.help = "Event loops, one thread and one port each; the server's shards are spread over them.",
+           .min = 1,
+           .max = 256});
+  set.Add(
+      "server", "pool_threads", &o.pool_threads,
+      {.help = "Threads for what blocks: log writes, fsync, the fold into the base.", .min = 1, .max = 256});
 }
 
 void DeclareServerStorage(OptionSet& set, ClusterOptions::Server& o) {
   set.Add("server", "memory_budget_bytes", &o.memory_budget_bytes,
-          {.help = "Memory for rows and their index. Pushes that would go beyond it are refused as overloaded. 0: half of the "
+          {.help = "Memory for rows and their index. Pushes that would go beyond it are refused as "
+                   "overloaded. 0: half of the "
                    "memory of the machine or of its control group.",
            .unit = "bytes",
            .max = 64 * kTiB});
@@ -80,7 +97,8 @@ void DeclareServerStorage(OptionSet& set, ClusterOptions::Server& o) {
            .min = kMiB,
            .max = kTiB});
   set.Add("server", "log_limit_bytes", &o.log_limit_bytes,
-          {.help = "Length of the delta log at which pushes are refused as overloaded until a fold has shortened it. At least "
+          {.help = "Length of the delta log at which pushes are refused as overloaded until a fold has "
+                   "shortened it. At least "
                    "fold_bytes.",
            .unit = "bytes",
            .min = 2 * kMiB,
@@ -105,8 +123,10 @@ void Declare(OptionSet& set, ClusterOptions::Server& o) {
 
 void Declare(OptionSet& set, ClusterOptions::Worker& o) {
   set.DescribeSection("worker", "A process that trains.");
-  set.Add("worker", "listen", &o.listen, {.help = "Address that metrics and health listen on.", .required = true});
-  set.Add("worker", "http_port", &o.http_port, {.help = "Port of metrics and health; 0: any free one.", .max = 65535});
+  set.Add("worker", "listen", &o.listen,
+          {.help = "Address that metrics and health listen on.", .required = true});
+  set.Add("worker", "http_port", &o.http_port,
+          {.help = "Port of metrics and health; 0: any free one.", .max = 65535});
   set.Add("worker", "poll_ms", &o.poll_ms,
           {.help = "How often an idle worker asks for a partition.", .unit = "ms", .min = 10, .max = 60000});
 }
@@ -116,19 +136,25 @@ void Declare(OptionSet& set, ClusterOptions::Client& o) {
   set.Add("client", "deadline_ms", &o.deadline_ms,
           {.help = "Time for one pull or push, retries included.", .unit = "ms", .min = 1, .max = kDayMs});
   set.Add("client", "connect_timeout_ms", &o.connect_timeout_ms,
-          {.help = "Time for one attempt to connect, handshake included.", .unit = "ms", .min = 1, .max = 600000});
+          {.help = "Time for one attempt to connect, handshake included.",
+           .unit = "ms",
+           .min = 1,
+           .max = 600000});
 }
 
 void Declare(OptionSet& set, ClusterOptions::Security& o) {
   set.DescribeSection("security", "Who may take part.");
   set.Add("security", "token_file", &o.token_file,
-          {.help = "File whose first line every process of the cluster must prove to know. Empty: no token, on loopback only."});
+          {.help = "File whose first line every process of the cluster must prove to know. Empty: no token, "
+                   "on loopback only."});
 }
 
 void Declare(OptionSet& set, ClusterOptions::Log& o) {
   set.DescribeSection("log", "Messages of the processes.");
-  set.Add("log", "level", &o.level, {.help = "The least grave messages to keep.", .choices = {"info", "warning", "error"}});
-  set.Add("log", "dir", &o.dir, {.help = "Folder of the log files. Empty: all messages go to standard error."});
+  set.Add("log", "level", &o.level,
+          {.help = "The least grave messages to keep.", .choices = {"info", "warning", "error"}});
+  set.Add("log", "dir", &o.dir,
+          {.help = "Folder of the log files. Empty: all messages go to standard error."});
   set.Add("log", "max_mib", &o.max_mib,
           {.help = "Size at which the next log file is begun.", .unit = "MiB", .min = 1, .max = 4095});
   set.Add("log", "keep_days", &o.keep_days,
@@ -154,27 +180,33 @@ void ClusterOptions::Declare(OptionSet& options) {
 
 Status ClusterOptions::Check() const {
   if (!std::has_single_bit(scheduler.shards)) {
-    return InvalidArgument(StrCat("scheduler.shards = ", scheduler.shards, ": must be a power of two from 2 to 65536"));
+    return InvalidArgument(
+        StrCat("scheduler.shards = ", scheduler.shards, ": must be a power of two from 2 to 65536"));
   }
   // One late report must not make a node suspect.
   RETURN_IF_ERROR(AtLeast("scheduler.suspect_ms", scheduler.suspect_ms, "twice scheduler.heartbeat_ms",
                           2 * uint64_t{scheduler.heartbeat_ms}));
-  RETURN_IF_ERROR(AtLeast("scheduler.dead_ms", scheduler.dead_ms, "scheduler.suspect_ms", scheduler.suspect_ms));
+  RETURN_IF_ERROR(
+      AtLeast("scheduler.dead_ms", scheduler.dead_ms, "scheduler.suspect_ms", scheduler.suspect_ms));
   RETURN_IF_ERROR(AtLeast("scheduler.lease_ms", scheduler.lease_ms, "twice scheduler.heartbeat_ms",
                           2 * uint64_t{scheduler.heartbeat_ms}));
-  RETURN_IF_ERROR(AtLeast("server.fold_bytes", server.fold_bytes, "server.segment_bytes", server.segment_bytes));
-  RETURN_IF_ERROR(AtLeast("server.log_limit_bytes", server.log_limit_bytes, "server.fold_bytes", server.fold_bytes));
+  RETURN_IF_ERROR(
+      AtLeast("server.fold_bytes", server.fold_bytes, "server.segment_bytes", server.segment_bytes));
+  RETURN_IF_ERROR(
+      AtLeast("server.log_limit_bytes", server.log_limit_bytes, "server.fold_bytes", server.fold_bytes));
   if (server.port != 0 && server.port + server.cores - 1 > 65535) {
     return InvalidArgument(StrCat("server.port = ", server.port, ": with server.cores = ", server.cores,
-                                        " the last port would be beyond 65535"));
+                                  " the last port would be beyond 65535"));
   }
   return Status::Ok();
 }
 
 std::string ClusterSampleIntro() {
-  return "Options of the processes of a Penstock cluster, all at their defaults. Made from the declarations in "
+  return "Options of the processes of a Penstock cluster, all at their defaults. Made from the declarations "
+         "in "
          "common/config/cluster_options.cc; a test fails when the two differ.\n"
-         "Each option can also be set by the environment (PENSTOCK_<SECTION>_<NAME>) and by --set section.name=value, which wins.";
+         "Each option can also be set by the environment (PENSTOCK_<SECTION>_<NAME>) and by --set "
+         "section.name=value, which wins.";
 }
 
 }  // namespace penstock

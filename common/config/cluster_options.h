@@ -1,8 +1,9 @@
-// ClusterOptions: everything that can be set about the processes of a cluster, as it stands in conf/cluster.toml.
+// ClusterOptions: everything that can be set about the processes of a cluster, as it stands in
+// conf/cluster.toml.
 //
-// One file serves all processes: each reads the sections it needs. Times are in milliseconds, sizes in bytes. A port of 0 is any free
-// one, which the process then reports. The address of the scheduler is host:port or the path of a file that holds it, because a
-// scheduler on port 0 comes back on another one.
+// One file serves all processes: each reads the sections it needs. Times are in milliseconds, sizes in bytes.
+// A port of 0 is any free one, which the process then reports. The address of the scheduler is host:port or
+// the path of a file that holds it, because a scheduler on port 0 comes back on another one.
 #pragma once
 
 #include <cstdint>
@@ -74,8 +75,8 @@ struct ClusterOptions {
 
   // Binds every field; this object must then outlive `options` and stay in place.
   void Declare(OptionSet& options);
-  // What one option alone cannot say: kInvalidArgument naming both options of a pair that does not fit, or a number of shards that is
-  // no power of two.
+  // What one option alone cannot say: kInvalidArgument naming both options of a pair that does not fit, or a
+  // number of shards that is no power of two.
   Status Check() const;
 };
 

@@ -20,19 +20,24 @@ bool Covers(std::string_view prefix, std::string_view path) {
 }  // namespace
 
 HttpResponse HttpResponse::Json(const nlohmann::json& value, int status) {
-  return {.status = status, .body = value.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n"};
+  return {.status = status,
+          .body = value.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n"};
 }
 
 HttpResponse HttpResponse::Text(std::string text, int status) {
   return {.status = status, .content_type = "text/plain; charset=utf-8", .body = std::move(text)};
 }
 
-HttpResponse HttpResponse::Error(int status, std::string_view message) { return Json({{"error", message}}, status); }
+HttpResponse HttpResponse::Error(int status, std::string_view message) {
+  return Json({{"error", message}}, status);
+}
 
 void HttpRouter::Add(const std::string& method, const std::string& prefix, HttpServer::Handler handler) {
-  CHECK(prefix.starts_with('/') && (prefix == "/" || !prefix.ends_with('/'))) << "HTTP route '" << prefix << "'";
+  CHECK(prefix.starts_with('/') && (prefix == "/" || !prefix.ends_with('/')))
+      << "HTTP route '" << prefix << "'";
   for (const Route& route : routes_) {
-    CHECK(route.method != method || route.prefix != prefix) << "HTTP route " << method << " " << prefix << " is there twice";
+    CHECK(route.method != method || route.prefix != prefix)
+        << "HTTP route " << method << " " << prefix << " is there twice";
   }
   routes_.push_back({method, prefix, std::move(handler)});
 }

@@ -62,10 +62,13 @@ http::response<http::string_body> ToMessage(HttpResponse response, unsigned vers
   return message;
 }
 
-// One connection: read, answer, write, again. Owned by its pending operation; ends when that ends without starting another.
+// One connection: read, answer, write, again. Owned by its pending operation; ends when that ends without
+// starting another.
 class Session : public std::enable_shared_from_this<Session> {
  public:
-  Session(tcp::socket socket, Shared& shared) : shared_(shared), stream_(std::move(socket)) { ++shared_.connections; }
+  Session(tcp::socket socket, Shared& shared) : shared_(shared), stream_(std::move(socket)) {
+    ++shared_.connections;
+  }
   ~Session() { --shared_.connections; }
 
   void Read() {
@@ -98,8 +101,8 @@ class Session : public std::enable_shared_from_this<Session> {
     const bool head = message.method() == http::verb::head;
     bool well_formed = false;
     const HttpRequest request = ToRequest(std::move(message), &well_formed);
-    HttpResponse response =
-        well_formed ? shared_.router.Handle(request) : HttpResponse::Error(400, "the path is not a well-formed one");
+    HttpResponse response = well_formed ? shared_.router.Handle(request)
+                                        : HttpResponse::Error(400, "the path is not a well-formed one");
     SetDeadline();
     Write(std::move(response), version, keep_alive, head);
   }
@@ -132,7 +135,8 @@ class Session : public std::enable_shared_from_this<Session> {
     Drain();
   }
 
-  // Reads off what a refused client still sends: closing with bytes unread would reset the connection and lose the answer.
+  // Reads off what a refused client still sends: closing with bytes unread would reset the connection and
+  // lose the answer.
   void Drain() {
     buffer_.clear();
     stream_.async_read_some(buffer_.prepare(4096), [self = shared_from_this()](error_code error, size_t) {
@@ -154,7 +158,8 @@ class HttpServer::Impl {
  public:
   Impl(HttpOptions options, MetricsRegistry& metrics, Readiness readiness) : retry_(io_), acceptor_(io_) {
     shared_.options = std::move(options);
-    shared_.requests = &metrics.AddCounters("penstock_http_requests_total", "HTTP requests answered, by status code.", {"code"});
+    shared_.requests = &metrics.AddCounters("penstock_http_requests_total",
+                                            "HTTP requests answered, by status code.", {"code"});
     shared_.router.Add("GET", "/metrics", [&metrics](const HttpRequest&) {
       return HttpResponse{.content_type = "text/plain; version=0.0.4; charset=utf-8", .body = metrics.Text()};
     });
@@ -219,11 +224,13 @@ class HttpServer::Impl {
   }
 
   void Welcome(tcp::socket socket) {
-    if (shared_.connections >= 2 * shared_.options.max_connections) return;  // closes it: too many even to tell each of them
+    if (shared_.connections >= 2 * shared_.options.max_connections)
+      return;  // closes it: too many even to tell each of them
     const bool full = shared_.connections >= shared_.options.max_connections;
     const auto session = std::make_shared<Session>(std::move(socket), shared_);
     if (!full) return session->Read();
-    session->Refuse(HttpResponse::Error(503, StrCat("more than ", shared_.options.max_connections, " connections")));
+    session->Refuse(
+        HttpResponse::Error(503, StrCat("more than ", shared_.options.max_connections, " connections")));
   }
 
   // Out of file descriptors, most likely: trying at once would spin.
@@ -237,10 +244,11 @@ class HttpServer::Impl {
 
   HttpResponse Health() const {
     const auto uptime = std::chrono::steady_clock::now() - started_;
-    return HttpResponse::Json({{"status", "alive"},
-                               {"name", shared_.options.name},
-                               {"pid", getpid()},
-                               {"uptime_seconds", std::chrono::duration_cast<std::chrono::seconds>(uptime).count()}});
+    return HttpResponse::Json(
+        {{"status", "alive"},
+         {"name", shared_.options.name},
+         {"pid", getpid()},
+         {"uptime_seconds", std::chrono::duration_cast<std::chrono::seconds>(uptime).count()}});
   }
 
   const std::chrono::steady_clock::time_point started_ = std::chrono::steady_clock::now();

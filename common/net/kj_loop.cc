@@ -2,6 +2,7 @@
 
 #include <glog/logging.h>
 #include <pthread.h>
+#include <signal.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
@@ -68,6 +69,11 @@ void KjLoop::Drain() {
 
 void KjLoop::Main(std::promise<void>& ready) {
   pthread_setname_np(pthread_self(), name_.substr(0, 15).c_str());
+  // A peer that went away is an error of the write and not the end of the process, whatever the program does with SIGPIPE.
+  sigset_t pipe;
+  sigemptyset(&pipe);
+  sigaddset(&pipe, SIGPIPE);
+  pthread_sigmask(SIG_BLOCK, &pipe, nullptr);
   auto io = kj::setupAsyncIo();
   LoggingErrorHandler errors(name_);
   {

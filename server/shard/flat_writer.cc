@@ -10,7 +10,8 @@
 namespace penstock {
 namespace {
 
-// Cap'n Proto wants segments zeroed. Large ones come zeroed on huge pages, which is three times as fast as the heap's fresh pages.
+// Cap'n Proto wants segments zeroed. Large ones come zeroed on huge pages, which is three times as fast as
+// the heap's fresh pages.
 kj::Array<capnp::word> ZeroedWords(size_t words) {
   ZeroedMemory memory(words * sizeof(capnp::word));
   if (memory.data() == nullptr) throw std::bad_alloc();
@@ -36,7 +37,8 @@ kj::ArrayPtr<capnp::word> FlatWriter::allocateSegment(unsigned minimum_words) {
 
 kj::Array<capnp::word> FlatWriter::Finish() {
   const auto segments = getSegmentsForOutput();
-  if (segments.size() != 1 || segments[0].begin() != first_.begin() + 1) return capnp::messageToFlatArray(segments);
+  if (segments.size() != 1 || segments[0].begin() != first_.begin() + 1)
+    return capnp::messageToFlatArray(segments);
   // The framing of a message of one segment: segment count - 1, then its words.
   const uint32_t framing[2] = {0, static_cast<uint32_t>(segments[0].size())};
   std::memcpy(first_.begin(), framing, sizeof(framing));

@@ -1,7 +1,9 @@
-// FlatWriter: builds one large message straight into the array that is written to the log, without a copy at the end.
+// FlatWriter: builds one large message straight into the array that is written to the log, without a copy at
+// the end.
 //
-// The caller estimates the size. With an estimate that suffices the message has one segment and Finish() hands out the array it
-// was built in; with one that is too small Finish() copies. Either way the words are a flat Cap'n Proto message.
+// The caller estimates the size. With an estimate that suffices the message has one segment and Finish()
+// hands out the array it was built in; with one that is too small Finish() copies. Either way the words are a
+// flat Cap'n Proto message.
 #pragma once
 
 #include <capnp/message.h>

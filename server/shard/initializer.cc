@@ -11,7 +11,8 @@ namespace {
 constexpr uint32_t kMultiplier0 = 0xD2511F53u, kMultiplier1 = 0xCD9E8D57u;
 constexpr uint32_t kWeyl0 = 0x9E3779B9u, kWeyl1 = 0xBB67AE85u;
 
-// ln(x) of a positive normal double, to about 1e-14: x = m * 2^e with m in [1/sqrt2, sqrt2), ln(m) = 2 artanh((m-1)/(m+1)).
+// ln(x) of a positive normal double, to about 1e-14: x = m * 2^e with m in [1/sqrt2, sqrt2), ln(m) = 2
+// artanh((m-1)/(m+1)).
 double Log(double x) {
   constexpr double kLn2 = 0.693147180559945309417232121458;
   const auto bits = std::bit_cast<uint64_t>(x);
@@ -22,23 +23,41 @@ double Log(double x) {
   const double s = (m - 1) / (m + 1);
   const double q = s * s;
   const double series =
-      1 + q * (1.0 / 3 + q * (1.0 / 5 + q * (1.0 / 7 + q * (1.0 / 9 + q * (1.0 / 11 + q * (1.0 / 13 + q * (1.0 / 15)))))));
+      1 +
+      q * (1.0 / 3 +
+           q * (1.0 / 5 + q * (1.0 / 7 + q * (1.0 / 9 + q * (1.0 / 11 + q * (1.0 / 13 + q * (1.0 / 15)))))));
   return static_cast<double>(exponent) * kLn2 + 2 * s * series;
 }
 
-// sin and cos of turns * 2 pi for turns in [0, 1): a quarter turn at a time, Taylor on [0, pi/2] to about 1e-11.
+// sin and cos of turns * 2 pi for turns in [0, 1): a quarter turn at a time, Taylor on [0, pi/2] to about
+// 1e-11.
 void SinCos(double turns, double* sine, double* cosine) {
   const double quarters = turns * 4;
   const int quadrant = static_cast<int>(quarters);
   const double a = (quarters - quadrant) * 1.57079632679489661923132169164;
   const double q = a * a;
-  const double s = a * (1 - q / 6 * (1 - q / 20 * (1 - q / 42 * (1 - q / 72 * (1 - q / 110 * (1 - q / 156 * (1 - q / 210)))))));
-  const double c = 1 - q / 2 * (1 - q / 12 * (1 - q / 30 * (1 - q / 56 * (1 - q / 90 * (1 - q / 132 * (1 - q / 182 * (1 - q / 240)))))));
+  const double s =
+      a *
+      (1 -
+       q / 6 * (1 - q / 20 * (1 - q / 42 * (1 - q / 72 * (1 - q / 110 * (1 - q / 156 * (1 - q / 210)))))));
+  const double c =
+      1 - q / 2 *
+              (1 - q / 12 *
+                       (1 - q / 30 *
+                                (1 - q / 56 * (1 - q / 90 * (1 - q / 132 * (1 - q / 182 * (1 - q / 240)))))));
   switch (quadrant) {
-    case 0: *sine = s, *cosine = c; break;
-    case 1: *sine = c, *cosine = -s; break;
-    case 2: *sine = -s, *cosine = -c; break;
-    default: *sine = -c, *cosine = s; break;
+    case 0:
+      *sine = s, *cosine = c;
+      break;
+    case 1:
+      *sine = c, *cosine = -s;
+      break;
+    case 2:
+      *sine = -s, *cosine = -c;
+      break;
+    default:
+      *sine = -c, *cosine = s;
+      break;
   }
 }
 
@@ -76,16 +95,24 @@ std::array<uint32_t, 4> Philox4x32(std::array<uint32_t, 4> counter, std::array<u
   return counter;
 }
 
-void InitializeRow(const InitializerSpec& spec, uint64_t seed, TableId table, Key key, uint32_t dim, float* values) {
+void InitializeRow(const InitializerSpec& spec, uint64_t seed, TableId table, Key key, uint32_t dim,
+                   float* values) {
   switch (spec.kind) {
-    case InitializerKind::kZeros: std::fill_n(values, dim, 0.0f); return;
-    case InitializerKind::kConstant: std::fill_n(values, dim, spec.value); return;
+    case InitializerKind::kZeros:
+      std::fill_n(values, dim, 0.0f);
+      return;
+    case InitializerKind::kConstant:
+      std::fill_n(values, dim, spec.value);
+      return;
     case InitializerKind::kUniform:
-    case InitializerKind::kNormal: break;
+    case InitializerKind::kNormal:
+      break;
   }
-  const std::array<uint32_t, 2> generator_key = {static_cast<uint32_t>(seed), static_cast<uint32_t>(seed >> 32)};
+  const std::array<uint32_t, 2> generator_key = {static_cast<uint32_t>(seed),
+                                                 static_cast<uint32_t>(seed >> 32)};
   for (uint32_t first = 0; first < dim; first += 4) {
-    const auto words = Philox4x32({static_cast<uint32_t>(key), static_cast<uint32_t>(key >> 32), table, first / 4}, generator_key);
+    const auto words = Philox4x32(
+        {static_cast<uint32_t>(key), static_cast<uint32_t>(key >> 32), table, first / 4}, generator_key);
     float block[4];
     if (spec.kind == InitializerKind::kUniform) {
       UniformBlock(spec, words, block);

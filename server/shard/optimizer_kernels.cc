@@ -5,7 +5,8 @@
 #include <cfloat>
 #include <cmath>
 
-// Clones are chosen by the loader before a sanitizer's runtime is set up, so sanitized builds have one version.
+// Clones are chosen by the loader before a sanitizer's runtime is set up, so sanitized builds have one
+// version.
 #if defined(__x86_64__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
 #define PENSTOCK_KERNEL __attribute__((target_clones("avx512f", "avx2", "default")))
 #else

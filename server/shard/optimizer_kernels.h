@@ -1,7 +1,7 @@
 // The arithmetic of each optimizer over one row; what it computes stands in optimizer.h.
 //
-// Compiled with -O3 and without errno and trapping math, and for AVX-512, AVX2 and plain x86-64 in one program. Arrays must
-// not overlap; all have `dim` elements.
+// Compiled with -O3 and without errno and trapping math, and for AVX-512, AVX2 and plain x86-64 in one
+// program. Arrays must not overlap; all have `dim` elements.
 #pragma once
 
 #include <cstddef>
@@ -11,7 +11,8 @@ namespace penstock {
 
 void AddKernel(const float* g, uint32_t dim, float* w);
 void SgdKernel(const float* g, uint32_t dim, float learning_rate, float l2, float* w);
-void AdagradKernel(const float* g, uint32_t dim, float learning_rate, float l2, float epsilon, float* w, float* h);
+void AdagradKernel(const float* g, uint32_t dim, float learning_rate, float l2, float epsilon, float* w,
+                   float* h);
 
 struct AdamFactors {
   float l2, epsilon;

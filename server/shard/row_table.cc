@@ -12,7 +12,7 @@ constexpr size_t kMinPositions = 8;
 constexpr size_t kFirstSlabBytes = 4096;
 constexpr uint64_t kPrefetchBytes = 256;
 constexpr size_t kKeptDirtyRows = 1 << 16;  // capacity that the dirty list keeps between deltas
-constexpr size_t kMaxRows = 0xfffffffeu;  // row number + 1 must fit an entry, and kNoRow is taken
+constexpr size_t kMaxRows = 0xfffffffeu;    // row number + 1 must fit an entry, and kNoRow is taken
 
 constexpr uint64_t Entry(uint32_t tag, RowNumber row) { return uint64_t{tag} << 32 | (row + 1); }
 
@@ -32,7 +32,8 @@ void Place(uint64_t* entries, size_t mask, uint64_t entry) {
 
 RowTable::RowTable(TableId table, uint32_t dim, uint32_t slots) : table_(table), dim_(dim), slots_(slots) {
   stride_ = (sizeof(RowHeader) + sizeof(float) * (uint64_t{dim} + slots) + 7) / 8 * 8;
-  value_bytes_ = static_cast<uint32_t>(std::min<uint64_t>(sizeof(RowHeader) + sizeof(float) * uint64_t{dim}, kPrefetchBytes));
+  value_bytes_ = static_cast<uint32_t>(
+      std::min<uint64_t>(sizeof(RowHeader) + sizeof(float) * uint64_t{dim}, kPrefetchBytes));
   whole_bytes_ = static_cast<uint32_t>(std::min<uint64_t>(stride_, kPrefetchBytes));
   const size_t first_rows = std::max<size_t>(1, kFirstSlabBytes / stride_);
   first_slab_shift_ = std::bit_width(first_rows) - 1;
@@ -54,8 +55,8 @@ RowNumber RowTable::Find(Key key) const {
   return FindFrom(key, tag, tag & (positions_ - 1));
 }
 
-// Three short loops, so that the cache misses of a whole block are under way at once: first those of the index, then those
-// of the rows that it names by tag alone; the keys are compared last.
+// Three short loops, so that the cache misses of a whole block are under way at once: first those of the
+// index, then those of the rows that it names by tag alone; the keys are compared last.
 template <bool kWithValues>
 size_t RowTable::FindBlock(const Key* keys, size_t count, RowNumber* rows) const {
   if (positions_ == 0) {
@@ -109,8 +110,9 @@ size_t RowTable::FindBatch(std::span<const Key> keys, RowNumber* rows) const {
 Status RowTable::Reserve(size_t rows) {
   if (rows == 0) return Status::Ok();
   if (rows > kMaxRows - size_) {
-    return Overloaded("table " + std::to_string(table_) + " has " + std::to_string(size_) + " rows in one shard and needs " +
-                      std::to_string(rows) + " more, allowed are " + std::to_string(kMaxRows));
+    return Overloaded("table " + std::to_string(table_) + " has " + std::to_string(size_) +
+                      " rows in one shard and needs " + std::to_string(rows) + " more, allowed are " +
+                      std::to_string(kMaxRows));
   }
   RETURN_IF_ERROR(GrowIndex(size_ + rows));
   return GrowSlabs(size_ + rows);
@@ -122,7 +124,8 @@ Status RowTable::GrowIndex(size_t rows) {
   while (rows > RowsFor(positions)) positions *= 2;
   ZeroedMemory grown(positions * sizeof(uint64_t));
   if (grown.data() == nullptr) {
-    return Overloaded("no memory for an index of " + std::to_string(positions) + " positions of table " + std::to_string(table_));
+    return Overloaded("no memory for an index of " + std::to_string(positions) + " positions of table " +
+                      std::to_string(table_));
   }
   auto* to = reinterpret_cast<uint64_t*>(grown.data());
   for (size_t i = 0; i < positions_; ++i) {
@@ -138,7 +141,8 @@ Status RowTable::GrowSlabs(size_t rows) {
     const size_t slab_rows = capacity_ == 0 ? size_t{1} << first_slab_shift_ : capacity_;
     ZeroedMemory slab(slab_rows * stride_);
     if (slab.data() == nullptr) {
-      return Overloaded("no memory for a slab of " + std::to_string(slab_rows) + " rows of table " + std::to_string(table_));
+      return Overloaded("no memory for a slab of " + std::to_string(slab_rows) + " rows of table " +
+                        std::to_string(table_));
     }
     slab_origin_[slabs_.size()] = reinterpret_cast<uintptr_t>(slab.data()) - capacity_ * stride_;
     slabs_.push_back(std::move(slab));

@@ -1,13 +1,15 @@
-// RowTable: the rows of one table of one shard, in memory: an open-addressing index over slabs that never move a row.
+// RowTable: the rows of one table of one shard, in memory: an open-addressing index over slabs that never
+// move a row.
 //
-// A row is one block: RowHeader, then values[dim], then slots[slots]. A row's number is its place in the slabs; it and
-// the row's address stay valid until the table is destroyed. Deleted rows keep their number and stay in the index as
-// tombstones (kRowDeleted), so that their deletion can still be logged.
+// A row is one block: RowHeader, then values[dim], then slots[slots]. A row's number is its place in the
+// slabs; it and the row's address stay valid until the table is destroyed. Deleted rows keep their number and
+// stay in the index as tombstones (kRowDeleted), so that their deletion can still be logged.
 //
-// The index is an array of uint64 entries, power of two, linear probing, at most 3/4 full: the upper half is 32 bits of the
-// key's hash, the lower half the row number + 1 (0: empty). An entry's home position is taken from those same 32 bits, so the
-// index grows without touching a single row. The row itself holds the key that settles a match. Slab k > 0 holds as many rows as
-// all before it together; large slabs and indexes are mapped and cost only what was touched.
+// The index is an array of uint64 entries, power of two, linear probing, at most 3/4 full: the upper half is
+// 32 bits of the key's hash, the lower half the row number + 1 (0: empty). An entry's home position is taken
+// from those same 32 bits, so the index grows without touching a single row. The row itself holds the key
+// that settles a match. Slab k > 0 holds as many rows as all before it together; large slabs and indexes are
+// mapped and cost only what was touched.
 //
 // Not thread-safe: owned by the thread that owns the shard.
 #pragma once
@@ -67,8 +69,8 @@ class RowTable {
   }
   float* Values(RowNumber row) const { return reinterpret_cast<float*>(Header(row) + 1); }
   float* Slots(RowNumber row) const { return Values(row) + dim_; }
-  // Asks for the cache lines of header and values, and PrefetchWhole for the slots too (up to a few lines: the rest of a
-  // long row is left to the processor's own prefetcher).
+  // Asks for the cache lines of header and values, and PrefetchWhole for the slots too (up to a few lines:
+  // the rest of a long row is left to the processor's own prefetcher).
   void Prefetch(RowNumber row) const { PrefetchBytes(row, value_bytes_); }
   void PrefetchWhole(RowNumber row) const { PrefetchBytes(row, whole_bytes_); }
 
@@ -76,7 +78,8 @@ class RowTable {
   RowNumber Find(Key key) const;
   // rows[i] = Find(keys[i]), with memory accesses overlapped. Returns how many were not found.
   size_t FindBatch(std::span<const Key> keys, RowNumber* rows) const;
-  // Calls visit(i, Find(keys[i])) for each key in order, while the header and values of found rows are in the cache.
+  // Calls visit(i, Find(keys[i])) for each key in order, while the header and values of found rows are in the
+  // cache.
   template <typename Visit>
   void VisitBatch(std::span<const Key> keys, Visit&& visit) const {
     RowNumber rows[kBlock];
@@ -87,9 +90,11 @@ class RowTable {
     }
   }
 
-  // Makes room for `rows` further rows, so that as many Insert calls cannot fail. Overloaded when memory or row numbers run out.
+  // Makes room for `rows` further rows, so that as many Insert calls cannot fail. Overloaded when memory or
+  // row numbers run out.
   Status Reserve(size_t rows);
-  // Adds a row with zeroed values and slots. The key must not be in the table and room must have been reserved.
+  // Adds a row with zeroed values and slots. The key must not be in the table and room must have been
+  // reserved.
   RowNumber Insert(Key key);
 
   // Puts the row on the dirty list, once.
@@ -102,7 +107,8 @@ class RowTable {
     dirty_.push_back(row);
   }
   const std::vector<RowNumber>& dirty() const { return dirty_; }
-  // Empties the list (and gives back its memory when it was long) and stamps its rows with the delta that took them.
+  // Empties the list (and gives back its memory when it was long) and stamps its rows with the delta that
+  // took them.
   void ClearDirty(Lsn lsn);
 
   // Turns the row into a tombstone and zeroes its contents.
@@ -134,14 +140,14 @@ class RowTable {
   TableId table_;
   uint32_t dim_;
   uint32_t slots_;
-  uint64_t stride_;            // bytes a row
-  uint32_t value_bytes_;       // to prefetch of a row's header and values
-  uint32_t whole_bytes_;       // and of the whole row
-  int first_slab_shift_;       // slab 0 holds 2^shift rows
+  uint64_t stride_;       // bytes a row
+  uint32_t value_bytes_;  // to prefetch of a row's header and values
+  uint32_t whole_bytes_;  // and of the whole row
+  int first_slab_shift_;  // slab 0 holds 2^shift rows
   size_t size_ = 0;
   size_t deleted_ = 0;
-  size_t capacity_ = 0;        // rows that the slabs hold
-  size_t positions_ = 0;       // of the index: 0 or a power of two
+  size_t capacity_ = 0;   // rows that the slabs hold
+  size_t positions_ = 0;  // of the index: 0 or a power of two
   ZeroedMemory index_;
   std::vector<ZeroedMemory> slabs_;
   std::array<uintptr_t, kMaxSlabs> slab_origin_{};  // where row 0 would lie if the slab reached back to it

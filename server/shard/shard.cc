@@ -44,8 +44,9 @@ Status Shard::CreateTable(const TableSpec& spec) {
     return AlreadyExists(name + " exists with another spec");
   }
   if (table->rows.dim() != spec.dim || table->rows.slots() != slots) {
-    return FailedPrecondition(name + ": the spec says " + std::to_string(spec.dim) + " values and " + std::to_string(slots) +
-                              " slots a row, stored are " + std::to_string(table->rows.dim()) + " and " +
+    return FailedPrecondition(name + ": the spec says " + std::to_string(spec.dim) + " values and " +
+                              std::to_string(slots) + " slots a row, stored are " +
+                              std::to_string(table->rows.dim()) + " and " +
                               std::to_string(table->rows.slots()));
   }
   table->spec = spec;
@@ -68,8 +69,9 @@ Status Shard::AlterTable(const TableSpec& spec) {
   RETURN_IF_ERROR(spec.Validate());
   ASSIGN_OR_RETURN(Table * table, ServingTable(spec.id));
   if (WithAlterable(*table->spec, spec) != spec) {
-    return InvalidArgument("table '" + table->spec->name +
-                           "': only durability and the optimizer's parameters can be altered, not its kind or anything else");
+    return InvalidArgument(
+        "table '" + table->spec->name +
+        "': only durability and the optimizer's parameters can be altered, not its kind or anything else");
   }
   if (*table->spec == spec) return Status::Ok();
   table->spec = spec;
@@ -143,8 +145,8 @@ Status Shard::CheckUnit(ProducerId producer, Sequence sequence, Sequence low, co
                         std::span<const Key> keys) const {
   if (producer == 0) return InvalidArgument(Name(table) + ": a push needs a producer id above 0");
   if (sequence < low) {
-    return InvalidArgument(Name(table) + ": sequence " + std::to_string(sequence) + " of producer " + std::to_string(producer) +
-                           " is below its own low " + std::to_string(low));
+    return InvalidArgument(Name(table) + ": sequence " + std::to_string(sequence) + " of producer " +
+                           std::to_string(producer) + " is below its own low " + std::to_string(low));
   }
   const size_t bytes = keys.size() * (sizeof(Key) + sizeof(float) * size_t{table.spec->dim});
   if (bytes > kMaxUnitBytes) {
@@ -181,7 +183,9 @@ Status Shard::FindOrCreate(Table& table, std::span<const Key> keys, bool may_gro
   found_.resize(keys.size());
   const size_t missing = rows.FindBatch(keys, found_.data());
   if (missing > 0 && !may_grow) {
-    return Overloaded(Name(table) + ": the memory budget is reached and " + std::to_string(missing) + " rows would be new", 1000);
+    return Overloaded(
+        Name(table) + ": the memory budget is reached and " + std::to_string(missing) + " rows would be new",
+        1000);
   }
   RETURN_IF_ERROR(rows.Reserve(missing));
   if (missing == 0 && rows.deleted_rows() == 0) return Status::Ok();
@@ -211,12 +215,14 @@ void Shard::ApplyRows(Table& table, std::span<const Key> keys, const float* valu
     const RowNumber row = found_[i];
     RowHeader* header = rows.Header(row);
     if (header->push_count != UINT32_MAX) ++header->push_count;
-    table.optimizer->Apply(header->push_count, values + i * size_t{dim}, dim, rows.Values(row), rows.Slots(row));
+    table.optimizer->Apply(header->push_count, values + i * size_t{dim}, dim, rows.Values(row),
+                           rows.Slots(row));
     rows.MarkDirty(row);
   }
 }
 
-// Rule 14, for a unit that was applied before: what is open of its table goes into the next delta, else it is in one already.
+// Rule 14, for a unit that was applied before: what is open of its table goes into the next delta, else it is
+// in one already.
 Lsn Shard::UnitLsn(const Table& table) const { return HasUnlogged(table) ? NextLsn() : last_lsn_; }
 
 Result<size_t> Shard::DeleteRows(TableId id, std::span<const Key> keys) {
@@ -236,7 +242,8 @@ Result<size_t> Shard::DeleteRows(TableId id, std::span<const Key> keys) {
 
 Status Shard::ForEachRow(TableId id, const RowVisitor& visit) const {
   const Table* table = FindTable(id);
-  if (table == nullptr) return NotFound("table " + std::to_string(id) + " in shard " + std::to_string(options_.shard));
+  if (table == nullptr)
+    return NotFound("table " + std::to_string(id) + " in shard " + std::to_string(options_.shard));
   const RowTable& rows = table->rows;
   for (RowNumber row = 0; row < rows.size(); ++row) {
     const RowHeader& header = *rows.Header(row);
@@ -248,13 +255,14 @@ Status Shard::ForEachRow(TableId id, const RowVisitor& visit) const {
 
 Result<ShardTableStats> Shard::Stats(TableId id) const {
   ShardTableStats stats;
-  RETURN_IF_ERROR(ForEachRow(id, [&](const RowHeader&, std::span<const float> values, std::span<const float>) {
-    for (const float value : values) {
-      stats.sum_squares += static_cast<double>(value) * value;
-      stats.sum_abs += std::fabs(static_cast<double>(value));
-      stats.non_zero += value != 0;
-    }
-  }));
+  RETURN_IF_ERROR(
+      ForEachRow(id, [&](const RowHeader&, std::span<const float> values, std::span<const float>) {
+        for (const float value : values) {
+          stats.sum_squares += static_cast<double>(value) * value;
+          stats.sum_abs += std::fabs(static_cast<double>(value));
+          stats.non_zero += value != 0;
+        }
+      }));
   const Table* table = FindTable(id);
   stats.rows = table->rows.live_rows();
   stats.bytes = TableBytes(*table);

@@ -1,12 +1,14 @@
-// Shard: everything one shard holds in memory, and every change to it. Pure logic: no I/O, no threads, no clock.
+// Shard: everything one shard holds in memory, and every change to it. Pure logic: no I/O, no threads, no
+// clock.
 //
-// A push goes through PushUnit, which applies it in place and marks its rows dirty; BuildDelta turns what is dirty into the
-// shard's next delta, which the caller logs (and later sends on). A restart goes the other way: LoadMeta and LoadRow bring what
-// the base holds, ApplyDelta replays the log, CreateTable names each table's spec, BeginEpoch opens it for pushes.
-// Epochs of requests are checked by the caller; rules 1-3, 8 and 11-14 of docs/protocol.md are kept here.
+// A push goes through PushUnit, which applies it in place and marks its rows dirty; BuildDelta turns what is
+// dirty into the shard's next delta, which the caller logs (and later sends on). A restart goes the other
+// way: LoadMeta and LoadRow bring what the base holds, ApplyDelta replays the log, CreateTable names each
+// table's spec, BeginEpoch opens it for pushes. Epochs of requests are checked by the caller; rules 1-3, 8
+// and 11-14 of docs/protocol.md are kept here.
 //
-// Not thread-safe: owned by one core's thread. Spans passed in are read during the call only. Values are float32, row-major:
-// [keys, dim].
+// Not thread-safe: owned by one core's thread. Spans passed in are read during the call only. Values are
+// float32, row-major: [keys, dim].
 #pragma once
 
 #include <capnp/common.h>
@@ -41,7 +43,8 @@ struct ShardOptions {
   uint64_t cluster = 0;
   ShardId shard = 0;
   Incarnation incarnation = 0;
-  // A table's images are cut into entries of at most so many bytes within a delta (one Data has less than 512 MiB).
+  // A table's images are cut into entries of at most so many bytes within a delta (one Data has less than 512
+  // MiB).
   size_t max_entry_bytes = size_t{256} << 20;
 };
 
@@ -52,19 +55,20 @@ struct PushOutcome {
 
 struct BuiltDelta {
   Lsn lsn = 0;
-  uint32_t checksum = 0;          // CRC-32C of the bytes of `words`
-  kj::Array<capnp::word> words;   // a flat Cap'n Proto message: proto::Delta
+  uint32_t checksum = 0;         // CRC-32C of the bytes of `words`
+  kj::Array<capnp::word> words;  // a flat Cap'n Proto message: proto::Delta
 };
 
 struct ShardTableStats {
-  uint64_t rows = 0;     // rows that were pushed at least once
-  uint64_t bytes = 0;    // memory of rows, index and marks
+  uint64_t rows = 0;   // rows that were pushed at least once
+  uint64_t bytes = 0;  // memory of rows, index and marks
   double sum_squares = 0;
   double sum_abs = 0;
   uint64_t non_zero = 0;
 };
 
-// Equal for two shards with the same rows (keys, push counts, values, slots), whatever the order they came in.
+// Equal for two shards with the same rows (keys, push counts, values, slots), whatever the order they came
+// in.
 struct ContentHash {
   uint64_t rows = 0;
   uint64_t hash = 0;
@@ -86,29 +90,34 @@ class Shard {
   ProducerId forget_floor() const { return forget_floor_; }
 
   // --- Tables.
-  // Also gives a table that replay brought its spec. Ok when it exists with the same spec. AlreadyExists: with another one.
-  // FailedPrecondition: its rows, as replayed, have another shape, or the id was dropped. InvalidArgument: the spec is not valid.
+  // Also gives a table that replay brought its spec. Ok when it exists with the same spec. AlreadyExists:
+  // with another one. FailedPrecondition: its rows, as replayed, have another shape, or the id was dropped.
+  // InvalidArgument: the spec is not valid.
   Status CreateTable(const TableSpec& spec);
   // Rows and marks go at once; the next delta says so. NotFound when there is no such table.
   Status DropTable(TableId table);
-  // Changes durability and the optimizer's parameters (not its kind). InvalidArgument when anything else differs.
+  // Changes durability and the optimizer's parameters (not its kind). InvalidArgument when anything else
+  // differs.
   Status AlterTable(const TableSpec& spec);
   // nullptr while the table is not there or has no spec yet.
   const TableSpec* FindSpec(TableId table) const;
   std::vector<TableId> TableIds() const;  // ascending, also those without a spec
 
   // --- Pull and push.
-  // Writes dim values for each key; a row that was never pushed has its initial value. NotFound: no such table.
+  // Writes dim values for each key; a row that was never pushed has its initial value. NotFound: no such
+  // table.
   Status PullRows(TableId table, std::span<const Key> keys, float* out) const;
-  // Applies one unit exactly once, wholly or not at all. A key that stands twice in it is stepped twice, in order.
-  //   InvalidArgument   producer 0, sequence below low, a unit too large, NaN or infinite values (unless the table allows them)
-  //   NotFound          no such table
-  //   UnknownProducer   the producer was forgotten or is finished: ask for a new id
-  //   Overloaded        the sequence is beyond the window (never the one at `low`), or rows would be new and may_grow is
+  // Applies one unit exactly once, wholly or not at all. A key that stands twice in it is stepped twice, in
+  // order.
+  //   InvalidArgument   producer 0, sequence below low, a unit too large, NaN or infinite values (unless the
+  //   table allows them) NotFound          no such table UnknownProducer   the producer was forgotten or is
+  //   finished: ask for a new id Overloaded        the sequence is beyond the window (never the one at
+  //   `low`), or rows would be new and may_grow is
   //                     false: nothing was applied, back off
   Result<PushOutcome> PushUnit(ProducerId producer, Sequence sequence, Sequence low, TableId table,
                                std::span<const Key> keys, const float* values, bool may_grow = true);
-  // Deletes rows (to readers they are as if never pushed); the next delta says so. Returns how many were there.
+  // Deletes rows (to readers they are as if never pushed); the next delta says so. Returns how many were
+  // there.
   Result<size_t> DeleteRows(TableId table, std::span<const Key> keys);
   // Units refused for NaN or infinite values since the shard was made.
   uint64_t non_finite_units() const { return non_finite_units_; }
@@ -124,37 +133,43 @@ class Shard {
   bool MarksPress(TableId table) const;
 
   // --- Deltas.
-  // Ownership changed: deltas from now on name `epoch`, and the first may skip to min_lsn. FailedPrecondition when the epoch is not
-  // above the present one.
+  // Ownership changed: deltas from now on name `epoch`, and the first may skip to min_lsn. FailedPrecondition
+  // when the epoch is not above the present one.
   Status BeginEpoch(Epoch epoch, Lsn min_lsn);
   // Something of the table (or of the whole shard) waits for the next delta.
   bool HasUnlogged(TableId table) const;
   bool HasUnlogged() const;
-  // The next delta: all dirty rows and marks of the tables that `choose` accepts, and of the shard itself (drops, floor). The
-  // shard then counts as logged up to it: a caller that cannot log it must call RelogFrom. FailedPrecondition before BeginEpoch.
+  // The next delta: all dirty rows and marks of the tables that `choose` accepts, and of the shard itself
+  // (drops, floor). The shard then counts as logged up to it: a caller that cannot log it must call
+  // RelogFrom. FailedPrecondition before BeginEpoch, Overloaded (and nothing changed) when there is no memory
+  // for it.
   using TableChoice = std::function<bool(TableId)>;
   Result<BuiltDelta> BuildDelta(const TableChoice& choose);
   Result<BuiltDelta> BuildDelta() {
     return BuildDelta([](TableId) { return true; });
   }
-  // After a failed write (rule 8): everything after delta `from` counts as unlogged again, and the next delta, which takes all
-  // tables and full marks, follows `from` and its checksum instead of those that may be lost. Its firstOfEpoch is set, as its
-  // lsn skips. `from` must be a delta that is safe, at or above the folded lsn is best.
+  // After a failed write (rule 8): everything after delta `from` counts as unlogged again, and the next
+  // delta, which takes all tables and full marks, follows `from` and its checksum instead of those that may
+  // be lost. Its firstOfEpoch is set, as its lsn skips. `from` must be a delta that is safe, at or above the
+  // folded lsn is best.
   void RelogFrom(Lsn from, uint32_t checksum);
 
   // --- Restart.
   // What the base knows; first of all, once. DataLoss when it does not fit this shard.
   Status LoadMeta(proto::ShardMeta::Reader meta);
-  // A row of the base: `floats` are values and slots. DataLoss when the meta has no such table or another shape.
+  // A row of the base: `floats` are values and slots. DataLoss when the meta has no such table or another
+  // shape.
   Status LoadRow(TableId table, Key key, Lsn lsn, ImageHeader header, std::span<const float> floats);
-  // Replays one delta, whose serialized bytes have this checksum. Skips those at or below the folded lsn. DataLoss, with nothing
-  // applied, when it is malformed, of another shard or incarnation, or does not follow the last one.
+  // Replays one delta, whose serialized bytes have this checksum. Skips those at or below the folded lsn.
+  // DataLoss, with nothing applied, when it is malformed, of another shard or incarnation, or does not follow
+  // the last one.
   Status ApplyDelta(proto::Delta::Reader delta, uint32_t checksum);
   // The lsn that LoadMeta brought: what the base holds.
   Lsn loaded_lsn() const { return loaded_lsn_; }
 
   // --- Looking.
-  using RowVisitor = std::function<void(const RowHeader&, std::span<const float> values, std::span<const float> slots)>;
+  using RowVisitor =
+      std::function<void(const RowHeader&, std::span<const float> values, std::span<const float> slots)>;
   Status ForEachRow(TableId table, const RowVisitor& visit) const;
   Result<ShardTableStats> Stats(TableId table) const;
   ContentHash Hash() const;
@@ -190,6 +205,7 @@ class Shard {
   Lsn UnitLsn(const Table& table) const;
 
   std::vector<PlannedEntry> PlanEntries(const TableChoice& choose) const;
+  BuiltDelta WriteDelta(std::span<const PlannedEntry> plan) const;
   void WriteEntry(const PlannedEntry& entry, proto::TableDelta::Builder out) const;
 
   Status CheckChain(proto::Delta::Reader delta) const;
@@ -200,20 +216,20 @@ class Shard {
 
   ShardOptions options_;
   std::map<TableId, std::unique_ptr<Table>> tables_;
-  std::map<TableId, Lsn> dropped_;   // in which delta; 0: in the next one
+  std::map<TableId, Lsn> dropped_;             // in which delta; 0: in the next one
   std::map<ProducerId, ProducerId> finished_;  // ranges first -> last, apart from one another
-  std::vector<RowNumber> found_;     // scratch of FindOrCreate: the unit's rows
+  std::vector<RowNumber> found_;               // scratch of FindOrCreate: the unit's rows
 
   Epoch epoch_ = 0;
   Lsn last_lsn_ = 0;
   uint32_t last_checksum_ = 0;
-  Lsn previous_lsn_ = 0;             // what the next delta follows: the last one, unless RelogFrom named another
+  Lsn previous_lsn_ = 0;  // what the next delta follows: the last one, unless RelogFrom named another
   uint32_t previous_checksum_ = 0;
   Lsn min_lsn_ = 0;
   Lsn loaded_lsn_ = 0;
   bool first_of_epoch_ = false;
-  bool serving_ = false;             // BeginEpoch was called
-  bool relog_ = false;               // the next delta repeats everything after previous_lsn_
+  bool serving_ = false;  // BeginEpoch was called
+  bool relog_ = false;    // the next delta repeats everything after previous_lsn_
   ProducerId forget_floor_ = 0;
   ProducerId logged_floor_ = 0;
   uint64_t non_finite_units_ = 0;

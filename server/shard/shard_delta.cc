@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <new>
 #include <string>
 
 #include "common/base/crc32c.h"
@@ -31,19 +32,22 @@ T* As(capnp::Data::Builder data) {
 
 }  // namespace
 
-// One TableDelta of the delta to come: a table's dirty rows or a piece of them, its marks with the first piece, or a drop.
+// One TableDelta of the delta to come: a table's dirty rows or a piece of them, its marks with the first
+// piece, or a drop.
 struct Shard::PlannedEntry {
   TableId id = 0;
   const Table* table = nullptr;  // nullptr: the table was dropped
   std::span<const RowNumber> rows;
-  size_t deleted = 0;            // of rows
+  size_t deleted = 0;  // of rows
   bool marks = false;
 
   size_t Words() const {
     if (table == nullptr) return StructWords<proto::TableDelta>();
     const size_t live = rows.size() - deleted;
-    return StructWords<proto::TableDelta>() + DataWords(live * sizeof(Key)) + DataWords(live * sizeof(ImageHeader)) +
-           DataWords(live * table->rows.row_floats() * sizeof(float)) + DataWords(deleted * sizeof(Key)) + MarksWords();
+    return StructWords<proto::TableDelta>() + DataWords(live * sizeof(Key)) +
+           DataWords(live * sizeof(ImageHeader)) +
+           DataWords(live * table->rows.row_floats() * sizeof(float)) + DataWords(deleted * sizeof(Key)) +
+           MarksWords();
   }
   size_t MarksWords() const {
     if (!marks) return 0;
@@ -55,7 +59,8 @@ struct Shard::PlannedEntry {
 
 Status Shard::AdvanceLow(TableId id, ProducerId producer, Sequence low) {
   Table* table = FindTable(id);
-  if (table == nullptr) return NotFound("table " + std::to_string(id) + " in shard " + std::to_string(options_.shard));
+  if (table == nullptr)
+    return NotFound("table " + std::to_string(id) + " in shard " + std::to_string(options_.shard));
   table->marks.AdvanceLow(producer, low);
   return Status::Ok();
 }
@@ -113,7 +118,8 @@ bool Shard::HasUnlogged() const {
   for (const auto& [id, lsn] : dropped_) {
     if (lsn == 0) return true;
   }
-  return std::any_of(tables_.begin(), tables_.end(), [&](const auto& entry) { return HasUnlogged(*entry.second); });
+  return std::any_of(tables_.begin(), tables_.end(),
+                     [&](const auto& entry) { return HasUnlogged(*entry.second); });
 }
 
 std::vector<Shard::PlannedEntry> Shard::PlanEntries(const TableChoice& choose) const {
@@ -129,7 +135,9 @@ std::vector<Shard::PlannedEntry> Shard::PlanEntries(const TableChoice& choose) c
     const size_t piece = std::max<size_t>(1, options_.max_entry_bytes / row_bytes);
     size_t first = 0;
     do {
-      PlannedEntry entry{.id = id, .table = table.get(), .rows = dirty.subspan(first, std::min(piece, dirty.size() - first))};
+      PlannedEntry entry{.id = id,
+                         .table = table.get(),
+                         .rows = dirty.subspan(first, std::min(piece, dirty.size() - first))};
       if (table->rows.deleted_rows() > 0) {
         entry.deleted = std::count_if(entry.rows.begin(), entry.rows.end(),
                                       [&](RowNumber row) { return table->rows.Header(row)->deleted(); });
@@ -177,9 +185,7 @@ void Shard::WriteEntry(const PlannedEntry& entry, proto::TableDelta::Builder out
   }
 }
 
-Result<BuiltDelta> Shard::BuildDelta(const TableChoice& choose) {
-  if (!serving_) return FailedPrecondition("shard " + std::to_string(options_.shard) + " has no epoch to log in");
-  const std::vector<PlannedEntry> plan = PlanEntries(choose);
+BuiltDelta Shard::WriteDelta(std::span<const PlannedEntry> plan) const {
   size_t words = 8 + StructWords<proto::Delta>();
   for (const PlannedEntry& entry : plan) words += entry.Words();
 
@@ -202,7 +208,20 @@ Result<BuiltDelta> Shard::BuildDelta(const TableChoice& choose) {
   built.words = writer.Finish();
   const auto bytes = built.words.asBytes();
   built.checksum = Crc32c(0, bytes.begin(), bytes.size());
+  return built;
+}
 
+Result<BuiltDelta> Shard::BuildDelta(const TableChoice& choose) {
+  if (!serving_)
+    return FailedPrecondition("shard " + std::to_string(options_.shard) + " has no epoch to log in");
+  const std::vector<PlannedEntry> plan = PlanEntries(choose);
+  BuiltDelta built;
+  try {
+    built = WriteDelta(plan);
+  } catch (const std::bad_alloc&) {
+    return Overloaded("shard " + std::to_string(options_.shard) + ": no memory to build its next delta in",
+                      1000);
+  }
   for (const PlannedEntry& entry : plan) {
     if (entry.table == nullptr) {
       dropped_[entry.id] = built.lsn;
@@ -244,8 +263,8 @@ Status Shard::LoadMeta(proto::ShardMeta::Reader meta) {
     if (meta.getFormat() != proto::DELTA_FORMAT || meta.getCluster() != options_.cluster ||
         meta.getShard() != options_.shard || meta.getIncarnation() != options_.incarnation) {
       return DataLoss(context + " is of format " + std::to_string(meta.getFormat()) + ", cluster " +
-                      std::to_string(meta.getCluster()) + ", shard " + std::to_string(meta.getShard()) + ", incarnation " +
-                      std::to_string(meta.getIncarnation()));
+                      std::to_string(meta.getCluster()) + ", shard " + std::to_string(meta.getShard()) +
+                      ", incarnation " + std::to_string(meta.getIncarnation()));
     }
     for (const auto entry : meta.getTables()) {
       ASSIGN_OR_RETURN(const TableImages images, ReadTableImages(entry));
@@ -266,7 +285,8 @@ Status Shard::LoadRow(TableId id, Key key, Lsn lsn, ImageHeader header, std::spa
   Table* table = FindTable(id);
   if (table == nullptr || table->rows.row_floats() != floats.size()) {
     return DataLoss("row " + std::to_string(key) + " of table " + std::to_string(id) + " in shard " +
-                    std::to_string(options_.shard) + " has " + std::to_string(floats.size()) + " floats, its meta says " +
+                    std::to_string(options_.shard) + " has " + std::to_string(floats.size()) +
+                    " floats, its meta says " +
                     (table == nullptr ? "nothing of the table" : std::to_string(table->rows.row_floats())));
   }
   RowNumber row = table->rows.Find(key);
@@ -291,22 +311,28 @@ Status Shard::ApplyDelta(proto::Delta::Reader delta, uint32_t checksum) {
 
 Status Shard::CheckChain(proto::Delta::Reader delta) const {
   const Lsn lsn = delta.getLsn(), previous = delta.getPreviousLsn();
-  const std::string follows = "it follows delta " + std::to_string(previous) + ", the last one here is " + std::to_string(last_lsn_);
-  if (delta.getFormat() != proto::DELTA_FORMAT) return DataLoss("format " + std::to_string(delta.getFormat()));
+  const std::string follows =
+      "it follows delta " + std::to_string(previous) + ", the last one here is " + std::to_string(last_lsn_);
+  if (delta.getFormat() != proto::DELTA_FORMAT)
+    return DataLoss("format " + std::to_string(delta.getFormat()));
   if (delta.getCluster() != options_.cluster || delta.getShard() != options_.shard ||
       delta.getIncarnation() != options_.incarnation) {
-    return DataLoss("it is of cluster " + std::to_string(delta.getCluster()) + ", shard " + std::to_string(delta.getShard()) +
-                    ", incarnation " + std::to_string(delta.getIncarnation()));
+    return DataLoss("it is of cluster " + std::to_string(delta.getCluster()) + ", shard " +
+                    std::to_string(delta.getShard()) + ", incarnation " +
+                    std::to_string(delta.getIncarnation()));
   }
   const bool epoch_fits = delta.getFirstOfEpoch() ? delta.getEpoch() >= epoch_ : delta.getEpoch() == epoch_;
   if (!epoch_fits) {
-    return DataLoss("its epoch is " + std::to_string(delta.getEpoch()) + ", the last one here is " + std::to_string(epoch_));
+    return DataLoss("its epoch is " + std::to_string(delta.getEpoch()) + ", the last one here is " +
+                    std::to_string(epoch_));
   }
-  if (lsn <= last_lsn_ || lsn <= previous || previous > last_lsn_ || (!delta.getFirstOfEpoch() && lsn != previous + 1)) {
+  if (lsn <= last_lsn_ || lsn <= previous || previous > last_lsn_ ||
+      (!delta.getFirstOfEpoch() && lsn != previous + 1)) {
     return DataLoss(follows);
   }
   if (previous < last_lsn_) {
-    return RepeatsEverything(delta) ? Status::Ok() : DataLoss(follows + " and it does not repeat what came between");
+    return RepeatsEverything(delta) ? Status::Ok()
+                                    : DataLoss(follows + " and it does not repeat what came between");
   }
   if (delta.getPreviousChecksum() != last_checksum_) return DataLoss(follows + " with another checksum");
   return Status::Ok();
@@ -329,9 +355,9 @@ Result<std::vector<TableImages>> Shard::ReadTables(proto::Delta::Reader delta) c
     const Table* table = FindTable(images.table);
     if (!images.dropped && table != nullptr &&
         (table->rows.dim() != images.dim || table->rows.slots() != images.slots)) {
-      return DataLoss("table " + std::to_string(images.table) + " has " + std::to_string(images.dim) + " values and " +
-                      std::to_string(images.slots) + " slots a row, stored are " + std::to_string(table->rows.dim()) + " and " +
-                      std::to_string(table->rows.slots()));
+      return DataLoss("table " + std::to_string(images.table) + " has " + std::to_string(images.dim) +
+                      " values and " + std::to_string(images.slots) + " slots a row, stored are " +
+                      std::to_string(table->rows.dim()) + " and " + std::to_string(table->rows.slots()));
     }
     all.push_back(images);
   }
@@ -378,7 +404,8 @@ Status Shard::ApplyImages(Table& table, const TableImages& images, Lsn lsn) {
     rows.Header(row)->push_count = images.headers[i].push_count;
     std::memcpy(rows.Values(row) + skip, images.images.data() + i * floats, floats * sizeof(float));
   }
-  // A deleted row that this memory never held leaves nothing to log or hide here: the base's copy is deleted by the fold.
+  // A deleted row that this memory never held leaves nothing to log or hide here: the base's copy is deleted
+  // by the fold.
   for (const Key key : images.deletions) {
     const RowNumber row = rows.Find(key);
     if (row == kNoRow) continue;

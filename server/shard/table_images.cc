@@ -29,7 +29,8 @@ Status Unpack(const char* what, capnp::Data::Reader data, std::span<const T>* ou
 Status Check(proto::TableDelta::Reader delta, TableImages* out) {
   if (out->table == 0) return DataLoss("table id 0");
   if (delta.getLayout() != kRowLayout) {
-    return DataLoss("row layout " + std::to_string(delta.getLayout()) + ", this version knows " + std::to_string(kRowLayout));
+    return DataLoss("row layout " + std::to_string(delta.getLayout()) + ", this version knows " +
+                    std::to_string(kRowLayout));
   }
   if (out->dropped) return Status::Ok();
   if (out->dim < 1 || out->dim > kMaxDim || out->slots > kMaxSlotsPerValue * out->dim) {
@@ -42,9 +43,11 @@ Status Check(proto::TableDelta::Reader delta, TableImages* out) {
   if (!out->keys.empty() && (out->sections == 0 || out->sections > (kSectionValues | kSectionSlots))) {
     return DataLoss("sections " + std::to_string(out->sections) + ", this version knows values and slots");
   }
-  if (out->headers.size() != out->keys.size() || out->images.size() != out->keys.size() * out->image_floats()) {
-    return DataLoss(std::to_string(out->keys.size()) + " keys, " + std::to_string(out->headers.size()) + " headers, " +
-                    std::to_string(out->images.size()) + " floats of images of " + std::to_string(out->image_floats()));
+  if (out->headers.size() != out->keys.size() ||
+      out->images.size() != out->keys.size() * out->image_floats()) {
+    return DataLoss(std::to_string(out->keys.size()) + " keys, " + std::to_string(out->headers.size()) +
+                    " headers, " + std::to_string(out->images.size()) + " floats of images of " +
+                    std::to_string(out->image_floats()));
   }
   return Status::Ok();
 }

@@ -14,10 +14,12 @@ namespace {
 
 constexpr size_t RoundUp(size_t bytes, size_t unit) { return (bytes + unit - 1) / unit * unit; }
 
-// Maps `bytes` (a multiple of the huge page) at huge-page alignment: maps one page more and gives the rest back.
+// Maps `bytes` (a multiple of the huge page) at huge-page alignment: maps one page more and gives the rest
+// back.
 std::byte* MapAligned(size_t bytes) {
   const size_t wide = bytes + ZeroedMemory::kHugePageBytes;
-  void* mapped = mmap(nullptr, wide, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  void* mapped =
+      mmap(nullptr, wide, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (mapped == MAP_FAILED) return nullptr;
   const auto begin = reinterpret_cast<uintptr_t>(mapped);
   const uintptr_t aligned = RoundUp(begin, ZeroedMemory::kHugePageBytes);

@@ -1,8 +1,8 @@
 // ZeroedMemory: an owned block of zeroed bytes for row slabs and indexes, on huge pages when it is large.
 //
-// Small blocks come from the heap, so that hundreds of nearly empty tables stay tiny. Blocks of kMapBytes and more are
-// mapped at 2 MiB alignment with MADV_HUGEPAGE; where the kernel has none, ordinary pages serve as well. Pages of a mapped
-// block that were never touched cost no memory.
+// Small blocks come from the heap, so that hundreds of nearly empty tables stay tiny. Blocks of kMapBytes and
+// more are mapped at 2 MiB alignment with MADV_HUGEPAGE; where the kernel has none, ordinary pages serve as
+// well. Pages of a mapped block that were never touched cost no memory.
 #pragma once
 
 #include <cstddef>

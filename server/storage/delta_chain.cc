@@ -8,31 +8,39 @@ DeltaChain::DeltaChain(ShardId shard, const ShardFolded& folded)
 
 std::string DeltaChain::WhyNot(proto::Delta::Reader delta) const {
   const Lsn lsn = delta.getLsn(), previous = delta.getPreviousLsn();
-  const std::string name = "delta " + std::to_string(lsn) + " (epoch " + std::to_string(delta.getEpoch()) + ")";
+  const std::string name =
+      "delta " + std::to_string(lsn) + " (epoch " + std::to_string(delta.getEpoch()) + ")";
   const std::string last = "the last one before it is " + std::to_string(last_.lsn);
-  if (delta.getEpoch() < last_.epoch) return name + " is of an older epoch than the last one, " + std::to_string(last_.epoch);
-  if (lsn <= last_.lsn || lsn <= previous) return name + " does not rise: it follows " + std::to_string(previous) + ", " + last;
+  if (delta.getEpoch() < last_.epoch)
+    return name + " is of an older epoch than the last one, " + std::to_string(last_.epoch);
+  if (lsn <= last_.lsn || lsn <= previous)
+    return name + " does not rise: it follows " + std::to_string(previous) + ", " + last;
   if (previous > last_.lsn) return name + " follows " + std::to_string(previous) + ", " + last;
   if (previous == last_.lsn && delta.getPreviousChecksum() != last_.checksum) {
     return name + " follows another delta " + std::to_string(previous) + " than the one before it";
   }
   if (delta.getFirstOfEpoch()) {
-    // An older predecessor: it repeats everything since. The folded one may have moved on since it was written.
+    // An older predecessor: it repeats everything since. The folded one may have moved on since it was
+    // written.
     if (previous == folded_.lsn && delta.getPreviousChecksum() != folded_.checksum) {
       return name + " follows another delta " + std::to_string(previous) + " than the base holds";
     }
     return "";
   }
   if (!broken_.empty()) return broken_;
-  if (previous != last_.lsn || lsn != previous + 1) return name + " follows " + std::to_string(previous) + ", " + last;
+  if (previous != last_.lsn || lsn != previous + 1)
+    return name + " follows " + std::to_string(previous) + ", " + last;
   return "";
 }
 
-DeltaChain::Verdict DeltaChain::Offer(proto::Delta::Reader delta, uint32_t checksum, uint64_t cluster, bool may_lack) {
+DeltaChain::Verdict DeltaChain::Offer(proto::Delta::Reader delta, uint32_t checksum, uint64_t cluster,
+                                      bool may_lack) {
   std::string why;
-  if (delta.getFormat() != proto::DELTA_FORMAT || delta.getCluster() != cluster || delta.getShard() != shard_) {
-    why = "a delta of format " + std::to_string(delta.getFormat()) + ", cluster " + std::to_string(delta.getCluster()) +
-          ", shard " + std::to_string(delta.getShard()) + " stands among those of cluster " + std::to_string(cluster);
+  if (delta.getFormat() != proto::DELTA_FORMAT || delta.getCluster() != cluster ||
+      delta.getShard() != shard_) {
+    why = "a delta of format " + std::to_string(delta.getFormat()) + ", cluster " +
+          std::to_string(delta.getCluster()) + ", shard " + std::to_string(delta.getShard()) +
+          " stands among those of cluster " + std::to_string(cluster);
   } else if (delta.getIncarnation() < last_.incarnation) {
     return Verdict::kSkip;
   } else if (delta.getIncarnation() > last_.incarnation) {
@@ -50,7 +58,10 @@ DeltaChain::Verdict DeltaChain::Offer(proto::Delta::Reader delta, uint32_t check
     return Verdict::kGap;
   }
   before_last_ = last_;
-  last_ = {.incarnation = delta.getIncarnation(), .epoch = delta.getEpoch(), .lsn = delta.getLsn(), .checksum = checksum};
+  last_ = {.incarnation = delta.getIncarnation(),
+           .epoch = delta.getEpoch(),
+           .lsn = delta.getLsn(),
+           .checksum = checksum};
   broken_.clear();
   return Verdict::kTake;
 }

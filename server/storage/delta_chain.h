@@ -1,9 +1,11 @@
-// DeltaChain: decides which deltas of one shard follow one another. Pure logic, used by replay and by the fold.
+// DeltaChain: decides which deltas of one shard follow one another. Pure logic, used by replay and by the
+// fold.
 //
-// Offered in the order of the log, deltas at or below the folded lsn are skipped, and others must name their predecessor's lsn and
-// checksum without a gap. The first delta of an epoch may skip lsns; it may also name an older delta than the last one, as it then repeats
-// everything since (written after a failed write, rule 8). Behind a gap nothing is taken until a first-of-epoch delta continues what was
-// taken so far: an operator accepted that loss.
+// Offered in the order of the log, deltas at or below the folded lsn are skipped, and others must name their
+// predecessor's lsn and checksum without a gap. The first delta of an epoch may skip lsns; it may also name
+// an older delta than the last one, as it then repeats everything since (written after a failed write, rule
+// 8). Behind a gap nothing is taken until a first-of-epoch delta continues what was taken so far: an operator
+// accepted that loss.
 #pragma once
 
 #include <cstdint>
@@ -32,8 +34,9 @@ class DeltaChain {
 
   DeltaChain(ShardId shard, const ShardFolded& folded);
 
-  // `checksum` is of the delta's serialized bytes. `may_lack`: deltas may be missing here, so that a gap does not break the chain (a
-  // segment that was abandoned, whose rows are logged again later). Throws kj::Exception for a malformed message.
+  // `checksum` is of the delta's serialized bytes. `may_lack`: deltas may be missing here, so that a gap does
+  // not break the chain (a segment that was abandoned, whose rows are logged again later). Throws
+  // kj::Exception for a malformed message.
   Verdict Offer(proto::Delta::Reader delta, uint32_t checksum, uint64_t cluster, bool may_lack = false);
   // Whoever applies the deltas refused the one just taken.
   void Refuse(std::string reason);

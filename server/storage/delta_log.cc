@@ -25,7 +25,8 @@ struct WriteParts {
   }
 };
 
-void AddRecord(const LogRecord& record, uint64_t window, const Position& place, const Position& synced, WriteParts* out) {
+void AddRecord(const LogRecord& record, uint64_t window, const Position& place, const Position& synced,
+               WriteParts* out) {
   std::vector<SectionHead>& table = out->tables.emplace_back();
   table.reserve(record.sections.size());
   for (const LogSection& section : record.sections) {
@@ -84,12 +85,13 @@ DeltaLog::DeltaLog(FileLayer& files, std::string dir, const DeltaLogOptions& opt
       next_window_(tail.next_window),
       sealed_(tail.segments) {}
 
-Result<std::unique_ptr<DeltaLog>> DeltaLog::Open(FileLayer& files, std::string dir, const DeltaLogOptions& options,
-                                                 const LogTail& tail) {
+Result<std::unique_ptr<DeltaLog>> DeltaLog::Open(FileLayer& files, std::string dir,
+                                                 const DeltaLogOptions& options, const LogTail& tail) {
   RETURN_IF_ERROR(files.MakeDir(dir));
   std::unique_ptr<DeltaLog> log(new DeltaLog(files, std::move(dir), options, tail));
   std::lock_guard lock(log->mutex_);
-  if (!tail.segments.empty()) log->synced_ = {tail.segments.back().number, tail.segments.back().bytes};  // by replay
+  if (!tail.segments.empty())
+    log->synced_ = {tail.segments.back().number, tail.segments.back().bytes};  // by replay
   auto made = log->MakeSegment(log->NextHeader());
   if (!made.ok()) return made.status().Prepend("log directory " + log->dir_);
   RETURN_IF_ERROR(made->file->Sync());
@@ -99,7 +101,9 @@ Result<std::unique_ptr<DeltaLog>> DeltaLog::Open(FileLayer& files, std::string d
   return log;
 }
 
-std::string DeltaLog::PathOf(uint64_t number, bool aside) const { return dir_ + "/" + SegmentFileName(number, aside); }
+std::string DeltaLog::PathOf(uint64_t number, bool aside) const {
+  return dir_ + "/" + SegmentFileName(number, aside);
+}
 
 SegmentHeader DeltaLog::NextHeader() {
   SegmentHeader header;
@@ -152,7 +156,8 @@ Status DeltaLog::Append(std::span<const LogRecord> records) {
   if (records.empty()) return Status::Ok();
   for (const LogRecord& record : records) {
     for (const LogSection& section : record.sections) {
-      if (section.delta.size() == 0) return InvalidArgument("the delta of shard " + std::to_string(section.shard) + " is empty");
+      if (section.delta.size() == 0)
+        return InvalidArgument("the delta of shard " + std::to_string(section.shard) + " is empty");
     }
   }
   {
@@ -258,7 +263,8 @@ Status DeltaLog::Sync() {
   if (status.ok() && dir_changed) status = files_.SyncDir(dir_);
   if (status.ok()) status = PENSTOCK_FAULT("log.sync.after");
   std::lock_guard lock(mutex_);
-  // A fresh segment was begun meanwhile: its directory entry is synced, and what these files hold no longer matters to it.
+  // A fresh segment was begun meanwhile: its directory entry is synced, and what these files hold no longer
+  // matters to it.
   if (generation != generation_) return status;
   if (!failure_.ok()) return failure_;  // an append failed meanwhile; what is logged again will be synced
   if (!status.ok()) return failure_ = status.Prepend("log directory " + dir_);
@@ -314,7 +320,8 @@ Position DeltaLog::synced() const {
 }
 
 std::vector<SegmentInfo>::iterator DeltaLog::FindSealed(uint64_t number) {
-  return std::find_if(sealed_.begin(), sealed_.end(), [&](const SegmentInfo& segment) { return segment.number == number; });
+  return std::find_if(sealed_.begin(), sealed_.end(),
+                      [&](const SegmentInfo& segment) { return segment.number == number; });
 }
 
 Status DeltaLog::Remove(uint64_t number) {
@@ -322,11 +329,14 @@ Status DeltaLog::Remove(uint64_t number) {
   {
     std::lock_guard lock(mutex_);
     const auto found = FindSealed(number);
-    if (found == sealed_.end()) return NotFound("log directory " + dir_ + " has no sealed segment " + std::to_string(number));
+    if (found == sealed_.end())
+      return NotFound("log directory " + dir_ + " has no sealed segment " + std::to_string(number));
     aside = found->aside;
-    const bool oldest = std::all_of(sealed_.begin(), found, [](const SegmentInfo& segment) { return segment.aside; });
+    const bool oldest =
+        std::all_of(sealed_.begin(), found, [](const SegmentInfo& segment) { return segment.aside; });
     if (!oldest && !aside) {
-      return FailedPrecondition("segment " + std::to_string(number) + " is not the oldest in " + dir_ + ": remove in order");
+      return FailedPrecondition("segment " + std::to_string(number) + " is not the oldest in " + dir_ +
+                                ": remove in order");
     }
   }
   RETURN_IF_ERROR(PENSTOCK_FAULT("log.remove.before"));
@@ -347,7 +357,8 @@ Status DeltaLog::SetAside(uint64_t number) {
   {
     std::lock_guard lock(mutex_);
     const auto found = FindSealed(number);
-    if (found == sealed_.end()) return NotFound("log directory " + dir_ + " has no sealed segment " + std::to_string(number));
+    if (found == sealed_.end())
+      return NotFound("log directory " + dir_ + " has no sealed segment " + std::to_string(number));
     if (found->aside) return Status::Ok();
   }
   RETURN_IF_ERROR(files_.Rename(PathOf(number), PathOf(number, true)));

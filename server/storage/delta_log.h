@@ -1,11 +1,13 @@
 // DeltaLog: the append-only log of a server's deltas, a row of segment files (segment_format.h).
 //
-// Replay (replay.h) reads it at a start; Open then goes on in a new segment. Append, Seal and StartFreshSegment are called by one thread,
-// the appender's; everything else by any. Sync runs beside Append and does not delay it.
+// Replay (replay.h) reads it at a start; Open then goes on in a new segment. Append, Seal and
+// StartFreshSegment are called by one thread, the appender's; everything else by any. Sync runs beside Append
+// and does not delay it.
 //
-// After a failed write or sync the log is failed: Append and Sync answer with that first error until StartFreshSegment, after which the
-// caller logs again, for every shard, everything that the base does not hold (rule 8). What was appended before and not synced is then read
-// at a restart as far as it is whole, but nothing depends on it.
+// After a failed write or sync the log is failed: Append and Sync answer with that first error until
+// StartFreshSegment, after which the caller logs again, for every shard, everything that the base does not
+// hold (rule 8). What was appended before and not synced is then read at a restart as far as it is whole, but
+// nothing depends on it.
 #pragma once
 
 #include <capnp/common.h>
@@ -39,23 +41,27 @@ struct LogRecord {
 struct DeltaLogOptions {
   uint64_t cluster = 0;
   NodeId node = 0;
-  uint64_t segment_bytes = uint64_t{256} << 20;  // a segment is sealed before a write that would make it larger
+  uint64_t segment_bytes = uint64_t{256}
+                           << 20;  // a segment is sealed before a write that would make it larger
 };
 
 class DeltaLog {
  public:
-  // Makes the directory and the first new segment. `tail` is what Replay reported (a default one for an empty directory).
-  static Result<std::unique_ptr<DeltaLog>> Open(FileLayer& files, std::string dir, const DeltaLogOptions& options,
-                                                const LogTail& tail);
+  // Makes the directory and the first new segment. `tail` is what Replay reported (a default one for an empty
+  // directory).
+  static Result<std::unique_ptr<DeltaLog>> Open(FileLayer& files, std::string dir,
+                                                const DeltaLogOptions& options, const LogTail& tail);
 
-  // Writes the records, in this order, by one write; returns when they would survive the end of the process. kOverloaded, naming file and
-  // directory: the disk is full. After any error none of the records counts as logged, and the log is failed.
+  // Writes the records, in this order, by one write; returns when they would survive the end of the process.
+  // kOverloaded, naming file and directory: the disk is full. After any error none of the records counts as
+  // logged, and the log is failed.
   Status Append(std::span<const LogRecord> records);
   // Returns when everything appended before the call would survive a loss of power.
   Status Sync();
   // Ends the open segment, unless it is empty, and starts the next. On error the log is failed.
   Status Seal();
-  // A new segment for a log that failed; synced on return. On error the log stays failed, and it may be tried again.
+  // A new segment for a log that failed; synced on return. On error the log stays failed, and it may be tried
+  // again.
   Status StartFreshSegment();
 
   bool failed() const;
@@ -67,11 +73,11 @@ class DeltaLog {
   const std::string& dir() const { return dir_; }
   FileLayer& files() { return files_; }
 
-  // Deletes a segment whose deltas are all in the base; durable on return. Oldest first: FailedPrecondition when an older one is
-  // there that is not set aside. NotFound when it is not sealed.
+  // Deletes a segment whose deltas are all in the base; durable on return. Oldest first: FailedPrecondition
+  // when an older one is there that is not set aside. NotFound when it is not sealed.
   Status Remove(uint64_t number);
-  // Everything in the segment is in the base except deltas of quarantined shards: it no longer counts in Bytes() and no longer holds up
-  // Remove, and replay still reads it.
+  // Everything in the segment is in the base except deltas of quarantined shards: it no longer counts in
+  // Bytes() and no longer holds up Remove, and replay still reads it.
   Status SetAside(uint64_t number);
 
  private:
@@ -103,10 +109,10 @@ class DeltaLog {
   OpenSegment open_;
   std::vector<SegmentInfo> sealed_;
   std::vector<OpenSegment> unsynced_;  // sealed with data that no sync has covered yet
-  bool dir_changed_ = false;     // a segment was made since the directory was synced
+  bool dir_changed_ = false;           // a segment was made since the directory was synced
   Position synced_;
   Status failure_;
-  uint64_t generation_ = 0;      // rises with every fresh segment
+  uint64_t generation_ = 0;  // rises with every fresh segment
 };
 
 }  // namespace penstock

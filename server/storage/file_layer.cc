@@ -47,7 +47,8 @@ class PosixFile final : public File {
   Result<size_t> Read(void* into, size_t size, uint64_t offset) override {
     size_t done = 0;
     while (done < size) {
-      const ssize_t n = pread(fd_, static_cast<char*>(into) + done, size - done, static_cast<off_t>(offset + done));
+      const ssize_t n =
+          pread(fd_, static_cast<char*>(into) + done, size - done, static_cast<off_t>(offset + done));
       if (n < 0 && errno == EINTR) continue;
       if (n < 0) return ErrnoStatus(errno, "read " + path_ + " at " + std::to_string(offset + done));
       if (n == 0) break;
@@ -59,7 +60,8 @@ class PosixFile final : public File {
   Status Sync() override { return fdatasync(fd_) == 0 ? Status::Ok() : ErrnoStatus(errno, "sync " + path_); }
 
   Status Truncate(uint64_t size) override {
-    return ftruncate(fd_, static_cast<off_t>(size)) == 0 ? Status::Ok() : ErrnoStatus(errno, "truncate " + path_);
+    return ftruncate(fd_, static_cast<off_t>(size)) == 0 ? Status::Ok()
+                                                         : ErrnoStatus(errno, "truncate " + path_);
   }
 
   Result<uint64_t> Size() override {
@@ -110,7 +112,8 @@ Status PosixFileLayer::Remove(const std::string& path) {
 }
 
 Status PosixFileLayer::Rename(const std::string& from, const std::string& to) {
-  return rename(from.c_str(), to.c_str()) == 0 ? Status::Ok() : ErrnoStatus(errno, "rename " + from + " to " + to);
+  return rename(from.c_str(), to.c_str()) == 0 ? Status::Ok()
+                                               : ErrnoStatus(errno, "rename " + from + " to " + to);
 }
 
 Status PosixFileLayer::SyncDir(const std::string& dir) {

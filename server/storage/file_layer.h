@@ -1,7 +1,9 @@
-// FileLayer: the file operations of the delta log, as an interface, so that a test can lose power or fill the disk.
+// FileLayer: the file operations of the delta log, as an interface, so that a test can lose power or fill the
+// disk.
 //
-// FileLayer and File may be used from any thread; a File is read, written and synced from several threads at once, but what one
-// write covers no other touches meanwhile. Errors name the operation and the path. ENOSPC is kOverloaded, a missing file kNotFound.
+// FileLayer and File may be used from any thread; a File is read, written and synced from several threads at
+// once, but what one write covers no other touches meanwhile. Errors name the operation and the path. ENOSPC
+// is kOverloaded, a missing file kNotFound.
 #pragma once
 
 #include <sys/uio.h>
@@ -20,8 +22,8 @@ namespace penstock {
 class File {
  public:
   virtual ~File() = default;
-  // Writes all parts, one behind the other, from `offset` on: one pwritev unless the system limits make it several. After an
-  // error any part of it may have been written.
+  // Writes all parts, one behind the other, from `offset` on: one pwritev unless the system limits make it
+  // several. After an error any part of it may have been written.
   virtual Status Write(std::span<const iovec> parts, uint64_t offset) = 0;
   // Reads up to `size` bytes; less only at the end of the file.
   virtual Result<size_t> Read(void* into, size_t size, uint64_t offset) = 0;
@@ -35,8 +37,9 @@ class File {
 class FileLayer {
  public:
   virtual ~FileLayer() = default;
-  // A new file, readable and writable; kAlreadyExists when there is one. `preallocate` bytes are reserved beyond the end of the
-  // file, if the file system can do so and has them: it saves time, nothing relies on it.
+  // A new file, readable and writable; kAlreadyExists when there is one. `preallocate` bytes are reserved
+  // beyond the end of the file, if the file system can do so and has them: it saves time, nothing relies on
+  // it.
   virtual Result<std::unique_ptr<File>> Create(const std::string& path, uint64_t preallocate) = 0;
   // An existing file, readable and writable.
   virtual Result<std::unique_ptr<File>> Open(const std::string& path) = 0;

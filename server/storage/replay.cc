@@ -13,7 +13,8 @@
 namespace penstock {
 namespace {
 
-// A delta is at most as large as a core's memory; the bytes were checked, so the limit on pointers is not what protects.
+// A delta is at most as large as a core's memory; the bytes were checked, so the limit on pointers is not
+// what protects.
 capnp::ReaderOptions DeltaReaderOptions() {
   capnp::ReaderOptions options;
   options.traversalLimitInWords = UINT64_MAX;
@@ -30,8 +31,9 @@ struct Segment {
 
 class Replayer {
  public:
-  Replayer(FileLayer& files, const std::string& dir, uint64_t cluster, const std::map<ShardId, ShardFolded>& folded,
-           const ReplayCallback& apply, const std::map<ShardId, Lsn>* reported)
+  Replayer(FileLayer& files, const std::string& dir, uint64_t cluster,
+           const std::map<ShardId, ShardFolded>& folded, const ReplayCallback& apply,
+           const std::map<ShardId, Lsn>* reported)
       : files_(files), dir_(dir), cluster_(cluster), apply_(apply), reported_(reported) {
     for (const auto& [shard, state] : folded) chains_.emplace(shard, DeltaChain(shard, state));
   }
@@ -60,7 +62,8 @@ class Replayer {
   void LinkSegments();
   Status ReadSegment(size_t index);
   Status CheckStart(size_t index);
-  Status ReadBad(size_t index, const std::optional<Record>& record, const std::vector<size_t>& bad, uint64_t* offset);
+  Status ReadBad(size_t index, const std::optional<Record>& record, const std::vector<size_t>& bad,
+                 uint64_t* offset);
   Status ReadShort(size_t index, uint64_t end);
   Status SkipDamage(Segment& segment, uint64_t* offset);
   Status Deliver(Segment& segment, const Record& record);
@@ -85,8 +88,9 @@ class Replayer {
   const std::map<ShardId, Lsn>* reported_;
   std::vector<Segment> segments_;
   std::map<ShardId, DeltaChain> chains_;
-  std::map<ShardId, std::string> suspects_;  // nothing that shows what they had in a damaged place has come yet
-  std::optional<Position> evidence_;         // up to where later parts of the log say it was synced
+  std::map<ShardId, std::string>
+      suspects_;                      // nothing that shows what they had in a damaged place has come yet
+  std::optional<Position> evidence_;  // up to where later parts of the log say it was synced
   bool ended_ = false;
   size_t end_segment_ = 0;
   uint64_t end_offset_ = 0;
@@ -105,8 +109,8 @@ Status Replayer::OpenSegments() {
     ASSIGN_OR_RETURN(auto reader, SegmentReader::Open(files_, dir_, name));
     if (const SegmentHeader* header = reader->header()) {
       if (header->format != kSegmentFormat) {
-        return FailedPrecondition(reader->path() + " has format " + std::to_string(header->format) + ", this program reads " +
-                                  std::to_string(kSegmentFormat));
+        return FailedPrecondition(reader->path() + " has format " + std::to_string(header->format) +
+                                  ", this program reads " + std::to_string(kSegmentFormat));
       }
       if (header->cluster != cluster_) {
         return FailedPrecondition(reader->path() + " belongs to cluster " + std::to_string(header->cluster) +
@@ -121,7 +125,8 @@ Status Replayer::OpenSegments() {
   return Status::Ok();
 }
 
-// A segment that was begun in vain after a failure stands between one and the predecessor it names. It never held a record.
+// A segment that was begun in vain after a failure stands between one and the predecessor it names. It never
+// held a record.
 Status Replayer::DropUnused() {
   for (size_t i = segments_.size(); i-- > 0;) {
     if (!segments_[i].has_header()) continue;
@@ -151,11 +156,13 @@ void Replayer::LinkSegments() {
 bool Replayer::Untrusted(const Position& place) const {
   return std::any_of(segments_.begin(), segments_.end(), [&](const Segment& segment) {
     const SegmentHeader* header = segment.reader->header();
-    return header != nullptr && header->abandoned() && header->number > place.segment && header->synced <= place;
+    return header != nullptr && header->abandoned() && header->number > place.segment &&
+           header->synced <= place;
   });
 }
 
-// Everything in or behind that segment that says up to where the log was synced. Looked up once: later parts say most.
+// Everything in or behind that segment that says up to where the log was synced. Looked up once: later parts
+// say most.
 Status Replayer::FindEvidence(uint64_t from_segment) {
   if (evidence_) return Status::Ok();
   evidence_ = Position{};
@@ -247,12 +254,14 @@ Status Replayer::ReadSegment(size_t index) {
       RETURN_IF_ERROR(ReadBad(index, record, bad, &offset));
     }
   }
-  if (!ended_ && offset == segment.info.bytes && offset < segment.expected_end) return ReadShort(index, offset);
+  if (!ended_ && offset == segment.info.bytes && offset < segment.expected_end)
+    return ReadShort(index, offset);
   return Status::Ok();
 }
 
 // A record at *offset that is not whole; *offset moves to where reading goes on.
-Status Replayer::ReadBad(size_t index, const std::optional<Record>& record, const std::vector<size_t>& bad, uint64_t* offset) {
+Status Replayer::ReadBad(size_t index, const std::optional<Record>& record, const std::vector<size_t>& bad,
+                         uint64_t* offset) {
   Segment& segment = segments_[index];
   ASSIGN_OR_RETURN(const Meaning meaning, Judge({segment.name.number, *offset}));
   if (meaning == Meaning::kEnd) EndAt(index, *offset);
@@ -262,9 +271,11 @@ Status Replayer::ReadBad(size_t index, const std::optional<Record>& record, cons
   segment.info.damaged = true;
   const std::string where = segment.reader->path() + " at " + std::to_string(*offset);
   if (!record) return SkipDamage(segment, offset);
-  Damage(where, std::to_string(bad.size()) + " of " + std::to_string(record->sections.size()) + " deltas are damaged");
+  Damage(where, std::to_string(bad.size()) + " of " + std::to_string(record->sections.size()) +
+                    " deltas are damaged");
   RETURN_IF_ERROR(Deliver(segment, *record));
-  for (size_t section : bad) suspects_.emplace(record->sections[section].shard, "a delta of it is damaged in " + where);
+  for (size_t section : bad)
+    suspects_.emplace(record->sections[section].shard, "a delta of it is damaged in " + where);
   *offset = record->end();
   return Status::Ok();
 }
@@ -306,7 +317,8 @@ Status Replayer::Deliver(Segment& segment, const Record& record) {
   return Status::Ok();
 }
 
-Status Replayer::DeliverDelta(ShardId shard, kj::ArrayPtr<const capnp::word> words, uint32_t checksum, bool may_lack) {
+Status Replayer::DeliverDelta(ShardId shard, kj::ArrayPtr<const capnp::word> words, uint32_t checksum,
+                              bool may_lack) {
   Status status;
   try {
     capnp::FlatArrayMessageReader message(words, DeltaReaderOptions());
@@ -317,16 +329,19 @@ Status Replayer::DeliverDelta(ShardId shard, kj::ArrayPtr<const capnp::word> wor
   return status;
 }
 
-Status Replayer::DeliverParsed(ShardId shard, const proto::Delta::Reader& delta, uint32_t checksum, bool may_lack) {
+Status Replayer::DeliverParsed(ShardId shard, const proto::Delta::Reader& delta, uint32_t checksum,
+                               bool may_lack) {
   DeltaChain& chain = Chain(shard);
   switch (chain.Offer(delta, checksum, cluster_, may_lack)) {
-    case DeltaChain::Verdict::kGap: return Status::Ok();
+    case DeltaChain::Verdict::kGap:
+      return Status::Ok();
     case DeltaChain::Verdict::kSkip:
       ++report_.skipped;
       // What the base holds was not lost.
       if (delta.getIncarnation() == chain.last().incarnation) suspects_.erase(shard);
       return Status::Ok();
-    case DeltaChain::Verdict::kTake: break;
+    case DeltaChain::Verdict::kTake:
+      break;
   }
   suspects_.erase(shard);
   const Status applied = apply_(shard, delta, checksum);
@@ -359,9 +374,10 @@ Status Replayer::CutTail() {
     // Gives back what was preallocated for records that never came.
     RETURN_IF_ERROR(segments_.back().reader->file().Truncate(segments_.back().reader->end()));
   }
-  // Segments without a record pile up with restarts that bring nothing; one that says what is abandoned is needed.
-  while (!segments_.empty() && segments_.back().info.bytes == sizeof(SegmentHeader) && segments_.back().has_header() &&
-         !segments_.back().reader->header()->abandoned()) {
+  // Segments without a record pile up with restarts that bring nothing; one that says what is abandoned is
+  // needed.
+  while (!segments_.empty() && segments_.back().info.bytes == sizeof(SegmentHeader) &&
+         segments_.back().has_header() && !segments_.back().reader->header()->abandoned()) {
     RETURN_IF_ERROR(files_.Remove(segments_.back().reader->path()));
     segments_.pop_back();
   }
@@ -388,7 +404,8 @@ void Replayer::NameDamaged() {
     const auto chain = chains_.find(shard);
     const Lsn reached = chain == chains_.end() ? 0 : chain->second.last().lsn;
     if (reached >= lsn) continue;
-    report_.damaged.emplace(shard, "it ends at delta " + std::to_string(reached) + ", " + std::to_string(lsn) + " was reported as synced");
+    report_.damaged.emplace(shard, "it ends at delta " + std::to_string(reached) + ", " +
+                                       std::to_string(lsn) + " was reported as synced");
   }
 }
 

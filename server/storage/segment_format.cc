@@ -30,7 +30,8 @@ std::string ToString(const Position& position) {
 
 std::string SegmentFileName(uint64_t number, bool aside) {
   const std::string digits = std::to_string(number);
-  return std::string(aside ? kAsidePrefix : kPrefix) + std::string(kDigits - digits.size(), '0') + digits + std::string(kSuffix);
+  return std::string(aside ? kAsidePrefix : kPrefix) + std::string(kDigits - digits.size(), '0') + digits +
+         std::string(kSuffix);
 }
 
 std::optional<SegmentName> ParseSegmentFileName(std::string_view name) {
@@ -49,12 +50,14 @@ void Seal(SegmentHeader& header) { header.checksum = ChecksumOf(header); }
 void Seal(RecordHead& head, const SectionHead* table) { head.checksum = ChecksumOf(head, table); }
 
 bool IsValid(const SegmentHeader& header, uint64_t number) {
-  return header.magic == SegmentHeader::kMagic && header.number == number && header.checksum == ChecksumOf(header);
+  return header.magic == SegmentHeader::kMagic && header.number == number &&
+         header.checksum == ChecksumOf(header);
 }
 
 bool IsPlausible(const RecordHead& head, const Position& place, uint64_t bytes_left) {
-  return head.magic == RecordHead::kMagic && head.place == place && head.bytes <= bytes_left && head.bytes % 8 == 0 &&
-         head.bytes >= sizeof(RecordHead) && head.sections <= (head.bytes - sizeof(RecordHead)) / (2 * sizeof(SectionHead));
+  return head.magic == RecordHead::kMagic && head.place == place && head.bytes <= bytes_left &&
+         head.bytes % 8 == 0 && head.bytes >= sizeof(RecordHead) &&
+         head.sections <= (head.bytes - sizeof(RecordHead)) / (2 * sizeof(SectionHead));
 }
 
 bool HasRightChecksum(const RecordHead& head, const SectionHead* table) {

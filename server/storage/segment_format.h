@@ -1,12 +1,13 @@
 // What a segment file of the delta log looks like, byte by byte, and what is known of a segment.
 //
-//   segment  DIR/log-<20 digits>.seg: SegmentHeader, then records without gaps. All integers little-endian, all parts 8-byte aligned.
-//   record   RecordHead, SectionHead[sections], then per section its SectionHead once more and the delta's words.
+//   segment  DIR/log-<20 digits>.seg: SegmentHeader, then records without gaps. All integers little-endian,
+//   all parts 8-byte aligned. record   RecordHead, SectionHead[sections], then per section its SectionHead
+//   once more and the delta's words.
 //
-// A record is what one core's commit window brought; a section is one shard's delta, a flat Cap'n Proto message. The head's checksum
-// covers head and table, a section's own covers its delta. As each section is described twice, a single damaged place costs at most
-// the one delta it lies in, and that delta's shard is known. A head names its own place, so that data which happens to look like a
-// record is not taken for one.
+// A record is what one core's commit window brought; a section is one shard's delta, a flat Cap'n Proto
+// message. The head's checksum covers head and table, a section's own covers its delta. As each section is
+// described twice, a single damaged place costs at most the one delta it lies in, and that delta's shard is
+// known. A head names its own place, so that data which happens to look like a record is not taken for one.
 #pragma once
 
 #include <compare>
@@ -34,21 +35,21 @@ inline constexpr uint32_t kSegmentFormat = 1;
 
 struct SegmentHeader {
   static constexpr uint64_t kMagic = 0x474f4c4b54534e50;  // "PNSTKLOG"
-  // The segments before this one are not trusted behind `synced`: a write or sync of theirs failed. A bad record there is no damage
-  // and does not end the log; what mattered was logged again from this segment on.
+  // The segments before this one are not trusted behind `synced`: a write or sync of theirs failed. A bad
+  // record there is no damage and does not end the log; what mattered was logged again from this segment on.
   static constexpr uint32_t kAbandoned = 1;
 
   uint64_t magic = kMagic;
   uint32_t format = kSegmentFormat;
-  uint32_t checksum = 0;       // CRC-32C of the header with 0 here
+  uint32_t checksum = 0;  // CRC-32C of the header with 0 here
   uint64_t cluster = 0;
   uint32_t node = 0;
   uint32_t flags = 0;
   uint64_t number = 0;
-  uint64_t first_window = 0;   // of the first record
-  uint64_t previous = 0;       // number of the segment before this one; 0: there was none
-  uint64_t previous_end = 0;   // where its last good record ended
-  Position synced;             // up to where the log was synced when this was written
+  uint64_t first_window = 0;  // of the first record
+  uint64_t previous = 0;      // number of the segment before this one; 0: there was none
+  uint64_t previous_end = 0;  // where its last good record ended
+  Position synced;            // up to where the log was synced when this was written
 
   bool abandoned() const { return (flags & kAbandoned) != 0; }
 };
@@ -82,10 +83,11 @@ static_assert(sizeof(SectionHead) == 16 && std::is_trivially_copyable_v<SectionH
 // What is known of a segment that is no longer written.
 struct SegmentInfo {
   uint64_t number = 0;
-  uint64_t bytes = 0;      // its records end here
-  uint64_t trusted = 0;    // a bad record from here on is no damage: it ends the segment (bytes, unless the segment was abandoned)
-  bool damaged = false;    // replay found and reported damage in it: reading goes on behind bad places
-  bool aside = false;      // kept for a quarantined shard alone, outside the log limit
+  uint64_t bytes = 0;    // its records end here
+  uint64_t trusted = 0;  // a bad record from here on is no damage: it ends the segment (bytes, unless the
+                         // segment was abandoned)
+  bool damaged = false;  // replay found and reported damage in it: reading goes on behind bad places
+  bool aside = false;    // kept for a quarantined shard alone, outside the log limit
 };
 
 // A later segment was begun because of a failure: nothing behind `synced` is trusted any more.
@@ -112,7 +114,8 @@ std::optional<SegmentName> ParseSegmentFileName(std::string_view name);
 // Fills in the checksums.
 void Seal(SegmentHeader& header);
 void Seal(RecordHead& head, const SectionHead* table);
-// Whether magic, checksum and number are right. A header of a later format has a right checksum too: look at `format`.
+// Whether magic, checksum and number are right. A header of a later format has a right checksum too: look at
+// `format`.
 bool IsValid(const SegmentHeader& header, uint64_t number);
 // Whether `head` may be one at this place: everything but the checksum.
 bool IsPlausible(const RecordHead& head, const Position& place, uint64_t bytes_left);

@@ -1,4 +1,5 @@
-// Buffered reading of a segment, the search for the next whole record, and the saving of sections whose record's head is lost.
+// Buffered reading of a segment, the search for the next whole record, and the saving of sections whose
+// record's head is lost.
 #include "server/storage/segment_reader.h"
 
 #include <algorithm>
@@ -26,12 +27,13 @@ Record Locate(const RecordHead& head, const SectionHead* table) {
 SegmentReader::SegmentReader(std::string path, uint64_t number, std::unique_ptr<File> file, uint64_t end)
     : path_(std::move(path)), number_(number), file_(std::move(file)), end_(end) {}
 
-Result<std::unique_ptr<SegmentReader>> SegmentReader::Open(FileLayer& files, const std::string& dir, const SegmentName& name,
-                                                           uint64_t end) {
+Result<std::unique_ptr<SegmentReader>> SegmentReader::Open(FileLayer& files, const std::string& dir,
+                                                           const SegmentName& name, uint64_t end) {
   std::string path = dir + "/" + SegmentFileName(name.number, name.aside);
   ASSIGN_OR_RETURN(auto file, files.Open(path));
   ASSIGN_OR_RETURN(const uint64_t size, file->Size());
-  std::unique_ptr<SegmentReader> reader(new SegmentReader(std::move(path), name.number, std::move(file), std::min(size, end)));
+  std::unique_ptr<SegmentReader> reader(
+      new SegmentReader(std::move(path), name.number, std::move(file), std::min(size, end)));
   RETURN_IF_ERROR(reader->ReadHeader());
   return reader;
 }
@@ -55,7 +57,8 @@ Result<const std::byte*> SegmentReader::At(uint64_t offset, uint64_t size) {
     ASSIGN_OR_RETURN(const size_t n, file_->Read(buffer_.begin(), want, offset));
     buffer_offset_ = offset;
     buffer_bytes_ = n;
-    if (n < size) return Internal("read " + path_ + ": it has become shorter than " + std::to_string(offset + size));
+    if (n < size)
+      return Internal("read " + path_ + ": it has become shorter than " + std::to_string(offset + size));
   }
   return reinterpret_cast<const std::byte*>(buffer_.begin()) + (offset - buffer_offset_);
 }
@@ -95,10 +98,12 @@ Result<std::optional<Record>> SegmentReader::FindHead(uint64_t offset) {
   return std::optional<Record>();
 }
 
-Result<std::optional<kj::ArrayPtr<const capnp::word>>> SegmentReader::ReadDelta(const Record& record, size_t section) {
+Result<std::optional<kj::ArrayPtr<const capnp::word>>> SegmentReader::ReadDelta(const Record& record,
+                                                                                size_t section) {
   const SectionHead& head = record.sections[section];
   ASSIGN_OR_RETURN(const std::byte* bytes, At(record.delta_offsets[section], head.bytes()));
-  if (Crc32c(0, bytes, head.bytes()) != head.checksum) return std::optional<kj::ArrayPtr<const capnp::word>>();
+  if (Crc32c(0, bytes, head.bytes()) != head.checksum)
+    return std::optional<kj::ArrayPtr<const capnp::word>>();
   return std::optional(kj::arrayPtr(reinterpret_cast<const capnp::word*>(bytes), head.words));
 }
 
@@ -124,7 +129,9 @@ Result<SegmentReader::Salvage> SegmentReader::SalvageSections(uint64_t begin, ui
     const uint64_t section_bytes = sizeof(head) + head.bytes();
     const uint64_t delta_offset = offset + sizeof(head);
     offset += 8;
-    if (head.magic != SectionHead::kMagic || head.words == 0 || section_bytes > end - (delta_offset - sizeof(head))) continue;
+    if (head.magic != SectionHead::kMagic || head.words == 0 ||
+        section_bytes > end - (delta_offset - sizeof(head)))
+      continue;
     ASSIGN_OR_RETURN(bytes, At(delta_offset, head.bytes()));
     if (Crc32c(0, bytes, head.bytes()) != head.checksum) continue;
     if (saved.record.sections.empty()) {
@@ -137,7 +144,8 @@ Result<SegmentReader::Salvage> SegmentReader::SalvageSections(uint64_t begin, ui
   }
   const uint64_t count = saved.record.sections.size();
   saved.record.head.sections = static_cast<uint32_t>(count);
-  saved.complete = count > 0 && gapless && expected == end && first == begin + sizeof(RecordHead) + count * sizeof(SectionHead);
+  saved.complete = count > 0 && gapless && expected == end &&
+                   first == begin + sizeof(RecordHead) + count * sizeof(SectionHead);
   return saved;
 }
 
@@ -154,7 +162,8 @@ Status VisitSections(SegmentReader& reader, const Record& record, const DeltaVis
 
 }  // namespace
 
-Status ForEachDelta(FileLayer& files, const std::string& dir, const SegmentInfo& info, const DeltaVisitor& visit) {
+Status ForEachDelta(FileLayer& files, const std::string& dir, const SegmentInfo& info,
+                    const DeltaVisitor& visit) {
   ASSIGN_OR_RETURN(auto reader, SegmentReader::Open(files, dir, {info.number, info.aside}, info.bytes));
   uint64_t offset = sizeof(SegmentHeader);
   while (offset < info.bytes) {
@@ -165,7 +174,8 @@ Status ForEachDelta(FileLayer& files, const std::string& dir, const SegmentInfo&
       whole = bad.empty();
     }
     if (!whole && offset >= info.trusted) return Status::Ok();
-    if (!whole && !info.damaged) return DataLoss(reader->path() + ": bad record at " + std::to_string(offset));
+    if (!whole && !info.damaged)
+      return DataLoss(reader->path() + ": bad record at " + std::to_string(offset));
     if (!record) {
       ASSIGN_OR_RETURN(const std::optional<Record> next, reader->FindHead(offset + 8));
       const uint64_t end = next ? next->head.place.offset : reader->end();

@@ -1,7 +1,9 @@
-// SegmentReader: reads one segment file of the delta log through a bounded buffer and says which records are whole.
+// SegmentReader: reads one segment file of the delta log through a bounded buffer and says which records are
+// whole.
 //
-// Used by replay (which decides what a bad record means) and, through ForEachDelta, by the fold. Not thread-safe; pointers it hands out
-// are good until the next call. Memory: 4 MiB, or the largest section if that is larger.
+// Used by replay (which decides what a bad record means) and, through ForEachDelta, by the fold. Not
+// thread-safe; pointers it hands out are good until the next call. Memory: 4 MiB, or the largest section if
+// that is larger.
 #pragma once
 
 #include <capnp/common.h>
@@ -29,8 +31,8 @@ struct Record {
 class SegmentReader {
  public:
   // `end`: nothing behind it is looked at. NotFound when there is no such file.
-  static Result<std::unique_ptr<SegmentReader>> Open(FileLayer& files, const std::string& dir, const SegmentName& name,
-                                                     uint64_t end = UINT64_MAX);
+  static Result<std::unique_ptr<SegmentReader>> Open(FileLayer& files, const std::string& dir,
+                                                     const SegmentName& name, uint64_t end = UINT64_MAX);
 
   // nullptr when the header is torn or damaged.
   const SegmentHeader* header() const { return header_ ? &*header_ : nullptr; }
@@ -39,7 +41,8 @@ class SegmentReader {
   const std::string& path() const { return path_; }
   File& file() { return *file_; }
 
-  // The record whose head stands at `offset`; nullopt when there is none that is right. The deltas are not checked.
+  // The record whose head stands at `offset`; nullopt when there is none that is right. The deltas are not
+  // checked.
   Result<std::optional<Record>> ReadHead(uint64_t offset);
   // The first record with a right head from `offset` on.
   Result<std::optional<Record>> FindHead(uint64_t offset);
@@ -48,8 +51,8 @@ class SegmentReader {
   // Which sections' deltas have a wrong checksum.
   Result<std::vector<size_t>> BadSections(const Record& record);
 
-  // What can be saved of [begin, end), where no head is right: the sections whose own head and delta are. `complete`: they are all that
-  // was there, only the record's head is lost.
+  // What can be saved of [begin, end), where no head is right: the sections whose own head and delta are.
+  // `complete`: they are all that was there, only the record's head is lost.
   struct Salvage {
     Record record;
     bool complete = false;
@@ -74,9 +77,10 @@ class SegmentReader {
 
 using DeltaVisitor = std::function<Status(ShardId, kj::ArrayPtr<const capnp::word> delta, uint32_t checksum)>;
 
-// Every delta of a segment in the order of the log, of all shards; the words are good during the call. Stops at the visitor's first
-// error. DataLoss, naming file and offset, at a bad record before info.trusted, unless info.damaged: then it goes on behind it. Which
-// of a shard's deltas count is for DeltaChain to say.
-Status ForEachDelta(FileLayer& files, const std::string& dir, const SegmentInfo& info, const DeltaVisitor& visit);
+// Every delta of a segment in the order of the log, of all shards; the words are good during the call. Stops
+// at the visitor's first error. DataLoss, naming file and offset, at a bad record before info.trusted, unless
+// info.damaged: then it goes on behind it. Which of a shard's deltas count is for DeltaChain to say.
+Status ForEachDelta(FileLayer& files, const std::string& dir, const SegmentInfo& info,
+                    const DeltaVisitor& visit);
 
 }  // namespace penstock

@@ -2,12 +2,13 @@
 // Run: build/release/bin/shard_bench --benchmark_counters_tabular=true
 #include <benchmark/benchmark.h>
 
+#include <cstdlib>
+#include <cstring>
 #include <memory>
 #include <random>
+#include <string>
 #include <vector>
 
-#include "common/base/crc32c.h"
-#include "server/shard/initializer.h"
 #include "server/shard/optimizer_kernels.h"
 #include "server/shard/shard.h"
 
@@ -26,7 +27,8 @@ TableSpec Spec(uint32_t dim, OptimizerKind kind) {
   return spec;
 }
 
-// A table of rows 0 .. rows-1 with an AdaGrad slot a value; the last one asked for is kept, because filling takes longer than measuring.
+// A table of rows 0 .. rows-1 with an AdaGrad slot a value; the last one asked for is kept, because filling
+// takes longer than measuring.
 const RowTable& FilledTable(size_t rows, uint32_t dim) {
   static std::unique_ptr<RowTable> table;
   if (table == nullptr || table->size() != rows || table->dim() != dim) {
@@ -89,14 +91,16 @@ void PullMissing(benchmark::State& state) {
   const auto batches = RandomBatches(1'000'000);
   std::vector<float> out(kBatch * 16);
   size_t i = 0;
-  for (auto _ : state) benchmark::DoNotOptimize(shard.PullRows(kTable, batches[i++ % batches.size()], out.data()).ok());
+  for (auto _ : state)
+    benchmark::DoNotOptimize(shard.PullRows(kTable, batches[i++ % batches.size()], out.data()).ok());
   CountRows(state, kBatch);
 }
 BENCHMARK(PullMissing)->ArgName("initializer")->DenseRange(0, 3);
 
 // Steps a batch of rows that fits the cache, as the push of one batch does.
 void Kernel(benchmark::State& state) {
-  const TableSpec spec = Spec(static_cast<uint32_t>(state.range(1)), static_cast<OptimizerKind>(state.range(0)));
+  const TableSpec spec =
+      Spec(static_cast<uint32_t>(state.range(1)), static_cast<OptimizerKind>(state.range(0)));
   Optimizer optimizer(spec.optimizer);
   const size_t rows = 65'536 / spec.dim, floats = spec.row_floats();
   std::vector<float> state_floats(rows * floats, 0.5f), gradients(rows * spec.dim, 0.01f);
@@ -108,8 +112,8 @@ void Kernel(benchmark::State& state) {
       optimizer.Apply(push % 4000 + 1, gradients.data() + r * spec.dim, spec.dim, row, row + spec.dim);
     }
   }
-  state.counters["params"] =
-      benchmark::Counter(static_cast<double>(rows * spec.dim) * state.iterations(), benchmark::Counter::kIsRate);
+  state.counters["params"] = benchmark::Counter(static_cast<double>(rows * spec.dim) * state.iterations(),
+                                                benchmark::Counter::kIsRate);
   state.SetLabel(std::string(ToString(spec.optimizer.kind)));
 }
 BENCHMARK(Kernel)->ArgNames({"kind", "dim"})->ArgsProduct({{0, 1, 2, 3, 4, 5}, {1, 16, 64, 1024}});
@@ -125,7 +129,8 @@ BENCHMARK(CountNonFiniteValues);
 void Push(benchmark::State& state) {
   const size_t rows = state.range(0), dim = state.range(1), batches_a_delta = state.range(2);
   Shard shard({});
-  if (!shard.CreateTable(Spec(dim, OptimizerKind::kAdagrad)).ok() || !shard.BeginEpoch(1, 1).ok()) std::abort();
+  if (!shard.CreateTable(Spec(dim, OptimizerKind::kAdagrad)).ok() || !shard.BeginEpoch(1, 1).ok())
+    std::abort();
   std::vector<float> values(kBatch * dim, 0.01f);
   std::vector<Key> keys(kBatch);
   Sequence sequence = 0;
@@ -146,12 +151,16 @@ void Push(benchmark::State& state) {
   }
   CountRows(state, kBatch);
 }
-BENCHMARK(Push)->ArgNames({"rows", "dim", "batches/delta"})->ArgsProduct({{1'000'000}, {1, 16, 64}, {0, 4}})->Args({10'000'000, 16, 0});
+BENCHMARK(Push)
+    ->ArgNames({"rows", "dim", "batches/delta"})
+    ->ArgsProduct({{1'000'000}, {1, 16, 64}, {0, 4}})
+    ->Args({10'000'000, 16, 0});
 
 void BuildDelta(benchmark::State& state) {
   const size_t dim = state.range(0), rows = 100'000;
   Shard shard({});
-  if (!shard.CreateTable(Spec(dim, OptimizerKind::kAdagrad)).ok() || !shard.BeginEpoch(1, 1).ok()) std::abort();
+  if (!shard.CreateTable(Spec(dim, OptimizerKind::kAdagrad)).ok() || !shard.BeginEpoch(1, 1).ok())
+    std::abort();
   std::vector<Key> keys(10'000);
   const std::vector<float> values(keys.size() * dim, 0.01f);
   Sequence sequence = 0;

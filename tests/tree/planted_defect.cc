@@ -1,4 +1,5 @@
-// A program with one defect of each kind that a sanitizer must report: proof that the sanitized runs can fail.
+// A program with one defect of each kind that a sanitizer must report: proof that the sanitized runs can
+// fail.
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>

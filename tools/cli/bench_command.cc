@@ -1,4 +1,5 @@
 // penstock bench: measures the machine, or a cluster on it.
+#include <cstdio>
 #include <nlohmann/json.hpp>
 
 #include "common/base/strings.h"
@@ -7,13 +8,11 @@
 #include "tools/cli/commands.h"
 #include "tools/cli/exit_code.h"
 #include "tools/cli/print.h"
+#include "tools/cli/private_cluster.h"
 #include "tools/cli/target.h"
-#include "tools/launch/cluster_launcher.h"
 
 namespace penstock {
 namespace {
-
-constexpr uint64_t kReadyMs = 60000;
 
 std::string LimitText(const Limit& limit) {
   const auto rate = [](double bytes) { return FormatBytes(bytes) + "/s"; };
@@ -41,27 +40,6 @@ std::string StepText(const nlohmann::json& result) {
                 spread(result["payload_bytes_per_second"], 1e9, "GB/s"), "\n  of TCP    ", ratio, "\n");
 }
 
-// The cluster of the bench's own; its pool has no workers, because the bench is the one that pulls and pushes.
-class BenchCluster {
- public:
-  Status Start(uint32_t servers, InterruptSignals& signals, Console& console) {
-    ASSIGN_OR_RETURN(folder_, MakeTemporaryFolder());
-    LaunchOptions options{.data_dir = folder_ + "/cluster", .servers = servers, .workers = 0};
-    options.say = [&console](const std::string& line) { console.err << "penstock: " << line << std::endl; };
-    ASSIGN_OR_RETURN(launcher_, ClusterLauncher::Start(std::move(options)));
-    return launcher_->WaitUntilReady(kReadyMs, &signals);
-  }
-  ~BenchCluster() {
-    launcher_.reset();
-    if (!folder_.empty()) RemoveFolder(folder_);
-  }
-  TargetArguments target() const { return {.scheduler = launcher_->paths().scheduler_address(), .token_file = launcher_->token_file()}; }
-
- private:
-  std::string folder_;
-  std::unique_ptr<ClusterLauncher> launcher_;
-};
-
 Result<uint64_t> CountServers(Client& client) {
   ASSIGN_OR_RETURN(const nlohmann::json nodes, client.Inspect("nodes"));
   uint64_t servers = 0;
@@ -82,11 +60,12 @@ Result<int> RunBenchStep(const Arguments& arguments, Console& console) {
   RETURN_IF_ERROR(CheckStepOptions(arguments.step));
   ASSIGN_OR_RETURN(const Limit limit, MeasureLimit({}));  // forks, so before any thread
   InterruptSignals signals;
-  BenchCluster own;
+  std::unique_ptr<PrivateCluster> own;
   TargetArguments target = arguments.target;
   if (target.scheduler.empty() && target.data_dir.empty()) {
-    RETURN_IF_ERROR(own.Start(arguments.servers.value_or(1), signals, console));
-    target = own.target();
+    // Its pool has no workers: the bench is the one that pulls and pushes.
+    ASSIGN_OR_RETURN(own, PrivateCluster::Start(arguments.servers.value_or(1), 0, signals, console));
+    target = own->target();
   }
   ASSIGN_OR_RETURN(auto client, ConnectTo(target, "penstock bench"));
   ASSIGN_OR_RETURN(const uint64_t servers, CountServers(*client));

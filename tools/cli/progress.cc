@@ -44,7 +44,7 @@ std::optional<std::string> Left(const JobProgress& job, double rate) {
 }
 
 const char* PhaseText(const JobProgress& job) {
-  return job.phase == "evaluateTest" ? "evaluating on held-out data" : "evaluating on training data";
+  return job.phase == "evaluate_test" ? "evaluating on held-out data" : "evaluating on training data";
 }
 
 }  // namespace

@@ -15,7 +15,7 @@ struct JobProgress {
   uint64_t id = 0;
   std::string name;
   std::string state;  // running, done, failed, cancelled
-  std::string phase;  // train, evaluateTrain, evaluateTest
+  std::string phase;  // train, evaluate_train, evaluate_test
   uint64_t pass = 0;  // 0-based
   uint64_t passes = 0;
   uint64_t partitions_done = 0;

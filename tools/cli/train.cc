@@ -11,13 +11,12 @@
 #include "tools/cli/job_metrics.h"
 #include "tools/cli/job_submission.h"
 #include "tools/cli/print.h"
+#include "tools/cli/private_cluster.h"
 #include "tools/cli/target.h"
-#include "tools/launch/cluster_launcher.h"
+#include "tools/launch/data_dir.h"
 
 namespace penstock {
 namespace {
-
-constexpr uint64_t kReadyMs = 60000;
 
 // A result that cannot be written after an hour of training is said before it.
 Status CheckReport(const std::string& path) {
@@ -26,34 +25,6 @@ Status CheckReport(const std::string& path) {
   if (::access(folder.c_str(), W_OK) == 0) return Status::Ok();
   return FailedPrecondition("--report " + path + ": " + ErrnoStatus(errno, folder.string()).message());
 }
-
-// The private cluster of --local, gone with this object.
-class PrivateCluster {
- public:
-  static Result<std::unique_ptr<PrivateCluster>> Start(const Arguments& arguments, InterruptSignals& signals, Console& console) {
-    std::unique_ptr<PrivateCluster> cluster(new PrivateCluster());
-    ASSIGN_OR_RETURN(cluster->folder_, MakeTemporaryFolder());
-    LaunchOptions options{.data_dir = cluster->folder_ + "/cluster",
-                          .servers = arguments.servers.value_or(1),
-                          .workers = arguments.workers.value_or(1)};
-    options.say = [&console](const std::string& line) { console.err << "penstock: " << line << std::endl; };
-    ASSIGN_OR_RETURN(cluster->launcher_, ClusterLauncher::Start(std::move(options)));
-    RETURN_IF_ERROR(cluster->launcher_->WaitUntilReady(kReadyMs, &signals));
-    return cluster;
-  }
-  ~PrivateCluster() {
-    launcher_.reset();
-    if (!folder_.empty()) RemoveFolder(folder_);
-  }
-  TargetArguments target() const {
-    return {.scheduler = launcher_->paths().scheduler_address(), .token_file = launcher_->token_file()};
-  }
-
- private:
-  PrivateCluster() = default;
-  std::string folder_;
-  std::unique_ptr<ClusterLauncher> launcher_;
-};
 
 std::string HowToReach(const TargetArguments& target) {
   if (!target.scheduler.empty()) {
@@ -95,7 +66,7 @@ Result<int> RunTrain(const Arguments& arguments, Console& console) {
   ASSIGN_OR_RETURN(const nlohmann::json submission, MakeSubmission(spec));
   std::unique_ptr<PrivateCluster> own;
   if (arguments.local) {
-    ASSIGN_OR_RETURN(own, PrivateCluster::Start(arguments, signals, console));
+    ASSIGN_OR_RETURN(own, PrivateCluster::Start(arguments.servers.value_or(1), arguments.workers.value_or(1), signals, console));
     ASSIGN_OR_RETURN(client, ConnectTo(own->target(), "penstock train"));
   }
   if (signals.Received()) return Cancelled("interrupted before the job was submitted");

@@ -2,8 +2,6 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
-#include <sys/pidfd.h>
-#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -166,7 +164,7 @@ Result<int> RunDown(const Arguments& arguments, Console& console) {
     return kExitOk;
   }
   if (*holder <= 0) return FailedPrecondition(paths.lock() + " is held, but names no process");
-  const int pidfd = ::pidfd_open(*holder, 0);
+  const int pidfd = OpenPidFd(*holder);
   if (pidfd < 0) return ErrnoStatus(errno, "process " + std::to_string(*holder) + " of " + paths.lock());
   ::kill(*holder, SIGTERM);
   pollfd exit{.fd = pidfd, .events = POLLIN, .revents = 0};

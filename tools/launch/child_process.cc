@@ -3,8 +3,8 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <string.h>
-#include <sys/pidfd.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -34,6 +34,12 @@ namespace {
 
 }  // namespace
 
+int OpenPidFd(pid_t pid) {
+  const int fd = static_cast<int>(::syscall(SYS_pidfd_open, pid, 0));
+  if (fd >= 0) ::fcntl(fd, F_SETFD, FD_CLOEXEC);
+  return fd;
+}
+
 std::string ExitState::ToString() const {
   if (signal == 0) return "exit code " + std::to_string(code);
   const char* name = ::sigdescr_np(signal);
@@ -55,7 +61,7 @@ Result<ChildProcess> ChildProcess::Spawn(const std::vector<std::string>& argv, c
   ::close(in);
   if (pid < 0) return ErrnoStatus(error, "fork for " + argv[0]);
   ChildProcess child(pid, -1);
-  child.pidfd_ = ::pidfd_open(pid, 0);
+  child.pidfd_ = OpenPidFd(pid);
   if (child.pidfd_ < 0) return ErrnoStatus(errno, "pidfd_open for " + argv[0]);
   return child;
 }

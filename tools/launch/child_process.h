@@ -44,4 +44,7 @@ class ChildProcess {
   int pidfd_ = -1;
 };
 
+// A descriptor that becomes readable when the process ends; -1 with errno. (glibc 2.36 declares pidfd_open without C linkage.)
+int OpenPidFd(pid_t pid);
+
 }  // namespace penstock

@@ -264,7 +264,8 @@ void Dispatcher::WaitForMap(const OperationPtr& operation, std::vector<uint32_t>
   auto wake = [this, weak = std::weak_ptr<Operation>(operation), groups = std::make_shared<std::vector<uint32_t>>(std::move(groups))] {
     Wake(weak, *groups);
   };
-  tasks_.add(map_.Refresh().then(wake, [wake](kj::Exception&&) { wake(); }));
+  // A copy: then() keeps a reference to a named function object.
+  tasks_.add(map_.Refresh().then(kj::cp(wake), [wake](kj::Exception&&) { wake(); }));
 }
 
 void Dispatcher::WaitFor(const OperationPtr& operation, std::vector<uint32_t> groups, uint32_t ms) {

@@ -71,7 +71,7 @@ Status Trainer::Train(LeaseTask& task, JobContext& context, const Examples& exam
   std::string said;
   for (;;) {
     Status status = TrainFrom(task, context, examples, plan, *producer);
-    Report(task, plan, *producer, train.batch_size);
+    Report(task, plan, *producer);
     if (task.dropped()) return Status::Ok();
     if (status.ok()) {
       task.Update([](LeaseProgress& p) { p.done = true; });
@@ -109,7 +109,7 @@ Status Trainer::TrainFrom(LeaseTask& task, JobContext& context, const Examples& 
     }
     pushes_.push_back(client_.PushAt(producer, k, std::move(pushes), 0, ++clock_));
     task.Update([&](LeaseProgress& p) { p.loss_sum += loss; });
-    Report(task, plan, producer, context.job().train.batch_size);
+    Report(task, plan, producer);
     RETURN_IF_ERROR(FinishPushes(task, inflight - 1));
     if (task.dropped()) return Cancelled("the lease was taken away");
     if (producer.rewound()) return Unavailable("a shard came back with less than it had answered", 50);
@@ -143,14 +143,10 @@ Status Trainer::FinishPushes(LeaseTask& task, size_t leave) {
   return first;
 }
 
-void Trainer::Report(LeaseTask& task, const MinibatchPlan& plan, const Producer& producer, uint64_t batch_size) {
+void Trainer::Report(LeaseTask& task, const MinibatchPlan& plan, const Producer& producer) {
   const uint64_t recorded = std::min(producer.recorded(), plan.count());
-  const uint64_t begin = std::min(task.info().begin, plan.count());
-  uint64_t examples = 0;
-  if (recorded > begin) examples = (recorded - begin - 1) * batch_size + plan.Indices(recorded - 1).size();
   task.Update([&](LeaseProgress& p) {
-    p.recorded = recorded;
-    p.examples = examples;
+    for (; p.recorded < recorded; ++p.recorded) p.examples += plan.Indices(p.recorded).size();
   });
 }
 

@@ -32,7 +32,7 @@ class Trainer {
   Status EvaluateWeights(JobContext& context, Evaluation* evaluation);
   void Prefetch(JobContext& context, const Examples& examples, const MinibatchPlan& plan, uint64_t k, Purpose purpose, Step* step);
   Status FinishPushes(LeaseTask& task, size_t leave);
-  void Report(LeaseTask& task, const MinibatchPlan& plan, const Producer& producer, uint64_t batch_size);
+  void Report(LeaseTask& task, const MinibatchPlan& plan, const Producer& producer);
 
   Client& client_;
   std::shared_ptr<IdxCache> cache_;

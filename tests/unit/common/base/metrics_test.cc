@@ -23,9 +23,12 @@ TEST(MetricsTest, ExposesCountersGaugesAndHistograms) {
   seconds.Observe(0.0005);
   seconds.Observe(0.5);
   const std::string text = metrics.Text();
-  EXPECT_THAT(text, HasSubstr("# HELP penstock_server_push_rows_total Rows pushed.\n"
-                              "# TYPE penstock_server_push_rows_total counter\npenstock_server_push_rows_total 42\n"));
-  EXPECT_THAT(text, HasSubstr("# TYPE penstock_server_resident_bytes gauge\npenstock_server_resident_bytes 4096\n"));
+  EXPECT_THAT(
+      text,
+      HasSubstr("# HELP penstock_server_push_rows_total Rows pushed.\n"
+                "# TYPE penstock_server_push_rows_total counter\npenstock_server_push_rows_total 42\n"));
+  EXPECT_THAT(
+      text, HasSubstr("# TYPE penstock_server_resident_bytes gauge\npenstock_server_resident_bytes 4096\n"));
   EXPECT_THAT(text, HasSubstr("penstock_server_push_seconds_bucket{le=\"0.001\"} 1\n"));
   EXPECT_THAT(text, HasSubstr("penstock_server_push_seconds_bucket{le=\"+Inf\"} 2\n"));
   EXPECT_THAT(text, HasSubstr("penstock_server_push_seconds_count 2\n"));
@@ -53,11 +56,13 @@ TEST(MetricsTest, CallbacksAreReadAtExposition) {
   metrics.AddCallbacks("penstock_server_log_bytes", "Log.", {"core"}, [] {
     return std::vector<MetricsRegistry::Sample>{{{"0"}, 10}, {{"1"}, 20}};
   });
-  EXPECT_THAT(metrics.Text(), HasSubstr("# TYPE penstock_server_folds_total counter\npenstock_server_folds_total 1\n"));
+  EXPECT_THAT(metrics.Text(),
+              HasSubstr("# TYPE penstock_server_folds_total counter\npenstock_server_folds_total 1\n"));
   folds = 5;
   const std::string text = metrics.Text();
   EXPECT_THAT(text, HasSubstr("penstock_server_folds_total 5\n"));
-  EXPECT_THAT(text, HasSubstr("# TYPE penstock_server_log_bytes gauge\npenstock_server_log_bytes{core=\"0\"} 10\n"));
+  EXPECT_THAT(
+      text, HasSubstr("# TYPE penstock_server_log_bytes gauge\npenstock_server_log_bytes{core=\"0\"} 10\n"));
   EXPECT_THAT(text, HasSubstr("penstock_server_log_bytes{core=\"1\"} 20\n"));
 }
 
@@ -88,7 +93,9 @@ TEST(MetricsDeathTest, BadNamesAreDefects) {
   EXPECT_DEATH(metrics.AddCounters("penstock_a_c_total", "", {"x"}).With({}), "one value for each label");
 }
 
-TEST(MetricsTest, ExponentialBounds) { EXPECT_EQ(ExponentialBounds(0.5, 2, 4), (std::vector<double>{0.5, 1, 2, 4})); }
+TEST(MetricsTest, ExponentialBounds) {
+  EXPECT_EQ(ExponentialBounds(0.5, 2, 4), (std::vector<double>{0.5, 1, 2, 4}));
+}
 
 }  // namespace
 }  // namespace penstock

@@ -88,14 +88,16 @@ TEST_F(OptionsTest, RefusesWithFileLineKeyValueAndWhatIsAllowed) {
       {"[main]\n\nlevle = 1\n", "a.toml:3: section [main] has no option 'levle': did you mean 'level'?"},
       {"[main]\nport = 1\n", "a.toml:2: section [main] has no option 'port': did you mean 'net.port'?"},
       {"[net]\nbuffer = 1\n", "a.toml:2: section [net] has no option 'buffer': did you mean 'buffer_bytes'?"},
-      {"[main]\nzzzzzz = 1\n", "a.toml:2: section [main] has no option 'zzzzzz'; it has: name, mode, level, offset"},
+      {"[main]\nzzzzzz = 1\n",
+       "a.toml:2: section [main] has no option 'zzzzzz'; it has: name, mode, level, offset"},
       {"\n[mian]\n", "a.toml:2: there is no section [mian]: did you mean 'main'?"},
       {"[qqqqqqq]\n", "a.toml:1: there is no section [qqqqqqq]; there are: main, net, model, safe"},
       {"level = 1\n", "a.toml:1: 'level' stands outside of a section"},
       {"[main]\nlevel = 6\n", "a.toml:2: main.level = 6: must be an integer from -5 to 5"},
       {"[main]\nlevel = 1.5\n", "a.toml:2: main.level = 1.5: must be an integer from -5 to 5"},
       {"[main]\nlevel = \"1\"\n", "a.toml:2: main.level = \"1\": must be an integer from -5 to 5"},
-      {"[main]\nlevel = 2026-01-01\n", "a.toml:2: main.level = (a date or time): must be an integer from -5 to 5"},
+      {"[main]\nlevel = 2026-01-01\n",
+       "a.toml:2: main.level = (a date or time): must be an integer from -5 to 5"},
       {"[main.level]\nx = 1\n", "main.level = (a table): must be an integer from -5 to 5"},
       {"[main]\nmode = \"slow\"\n", "a.toml:2: main.mode = \"slow\": must be one of 'fast', 'safe'"},
       {"[main]\nname = 3\n", "a.toml:2: main.name = 3: must be a string"},
@@ -108,7 +110,8 @@ TEST_F(OptionsTest, RefusesWithFileLineKeyValueAndWhatIsAllowed) {
       {"[model]\nrate = nan\n", "must be a number of at least 0"},
       {"[model]\nrate = 1e300\n", "must be a number of at least 0"},
       {"[model]\nscale = inf\n", "must be a number"},
-      {"[model]\nhidden = [64, 0]\n", "a.toml:2: model.hidden = [64, 0]: must be a list of integers, each of at least 1"},
+      {"[model]\nhidden = [64, 0]\n",
+       "a.toml:2: model.hidden = [64, 0]: must be a list of integers, each of at least 1"},
       {"[model]\nverbose = 1\n", "a.toml:2: model.verbose = 1: must be true or false"},
       {"[main]\nlevel = \n", "a.toml:2: not TOML: "},
       {"[main]\nlevel = 1\nlevel = 2\n", "a.toml:3: not TOML: "},
@@ -137,13 +140,16 @@ TEST_F(OptionsTest, MissingFileIsNamed) {
 TEST_F(OptionsTest, LaterSourcesWin) {
   TempDir dir;
   const std::string file = dir.Write("c.toml", "[main]\nlevel = 1\nname = \"file\"\n[net]\nport = 1\n");
-  const std::map<std::string, std::string> environment = {
-      {"PENSTOCK_MAIN_LEVEL", "2"}, {"PENSTOCK_NET_PORT", "2"}, {"PENSTOCK_NET_HOSTS", "x,y"}, {"PENSTOCK_MODEL_HIDDEN", "7,8"}};
+  const std::map<std::string, std::string> environment = {{"PENSTOCK_MAIN_LEVEL", "2"},
+                                                          {"PENSTOCK_NET_PORT", "2"},
+                                                          {"PENSTOCK_NET_HOSTS", "x,y"},
+                                                          {"PENSTOCK_MODEL_HIDDEN", "7,8"}};
   ASSERT_TRUE(set_.LoadFile(file).ok());
   ASSERT_TRUE(set_.LoadEnvironment([&](const char* name) {
                     const auto found = environment.find(name);
                     return found == environment.end() ? nullptr : found->second.c_str();
-                  }).ok());
+                  })
+                  .ok());
   ASSERT_TRUE(set_.Set("net.port=3", "--set").ok());
   EXPECT_EQ(f_.name, "file");
   EXPECT_EQ(f_.level, 2);
@@ -158,12 +164,14 @@ TEST_F(OptionsTest, LaterSourcesWin) {
 TEST_F(OptionsTest, EnvironmentErrorsNameTheVariable) {
   const Status status = set_.LoadEnvironment(
       [](const char* name) { return std::string_view(name) == "PENSTOCK_MAIN_LEVEL" ? "much" : nullptr; });
-  EXPECT_EQ(status.message(), "environment PENSTOCK_MAIN_LEVEL: main.level = \"much\": must be an integer from -5 to 5");
+  EXPECT_EQ(status.message(),
+            "environment PENSTOCK_MAIN_LEVEL: main.level = \"much\": must be an integer from -5 to 5");
 }
 
 TEST_F(OptionsTest, SetReadsEveryTypeFromText) {
-  for (const char* assignment : {"main.name=a=b", "main.level=-1", "net.buffer_bytes=18446744073709551615", "model.rate=0.5",
-                                 "model.verbose=true", "net.hosts=[\"p,q\",\"r\"]", "model.hidden=9"}) {
+  for (const char* assignment :
+       {"main.name=a=b", "main.level=-1", "net.buffer_bytes=18446744073709551615", "model.rate=0.5",
+        "model.verbose=true", "net.hosts=[\"p,q\",\"r\"]", "model.hidden=9"}) {
     EXPECT_TRUE(set_.Set(assignment, "--set").ok()) << assignment;
   }
   EXPECT_EQ(f_.name, "a=b");
@@ -188,7 +196,8 @@ TEST_F(OptionsTest, SetRefuses) {
       {"main.lvel=1", "--set: section [main] has no option 'lvel': did you mean 'level'?"},
       {"man.level=1", "--set: there is no section [man]: did you mean 'main'?"},
       {"model.verbose=yes", "--set: model.verbose = \"yes\": must be true or false"},
-      {"model.hidden=1,two", "--set: model.hidden = [1, \"two\"]: must be a list of integers, each of at least 1"},
+      {"model.hidden=1,two",
+       "--set: model.hidden = [1, \"two\"]: must be a list of integers, each of at least 1"},
       {"net.hosts=[\"a\"", "--set: net.hosts = \"[\\\"a\\\"\": must be a list of strings"},
   };
   for (const Refusal& refusal : kRefusals) {
@@ -253,7 +262,8 @@ TEST_F(OptionsTest, ExplainsOneOption) {
   ASSERT_TRUE(set_.Set("main.level=5", "--set").ok());
   const auto text = set_.Explain("main.level");
   ASSERT_TRUE(text.ok());
-  for (const char* part : {"How much.", "An integer from -5 to 5", "-3", "5 (--set)", "PENSTOCK_MAIN_LEVEL"}) {
+  for (const char* part :
+       {"How much.", "An integer from -5 to 5", "-3", "5 (--set)", "PENSTOCK_MAIN_LEVEL"}) {
     EXPECT_THAT(*text, HasSubstr(part));
   }
   EXPECT_THAT(*set_.Explain("safe.token"), Not(HasSubstr("hush")));

@@ -14,7 +14,8 @@ using testing::HasSubstr;
 
 constexpr const char* kSample = PENSTOCK_SOURCE_DIR "/conf/cluster.toml";
 
-// After a change of an option: PENSTOCK_UPDATE_SAMPLES=1 build/release/tests/common_test --gtest_filter='ClusterOptionsTest.Sample*'
+// After a change of an option: PENSTOCK_UPDATE_SAMPLES=1 build/release/tests/common_test
+// --gtest_filter='ClusterOptionsTest.Sample*'
 TEST(ClusterOptionsTest, SampleIsUpToDate) {
   ClusterOptions options;
   OptionSet set;
@@ -45,11 +46,15 @@ TEST(ClusterOptionsTest, ChecksAcrossOptions) {
     const char* message;
   } kCases[] = {
       {{"scheduler.shards=100"}, "scheduler.shards = 100: must be a power of two"},
-      {{"scheduler.heartbeat_ms=1000"}, "scheduler.suspect_ms = 1500: must be at least twice scheduler.heartbeat_ms (2000)"},
+      {{"scheduler.heartbeat_ms=1000"},
+       "scheduler.suspect_ms = 1500: must be at least twice scheduler.heartbeat_ms (2000)"},
       {{"scheduler.dead_ms=1000"}, "scheduler.dead_ms = 1000: must be at least scheduler.suspect_ms (1500)"},
-      {{"scheduler.lease_ms=500"}, "scheduler.lease_ms = 500: must be at least twice scheduler.heartbeat_ms (1000)"},
-      {{"server.fold_bytes=134217728"}, "server.fold_bytes = 134217728: must be at least server.segment_bytes (268435456)"},
-      {{"server.log_limit_bytes=536870912"}, "server.log_limit_bytes = 536870912: must be at least server.fold_bytes"},
+      {{"scheduler.lease_ms=500"},
+       "scheduler.lease_ms = 500: must be at least twice scheduler.heartbeat_ms (1000)"},
+      {{"server.fold_bytes=134217728"},
+       "server.fold_bytes = 134217728: must be at least server.segment_bytes (268435456)"},
+      {{"server.log_limit_bytes=536870912"},
+       "server.log_limit_bytes = 536870912: must be at least server.fold_bytes"},
       {{"server.port=65530", "server.cores=8"}, "the last port would be beyond 65535"},
   };
   for (const auto& test : kCases) {
@@ -57,7 +62,8 @@ TEST(ClusterOptionsTest, ChecksAcrossOptions) {
     OptionSet set;
     options.Declare(set);
     EXPECT_TRUE(options.Check().ok());
-    for (const std::string& assignment : test.assignments) ASSERT_TRUE(set.Set(assignment, "--set").ok()) << assignment;
+    for (const std::string& assignment : test.assignments)
+      ASSERT_TRUE(set.Set(assignment, "--set").ok()) << assignment;
     EXPECT_EQ(options.Check().code(), Code::kInvalidArgument);
     EXPECT_THAT(options.Check().message(), HasSubstr(test.message));
   }

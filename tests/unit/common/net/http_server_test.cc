@@ -1,4 +1,5 @@
-// HttpServer over plain sockets: the built-in pages, routing, limits, slow and crowding clients, ports that are taken.
+// HttpServer over plain sockets: the built-in pages, routing, limits, slow and crowding clients, ports that
+// are taken.
 #include "common/net/http_server.h"
 
 #include <arpa/inet.h>
@@ -20,7 +21,6 @@ namespace penstock {
 namespace {
 
 using testing::HasSubstr;
-using testing::Not;
 using testing::StartsWith;
 
 constexpr int kPatienceMs = 20000;
@@ -100,9 +100,11 @@ class HttpServerTest : public testing::Test {
     server_->Route("GET", "/api", [](const HttpRequest& request) {
       return HttpResponse::Text(request.method + " " + request.path + " ? " + request.query);
     });
-    server_->Route("POST", "/api/echo", [](const HttpRequest& request) { return HttpResponse::Text(request.body); });
+    server_->Route("POST", "/api/echo",
+                   [](const HttpRequest& request) { return HttpResponse::Text(request.body); });
     server_->Route("GET", "/api/echo", [](const HttpRequest&) { return HttpResponse::Text("got"); });
-    server_->Route("GET", "/broken", [](const HttpRequest&) -> HttpResponse { throw std::runtime_error("no luck"); });
+    server_->Route("GET", "/broken",
+                   [](const HttpRequest&) -> HttpResponse { throw std::runtime_error("no luck"); });
     const Status status = server_->Start();
     ASSERT_TRUE(status.ok()) << status.ToString();
     ASSERT_NE(server_->port(), 0);
@@ -120,7 +122,9 @@ class HttpServerTest : public testing::Test {
   std::unique_ptr<HttpServer> server_;
 };
 
-nlohmann::json Body(const std::string& answer) { return nlohmann::json::parse(answer.substr(answer.find("\r\n\r\n") + 4)); }
+nlohmann::json Body(const std::string& answer) {
+  return nlohmann::json::parse(answer.substr(answer.find("\r\n\r\n") + 4));
+}
 
 TEST_F(HttpServerTest, Metrics) {
   metrics_.AddCounter("penstock_server_push_rows_total", "Rows.").Increment(7);
@@ -200,7 +204,8 @@ TEST_F(HttpServerTest, RefusesWhatIsTooLargeOrMalformed) {
   body.Send("POST /api/echo HTTP/1.1\r\nContent-Length: 1001\r\n\r\n" + std::string(1001, 'x'));
   EXPECT_THAT(body.ReadToEnd(), StartsWith("HTTP/1.1 413 "));
   RawClient chunked(server_->port());
-  chunked.Send("POST /api/echo HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n5dc\r\n" + std::string(1500, 'x') + "\r\n0\r\n\r\n");
+  chunked.Send("POST /api/echo HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n5dc\r\n" +
+               std::string(1500, 'x') + "\r\n0\r\n\r\n");
   EXPECT_THAT(chunked.ReadToEnd(), StartsWith("HTTP/1.1 413 "));
   RawClient garbage(server_->port());
   garbage.Send("what is this\r\n\r\n");
@@ -260,7 +265,8 @@ TEST_F(HttpServerTest, AddressErrorsNameTheAddress) {
   HttpServer taken({.port = server_->port()}, other, [] { return Status::Ok(); });
   const Status status = taken.Start();
   EXPECT_EQ(status.code(), Code::kFailedPrecondition);
-  EXPECT_THAT(status.message(), HasSubstr("127.0.0.1:" + std::to_string(server_->port()) + ": Address already in use"));
+  EXPECT_THAT(status.message(),
+              HasSubstr("127.0.0.1:" + std::to_string(server_->port()) + ": Address already in use"));
   MetricsRegistry third;
   HttpServer nowhere({.host = "256.1.1.1"}, third, [] { return Status::Ok(); });
   EXPECT_EQ(nowhere.Start().code(), Code::kInvalidArgument);
@@ -270,7 +276,8 @@ TEST(PercentDecodeTest, Decodes) {
   std::string out;
   EXPECT_TRUE(PercentDecode("/a%2Fb%41", &out));
   EXPECT_EQ(out, "/a/bA");
-  for (const char* bad : {"%", "%1", "%g1", "%1g", "%00", "%-1"}) EXPECT_FALSE(PercentDecode(bad, &out)) << bad;
+  for (const char* bad : {"%", "%1", "%g1", "%1g", "%00", "%-1"})
+    EXPECT_FALSE(PercentDecode(bad, &out)) << bad;
 }
 
 }  // namespace

@@ -1,4 +1,5 @@
-// Initial values: the generator's published answers, golden values, statistics, and independence of what is asked for.
+// Initial values: the generator's published answers, golden values, statistics, and independence of what is
+// asked for.
 #include "server/shard/initializer.h"
 
 #include <gmock/gmock.h>
@@ -30,8 +31,10 @@ InitializerSpec Normal(float mean, float stddev) {
 
 // The known answers that the authors of Philox distribute with it.
 TEST(InitializerTest, PhiloxGivesItsKnownAnswers) {
-  EXPECT_THAT(Philox4x32({0, 0, 0, 0}, {0, 0}), ElementsAre(0x6627e8d5u, 0xe169c58du, 0xbc57ac4cu, 0x9b00dbd8u));
-  EXPECT_THAT(Philox4x32({~0u, ~0u, ~0u, ~0u}, {~0u, ~0u}), ElementsAre(0x408f276du, 0x41c83b0eu, 0xa20bc7c6u, 0x6d5451fdu));
+  EXPECT_THAT(Philox4x32({0, 0, 0, 0}, {0, 0}),
+              ElementsAre(0x6627e8d5u, 0xe169c58du, 0xbc57ac4cu, 0x9b00dbd8u));
+  EXPECT_THAT(Philox4x32({~0u, ~0u, ~0u, ~0u}, {~0u, ~0u}),
+              ElementsAre(0x408f276du, 0x41c83b0eu, 0xa20bc7c6u, 0x6d5451fdu));
   EXPECT_THAT(Philox4x32({0x243f6a88u, 0x85a308d3u, 0x13198a2eu, 0x03707344u}, {0xa4093822u, 0x299f31d0u}),
               ElementsAre(0xd16cfe09u, 0x94fdccebu, 0x5001e420u, 0x24126ea1u));
 }
@@ -60,12 +63,14 @@ TEST(InitializerTest, NormalHasItsGoldenValues) {
     EXPECT_NEAR(row[i], deviate, 1e-7 * std::max(1.0, std::fabs(deviate))) << i;
     EXPECT_NEAR(wide[i], 1 + 0.5 * deviate, 1e-6) << i;
   }
-  EXPECT_THAT(row, ElementsAre(-0x1.5d3868p-1f, 0x1.659a58p+0f, -0x1.bf3182p-1f, -0x1.f27ce6p+0f, 0x1.0e3926p-2f, 0x1.0721c8p+0f));
+  EXPECT_THAT(row, ElementsAre(-0x1.5d3868p-1f, 0x1.659a58p+0f, -0x1.bf3182p-1f, -0x1.f27ce6p+0f,
+                               0x1.0e3926p-2f, 0x1.0721c8p+0f));
 }
 
 TEST(InitializerTest, NormalIsFiniteAndSmoothAtTheEndsOfItsRange) {
   for (Key key = 0; key < 200'000; ++key) {
-    for (const float value : Row(Normal(0, 1), 3, 1, key, 4)) ASSERT_TRUE(std::isfinite(value) && std::fabs(value) < 7) << key;
+    for (const float value : Row(Normal(0, 1), 3, 1, key, 4))
+      ASSERT_TRUE(std::isfinite(value) && std::fabs(value) < 7) << key;
   }
 }
 
@@ -83,7 +88,8 @@ TEST(InitializerTest, SeedTableAndKeyEachMatter) {
   std::set<float> firsts;
   for (uint64_t seed : {uint64_t{1}, uint64_t{2}, uint64_t{1} << 32}) {
     for (TableId table : {1u, 2u}) {
-      for (Key key : {Key{1}, Key{2}, Key{1} << 32, Key{1} << 63}) firsts.insert(Row(Normal(0, 1), seed, table, key, 1)[0]);
+      for (Key key : {Key{1}, Key{2}, Key{1} << 32, Key{1} << 63})
+        firsts.insert(Row(Normal(0, 1), seed, table, key, 1)[0]);
     }
   }
   EXPECT_EQ(firsts.size(), 3u * 2 * 4);

@@ -18,7 +18,8 @@ namespace {
 // Parameters as a user writes them, in decimal: the spec rounds them to float, the reference does not.
 struct Parameters {
   OptimizerKind kind;
-  double learning_rate = 0.01, l1 = 0, l2 = 0, beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8, beta = 1, initial_accumulator = 0;
+  double learning_rate = 0.01, l1 = 0, l2 = 0, beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8, beta = 1,
+         initial_accumulator = 0;
 
   TableSpec Spec(uint32_t dim) const {
     TableSpec spec;
@@ -46,9 +47,15 @@ struct Reference {
   void Step(const Parameters& p, double g) {
     ++t;
     switch (p.kind) {
-      case OptimizerKind::kAssign: w = g; return;
-      case OptimizerKind::kAdd: w += g; return;
-      case OptimizerKind::kSgd: w -= p.learning_rate * (g + p.l2 * w); return;
+      case OptimizerKind::kAssign:
+        w = g;
+        return;
+      case OptimizerKind::kAdd:
+        w += g;
+        return;
+      case OptimizerKind::kSgd:
+        w -= p.learning_rate * (g + p.l2 * w);
+        return;
       case OptimizerKind::kAdagrad:
         g += p.l2 * w;
         a += g * g;
@@ -58,14 +65,16 @@ struct Reference {
         g += p.l2 * w;
         a = p.beta1 * a + (1 - p.beta1) * g;
         b = p.beta2 * b + (1 - p.beta2) * g * g;
-        w -= p.learning_rate * (a / (1 - std::pow(p.beta1, t))) / (std::sqrt(b / (1 - std::pow(p.beta2, t))) + p.epsilon);
+        w -= p.learning_rate * (a / (1 - std::pow(p.beta1, t))) /
+             (std::sqrt(b / (1 - std::pow(p.beta2, t))) + p.epsilon);
         return;
       case OptimizerKind::kFtrl: {
         const double sigma = (std::sqrt(b + g * g) - std::sqrt(b)) / p.learning_rate;
         a += g - sigma * w;
         b += g * g;
         const double sign = a > 0 ? 1 : -1;
-        w = std::fabs(a) <= p.l1 ? 0 : -(a - sign * p.l1) / ((p.beta + std::sqrt(b)) / p.learning_rate + p.l2);
+        w = std::fabs(a) <= p.l1 ? 0
+                                 : -(a - sign * p.l1) / ((p.beta + std::sqrt(b)) / p.learning_rate + p.l2);
       }
     }
   }
@@ -190,14 +199,15 @@ TEST(OptimizerEdgeTest, AdamsCorrectionIsTheSameWhetherRememberedOrComputed) {
     const float g = 0.5f;
     optimizer.Apply(count, &g, 1, &w, slots);
     const double m = 0.5, v = 0.999 * 0.25 + 0.001 * 0.25;
-    const double expected = -0.1 * m / (1 - std::pow(0.9, count)) / std::sqrt(v / (1 - std::pow(0.999, count)));
+    const double expected =
+        -0.1 * m / (1 - std::pow(0.9, count)) / std::sqrt(v / (1 - std::pow(0.999, count)));
     EXPECT_NEAR(w, expected, 2e-6) << count;
   }
 }
 
 TEST(OptimizerEdgeTest, KernelsStayInsideTheirRow) {
-  for (const auto kind : {OptimizerKind::kAssign, OptimizerKind::kAdd, OptimizerKind::kSgd, OptimizerKind::kAdagrad,
-                          OptimizerKind::kAdam, OptimizerKind::kFtrl}) {
+  for (const auto kind : {OptimizerKind::kAssign, OptimizerKind::kAdd, OptimizerKind::kSgd,
+                          OptimizerKind::kAdagrad, OptimizerKind::kAdam, OptimizerKind::kFtrl}) {
     for (uint32_t dim = 1; dim < 40; ++dim) {
       Optimizer optimizer({.kind = kind, .learning_rate = 0.1f});
       std::vector<float> w(dim + 2, 7), slots(2 * dim + 2, 7), g(dim, 1);

@@ -20,9 +20,12 @@ RowNumber FindOrInsert(RowTable& table, Key key) {
 Key DrawKey(std::mt19937_64& random, uint64_t range) {
   const uint64_t k = random() % range;
   switch (random() % 3) {
-    case 0: return k;
-    case 1: return k << 32;
-    default: return k * 0x9e3779b97f4a7c15ULL;
+    case 0:
+      return k;
+    case 1:
+      return k << 32;
+    default:
+      return k * 0x9e3779b97f4a7c15ULL;
   }
 }
 
@@ -116,7 +119,8 @@ TEST(RowTableTest, RowsNeverMoveWhileTheTableGrows) {
 }
 
 TEST(RowTableTest, RowsAreDistinctBlocksForEveryShape) {
-  for (const auto& [dim, slots] : std::vector<std::pair<uint32_t, uint32_t>>{{1, 0}, {1, 2}, {3, 3}, {16, 16}, {1024, 2048}, {65536, 0}}) {
+  for (const auto& [dim, slots] : std::vector<std::pair<uint32_t, uint32_t>>{
+           {1, 0}, {1, 2}, {3, 3}, {16, 16}, {1024, 2048}, {65536, 0}}) {
     RowTable table(1, dim, slots);
     const Key rows = dim > 10'000 ? 9 : 70;
     for (Key key = 0; key < rows; ++key) {
@@ -128,7 +132,8 @@ TEST(RowTableTest, RowsAreDistinctBlocksForEveryShape) {
       }
     }
     for (Key key = 0; key < rows; ++key) {
-      for (uint32_t i = 0; i < dim + slots; ++i) ASSERT_EQ(table.Values(table.Find(key))[i], static_cast<float>(key + 1));
+      for (uint32_t i = 0; i < dim + slots; ++i)
+        ASSERT_EQ(table.Values(table.Find(key))[i], static_cast<float>(key + 1));
       ASSERT_EQ(table.Header(table.Find(key))->key, key);
     }
   }

@@ -1,4 +1,5 @@
-// The deltas of a Shard: what they hold, that replaying them gives the same shard, and that damage is refused.
+// The deltas of a Shard: what they hold, that replaying them gives the same shard, and that damage is
+// refused.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -77,7 +78,10 @@ TEST(ShardDeltaTest, HoldsTheImagesMarksAndChain) {
   EXPECT_EQ(delta.root.getPreviousChecksum(), first.checksum);
   EXPECT_FALSE(delta.root.getFirstOfEpoch());
   EXPECT_THAT(ReadTableImages(delta.root.getTables()[0])->keys, ElementsAre(12)) << "clean rows stay out";
-  ASSERT_TRUE(shard.ForEachRow(1, [](const RowHeader& row, auto, auto) { EXPECT_EQ(row.lsn, row.key == 12 ? 2u : 1u); }).ok());
+  ASSERT_TRUE(shard
+                  .ForEachRow(1, [](const RowHeader& row, auto,
+                                    auto) { EXPECT_EQ(row.lsn, row.key == 12 ? 2u : 1u); })
+                  .ok());
 }
 
 TEST(ShardDeltaTest, TakesAllOfAChosenTableAndNothingOfTheOthers) {
@@ -147,10 +151,12 @@ TEST_P(ReplayTest, StoppedAnywhereGivesThatMoment) {
       const TableId table = specs[random() % 3].id;
       const ProducerId producer = 1 + random() % 3;
       ++sequence;
-      ASSERT_TRUE(PushRandom(a, random, producer, sequence, table, 200, sequence > 40 ? sequence - 40 : 0).ok());
+      ASSERT_TRUE(
+          PushRandom(a, random, producer, sequence, table, 200, sequence > 40 ? sequence - 40 : 0).ok());
     }
     if (random() % 3 == 0) {
-      ASSERT_TRUE(a.DeleteRows(specs[random() % 3].id, std::vector<Key>{random() % 200, random() % 200}).ok());
+      ASSERT_TRUE(
+          a.DeleteRows(specs[random() % 3].id, std::vector<Key>{random() % 200, random() % 200}).ok());
     }
     if (random() % 10 == 0) {
       ASSERT_TRUE(a.BeginEpoch(++epoch, a.last_lsn() + random() % 5).ok());
@@ -192,7 +198,8 @@ TEST(ShardDeltaTest, ReplayNeedsNoSpecUntilItServes) {
   EXPECT_EQ(b.FindSpec(1), nullptr);
   float out[2];
   EXPECT_EQ(b.PullRows(1, std::vector<Key>{1}, out).code(), Code::kNotFound);
-  EXPECT_EQ(b.CreateTable(Spec(1, 2, OptimizerKind::kAdd)).code(), Code::kFailedPrecondition) << "without slots";
+  EXPECT_EQ(b.CreateTable(Spec(1, 2, OptimizerKind::kAdd)).code(), Code::kFailedPrecondition)
+      << "without slots";
   EXPECT_EQ(b.CreateTable(Spec(1, 3, OptimizerKind::kAdagrad)).code(), Code::kFailedPrecondition);
   ASSERT_TRUE(b.CreateTable(Spec(1, 2, OptimizerKind::kAdagrad)).ok());
   EXPECT_EQ(Pull(b, 1, {1}), Pull(a, 1, {1}));
@@ -271,7 +278,8 @@ TEST(ShardDeltaTest, ReplayRefusesAnotherShapeWithNothingApplied) {
 TEST(ShardDeltaTest, DamagedBytesNeverCrashReplay) {
   std::mt19937_64 random(1);
   Shard a = ServingShard(ThreeTables());
-  for (Sequence s = 0; s < 20; ++s) ASSERT_TRUE(PushRandom(a, random, 1, s, ThreeTables()[s % 3].id, 50).ok());
+  for (Sequence s = 0; s < 20; ++s)
+    ASSERT_TRUE(PushRandom(a, random, 1, s, ThreeTables()[s % 3].id, 50).ok());
   const BuiltDelta good = Build(a);
   int refused = 0;
   for (int round = 0; round < 3000; ++round) {
@@ -279,7 +287,8 @@ TEST(ShardDeltaTest, DamagedBytesNeverCrashReplay) {
     auto bytes = words.asBytes();
     // Pointers, sizes and small fields are where damage hurts; they stand at the beginning.
     const size_t limit = round % 2 == 0 ? std::min<size_t>(bytes.size(), 400) : bytes.size();
-    for (int i = 0; i < 3; ++i) bytes[8 + random() % (limit - 8)] ^= static_cast<kj::byte>(1 + random() % 255);
+    for (int i = 0; i < 3; ++i)
+      bytes[8 + random() % (limit - 8)] ^= static_cast<kj::byte>(1 + random() % 255);
     Shard b = MakeShard();
     try {
       capnp::FlatArrayMessageReader reader(words);
@@ -331,7 +340,8 @@ struct Base {
   Status Load(Shard& shard) {
     RETURN_IF_ERROR(shard.LoadMeta(message.getRoot<proto::ShardMeta>().asReader()));
     for (const Row& row : rows) {
-      RETURN_IF_ERROR(shard.LoadRow(row.table, row.header.key, row.header.lsn, {row.header.push_count, 0}, row.floats));
+      RETURN_IF_ERROR(
+          shard.LoadRow(row.table, row.header.key, row.header.lsn, {row.header.push_count, 0}, row.floats));
     }
     return Status::Ok();
   }
@@ -413,7 +423,8 @@ TEST_P(RelogTest, TheShardComesBackWhateverTheLostWriteLeft) {
   EXPECT_EQ(b.TableIds(), a.TableIds());
   for (const TableSpec& spec : {specs[0], specs[1]}) ASSERT_TRUE(b.CreateTable(spec).ok());
   ASSERT_TRUE(b.BeginEpoch(2, 1).ok());
-  for (const TableId table : {1, 2}) EXPECT_EQ(Applied(b, 1, table, sequence + 5), Applied(a, 1, table, sequence + 5));
+  for (const TableId table : {1, 2})
+    EXPECT_EQ(Applied(b, 1, table, sequence + 5), Applied(a, 1, table, sequence + 5));
 
   Shard c = MakeShard();
   for (int i = 0; i < 3; ++i) ASSERT_TRUE(Apply(c, deltas[i]).ok());

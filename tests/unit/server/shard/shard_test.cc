@@ -85,7 +85,8 @@ TEST(ShardTest, NonFiniteValuesAreRefusedWithNothingApplied) {
   const float nan = std::nanf(""), inf = std::numeric_limits<float>::infinity();
   const auto refused = Push(shard, 1, 1, 1, {1, 2}, {1, nan, -inf, 1});
   EXPECT_EQ(refused.status().code(), Code::kInvalidArgument);
-  EXPECT_THAT(refused.status().message(), AllOf(HasSubstr("'t1'"), HasSubstr("shard 17"), HasSubstr("2 of 4")));
+  EXPECT_THAT(refused.status().message(),
+              AllOf(HasSubstr("'t1'"), HasSubstr("shard 17"), HasSubstr("2 of 4")));
   EXPECT_EQ(shard.Hash(), before);
   EXPECT_FALSE(shard.HasUnlogged());
   EXPECT_EQ(shard.non_finite_units(), 1u);
@@ -139,7 +140,8 @@ TEST(ShardTest, ADuplicateIsDroppedAndSaysWhereItIs) {
 
 TEST(ShardTest, UnitsOfOtherProducersSequencesAndTablesAreNoDuplicates) {
   Shard shard = ServingShard({Spec(1, 1), Spec(2, 1)});
-  for (const auto& [producer, sequence, table] : {std::tuple<int, int, int>{4, 9, 1}, {5, 9, 1}, {4, 8, 1}, {4, 9, 2}}) {
+  for (const auto& [producer, sequence, table] :
+       {std::tuple<int, int, int>{4, 9, 1}, {5, 9, 1}, {4, 8, 1}, {4, 9, 2}}) {
     const auto pushed = Push(shard, producer, sequence, table, {1}, {1});
     ASSERT_TRUE(pushed.ok());
     EXPECT_FALSE(pushed->duplicate);
@@ -178,7 +180,8 @@ TEST(ShardTest, BeyondTheWindowIsOverloadedButNeverAtLow) {
   EXPECT_EQ(beyond.status().code(), Code::kOverloaded);
   EXPECT_GT(beyond.status().retry_after_ms(), 0u);
   EXPECT_TRUE(Push(shard, 4, 10 + kWindow, 1, {1}, {1}, 11).ok()) << "low moved the window";
-  EXPECT_TRUE(Push(shard, 4, 5'000'000, 1, {1}, {1}, 5'000'000).ok()) << "the sequence at low is always taken";
+  EXPECT_TRUE(Push(shard, 4, 5'000'000, 1, {1}, {1}, 5'000'000).ok())
+      << "the sequence at low is always taken";
   EXPECT_THAT(Pull(shard, 1, {1}), ElementsAre(4));
 }
 
@@ -186,7 +189,8 @@ TEST(ShardTest, HalfAWindowAsksToBeLogged) {
   Shard shard = ServingShard({Spec(1, 1)});
   for (Sequence s = 0; s < kWindow / 2 - 1; ++s) ASSERT_TRUE(Push(shard, 4, s, 1, {1}, {1}).ok());
   EXPECT_FALSE(shard.MarksPress(1));
-  for (Sequence s = kWindow / 2 - 1; s < kWindow / 2 + 1; ++s) ASSERT_TRUE(Push(shard, 4, s, 1, {1}, {1}).ok());
+  for (Sequence s = kWindow / 2 - 1; s < kWindow / 2 + 1; ++s)
+    ASSERT_TRUE(Push(shard, 4, s, 1, {1}, {1}).ok());
   EXPECT_TRUE(shard.MarksPress(1));
 }
 
@@ -271,7 +275,8 @@ TEST(ShardTest, DeletedRowsReadAsNeverPushedAndStartAnew) {
   EXPECT_EQ(shard.live_rows(), 1u);
   EXPECT_THAT(Pull(shard, 1, {1}), ElementsAre(7));
   ASSERT_TRUE(Push(shard, 1, 1, 1, {1}, {2}, 0, /*may_grow=*/false).ok());
-  EXPECT_THAT(Pull(shard, 1, {1}), ElementsAre(6)) << "neither the value nor the accumulator of its first life";
+  EXPECT_THAT(Pull(shard, 1, {1}), ElementsAre(6))
+      << "neither the value nor the accumulator of its first life";
   EXPECT_EQ(shard.live_rows(), 2u);
 }
 

@@ -17,7 +17,10 @@ inline constexpr ShardId kShardId = 17;
 inline constexpr Incarnation kIncarnation = 3;
 
 inline Shard MakeShard(size_t max_entry_bytes = size_t{256} << 20) {
-  return Shard({.cluster = kCluster, .shard = kShardId, .incarnation = kIncarnation, .max_entry_bytes = max_entry_bytes});
+  return Shard({.cluster = kCluster,
+                .shard = kShardId,
+                .incarnation = kIncarnation,
+                .max_entry_bytes = max_entry_bytes});
 }
 
 inline TableSpec Spec(TableId id, uint32_t dim = 2, OptimizerKind kind = OptimizerKind::kAdd) {
@@ -37,8 +40,9 @@ inline Shard ServingShard(const std::vector<TableSpec>& specs) {
   return shard;
 }
 
-inline Result<PushOutcome> Push(Shard& shard, ProducerId producer, Sequence sequence, TableId table, std::vector<Key> keys,
-                                std::vector<float> values, Sequence low = 0, bool may_grow = true) {
+inline Result<PushOutcome> Push(Shard& shard, ProducerId producer, Sequence sequence, TableId table,
+                                std::vector<Key> keys, std::vector<float> values, Sequence low = 0,
+                                bool may_grow = true) {
   return shard.PushUnit(producer, sequence, low, table, keys, values.data(), may_grow);
 }
 
@@ -50,8 +54,8 @@ inline std::vector<float> Pull(const Shard& shard, TableId table, std::vector<Ke
 }
 
 // A unit of random rows, also with a key twice.
-inline Status PushRandom(Shard& shard, std::mt19937_64& random, ProducerId producer, Sequence sequence, TableId table, Key range,
-                         Sequence low = 0) {
+inline Status PushRandom(Shard& shard, std::mt19937_64& random, ProducerId producer, Sequence sequence,
+                         TableId table, Key range, Sequence low = 0) {
   const uint32_t dim = shard.FindSpec(table)->dim;
   std::vector<Key> keys(random() % 20);
   for (Key& key : keys) key = random() % range;

@@ -17,7 +17,8 @@ using ::testing::HasSubstr;
 class TableImagesTest : public ::testing::Test {
  protected:
   TableImagesTest()
-      : message_(std::make_unique<capnp::MallocMessageBuilder>()), delta_(message_->initRoot<proto::TableDelta>()) {
+      : message_(std::make_unique<capnp::MallocMessageBuilder>()),
+        delta_(message_->initRoot<proto::TableDelta>()) {
     delta_.setTable(5);
     delta_.setLayout(kRowLayout);
     delta_.setDim(2);

@@ -213,10 +213,11 @@ TEST(BaseStoreTest, AMissingFileIsDataLoss) {
     ASSERT_STATUS_OK(base.status());
     ASSERT_STATUS_OK(PutRows(**base, 105, 2000, 7, 1.0f));
   }
-  fs::remove(SstFiles(dir).back());
+  const fs::path lost = SstFiles(dir).back();
+  fs::remove(lost);
   const Status read = ReadEverything(dir, 2000);
   EXPECT_EQ(read.code(), Code::kDataLoss) << read.ToString();
-  EXPECT_NE(read.message().find(".sst"), std::string::npos) << read.ToString();
+  EXPECT_NE(read.message().find(lost.parent_path() / lost.stem()), std::string::npos) << read.ToString();
 }
 
 // --- The fold as a function: base = fold(base, segments).
@@ -365,7 +366,8 @@ TEST(FoldTest, AGapHoldsOneShardBackAndNotTheOthers) {
   ASSERT_STATUS_OK(report.status());
   ASSERT_TRUE(report->broken.contains(1)) << "the source logged nothing of shard 1 behind the gap";
   EXPECT_NE(report->broken.at(1).find("follows"), std::string::npos) << report->broken.at(1);
-  EXPECT_EQ(report->set_aside, 1u) << "only the last segment holds what cannot be folded";
+  EXPECT_GE(report->set_aside, 1u);
+  EXPECT_GE(report->removed, 1u) << "the first segments hold nothing from behind the gap";
   const auto base = node.LoadBase();
   ASSERT_STATUS_OK(base.status());
   Model want = source.model();

@@ -39,11 +39,13 @@ TEST(DeltaLogTest, RoundTripThroughSeveralSegmentsOnDisk) {
     std::map<ShardId, std::map<Lsn, uint32_t>> seen;
     for (const SegmentInfo& info : (*log)->Sealed()) {
       ASSERT_LE(info.bytes, 64u << 10);
-      ASSERT_TRUE(ForEachDelta(files, dir, info, [&](ShardId shard, kj::ArrayPtr<const capnp::word> words, uint32_t checksum) {
-                    capnp::FlatArrayMessageReader message(words);
-                    seen[shard][message.getRoot<proto::Delta>().getLsn()] = checksum;
-                    return Status::Ok();
-                  }).ok());
+      ASSERT_TRUE(ForEachDelta(files, dir, info,
+                               [&](ShardId shard, kj::ArrayPtr<const capnp::word> words, uint32_t checksum) {
+                                 capnp::FlatArrayMessageReader message(words);
+                                 seen[shard][message.getRoot<proto::Delta>().getLsn()] = checksum;
+                                 return Status::Ok();
+                               })
+                      .ok());
     }
     EXPECT_GT(seen[1].size(), 200u);
     for (const auto& [lsn, checksum] : seen[3]) EXPECT_EQ(checksum, big.made.at(lsn));
@@ -70,7 +72,11 @@ TEST(DeltaLogTest, ARecordLargerThanASegmentAndThanTheReadersBuffer) {
   auto log = OpenLog(files, kDir, {}, 1 << 10);
   ASSERT_TRUE(log.ok());
   DeltaMaker a(1), b(2);
-  ASSERT_TRUE(AppendOne(**log, MakeRecord(a.Next(9 << 20), b.Next(5 << 20), LogSection(a.Next(8)))).ok());
+  LogRecord large;
+  large.sections.push_back(a.Next(9 << 20));
+  large.sections.push_back(b.Next(5 << 20));
+  large.sections.push_back(a.Next(8));
+  ASSERT_TRUE(AppendOne(**log, std::move(large)).ok());
   ASSERT_TRUE(AppendOne(**log, MakeRecord(b.Next())).ok());
   const Replayed replayed = ReplayAll(files, kDir);
   EXPECT_EQ(replayed.deltas.at(1), a.made);
@@ -110,7 +116,8 @@ TEST(DeltaLogTest, SealedBytesAndRemoval) {
   ASSERT_TRUE((*log)->Remove(sealed[2].number).ok());
   ASSERT_TRUE((*log)->Sync().ok());
   ASSERT_TRUE(AppendOne(**log, MakeRecord(a.Next())).ok());
-  const std::map<ShardId, ShardFolded> folded = {{1, {.incarnation = 1, .epoch = 1, .lsn = 1, .checksum = a.made[1]}}};
+  const std::map<ShardId, ShardFolded> folded = {
+      {1, {.incarnation = 1, .epoch = 1, .lsn = 1, .checksum = a.made[1]}}};
   const Replayed replayed = ReplayAll(files, kDir, folded);
   ASSERT_TRUE(replayed.report.ok());
   EXPECT_EQ(replayed.Last(1), 2u);  // 3 was removed though nothing holds it: 4 and 5 must not be taken
@@ -155,7 +162,9 @@ TEST(DeltaLogTest, AnAppendDoesNotWaitForASlowSync) {
 // Fails the named operation once it is armed, for files whose path contains `where`.
 struct Breaker {
   explicit Breaker(PowerCutFileLayer& files, std::string operation, int error) {
-    files.FailWith([=, this](const std::string& name, const std::string&) { return on && name == operation ? error : 0; });
+    files.FailWith([=, this](const std::string& name, const std::string&) {
+      return on && name == operation ? error : 0;
+    });
   }
   std::atomic<bool> on{false};
 };
@@ -236,7 +245,8 @@ TEST(DeltaLogTest, ASegmentBegunInVainDoesNoHarm) {
   DeltaMaker a(1);
   ASSERT_TRUE(AppendOne(**log, MakeRecord(a.Next())).ok());
   ASSERT_TRUE((*log)->Sync().ok());
-  files.FailWith([](const std::string& operation, const std::string&) { return operation == "write" ? EIO : 0; });
+  files.FailWith(
+      [](const std::string& operation, const std::string&) { return operation == "write" ? EIO : 0; });
   EXPECT_FALSE(AppendOne(**log, MakeRecord(a.Next())).ok());
   // The fresh segment can be written but neither synced nor removed again.
   files.FailWith([](const std::string& operation, const std::string&) {

@@ -1,11 +1,11 @@
 // Fault points: the table of specifications, counting, and that nothing happens while nothing is armed.
-#include "common/base/fault.h"
-
 #include <gtest/gtest.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#include "common/base/fault.h"
 
 namespace penstock {
 namespace {

@@ -4,6 +4,7 @@
 #include <capnp/message.h>
 #include <capnp/serialize.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <filesystem>
@@ -333,11 +334,12 @@ class DeltaSource {
   Model model_;
 };
 
-// A folder that is removed with its contents.
+// A folder that is removed with its contents; in memory where the system has such a place, as nothing here outlives the system.
 class TestFolder {
  public:
   TestFolder() {
-    std::string pattern = testing::TempDir() + "penstock-fold-XXXXXX";
+    const bool shared_memory = access("/dev/shm", W_OK) == 0;
+    std::string pattern = (shared_memory ? "/dev/shm/" : testing::TempDir()) + std::string("penstock-fold-XXXXXX");
     path_ = mkdtemp(pattern.data());
   }
   ~TestFolder() { std::filesystem::remove_all(path_); }

@@ -1,4 +1,5 @@
-// What the tests of the log share: deltas that chain as a shard's do, records, a temporary directory, and a replay that keeps what it gets.
+// What the tests of the log share: deltas that chain as a shard's do, records, a temporary directory, and a
+// replay that keeps what it gets.
 #pragma once
 
 #include <capnp/message.h>
@@ -19,10 +20,13 @@ namespace penstock {
 
 inline constexpr uint64_t kTestCluster = 77;
 
+// In memory where the system has such a place: a kill loses nothing that was written, synced or not.
 class TempDir {
  public:
   TempDir() {
-    std::string pattern = (std::filesystem::temp_directory_path() / "penstock-log-XXXXXX").string();
+    const std::filesystem::path memory = "/dev/shm";
+    const auto parent = access(memory.c_str(), W_OK) == 0 ? memory : std::filesystem::temp_directory_path();
+    std::string pattern = (parent / "penstock-log-XXXXXX").string();
     path_ = mkdtemp(pattern.data());
   }
   ~TempDir() { std::filesystem::remove_all(path_); }
@@ -34,15 +38,17 @@ class TempDir {
   std::string path_;
 };
 
-// Builds the deltas of one shard, one behind the other. Each carries its lsn as `forgetFloor` and some bytes in `keys`.
+// Builds the deltas of one shard, one behind the other. Each carries its lsn as `forgetFloor` and some bytes
+// in `keys`.
 class DeltaMaker {
  public:
-  explicit DeltaMaker(ShardId shard, Incarnation incarnation = 1) : shard_(shard), incarnation_(incarnation) {}
+  explicit DeltaMaker(ShardId shard, Incarnation incarnation = 1)
+      : shard_(shard), incarnation_(incarnation) {}
 
   uint64_t cluster = kTestCluster;
   Epoch epoch = 1;
   bool first_of_epoch = false;
-  Lsn lsn = 0;                // the last one made
+  Lsn lsn = 0;  // the last one made
   uint32_t checksum = 0;
   std::map<Lsn, uint32_t> made;  // lsn -> checksum
 
@@ -55,7 +61,9 @@ class DeltaMaker {
     first_of_epoch = true;
     return Make(next, previous, previous_checksum, padding);
   }
-  ShardFolded Folded() const { return {.incarnation = incarnation_, .epoch = epoch, .lsn = lsn, .checksum = checksum}; }
+  ShardFolded Folded() const {
+    return {.incarnation = incarnation_, .epoch = epoch, .lsn = lsn, .checksum = checksum};
+  }
   ShardId shard() const { return shard_; }
 
  private:
@@ -104,7 +112,8 @@ struct Replayed {
   }
 };
 
-inline Replayed ReplayAll(FileLayer& files, const std::string& dir, const std::map<ShardId, ShardFolded>& folded = {},
+inline Replayed ReplayAll(FileLayer& files, const std::string& dir,
+                          const std::map<ShardId, ShardFolded>& folded = {},
                           const std::map<ShardId, Lsn>* reported = nullptr) {
   Replayed replayed;
   replayed.report = Replay(
@@ -117,9 +126,11 @@ inline Replayed ReplayAll(FileLayer& files, const std::string& dir, const std::m
   return replayed;
 }
 
-inline Result<std::unique_ptr<DeltaLog>> OpenLog(FileLayer& files, const std::string& dir, const LogTail& tail = {},
+inline Result<std::unique_ptr<DeltaLog>> OpenLog(FileLayer& files, const std::string& dir,
+                                                 const LogTail& tail = {},
                                                  uint64_t segment_bytes = uint64_t{1} << 20) {
-  return DeltaLog::Open(files, dir, {.cluster = kTestCluster, .node = 3, .segment_bytes = segment_bytes}, tail);
+  return DeltaLog::Open(files, dir, {.cluster = kTestCluster, .node = 3, .segment_bytes = segment_bytes},
+                        tail);
 }
 
 inline Status AppendOne(DeltaLog& log, LogRecord record) { return log.Append({&record, 1}); }

@@ -52,12 +52,14 @@ struct Message {
     if (step % 4 == 1) {
       if (!(*log)->Seal().ok()) _exit(7);
       const auto sealed = (*log)->Sealed();
-      if (!sealed.empty()) at_seal[sealed.back().number] = {shards[0].Folded(), shards[1].Folded(), shards[2].Folded()};
+      if (!sealed.empty())
+        at_seal[sealed.back().number] = {shards[0].Folded(), shards[1].Folded(), shards[2].Folded()};
     }
     if (step % 6 == 5) {
       // The base holds the oldest segment now.
       const uint64_t oldest = (*log)->Sealed().front().number;
-      for (ShardId shard = 0; shard < shards.size(); ++shard) tell(Message::kFolded, shard, at_seal.at(oldest)[shard]);
+      for (ShardId shard = 0; shard < shards.size(); ++shard)
+        tell(Message::kFolded, shard, at_seal.at(oldest)[shard]);
       if (!(*log)->Remove(oldest).ok()) _exit(8);
     }
   }
@@ -75,11 +77,16 @@ Told ReadAll(int in) {
   Message message;
   while (read(in, &message, sizeof(message)) == sizeof(message)) {
     switch (message.kind) {
-      case Message::kOffered: told.offered[message.shard][message.lsn] = message.checksum; break;
-      case Message::kLogged: told.logged[message.shard] = message.lsn; break;
+      case Message::kOffered:
+        told.offered[message.shard][message.lsn] = message.checksum;
+        break;
+      case Message::kLogged:
+        told.logged[message.shard] = message.lsn;
+        break;
       case Message::kFolded:
         if (message.lsn == 0) break;
-        told.folded[message.shard] = {.incarnation = 1, .epoch = 1, .lsn = message.lsn, .checksum = message.checksum};
+        told.folded[message.shard] = {
+            .incarnation = 1, .epoch = 1, .lsn = message.lsn, .checksum = message.checksum};
         break;
     }
   }
@@ -110,13 +117,15 @@ TEST_P(LogKillTest, EveryAcknowledgedDeltaIsReplayed) {
     close(pipes[0]);
     int state = 0;
     ASSERT_EQ(waitpid(child, &state, 0), child);
-    ASSERT_TRUE(WIFSIGNALED(state) && WTERMSIG(state) == SIGKILL) << "the point was not hit; exit " << WEXITSTATUS(state);
+    ASSERT_TRUE(WIFSIGNALED(state) && WTERMSIG(state) == SIGKILL)
+        << "the point was not hit; exit " << WEXITSTATUS(state);
 
     PosixFileLayer files;
     for (int again = 0; again < 2; ++again) {  // a second replay finds the same
       const Replayed replayed = ReplayAll(files, temp.path(), told.folded);
       ASSERT_TRUE(replayed.report.ok()) << replayed.report.status().ToString();
-      for (const auto& [shard, reason] : replayed.report->damaged) ADD_FAILURE() << "shard " << shard << ": " << reason;
+      for (const auto& [shard, reason] : replayed.report->damaged)
+        ADD_FAILURE() << "shard " << shard << ": " << reason;
       for (const auto& [shard, deltas] : replayed.deltas) {
         for (const auto& [lsn, checksum] : deltas) EXPECT_EQ(checksum, told.offered.at(shard).at(lsn));
       }
@@ -129,9 +138,10 @@ TEST_P(LogKillTest, EveryAcknowledgedDeltaIsReplayed) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Points, LogKillTest,
-                         ::testing::Values("log.append.before", "log.append.partial", "log.append.after", "log.sync.before",
-                                           "log.sync.after", "log.seal.before", "log.seal.created", "log.seal.header",
-                                           "log.seal.after", "log.remove.before", "log.remove.unlinked", "log.remove.after"));
+                         ::testing::Values("log.append.before", "log.append.partial", "log.append.after",
+                                           "log.sync.before", "log.sync.after", "log.seal.before",
+                                           "log.seal.created", "log.seal.header", "log.seal.after",
+                                           "log.remove.before", "log.remove.unlinked", "log.remove.after"));
 
 }  // namespace
 }  // namespace penstock

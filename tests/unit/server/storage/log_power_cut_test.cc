@@ -1,4 +1,5 @@
-// The log under loss of power: what was acknowledged after a sync is there, the rest wholly or not at all, and nothing counts as damage.
+// The log under loss of power: what was acknowledged after a sync is there, the rest wholly or not at all,
+// and nothing counts as damage.
 #include <gtest/gtest.h>
 
 #include <array>
@@ -28,11 +29,21 @@ class Cluster {
     const int steps = static_cast<int>(random_() % 60);
     for (int step = 0; step < steps; ++step) {
       switch (random_() % 12) {
-        case 0: Sync(); break;
-        case 1: EXPECT_TRUE(log_->Seal().ok()); break;
-        case 2: Fold(); break;
-        case 3: FailAndRecover(); break;
-        default: Append(); break;
+        case 0:
+          Sync();
+          break;
+        case 1:
+          EXPECT_TRUE(log_->Seal().ok());
+          break;
+        case 2:
+          Fold();
+          break;
+        case 3:
+          FailAndRecover();
+          break;
+        default:
+          Append();
+          break;
       }
     }
     if (random_() % 2 == 0) Append();
@@ -43,21 +54,27 @@ class Cluster {
     files_.PowerCut();
     Replayed replayed = ReplayAll(files_, kDir, folded_, random_() % 2 == 0 ? &synced_ : nullptr);
     ASSERT_TRUE(replayed.report.ok()) << replayed.report.status().ToString();
-    for (const auto& [shard, reason] : replayed.report->damaged) ADD_FAILURE() << "shard " << shard << ": " << reason;
+    for (const auto& [shard, reason] : replayed.report->damaged)
+      ADD_FAILURE() << "shard " << shard << ": " << reason;
     EXPECT_TRUE(replayed.report->damaged_places.empty());
     for (const auto& [shard, lsn] : synced_) {
+      if (lsn == 0) continue;
       ASSERT_TRUE(replayed.report->shards.contains(shard));
       EXPECT_GE(replayed.report->shards.at(shard).lsn, lsn) << "shard " << shard;
     }
     for (const auto& [shard, deltas] : replayed.deltas) {
-      for (const auto& [lsn, checksum] : deltas) EXPECT_EQ(checksum, shards_[shard].made.at(lsn)) << "shard " << shard;
+      for (const auto& [lsn, checksum] : deltas)
+        EXPECT_EQ(checksum, shards_[shard].made.at(lsn)) << "shard " << shard;
     }
     // Replay synced what it kept; each shard goes on from there in a new epoch, above every lsn it ever had.
     tail_ = replayed.report->tail;
     for (DeltaMaker& shard : shards_) {
-      const ShardFolded last = replayed.report->shards.contains(shard.shard()) ? replayed.report->shards[shard.shard()] : ShardFolded{};
+      const ShardFolded last = replayed.report->shards.contains(shard.shard())
+                                   ? replayed.report->shards[shard.shard()]
+                                   : ShardFolded{};
       synced_[shard.shard()] = last.lsn;
-      highest_[shard.shard()] = std::max(highest_[shard.shard()], shard.made.empty() ? 0 : shard.made.rbegin()->first);
+      highest_[shard.shard()] =
+          std::max(highest_[shard.shard()], shard.made.empty() ? 0 : shard.made.rbegin()->first);
       shard.lsn = last.lsn;
       shard.checksum = last.checksum;
       ++shard.epoch;
@@ -97,12 +114,14 @@ class Cluster {
     Sync();
     for (const SegmentInfo& info : log_->Sealed()) {
       std::map<ShardId, DeltaChain> chains;
-      for (const DeltaMaker& shard : shards_) chains.emplace(shard.shard(), DeltaChain(shard.shard(), folded_[shard.shard()]));
-      const Status read = ForEachDelta(files_, kDir, info, [&](ShardId shard, kj::ArrayPtr<const capnp::word> words, uint32_t checksum) {
-        capnp::FlatArrayMessageReader message(words);
-        (void)chains.at(shard).Offer(message.getRoot<proto::Delta>(), checksum, kTestCluster);
-        return Status::Ok();
-      });
+      for (const DeltaMaker& shard : shards_)
+        chains.emplace(shard.shard(), DeltaChain(shard.shard(), folded_[shard.shard()]));
+      const Status read = ForEachDelta(
+          files_, kDir, info, [&](ShardId shard, kj::ArrayPtr<const capnp::word> words, uint32_t checksum) {
+            capnp::FlatArrayMessageReader message(words);
+            (void)chains.at(shard).Offer(message.getRoot<proto::Delta>(), checksum, kTestCluster);
+            return Status::Ok();
+          });
       ASSERT_TRUE(read.ok()) << read.ToString();
       for (const auto& [shard, chain] : chains) folded_[shard] = chain.last();
       ASSERT_TRUE(log_->Remove(info.number).ok());
@@ -113,7 +132,8 @@ class Cluster {
   // A write or a sync fails; then every shard logs again what the base does not hold.
   void FailAndRecover() {
     const std::string operation = random_() % 2 == 0 ? "write" : "sync";
-    files_.FailWith([operation](const std::string& name, const std::string&) { return name == operation ? EIO : 0; });
+    files_.FailWith(
+        [operation](const std::string& name, const std::string&) { return name == operation ? EIO : 0; });
     LogRecord record;
     for (DeltaMaker& shard : shards_) record.sections.push_back(NextOf(shard));
     const Status appended = AppendOne(*log_, std::move(record));
@@ -130,7 +150,8 @@ class Cluster {
       const ShardFolded& base = folded_[shard.shard()];
       begin_epoch_[shard.shard()] = false;
       LogRecord again;
-      again.sections.push_back(shard.Follow(std::max(shard.lsn, highest_[shard.shard()]) + 1, base.lsn, base.checksum));
+      again.sections.push_back(
+          shard.Follow(std::max(shard.lsn, highest_[shard.shard()]) + 1, base.lsn, base.checksum));
       ASSERT_TRUE(AppendOne(*log_, std::move(again)).ok());
     }
   }

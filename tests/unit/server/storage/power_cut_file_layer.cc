@@ -196,7 +196,8 @@ Status PowerCutFileLayer::Rename(const std::string& from, const std::string& to)
 Status PowerCutFileLayer::SyncDir(const std::string& dir) {
   RETURN_IF_ERROR(Check("sync_dir", dir));
   std::lock_guard lock(mutex_);
-  if (std::find(dirs_.begin(), dirs_.end(), dir) == dirs_.end()) return ErrnoStatus(ENOENT, "sync_dir " + dir);
+  if (std::find(dirs_.begin(), dirs_.end(), dir) == dirs_.end())
+    return ErrnoStatus(ENOENT, "sync_dir " + dir);
   synced_names_ = names_;
   name_changes_.clear();
   return Status::Ok();

@@ -1,8 +1,8 @@
 // PowerCutFileLayer: a file layer in memory that can lose power, and whose operations can be made to fail.
 //
-// PowerCut() keeps what was synced and loses or keeps each of the rest by the seed, in no order: every 4 KiB block of every write since the
-// file's last sync, every truncation, and every creation, removal and renaming since the directory's last sync. Files that were open
-// must not be used afterwards. Thread-safe.
+// PowerCut() keeps what was synced and loses or keeps each of the rest by the seed, in no order: every 4 KiB
+// block of every write since the file's last sync, every truncation, and every creation, removal and renaming
+// since the directory's last sync. Files that were open must not be used afterwards. Thread-safe.
 #pragma once
 
 #include <functional>
@@ -22,8 +22,9 @@ class PowerCutFileLayer final : public FileLayer {
   explicit PowerCutFileLayer(uint64_t seed) : random_(seed) {}
 
   void PowerCut();
-  // Asked before each operation ("create", "write", "sync", "sync_dir", "remove", ...): an errno other than 0 makes it fail. A write that
-  // fails has written a part of what it should. It may block, and holds up that operation alone.
+  // Asked before each operation ("create", "write", "sync", "sync_dir", "remove", ...): an errno other than 0
+  // makes it fail. A write that fails has written a part of what it should. It may block, and holds up that
+  // operation alone.
   using Failure = std::function<int(const std::string& operation, const std::string& path)>;
   void FailWith(Failure failure);
 

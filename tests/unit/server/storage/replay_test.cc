@@ -18,7 +18,9 @@ using ::testing::Pair;
 constexpr char kDir[] = "/data/log";
 std::string PathOf(uint64_t number) { return std::string(kDir) + "/" + SegmentFileName(number); }
 
-std::string Flipped(const std::vector<char>& bytes, uint64_t at) { return std::string(1, static_cast<char>(bytes[at] ^ 0x40)); }
+std::string Flipped(const std::vector<char>& bytes, uint64_t at) {
+  return std::string(1, static_cast<char>(bytes[at] ^ 0x40));
+}
 
 // Shards 1 and 2 in one segment; the last record's place is [begin, end).
 struct SmallLog {
@@ -51,7 +53,8 @@ TEST(ReplayTest, ATailTornAtAnyByteIsCutOff) {
       ASSERT_TRUE((*small.files.Open(PathOf(1)))->Truncate(at).ok());
     } else {
       // Other than what stood there at least in the first byte.
-      small.files.Overwrite(PathOf(1), at, Flipped(small.files.Contents(PathOf(1)), at) + std::string(end - at - 1, '\x5a'));
+      small.files.Overwrite(PathOf(1), at,
+                            Flipped(small.files.Contents(PathOf(1)), at) + std::string(end - at - 1, '\x5a'));
     }
     Replayed replayed = ReplayAll(small.files, kDir);
     ASSERT_TRUE(replayed.report.ok()) << replayed.report.status().ToString();
@@ -87,7 +90,8 @@ TEST(ReplayTest, AHeaderTornAtTheTailIsRemoved) {
   }
 }
 
-// Whatever byte of a synced record is changed: at most the shard whose delta it lies in is lost, and it is named.
+// Whatever byte of a synced record is changed: at most the shard whose delta it lies in is lost, and it is
+// named.
 TEST(ReplayTest, DamageInTheMiddleTouchesOneShard) {
   uint64_t begin = 0, end = 1;
   int unharmed = 0, quarantined = 0;
@@ -147,7 +151,8 @@ TEST(ReplayTest, AWholeRecordGoneNamesAllThatMayHaveBeenInIt) {
   small.files.Overwrite(PathOf(1), begin, std::string(end - begin, '\0'));
   const Replayed replayed = ReplayAll(small.files, kDir);
   ASSERT_TRUE(replayed.report.ok());
-  // a's chain has a gap. b and c go on without one. Of the idle shard nothing shows that it had no delta there.
+  // a's chain has a gap. b and c go on without one. Of the idle shard nothing shows that it had no delta
+  // there.
   EXPECT_EQ(replayed.deltas.at(2), small.b.made);
   EXPECT_EQ(replayed.deltas.at(3), small.c.made);
   ASSERT_EQ(replayed.report->damaged.size(), 2u);
@@ -177,7 +182,8 @@ TEST(ReplayTest, AnAcceptedLossStaysAccepted) {
   ASSERT_TRUE(replayed.report.ok());
   EXPECT_TRUE(replayed.report->damaged.empty());
   EXPECT_FALSE(replayed.report->damaged_places.empty());
-  EXPECT_THAT(replayed.deltas.at(1), ElementsAre(Pair(1, small.a.made[1]), Pair(10, small.a.made[10]), Pair(11, small.a.made[11])));
+  EXPECT_THAT(replayed.deltas.at(1),
+              ElementsAre(Pair(1, small.a.made[1]), Pair(10, small.a.made[10]), Pair(11, small.a.made[11])));
 }
 
 TEST(ReplayTest, WhatWasReportedSyncedMustBeThere) {
@@ -205,7 +211,8 @@ TEST(ReplayTest, AMissingSegmentIsDamage) {
   ASSERT_TRUE(AppendOne(*small.log, MakeRecord(small.b.Next())).ok());
   small.files.Lose(PathOf(2));
   // The base holds what a had there.
-  const std::map<ShardId, ShardFolded> folded = {{1, {.incarnation = 1, .epoch = 1, .lsn = 2, .checksum = small.a.made[2]}}};
+  const std::map<ShardId, ShardFolded> folded = {
+      {1, {.incarnation = 1, .epoch = 1, .lsn = 2, .checksum = small.a.made[2]}}};
   const Replayed replayed = ReplayAll(small.files, kDir, folded);
   ASSERT_TRUE(replayed.report.ok());
   EXPECT_THAT(replayed.report->damaged_places, ElementsAre(HasSubstr("missing")));
@@ -271,7 +278,8 @@ TEST(ReplayTest, ARefusedDeltaEndsItsShardAlone) {
   EXPECT_THAT(report->damaged, ElementsAre(Pair(1, "no such table")));
   EXPECT_EQ(report->shards.at(1).lsn, 1u);
   EXPECT_EQ(report->shards.at(2).lsn, 3u);
-  EXPECT_EQ(Replay(small.files, kDir, kTestCluster, {}, refuse(Code::kInternal)).status().code(), Code::kInternal);
+  EXPECT_EQ(Replay(small.files, kDir, kTestCluster, {}, refuse(Code::kInternal)).status().code(),
+            Code::kInternal);
 }
 
 TEST(DeltaChainTest, WhatMayFollow) {
@@ -322,7 +330,8 @@ TEST(DeltaChainTest, WhatMayFollow) {
       EXPECT_EQ(chain.last().lsn, entry.lsn) << entry.what;
     }
     DeltaChain lenient(9, base);
-    EXPECT_EQ(lenient.Offer(delta.asReader(), 0x777, kTestCluster, /*may_lack=*/true), entry.verdict) << entry.what;
+    EXPECT_EQ(lenient.Offer(delta.asReader(), 0x777, kTestCluster, /*may_lack=*/true), entry.verdict)
+        << entry.what;
     EXPECT_TRUE(lenient.broken().empty()) << entry.what;
   }
 }

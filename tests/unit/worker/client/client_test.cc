@@ -318,7 +318,8 @@ TEST_F(ClientTest, FollowsAShardThatMoved) {
     cluster_.map().shards[0].epoch = cluster_.epochs()[0] = 2;
     cluster_.map().version = 2;
   });
-  ASSERT_TRUE(client_->Push(*producer_, {One(table, key)}).get().ok());
+  const auto pushed = client_->Push(*producer_, {One(table, key)}).get();
+  ASSERT_TRUE(pushed.ok()) << pushed.status().ToString();
   const auto calls = cluster_.Run([&] { return cluster_.pushes(); });
   EXPECT_EQ(calls.front().server, 0u);
   EXPECT_EQ(calls.back().server, 1u);
@@ -455,7 +456,8 @@ TEST_F(ClientTest, NoticesAServerThatHangs) {
   const TableId table = Table("user", 1).id;
   auto armed = std::make_shared<int>(2);
   cluster_.Run([&] { cluster_.on_call = [armed](const SeenCall&) { return (*armed)-- > 0 ? CallFault::kApplyAndSwallow : CallFault::kNone; }; });
-  EXPECT_TRUE(client_->Push(*producer_, {One(table, 5)}).get().ok());
+  const auto pushed = client_->Push(*producer_, {One(table, 5)}).get();
+  EXPECT_TRUE(pushed.ok()) << pushed.status().ToString();
   EXPECT_EQ(cluster_.Run([&] { return cluster_.duplicates(); }), 2u);
   cluster_.Run([&] { *armed = 1; });
   EXPECT_TRUE(client_->Pull({{table, {5}}}).get().ok());

@@ -1,0 +1,139 @@
+// The command line: what is understood, what is refused and with which code.
+#include "tools/cli/arguments.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <sstream>
+
+#include "tools/cli/exit_code.h"
+
+namespace penstock {
+namespace {
+
+using testing::HasSubstr;
+
+struct Parsed {
+  std::optional<int> code;
+  Arguments arguments;
+  std::string out, err;
+};
+
+Parsed Parse(std::vector<const char*> words) {
+  Parsed parsed;
+  std::ostringstream out, err;
+  words.insert(words.begin(), "penstock");
+  parsed.code = ParseArguments(static_cast<int>(words.size()), words.data(), &parsed.arguments, out, err);
+  parsed.out = out.str();
+  parsed.err = err.str();
+  return parsed;
+}
+
+TEST(Arguments, Up) {
+  const auto p = Parse({"up", "--data-dir", "d", "--servers", "2", "--workers", "3", "--detach", "--set", "log.level=error", "--set", "server.cores=2"});
+  ASSERT_EQ(p.code, std::nullopt) << p.err;
+  EXPECT_EQ(p.arguments.command, "up");
+  EXPECT_EQ(p.arguments.target.data_dir, "d");
+  EXPECT_EQ(p.arguments.servers, 2u);
+  EXPECT_EQ(p.arguments.workers, 3u);
+  EXPECT_TRUE(p.arguments.detach);
+  EXPECT_EQ(p.arguments.assignments, (std::vector<std::string>{"log.level=error", "server.cores=2"}));
+  EXPECT_EQ(p.arguments.config, std::nullopt);
+}
+
+TEST(Arguments, NumbersThatWereNotGivenAreNothing) {
+  const auto p = Parse({"up"});
+  ASSERT_EQ(p.code, std::nullopt);
+  EXPECT_EQ(p.arguments.servers, std::nullopt);
+  EXPECT_EQ(p.arguments.workers, std::nullopt);
+}
+
+TEST(Arguments, NestedCommandsAndOutput) {
+  const auto nodes = Parse({"node", "ls", "-o", "json", "--scheduler", "h:1", "--token-file", "t"});
+  ASSERT_EQ(nodes.code, std::nullopt) << nodes.err;
+  EXPECT_EQ(nodes.arguments.command, "node ls");
+  EXPECT_EQ(nodes.arguments.output, OutputFormat::kJson);
+  EXPECT_EQ(nodes.arguments.target.scheduler, "h:1");
+  EXPECT_EQ(nodes.arguments.target.token_file, "t");
+  const auto rows = Parse({"table", "get", "user", "17", "4711"});
+  ASSERT_EQ(rows.code, std::nullopt) << rows.err;
+  EXPECT_EQ(rows.arguments.command, "table get");
+  EXPECT_EQ(rows.arguments.name, "user");
+  EXPECT_EQ(rows.arguments.keys, (std::vector<uint64_t>{17, 4711}));
+  EXPECT_EQ(Parse({"shard", "accept-loss", "5"}).arguments.id, 5u);
+}
+
+TEST(Arguments, TrainLocally) {
+  const auto p = Parse({"train", "job.toml", "--local", "--servers", "2", "--workers", "2", "--set", "train.passes=5", "--report", "r.json"});
+  ASSERT_EQ(p.code, std::nullopt) << p.err;
+  EXPECT_EQ(p.arguments.job_file, "job.toml");
+  EXPECT_TRUE(p.arguments.local);
+  EXPECT_EQ(p.arguments.report, "r.json");
+  EXPECT_EQ(p.arguments.assignments, std::vector<std::string>{"train.passes=5"});
+}
+
+TEST(Arguments, BenchStep) {
+  const auto p = Parse({"bench", "step", "--dim", "64", "--keys", "100", "--rows", "1000", "--optimizer", "add", "--inflight", "4"});
+  ASSERT_EQ(p.code, std::nullopt) << p.err;
+  EXPECT_EQ(p.arguments.step.dim, 64u);
+  EXPECT_EQ(p.arguments.step.keys, 100u);
+  EXPECT_EQ(p.arguments.step.rows, 1000u);
+  EXPECT_EQ(p.arguments.step.optimizer, "add");
+  EXPECT_EQ(p.arguments.step.inflight, 4u);
+  EXPECT_EQ(p.arguments.step.batches, 500u);
+}
+
+TEST(Arguments, HelpAndVersionEndWithZero) {
+  const auto help = Parse({"--help"});
+  EXPECT_EQ(help.code, kExitOk);
+  for (const char* command : {"up", "down", "status", "train", "evaluate", "table", "shard", "node", "job", "bench", "config"}) {
+    EXPECT_THAT(help.out, HasSubstr(std::string("\n  ") + command + " ")) << command;
+  }
+  EXPECT_EQ(Parse({"train", "--help"}).code, kExitOk);
+  const auto version = Parse({"--version"});
+  EXPECT_EQ(version.code, kExitOk);
+  EXPECT_THAT(version.out, HasSubstr("penstock "));
+}
+
+struct Mistake {
+  std::vector<const char*> words;
+  const char* named;
+};
+class Mistakes : public testing::TestWithParam<Mistake> {};
+
+TEST_P(Mistakes, EndWithTwoAndNameTheWord) {
+  const auto p = Parse(GetParam().words);
+  EXPECT_EQ(p.code, kExitUsage);
+  EXPECT_THAT(p.err, HasSubstr(GetParam().named));
+}
+
+INSTANTIATE_TEST_SUITE_P(All, Mistakes,
+                         testing::Values(Mistake{{}, "subcommand"}, Mistake{{"frobnicate"}, "frobnicate"}, Mistake{{"up", "--servrs", "2"}, "--servrs"},
+                                         Mistake{{"up", "--servers", "0"}, "--servers"}, Mistake{{"up", "--servers", "two"}, "--servers"},
+                                         Mistake{{"up", "--workers", "-1"}, "--workers"}, Mistake{{"node"}, "subcommand"},
+                                         Mistake{{"train"}, "job_file"}, Mistake{{"train", "j", "--servers", "2"}, "--local"},
+                                         Mistake{{"train", "j", "--local", "--data-dir", "d"}, "--data-dir"},
+                                         Mistake{{"status", "-o", "xml"}, "output"}, Mistake{{"status", "--token-file", "t"}, "--scheduler"},
+                                         Mistake{{"status", "--scheduler", "h:1", "--data-dir", "d"}, "--data-dir"},
+                                         Mistake{{"table", "get", "t"}, "keys"}, Mistake{{"table", "get", "t", "x"}, "keys"},
+                                         Mistake{{"job", "show", "one"}, "job"}, Mistake{{"evaluate", "1", "--labels", "l"}, "--data"},
+                                         Mistake{{"bench", "step", "--workers", "2"}, "--workers"},
+                                         Mistake{{"config", "sample", "server"}, "server"}));
+
+TEST(ExitCodes, FollowWhatTheCallerCanDo) {
+  EXPECT_EQ(ExitCodeOf(Status::Ok()), 0);
+  EXPECT_EQ(ExitCodeOf(NotFound("x")), 1);
+  EXPECT_EQ(ExitCodeOf(FailedPrecondition("x")), 1);
+  EXPECT_EQ(ExitCodeOf(DataLoss("x")), 1);
+  EXPECT_EQ(ExitCodeOf(Overloaded("x")), 1);
+  EXPECT_EQ(ExitCodeOf(InvalidArgument("x")), 2);
+  EXPECT_EQ(ExitCodeOf(Unavailable("x")), 3);
+  EXPECT_EQ(ExitCodeOf(PermissionDenied("x")), 4);
+  EXPECT_EQ(ExitCodeOf(DeadlineExceeded("x")), 5);
+  EXPECT_EQ(ExitCodeOf(OutcomeUnknown("x")), 5);
+  EXPECT_EQ(ExitCodeOf(Cancelled("x")), 130);
+  EXPECT_EQ(kExitUnhealthy, 10);
+}
+
+}  // namespace
+}  // namespace penstock

@@ -1,0 +1,84 @@
+// The bench's own parts: its random batches, its spread, its options, and the figures it measures of the machine.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "tools/bench/limit.h"
+#include "tools/bench/step.h"
+
+namespace penstock {
+namespace {
+
+using testing::HasSubstr;
+
+TEST(Spread, MedianOfOddAndEven) {
+  const Spread odd = Spread::Of({3, 1, 2});
+  EXPECT_EQ(odd.min, 1);
+  EXPECT_EQ(odd.median, 2);
+  EXPECT_EQ(odd.max, 3);
+  EXPECT_EQ(Spread::Of({4, 1, 2, 3}).median, 2.5);
+  EXPECT_EQ(Spread::Of({7}).median, 7);
+  EXPECT_EQ(odd.Times(2).max, 6);
+}
+
+TEST(BatchMaker, KeysAreDistinctAndBelowRows) {
+  BatchMaker maker(1000, 1);
+  for (int i = 0; i < 20; ++i) {
+    const auto batch = maker.Next(300);
+    const std::set<Key> distinct(batch.begin(), batch.end());
+    EXPECT_EQ(distinct.size(), 300u);
+    EXPECT_LT(*distinct.rbegin(), 1000u);
+  }
+  const auto all = maker.Next(1000);
+  EXPECT_EQ(std::set<Key>(all.begin(), all.end()).size(), 1000u);
+}
+
+TEST(BatchMaker, EveryRowIsDrawnAboutEquallyOften) {
+  constexpr int kBatches = 2000;
+  BatchMaker maker(100, 7);
+  std::vector<int> drawn(100, 0);
+  for (int i = 0; i < kBatches; ++i) {
+    for (const Key key : maker.Next(10)) ++drawn[key];
+  }
+  // Expected 200 each, standard deviation about 13; six of them is beyond chance for a fixed seed.
+  for (const int n : drawn) EXPECT_NEAR(n, 200, 80);
+}
+
+TEST(BatchMaker, IsAFunctionOfItsSeed) {
+  EXPECT_EQ(BatchMaker(1000, 5).Next(10), BatchMaker(1000, 5).Next(10));
+  EXPECT_NE(BatchMaker(1000, 5).Next(10), BatchMaker(1000, 6).Next(10));
+}
+
+TEST(StepOptions, NamesWhatIsWrong) {
+  EXPECT_TRUE(CheckStepOptions({}).ok());
+  EXPECT_THAT(CheckStepOptions({.keys = 11, .rows = 10}).message(), HasSubstr("--keys 11: must be from 1 to --rows (10)"));
+  EXPECT_THAT(CheckStepOptions({.optimizer = "adam"}).message(), HasSubstr("--optimizer 'adam'"));
+  EXPECT_THAT(CheckStepOptions({.durability = "eternal"}).message(), HasSubstr("--durability"));
+  EXPECT_THAT(CheckStepOptions({.inflight = 0}).message(), HasSubstr("--inflight"));
+  EXPECT_THAT(CheckStepOptions({.repeats = 0}).message(), HasSubstr("--repeats"));
+  EXPECT_EQ(CheckStepOptions({.dim = 0}).code(), Code::kInvalidArgument);
+}
+
+TEST(StepJson, HasTheRatioToTheLimit) {
+  const StepOptions options{.dim = 16};
+  const StepFigures figures{.rows_per_second = {9e6, 10e6, 11e6}, .payload_bytes_per_row = 144, .steps = 5};
+  const auto json = StepJson(options, figures, 2, 4e9);
+  EXPECT_DOUBLE_EQ(json["payload_bytes_per_second"]["median"], 1.44e9);
+  EXPECT_DOUBLE_EQ(json["ratio_to_limit"], 0.36);
+  EXPECT_EQ(json["servers"], 2);
+}
+
+TEST(Limit, MeasuresSomethingOfEach) {
+  const auto limit = MeasureLimit({.repeats = 1, .seconds = 0.01});
+  ASSERT_TRUE(limit.ok()) << limit.status().ToString();
+  EXPECT_GT(limit->tcp_bytes_per_second, 1e7);
+  EXPECT_GT(limit->pingpong_us.median, 0.5);
+  EXPECT_LT(limit->pingpong_us.median, 1e5);
+  EXPECT_GT(limit->memcpy_bytes_per_second, 1e8);
+  EXPECT_TRUE(LimitJson(*limit).contains("pingpong_p50_us"));
+}
+
+}  // namespace
+}  // namespace penstock

@@ -1,0 +1,138 @@
+// What a person sees of a running job, and of a finished one.
+#include "tools/cli/progress.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+
+#include "model/job_spec.h"
+#include "model/metrics.h"
+#include "tools/cli/job_metrics.h"
+
+namespace penstock {
+namespace {
+
+using nlohmann::json;
+using testing::HasSubstr;
+using testing::Not;
+
+json Running() {
+  return {{"id", 3}, {"name", "a9a"}, {"state", "running"}, {"phase", "train"}, {"pass", 1}, {"passes", 30}, {"partitions_done", 5},
+          {"partitions", 8}, {"examples", 123456}, {"examples_total", 976830}, {"loss", 0.33124}, {"seconds", 2.0},
+          {"examples_per_second", 61728.0}, {"bad_records", 0}, {"error", ""}};
+}
+
+TEST(Progress, PlainLine) {
+  EXPECT_EQ(PlainLine(ReadProgress(Running()), 60123.4),
+            "a9a (job 3): pass 2 of 30, partition 5 of 8, 123,456 of 976,830 examples (12 %), 60,123/s, loss 0.3312, 15 s left");
+}
+
+TEST(Progress, NothingIsMadeUpBeforeTheFirstExample) {
+  json job = Running();
+  job["examples"] = 0;
+  EXPECT_EQ(PlainLine(ReadProgress(job), 0), "a9a (job 3): pass 1 of 30, partition 5 of 8, 0 of 976,830 examples (0 %)"
+            + std::string());
+}
+
+TEST(Progress, MalformedRecordsAreMentioned) {
+  json job = Running();
+  job["bad_records"] = 2;
+  EXPECT_THAT(PlainLine(ReadProgress(job), 100), HasSubstr(", 2 malformed records skipped"));
+}
+
+TEST(Progress, Evaluation) {
+  json job = Running();
+  job["phase"] = "evaluate_test";
+  EXPECT_EQ(PlainLine(ReadProgress(job), 1), "a9a (job 3): evaluating on held-out data, partition 5 of 8");
+  EXPECT_THAT(BarLine(ReadProgress(job), 1, 200), Not(HasSubstr("left")));
+}
+
+TEST(Progress, BarFitsTheTerminal) {
+  json job = Running();
+  job["examples"] = 488415;
+  const std::string line = BarLine(ReadProgress(job), 60000, 200);
+  EXPECT_EQ(line, "[##########..........]   50 %  pass 2/30  5/8 parts  60,000 ex/s  loss 0.3312  9 s left");
+  EXPECT_EQ(BarLine(ReadProgress(job), 60000, 40), line.substr(0, 40));
+}
+
+TEST(Progress, MissingAndWrongMembersDoNoHarm) {
+  const JobProgress p = ReadProgress({{"id", "three"}, {"loss", nullptr}, {"name", 5}});
+  EXPECT_EQ(p.id, 0u);
+  EXPECT_EQ(p.name, "");
+  EXPECT_FALSE(p.ended());
+  EXPECT_TRUE(ReadProgress({{"state", "cancelled"}}).ended());
+}
+
+TEST(RateMeter, IsOverTheLastSeconds) {
+  RateMeter meter;
+  EXPECT_EQ(meter.PerSecond(), std::nullopt);
+  meter.Add(0, 0);
+  EXPECT_EQ(meter.PerSecond(), std::nullopt);
+  meter.Add(1000, 500);
+  EXPECT_EQ(meter.PerSecond(), 500);
+  for (uint64_t s = 2; s <= 40; ++s) meter.Add(s * 1000, 500 + (s - 1) * 2000);
+  EXPECT_NEAR(*meter.PerSecond(), 2000, 1);
+  meter.Add(41000, 10);  // begun again
+  EXPECT_EQ(meter.PerSecond(), std::nullopt);
+}
+
+json EvaluatedJob() {
+  Evaluation first, second;
+  const std::vector<float> labels = {1, 0};
+  const std::vector<float> scores = {2, -1};
+  first.Add(LossKind::kLogistic, labels, 1, scores.data());
+  second.Add(LossKind::kLogistic, labels, 1, scores.data());
+  JobSpec spec;
+  spec.name = "j";
+  spec.data.train = "/data";
+  json plan = {{"train", {{"fingerprint", "f"}, {"size_bytes", 1}, {"records", 4}, {"dense", false}, {"features", 0},
+                          {"partitions", {{0, 1}, {1, 2}}}}}};
+  json job = {{"id", 1}, {"name", "j"}, {"state", "done"}, {"seconds", 2.5}, {"examples", 8}, {"examples_per_second", 3.2}, {"servers", 2},
+              {"workers", 1}};
+  job["spec"] = {{"options", JobToJson(spec)}, {"data_plan", plan}};
+  job["evaluations"] = {{"train", json::array({first.ToJson().dump(), second.ToJson().dump()})}, {"test", json::array()}};
+  return job;
+}
+
+TEST(JobMetrics, PartsAreMerged) {
+  const auto metrics = JobMetrics(EvaluatedJob());
+  ASSERT_TRUE(metrics.ok()) << metrics.status().ToString();
+  ASSERT_TRUE(metrics->contains("train"));
+  EXPECT_FALSE(metrics->contains("test"));
+  EXPECT_EQ((*metrics)["train"]["examples"], 4);
+  EXPECT_DOUBLE_EQ((*metrics)["train"]["accuracy"], 1.0);
+  EXPECT_NEAR((*metrics)["train"]["loss"].get<double>(), (0.126928 + 0.313262) / 2, 1e-5);
+  EXPECT_THAT(MetricsText(*metrics), HasSubstr("training data: loss 0.2200"));
+}
+
+TEST(JobMetrics, ReportHasTheFixedMembers) {
+  const json job = EvaluatedJob();
+  const json report = JobReport(job, *JobMetrics(job));
+  EXPECT_EQ(report["job"], "j");
+  EXPECT_EQ(report["status"], "done");
+  EXPECT_EQ(report["servers"], 2);
+  EXPECT_EQ(report["workers"], 1);
+  EXPECT_EQ(report["examples"], 8);
+  EXPECT_DOUBLE_EQ(report["seconds"], 2.5);
+  EXPECT_DOUBLE_EQ(report["examples_per_second"], 3.2);
+  EXPECT_TRUE(report["metrics"]["train"].contains("loss"));
+  EXPECT_EQ(report.size(), 8u);
+}
+
+TEST(JobMetrics, AJobWithoutEvaluationsHasNone) {
+  json job = EvaluatedJob();
+  job.erase("evaluations");
+  const auto metrics = JobMetrics(job);
+  ASSERT_TRUE(metrics.ok());
+  EXPECT_TRUE(metrics->empty());
+}
+
+TEST(JobMetrics, ADamagedPartIsAnError) {
+  json job = EvaluatedJob();
+  job["evaluations"]["train"][1] = "{";
+  EXPECT_FALSE(JobMetrics(job).ok());
+}
+
+}  // namespace
+}  // namespace penstock

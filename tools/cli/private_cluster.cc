@@ -1,0 +1,28 @@
+#include "tools/cli/private_cluster.h"
+
+namespace penstock {
+
+constexpr uint64_t kReadyMs = 60000;
+
+Result<std::unique_ptr<PrivateCluster>> PrivateCluster::Start(uint32_t servers, uint32_t workers, InterruptSignals& signals,
+                                                              Console& console) {
+  std::unique_ptr<PrivateCluster> cluster(new PrivateCluster(signals));
+  ASSIGN_OR_RETURN(cluster->folder_, MakeTemporaryFolder());
+  LaunchOptions options{.data_dir = cluster->folder_ + "/cluster", .servers = servers, .workers = workers};
+  options.say = [&console](const std::string& line) { console.err << "penstock: " << line << std::endl; };
+  ASSIGN_OR_RETURN(cluster->launcher_, ClusterLauncher::Start(std::move(options)));
+  RETURN_IF_ERROR(cluster->launcher_->WaitUntilReady(kReadyMs, &signals));
+  return cluster;
+}
+
+PrivateCluster::~PrivateCluster() {
+  if (launcher_ != nullptr) launcher_->Stop(&signals_);
+  launcher_.reset();
+  if (!folder_.empty()) RemoveFolder(folder_);
+}
+
+TargetArguments PrivateCluster::target() const {
+  return {.data_dir = "", .scheduler = launcher_->paths().scheduler_address(), .token_file = launcher_->token_file()};
+}
+
+}  // namespace penstock
