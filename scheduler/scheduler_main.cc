@@ -40,7 +40,8 @@ int Main(int argc, char** argv) {
   if (!logging.ok()) return Fail(logging.status(), 1);
   auto scheduler = Scheduler::Start(*options);
   if (!scheduler.ok()) {
-    LOG(ERROR) << scheduler.status().ToString();
+    // Standard error has it below, in one line; the log file shall have it, too.
+    if (!options->log.dir.empty()) LOG(WARNING) << scheduler.status().ToString();
     return Fail(scheduler.status(), 1);
   }
   int signal_number = 0;

@@ -25,8 +25,8 @@ Marks::~Marks() = default;
 // --- Sets of ranges.
 
 bool Marks::Covers(const std::vector<Range>& ranges, uint64_t point) {
-  const auto after =
-      std::upper_bound(ranges.begin(), ranges.end(), point, [](uint64_t p, const Range& r) { return p < r.first; });
+  const auto after = std::upper_bound(ranges.begin(), ranges.end(), point,
+                                      [](uint64_t p, const Range& r) { return p < r.first; });
   return after != ranges.begin() && point <= std::prev(after)->last;
 }
 
@@ -60,7 +60,8 @@ void Marks::AddPoint(std::vector<Range>* ranges, uint64_t point) {
 }
 
 void Marks::DropBelow(std::vector<Range>* ranges, uint64_t floor) {
-  const auto keep = std::partition_point(ranges->begin(), ranges->end(), [&](const Range& r) { return r.last < floor; });
+  const auto keep =
+      std::partition_point(ranges->begin(), ranges->end(), [&](const Range& r) { return r.last < floor; });
   ranges->erase(ranges->begin(), keep);
   if (!ranges->empty()) ranges->front().first = std::max(ranges->front().first, floor);
   Trim(ranges);
@@ -113,9 +114,9 @@ Status Marks::CheckWindow(ProducerId producer, Sequence sequence, Sequence low) 
   const Entry* entry = Find(producer);
   const Sequence base = entry != nullptr ? std::max(low, entry->low) : low;
   if (sequence < base || sequence - base < kWindow) return Status::Ok();
-  return Overloaded("producer " + std::to_string(producer) + ": sequence " + std::to_string(sequence) + " is " +
-                    std::to_string(sequence - base) + " above its low " + std::to_string(base) + ", allowed are less than " +
-                    std::to_string(kWindow));
+  return Overloaded("producer " + std::to_string(producer) + ": sequence " + std::to_string(sequence) +
+                    " is " + std::to_string(sequence - base) + " above its low " + std::to_string(base) +
+                    ", allowed are less than " + std::to_string(kWindow));
 }
 
 bool Marks::ReachesHalf(const Entry& entry) {
@@ -157,8 +158,10 @@ void Marks::FinishProducers(ProducerId first, ProducerId last) {
 
 void Marks::EraseProducers(ProducerId first, ProducerId last) {
   const auto in_range = [&](ProducerId p) { return first <= p && p <= last; };
-  const auto begin = std::partition_point(entries_.begin(), entries_.end(), [&](const Entry& e) { return e.producer < first; });
-  const auto end = std::partition_point(begin, entries_.end(), [&](const Entry& e) { return e.producer <= last; });
+  const auto begin = std::partition_point(entries_.begin(), entries_.end(),
+                                          [&](const Entry& e) { return e.producer < first; });
+  const auto end =
+      std::partition_point(begin, entries_.end(), [&](const Entry& e) { return e.producer <= last; });
   entries_.erase(begin, end);
   Trim(&entries_);
   std::erase_if(changed_, in_range);

@@ -1,10 +1,12 @@
-// Marks: which sequences of which producers one table of one shard has applied, so that a push counts exactly once.
+// Marks: which sequences of which producers one table of one shard has applied, so that a push counts exactly
+// once.
 //
-// Per producer: a watermark `low` (every sequence below it is applied or finished everywhere) and the applied sequences at or above it, as
-// ranges. Sequences need not be dense, and a producer may begin at any sequence. A producer with nothing above its low costs one
-// entry of 24 bytes; finished producers are ranges of ids and are refused. What changed since the last delta is remembered apart:
-// WriteChanges puts it into that delta, ClearChanges forgets it. Merge reads it back, from deltas and from the base alike; the order of
-// merging does not matter, and merging again changes nothing. Rules 11-14 of docs/protocol.md.
+// Per producer: a watermark `low` (every sequence below it is applied or finished everywhere) and the applied
+// sequences at or above it, as ranges. Sequences need not be dense, and a producer may begin at any sequence.
+// A producer with nothing above its low costs one entry of 24 bytes; finished producers are ranges of ids and
+// are refused. What changed since the last delta is remembered apart: WriteChanges puts it into that delta,
+// ClearChanges forgets it. Merge reads it back, from deltas and from the base alike; the order of merging
+// does not matter, and merging again changes nothing. Rules 11-14 of docs/protocol.md.
 //
 // Not thread-safe: owned by the thread that owns the shard (or by the fold).
 #pragma once
@@ -33,10 +35,11 @@ class Marks {
   // Applied already. Of a finished producer: unknown (false); ask Finished first.
   bool Contains(ProducerId producer, Sequence sequence) const;
   bool Finished(ProducerId producer) const;
-  // kOverloaded when `sequence` is kWindow or more above the higher of the push's `low` and the one known here; never for
-  // the sequence at `low`.
+  // kOverloaded when `sequence` is kWindow or more above the higher of the push's `low` and the one known
+  // here; never for the sequence at `low`.
   Status CheckWindow(ProducerId producer, Sequence sequence, Sequence low) const;
-  // The producer has marks that are not logged yet and reaches half a window above its low: log the table at once.
+  // The producer has marks that are not logged yet and reaches half a window above its low: log the table at
+  // once.
   bool NearWindowHalf(ProducerId producer) const;
   // Any producer does.
   bool NearWindowHalf() const { return near_half_; }
@@ -47,17 +50,19 @@ class Marks {
   void AdvanceLow(ProducerId producer, Sequence low);
   // Producers first..last are finished: their marks go, and their ids are refused. Repeating it is no change.
   void FinishProducers(ProducerId first, ProducerId last);
-  // Drops everything about ids below `floor`, changes included: the shard refuses those, and its deltas carry the floor.
+  // Drops everything about ids below `floor`, changes included: the shard refuses those, and its deltas carry
+  // the floor.
   void Forget(ProducerId floor);
 
-  // Takes over what a delta or the base says. Not a change. With `full` a table's list replaces what was known.
+  // Takes over what a delta or the base says. Not a change. With `full` a table's list replaces what was
+  // known.
   void Merge(proto::ProducerMarks::Reader marks);
   void Merge(proto::TableDelta::Reader table);
 
   // Something happened since ClearChanges.
   bool HasChanges() const { return !changed_.empty() || !fresh_finished_.empty(); }
-  // Sets the `marks` of a delta's entry to what changed. A range of finished producers first..last is one element: producer =
-  // first, low = last, finished.
+  // Sets the `marks` of a delta's entry to what changed. A range of finished producers first..last is one
+  // element: producer = first, low = last, finished.
   void WriteChanges(proto::TableDelta::Builder out) const;
   void ClearChanges();
   // Sets `marks` to the whole set, and `full`.
@@ -101,10 +106,10 @@ class Marks {
   void EraseProducers(ProducerId first, ProducerId last);
   static void WriteRange(const Range& range, proto::ProducerMarks::Builder out);
 
-  std::vector<Entry> entries_;          // ascending by producer
-  std::vector<Range> finished_;         // ids; ascending, disjoint, never adjacent
-  std::vector<ProducerId> changed_;     // entries with active->changed
-  std::vector<Range> fresh_finished_;   // since ClearChanges
+  std::vector<Entry> entries_;         // ascending by producer
+  std::vector<Range> finished_;        // ids; ascending, disjoint, never adjacent
+  std::vector<ProducerId> changed_;    // entries with active->changed
+  std::vector<Range> fresh_finished_;  // since ClearChanges
   bool near_half_ = false;
 };
 

@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <iostream>
 
+#include "common/base/fault.h"
 #include "common/base/log.h"
 #include "common/config/process_options.h"
 #include "server/node/server.h"
@@ -17,6 +18,10 @@ int Main(int argc, char** argv) {
   auto options = LoadProcessOptions(argc, argv, "penstock-server", "A Penstock server: holds shards of the tables.");
   if (!options.ok()) {
     std::cerr << "penstock-server: " << options.status().message() << "\n";
+    return 2;
+  }
+  if (Status armed = ArmFaultsFromEnvironment(); !armed.ok()) {
+    std::cerr << "penstock-server: " << armed.message() << "\n";
     return 2;
   }
   // Signals are taken by this thread alone, with sigtimedwait.

@@ -71,14 +71,18 @@ void ServerCore::ApplyGrants(const std::vector<Grant>& grants) {
                    << ", it is in epoch " << slot->shard->epoch();
       continue;
     }
-    if (!slot->damage.empty()) LOG(WARNING) << options_.node_name << ": shard " << grant.shard << ": loss accepted: " << slot->damage;
-    slot->damage.clear();
     if (Status begun = slot->shard->BeginEpoch(grant.epoch, grant.min_lsn); !begun.ok()) {
       LOG(ERROR) << options_.node_name << ": shard " << grant.shard << ": " << begun.ToString();
       continue;
     }
     slot->shard->SetForgetFloor(forget_floor_);
     slot->granted = true;
+    if (!slot->damage.empty()) {
+      LOG(WARNING) << options_.node_name << ": shard " << grant.shard << ": loss accepted: " << slot->damage;
+      slot->damage.clear();
+      // A delta of the new epoch, empty or not: it tells the next replay where the shard goes on behind the damage.
+      Touch(grant.shard, *slot);
+    }
     for (const auto& [first, last] : finished_) slot->shard->FinishProducers(first, last);
   }
 }

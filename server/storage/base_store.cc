@@ -16,7 +16,8 @@
 namespace penstock {
 namespace {
 
-static_assert(std::endian::native == std::endian::little, "stored integers are copied in and out as they are");
+static_assert(std::endian::native == std::endian::little,
+              "stored integers are copied in and out as they are");
 
 constexpr uint32_t kBaseFormat = 1;
 constexpr char kStampKey[] = "PENSTOCK";
@@ -56,7 +57,8 @@ char* PutBigEndian(char* to, T value) {
 template <typename T>
 T GetBigEndian(const char* from) {
   T value = 0;
-  for (size_t i = 0; i < sizeof(T); ++i) value = static_cast<T>(value << 8 | static_cast<unsigned char>(from[i]));
+  for (size_t i = 0; i < sizeof(T); ++i)
+    value = static_cast<T>(value << 8 | static_cast<unsigned char>(from[i]));
   return value;
 }
 
@@ -201,8 +203,8 @@ Status BaseStore::CheckStamp() {
                               "; this version knows format " + std::to_string(kBaseFormat));
   }
   if (stamp.cluster != options_.cluster) {
-    return PermissionDenied("base " + dir_ + " belongs to cluster " + std::to_string(stamp.cluster) + ", not " +
-                            std::to_string(options_.cluster));
+    return PermissionDenied("base " + dir_ + " belongs to cluster " + std::to_string(stamp.cluster) +
+                            ", not " + std::to_string(options_.cluster));
   }
   return Status::Ok();
 }
@@ -213,7 +215,8 @@ Status BaseStore::WriteStamp() {
   const std::string path = IngestDir() + "/stamp.sst";
   rocksdb::SstFileWriter writer(rocksdb::EnvOptions(), TableOptions(), meta_);
   RETURN_IF_ERROR(ToStatus(writer.Open(path), "write the stamp"));
-  RETURN_IF_ERROR(ToStatus(writer.Put(StampKey(), {reinterpret_cast<const char*>(&stamp), sizeof(stamp)}), "write the stamp"));
+  RETURN_IF_ERROR(ToStatus(writer.Put(StampKey(), {reinterpret_cast<const char*>(&stamp), sizeof(stamp)}),
+                           "write the stamp"));
   RETURN_IF_ERROR(ToStatus(writer.Finish(), "write the stamp"));
   return Ingest("", path);
 }
@@ -235,9 +238,10 @@ Status BaseStore::ToStatus(const rocksdb::Status& status, std::string_view what)
 Status BaseStore::ParseRow(const rocksdb::Slice& key, const rocksdb::Slice& value, BaseRow* row,
                            std::vector<float>* floats) const {
   RowValueHeader header;
-  if (key.size() != kRowKeyBytes || value.size() < sizeof(header) || (value.size() - sizeof(header)) % sizeof(float) != 0) {
-    return DataLoss("base " + dir_ + ": a row with a key of " + std::to_string(key.size()) + " and a value of " +
-                    std::to_string(value.size()) + " bytes");
+  if (key.size() != kRowKeyBytes || value.size() < sizeof(header) ||
+      (value.size() - sizeof(header)) % sizeof(float) != 0) {
+    return DataLoss("base " + dir_ + ": a row with a key of " + std::to_string(key.size()) +
+                    " and a value of " + std::to_string(value.size()) + " bytes");
   }
   std::memcpy(&header, value.data(), sizeof(header));
   row->table = GetBigEndian<uint32_t>(key.data() + 8);
@@ -274,7 +278,8 @@ Result<StoredRow> BaseStore::Get(Incarnation incarnation, TableId table, Key key
   const RowKey at(incarnation, table, key);
   rocksdb::PinnableSlice value;
   const rocksdb::Status found = db_->Get(rocksdb::ReadOptions(), rows_, at.slice(), &value);
-  if (found.IsNotFound()) return NotFound("row " + std::to_string(key) + " of table " + std::to_string(table) + " in the base");
+  if (found.IsNotFound())
+    return NotFound("row " + std::to_string(key) + " of table " + std::to_string(table) + " in the base");
   RETURN_IF_ERROR(ToStatus(found, "read a row"));
   StoredRow stored;
   RETURN_IF_ERROR(ParseRow(at.slice(), value, &stored.row, &stored.floats));
@@ -283,14 +288,17 @@ Result<StoredRow> BaseStore::Get(Incarnation incarnation, TableId table, Key key
 
 StoredMeta::StoredMeta(kj::Array<capnp::word> words) : words_(std::move(words)) {
   capnp::ReaderOptions options;
-  options.traversalLimitInWords = kj::maxValue;  // it is read as often as its owner likes, and passed its checksum
+  options.traversalLimitInWords =
+      kj::maxValue;  // it is read as often as its owner likes, and passed its checksum
   message_ = std::make_unique<capnp::FlatArrayMessageReader>(words_, options);
 }
 
 Result<StoredMeta> BaseStore::ParseMeta(const rocksdb::Slice& key, const rocksdb::Slice& value) const {
   std::string name = "base " + dir_ + ": meta";
-  if (key.size() != kShardKeyBytes || value.size() <= kMetaHeaderBytes || value.size() % sizeof(capnp::word) != 0) {
-    return DataLoss(name + ": a key of " + std::to_string(key.size()) + " and a value of " + std::to_string(value.size()) + " bytes");
+  if (key.size() != kShardKeyBytes || value.size() <= kMetaHeaderBytes ||
+      value.size() % sizeof(capnp::word) != 0) {
+    return DataLoss(name + ": a key of " + std::to_string(key.size()) + " and a value of " +
+                    std::to_string(value.size()) + " bytes");
   }
   const ShardId shard = GetBigEndian<uint32_t>(key.data());
   name += " of shard " + std::to_string(shard);
@@ -304,11 +312,12 @@ Result<StoredMeta> BaseStore::ParseMeta(const rocksdb::Slice& key, const rocksdb
     StoredMeta stored(std::move(words));
     const auto meta = stored.reader();
     if (meta.getFormat() != proto::DELTA_FORMAT) {
-      return FailedPrecondition(name + " has format " + std::to_string(meta.getFormat()) + "; this version knows format " +
-                                std::to_string(proto::DELTA_FORMAT));
+      return FailedPrecondition(name + " has format " + std::to_string(meta.getFormat()) +
+                                "; this version knows format " + std::to_string(proto::DELTA_FORMAT));
     }
     if (meta.getCluster() != options_.cluster || meta.getShard() != shard) {
-      return DataLoss(name + " is of shard " + std::to_string(meta.getShard()) + " of cluster " + std::to_string(meta.getCluster()));
+      return DataLoss(name + " is of shard " + std::to_string(meta.getShard()) + " of cluster " +
+                      std::to_string(meta.getCluster()));
     }
     return stored;
   } catch (const kj::Exception& e) {
@@ -383,7 +392,8 @@ BaseWriter::~BaseWriter() {
   for (File* file : {rows_file_.get(), meta_file_.get()}) {
     const bool begun = file->writer || file->finished;
     file->writer.reset();
-    if (begun) base_.env_->DeleteFile(file->path).PermitUncheckedError();  // gone already when it was ingested
+    if (begun)
+      base_.env_->DeleteFile(file->path).PermitUncheckedError();  // gone already when it was ingested
   }
 }
 
@@ -397,8 +407,12 @@ Result<rocksdb::SstFileWriter*> BaseWriter::Writer(File& file) {
 }
 
 Status BaseWriter::PutRow(Incarnation incarnation, const BaseRow& row) {
-  const RowValueHeader header{static_cast<uint32_t>(row.lsn), static_cast<uint32_t>(row.lsn >> 32), row.push_count, row.flags,
-                              row.layout, 0};
+  const RowValueHeader header{static_cast<uint32_t>(row.lsn),
+                              static_cast<uint32_t>(row.lsn >> 32),
+                              row.push_count,
+                              row.flags,
+                              row.layout,
+                              0};
   value_.assign(reinterpret_cast<const char*>(&header), sizeof(header));
   value_.append(reinterpret_cast<const char*>(row.floats.data()), row.floats.size_bytes());
   ASSIGN_OR_RETURN(rocksdb::SstFileWriter * writer, Writer(*rows_file_));
@@ -448,7 +462,8 @@ Status BaseWriter::Finish() {
 }
 
 Status BaseWriter::Commit() {
-  return base_.Ingest(rows_file_->finished ? rows_file_->path : "", meta_file_->finished ? meta_file_->path : "");
+  return base_.Ingest(rows_file_->finished ? rows_file_->path : "",
+                      meta_file_->finished ? meta_file_->path : "");
 }
 
 }  // namespace penstock

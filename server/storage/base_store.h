@@ -1,18 +1,22 @@
-// BaseStore: the base of one node, a RocksDB that holds the folded rows and, in the same atomic step, what they cover.
+// BaseStore: the base of one node, a RocksDB that holds the folded rows and, in the same atomic step, what
+// they cover.
 //
-// It is changed only by ingesting finished files, both column families in one call: no memtable, no WAL, no stalls. So its state is
-// always that after some whole fold, and a crash at any moment leaves the one before or the one after.
+// It is changed only by ingesting finished files, both column families in one call: no memtable, no WAL, no
+// stalls. So its state is always that after some whole fold, and a crash at any moment leaves the one before
+// or the one after.
 //
 //   column family `rows`   key: incarnation u64, table u32, key u64, all big-endian (20 bytes)
 //                          value: RowValueHeader (20 bytes, little-endian), then float32 values and slots
-//   column family `meta`   key: shard u32 big-endian; value: CRC-32C u32, reserved u32, proto::ShardMeta as a flat message
+//   column family `meta`   key: shard u32 big-endian; value: CRC-32C u32, reserved u32, proto::ShardMeta as a
+//   flat message
 //                          key "PENSTOCK": the stamp, format u32, CRC-32C u32 of the rest, cluster u64
 //
-// The folder of files under construction is the base's own with ".ingest" appended; what an interrupted fold left there is removed
-// by Open. Rule 5 of docs/protocol.md.
+// The folder of files under construction is the base's own with ".ingest" appended; what an interrupted fold
+// left there is removed by Open. Rule 5 of docs/protocol.md.
 //
-// Safe to read from any thread; one fold at a time. Damage is kDataLoss and names the file or folder; a folder of another cluster is
-// kPermissionDenied; an unknown format or a base that is open elsewhere kFailedPrecondition; a full disk kOverloaded.
+// Safe to read from any thread; one fold at a time. Damage is kDataLoss and names the file or folder; a
+// folder of another cluster is kPermissionDenied; an unknown format or a base that is open elsewhere
+// kFailedPrecondition; a full disk kOverloaded.
 #pragma once
 
 #include <capnp/serialize.h>
@@ -44,15 +48,15 @@ struct BaseOptions {
 struct BaseRow {
   TableId table = 0;
   Key key = 0;
-  Lsn lsn = 0;              // of the delta that brought it
+  Lsn lsn = 0;  // of the delta that brought it
   uint32_t push_count = 0;
   uint32_t flags = 0;
-  uint16_t layout = 0;      // proto::TableDelta.layout
+  uint16_t layout = 0;  // proto::TableDelta.layout
   std::span<const float> floats;
 };
 
 struct StoredRow {
-  BaseRow row;                // its floats are those below
+  BaseRow row;  // its floats are those below
   std::vector<float> floats;
 };
 
@@ -111,7 +115,8 @@ class BaseStore {
   bool Empty() const;
   Status Ingest(const std::string& rows_file, const std::string& meta_file);
   Status ToStatus(const rocksdb::Status& status, std::string_view what) const;
-  Status ParseRow(const rocksdb::Slice& key, const rocksdb::Slice& value, BaseRow* row, std::vector<float>* floats) const;
+  Status ParseRow(const rocksdb::Slice& key, const rocksdb::Slice& value, BaseRow* row,
+                  std::vector<float>* floats) const;
   Result<StoredMeta> ParseMeta(const rocksdb::Slice& key, const rocksdb::Slice& value) const;
 
   const std::string dir_;
@@ -125,9 +130,9 @@ class BaseStore {
   rocksdb::ColumnFamilyHandle* meta_ = nullptr;
 };
 
-// One fold's change of the base. Rows come in ascending order of (incarnation, table, key), each at most once; shards
-// ascending; removals of ranges in any order, and they do not touch rows put by the same writer. Nothing is visible, and nothing
-// survives, before Commit has returned ok.
+// One fold's change of the base. Rows come in ascending order of (incarnation, table, key), each at most
+// once; shards ascending; removals of ranges in any order, and they do not touch rows put by the same writer.
+// Nothing is visible, and nothing survives, before Commit has returned ok.
 class BaseWriter {
  public:
   explicit BaseWriter(BaseStore& base);

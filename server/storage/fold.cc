@@ -29,7 +29,13 @@ class Folder {
  public:
   Folder(FileLayer& files, const std::string& log_dir, DeltaLog& log, BaseStore& base, uint64_t cluster,
          const std::set<ShardId>& quarantined, const FoldOptions& options)
-      : files_(files), log_dir_(log_dir), log_(log), base_(base), cluster_(cluster), quarantined_(quarantined), options_(options),
+      : files_(files),
+        log_dir_(log_dir),
+        log_(log),
+        base_(base),
+        cluster_(cluster),
+        quarantined_(quarantined),
+        options_(options),
         writer_(base) {}
 
   Result<FoldReport> Run();
@@ -60,8 +66,8 @@ class Folder {
     Lsn lsn;
     uint32_t checksum;  // of the delta
     uint32_t entry;
-    uint32_t images;    // rows from here on are deletions
-    uint32_t floats;    // of an image
+    uint32_t images;  // rows from here on are deletions
+    uint32_t floats;  // of an image
     uint16_t layout;
   };
   // One row of a buffer on its way into the base.
@@ -182,11 +188,13 @@ Status Folder::ReadSegment(Segment& segment) {
                       [&](ShardId shard, kj::ArrayPtr<const capnp::word> words, uint32_t checksum) -> Status {
                         try {
                           capnp::FlatArrayMessageReader message(words, DeltaReaderOptions());
-                          const Status taken = TakeDelta(segment, shard, message.getRoot<proto::Delta>(), checksum);
+                          const Status taken =
+                              TakeDelta(segment, shard, message.getRoot<proto::Delta>(), checksum);
                           ++next_delta_;
                           return taken;
                         } catch (const kj::Exception& e) {
-                          return DataLoss("a delta of shard " + std::to_string(shard) + ": " + e.getDescription().cStr());
+                          return DataLoss("a delta of shard " + std::to_string(shard) + ": " +
+                                          e.getDescription().cStr());
                         }
                       })
       .Prepend("fold " + log_dir_);
@@ -209,7 +217,8 @@ Status Folder::TakeDelta(Segment& segment, ShardId shard, proto::Delta::Reader d
     case DeltaChain::Verdict::kTake:
       break;
   }
-  // A delta that does not fit the shard's tables is no better than one that is missing: the other shards are folded nevertheless.
+  // A delta that does not fit the shard's tables is no better than one that is missing: the other shards are
+  // folded nevertheless.
   const Status fits = CheckTables(state, delta);
   if (!fits.ok()) {
     state.chain.Refuse(fits.message());
@@ -217,7 +226,8 @@ Status Folder::TakeDelta(Segment& segment, ShardId shard, proto::Delta::Reader d
     return Status::Ok();
   }
   if (delta.getIncarnation() != state.folded.incarnation) BeginIncarnation(state);
-  for (unsigned i = 0; i < delta.getTables().size(); ++i) RETURN_IF_ERROR(TakeTable(state, delta, i, checksum));
+  for (unsigned i = 0; i < delta.getTables().size(); ++i)
+    RETURN_IF_ERROR(TakeTable(state, delta, i, checksum));
   if (delta.getForgetFloor() > state.forget_floor) {
     state.forget_floor = delta.getForgetFloor();
     for (auto& [id, table] : state.tables) table.marks.Forget(state.forget_floor);
@@ -249,14 +259,16 @@ Status Folder::CheckTables(const ShardState& state, proto::Delta::Reader delta) 
     // Whole images only: the last one of a row is then all that there is to know of it.
     const bool whole = images->image_floats() == images->dim + images->slots;
     if (!images->keys.empty() && !whole) {
-      return FailedPrecondition(name + ": images of table " + std::to_string(images->table) + " lack sections, which this version " +
-                                "does not fold");
+      return FailedPrecondition(name + ": images of table " + std::to_string(images->table) +
+                                " lack sections, which this version " + "does not fold");
     }
     if (delta.getIncarnation() != state.folded.incarnation) continue;
     const auto table = state.tables.find(images->table);
-    if (table != state.tables.end() && (table->second.dim != images->dim || table->second.slots != images->slots)) {
-      return DataLoss(name + ": table " + std::to_string(images->table) + " has " + std::to_string(images->dim) + " values and " +
-                      std::to_string(images->slots) + " slots a row, before it had " + std::to_string(table->second.dim) + " and " +
+    if (table != state.tables.end() &&
+        (table->second.dim != images->dim || table->second.slots != images->slots)) {
+      return DataLoss(name + ": table " + std::to_string(images->table) + " has " +
+                      std::to_string(images->dim) + " values and " + std::to_string(images->slots) +
+                      " slots a row, before it had " + std::to_string(table->second.dim) + " and " +
                       std::to_string(table->second.slots));
     }
   }
@@ -289,9 +301,11 @@ Status Folder::TakeTable(ShardState& state, proto::Delta::Reader delta, unsigned
 // --- Writing: the images are fetched again, a buffer of them at a time.
 
 Status Folder::WriteFiles() {
-  for (const Incarnation incarnation : removed_incarnations_) RETURN_IF_ERROR(writer_.RemoveIncarnation(incarnation));
+  for (const Incarnation incarnation : removed_incarnations_)
+    RETURN_IF_ERROR(writer_.RemoveIncarnation(incarnation));
   for (const auto& [incarnation, table] : removed_tables_) {
-    if (!removed_incarnations_.contains(incarnation)) RETURN_IF_ERROR(writer_.RemoveTable(incarnation, table));
+    if (!removed_incarnations_.contains(incarnation))
+      RETURN_IF_ERROR(writer_.RemoveTable(incarnation, table));
   }
   RETURN_IF_ERROR(WriteRows());
   for (const auto& [shard, state] : shards_) {
@@ -364,13 +378,14 @@ Status Folder::FillImages() {
     const uint64_t end = i + 1 < segments_.size() ? segments_[i + 1].first_delta : next_delta_;
     if (wanted_delta() >= end) continue;
     uint64_t number = segments_[i].first_delta;
-    RETURN_IF_ERROR(ForEachDelta(files_, log_dir_, segments_[i].info,
-                                 [&](ShardId shard, kj::ArrayPtr<const capnp::word> words, uint32_t checksum) -> Status {
-                                   if (next == copies_.size() || wanted_delta() != number++) return Status::Ok();
-                                   capnp::FlatArrayMessageReader message(words, DeltaReaderOptions());
-                                   return CopyImages(message.getRoot<proto::Delta>(), checksum, &next);
-                                 })
-                        .Prepend("fold " + log_dir_));
+    RETURN_IF_ERROR(
+        ForEachDelta(files_, log_dir_, segments_[i].info,
+                     [&](ShardId shard, kj::ArrayPtr<const capnp::word> words, uint32_t checksum) -> Status {
+                       if (next == copies_.size() || wanted_delta() != number++) return Status::Ok();
+                       capnp::FlatArrayMessageReader message(words, DeltaReaderOptions());
+                       return CopyImages(message.getRoot<proto::Delta>(), checksum, &next);
+                     })
+            .Prepend("fold " + log_dir_));
   }
   if (next == copies_.size()) return Status::Ok();
   return DataLoss("fold " + log_dir_ + ": a segment read less at its second reading than at its first");
@@ -391,7 +406,8 @@ Status Folder::CopyImages(proto::Delta::Reader delta, uint32_t checksum, size_t*
       const uint32_t index = copies_[*next];
       const Row& row = rows_[index];
       headers_[index] = images.headers[row.row];
-      std::memcpy(images_.data() + row.offset, images.images.data() + size_t{row.row} * piece.floats, piece.floats * sizeof(float));
+      std::memcpy(images_.data() + row.offset, images.images.data() + size_t{row.row} * piece.floats,
+                  piece.floats * sizeof(float));
     }
   }
   return Status::Ok();
@@ -449,8 +465,8 @@ Status Folder::RemoveSegments() {
 
 }  // namespace
 
-Result<FoldReport> Fold(FileLayer& files, const std::string& log_dir, DeltaLog& log, BaseStore& base, uint64_t cluster,
-                        const std::set<ShardId>& quarantined, const FoldOptions& options) {
+Result<FoldReport> Fold(FileLayer& files, const std::string& log_dir, DeltaLog& log, BaseStore& base,
+                        uint64_t cluster, const std::set<ShardId>& quarantined, const FoldOptions& options) {
   return Folder(files, log_dir, log, base, cluster, quarantined, options).Run();
 }
 

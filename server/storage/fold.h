@@ -1,13 +1,15 @@
 // Fold: moves the sealed segments of the delta log into the base: base = fold(base, segments).
 //
-// The segments are synced, then read twice or more, each time through a bounded buffer: first for an index of each row's last image, then
-// to copy those images in the order of their keys, buffer by buffer, into sorted files. These are ingested with every touched shard's
-// meta (marks, folded lsn and checksum, forget floor, shapes of tables) in one atomic and durable step; then the segments are
-// removed, oldest first. Stopped anywhere, it is harmless: until the ingest nothing has changed, and afterwards the deltas left
-// over are at or below their shard's folded lsn, so the next fold and replay skip them. It never looks at live rows. Rule 5 of
-// docs/protocol.md.
+// The segments are synced, then read twice or more, each time through a bounded buffer: first for an index of
+// each row's last image, then to copy those images in the order of their keys, buffer by buffer, into sorted
+// files. These are ingested with every touched shard's meta (marks, folded lsn and checksum, forget floor,
+// shapes of tables) in one atomic and durable step; then the segments are removed, oldest first. Stopped
+// anywhere, it is harmless: until the ingest nothing has changed, and afterwards the deltas left over are at
+// or below their shard's folded lsn, so the next fold and replay skip them. It never looks at live rows. Rule
+// 5 of docs/protocol.md.
 //
-// A segment with deltas of a quarantined shard, or of one whose deltas do not follow each other, is set aside and not removed.
+// A segment with deltas of a quarantined shard, or of one whose deltas do not follow each other, is set aside
+// and not removed.
 #pragma once
 
 #include <cstddef>
@@ -35,21 +37,23 @@ struct FoldOptions {
 
 struct FoldReport {
   std::vector<std::pair<ShardId, ShardFolded>> folded;  // shards whose folded lsn rose, ascending
-  std::map<ShardId, std::string> broken;                // shards with deltas that do not follow: folded up to there
-  uint64_t rows = 0;            // written to the base
+  std::map<ShardId, std::string> broken;  // shards with deltas that do not follow: folded up to there
+  uint64_t rows = 0;                      // written to the base
   uint64_t deletions = 0;
-  uint64_t log_bytes = 0;       // of the segments
-  uint64_t base_bytes = 0;      // of the files written
-  uint32_t removed = 0;         // segments
-  uint32_t set_aside = 0;       // segments that still hold deltas of quarantined or broken shards
+  uint64_t log_bytes = 0;   // of the segments
+  uint64_t base_bytes = 0;  // of the files written
+  uint32_t removed = 0;     // segments
+  uint32_t set_aside = 0;   // segments that still hold deltas of quarantined or broken shards
   double seconds = 0;
   // What went wrong after the ingest: the folded lsns above hold, and the next fold removes the segments.
   Status removal;
 };
 
-// Folds all sealed segments (fewer when the index outgrows its limit, at least one). Beside appends; one fold at a time.
-// Errors come with the base unchanged: DataLoss for damage in a segment or the base, Overloaded for a full disk.
-Result<FoldReport> Fold(FileLayer& files, const std::string& log_dir, DeltaLog& log, BaseStore& base, uint64_t cluster,
-                        const std::set<ShardId>& quarantined, const FoldOptions& options = {});
+// Folds all sealed segments (fewer when the index outgrows its limit, at least one). Beside appends; one fold
+// at a time. Errors come with the base unchanged: DataLoss for damage in a segment or the base, Overloaded
+// for a full disk.
+Result<FoldReport> Fold(FileLayer& files, const std::string& log_dir, DeltaLog& log, BaseStore& base,
+                        uint64_t cluster, const std::set<ShardId>& quarantined,
+                        const FoldOptions& options = {});
 
 }  // namespace penstock

@@ -7,7 +7,8 @@
 
 namespace penstock {
 
-void FoldIndex::Add(GroupKey group, uint32_t piece, std::span<const Key> keys, std::span<const Key> deletions) {
+void FoldIndex::Add(GroupKey group, uint32_t piece, std::span<const Key> keys,
+                    std::span<const Key> deletions) {
   std::vector<Entry>& entries = groups_[group];
   uint32_t row = 0;
   for (const Key key : keys) entries.push_back({key, piece, row++});

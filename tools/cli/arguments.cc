@@ -2,6 +2,10 @@
 
 #include <CLI/CLI.hpp>
 
+#include <algorithm>
+
+#include "common/base/strings.h"
+#include "common/base/suggest.h"
 #include "tools/cli/exit_code.h"
 
 namespace penstock {
@@ -21,6 +25,23 @@ class Parser {
   }
 
   CLI::App& app() { return app_; }
+
+  // CLI11 would only say that a subcommand is missing. Of a word that is no command: what to say of it; else "".
+  std::string UnknownCommand(int argc, const char* const* argv) const {
+    const CLI::App* level = &app_;
+    for (int i = 1; i < argc && argv[i][0] != '-'; ++i) {
+      std::vector<std::string> names;
+      for (const CLI::App* command : level->get_subcommands({})) names.push_back(command->get_name());
+      if (names.empty()) return "";
+      if (std::find(names.begin(), names.end(), argv[i]) == names.end()) {
+        const std::string near = Suggest(argv[i], names);
+        return "'" + std::string(argv[i]) + "' is no command of " + (level == &app_ ? "penstock" : "penstock " + level->get_name()) +
+               (near.empty() ? ": there are " + StrJoin(names, ", ") : ": did you mean '" + near + "'?");
+      }
+      level = level->get_subcommand(argv[i]);
+    }
+    return "";
+  }
 
  private:
   // `parent` may be a group such as `node`; the command's name is then "node ls".
@@ -171,6 +192,10 @@ class Parser {
 
 std::optional<int> ParseArguments(int argc, const char* const* argv, Arguments* arguments, std::ostream& out, std::ostream& err) {
   Parser parser(arguments);
+  if (const std::string unknown = parser.UnknownCommand(argc, argv); !unknown.empty()) {
+    err << "penstock: " << unknown << "\n";
+    return kExitUsage;
+  }
   try {
     parser.app().parse(argc, argv);
   } catch (const CLI::ParseError& e) {

@@ -18,6 +18,12 @@ bool IsJobSection(const std::string& key) {
   return std::find(kSections.begin(), kSections.end(), key.substr(0, key.find('.'))) != kSections.end();
 }
 
+// A job is what its file and --set say, wherever it is submitted from; the environment is for processes.
+void DropEnvironmentLine(std::string* text) {
+  const size_t begin = text->find("  environment:");
+  if (begin != std::string::npos) text->erase(begin, text->find('\n', begin) - begin + 1);
+}
+
 }  // namespace
 
 Result<int> RunConfig(const Arguments& arguments, Console& console) {
@@ -35,6 +41,7 @@ Result<int> RunConfig(const Arguments& arguments, Console& console) {
   if (!of_job) RETURN_IF_ERROR(cluster_set.LoadEnvironment([](const char* name) { return std::getenv(name); }));
   auto text = of_job ? job_set.Explain(arguments.name) : cluster_set.Explain(arguments.name);
   if (!text.ok()) return InvalidArgument(text.status().message());
+  if (of_job) DropEnvironmentLine(&*text);
   console.out << *text << (text->ends_with('\n') ? "" : "\n");
   return kExitOk;
 }

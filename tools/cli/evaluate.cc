@@ -61,7 +61,7 @@ Result<nlohmann::json> EvaluateFile(Client& client, const nlohmann::json& job, c
   trained.spec.data.test = AbsolutePath(arguments.data);
   trained.spec.data.test_labels = arguments.labels.empty() ? "" : AbsolutePath(arguments.labels);
   auto data = OpenJobData(trained.spec, DataRole::kTest);
-  if (!data.ok()) return FailedPrecondition(arguments.data + ": " + data.status().message());
+  if (!data.ok()) return FailedPrecondition(data.status().message());
   if ((*data)->dense() && (*data)->features() != job["spec"]["data_plan"]["train"]["features"].get<uint64_t>()) {
     return FailedPrecondition(arguments.data + " has " + std::to_string((*data)->features()) + " features an example, the job's data has " +
                               job["spec"]["data_plan"]["train"]["features"].dump());

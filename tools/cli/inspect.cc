@@ -115,14 +115,12 @@ std::vector<Column> EveryMember(const json& value, const std::string& prefix = "
 }
 
 Result<int> DescribeTable(Client& client, const Arguments& arguments, Console& console) {
-  ASSIGN_OR_RETURN(const json value, client.Inspect("table", arguments.name));
-  std::string text = arguments.output == OutputFormat::kJson ? RenderJson(value) : RenderFields(value, EveryMember(value));
-  if (arguments.output == OutputFormat::kTable) {
-    ASSIGN_OR_RETURN(const TableSpec table, client.OpenTable(arguments.name));
-    ASSIGN_OR_RETURN(const auto stats, client.Stats({table.id}));
-    text += "pushed rows  " + FormatCount(stats[0].rows) + "\nmemory       " + FormatBytes(static_cast<double>(stats[0].bytes)) + "\n";
-  }
-  console.out << text;
+  ASSIGN_OR_RETURN(json value, client.Inspect("table", arguments.name));
+  ASSIGN_OR_RETURN(const TableSpec table, client.OpenTable(arguments.name));
+  ASSIGN_OR_RETURN(const auto stats, client.Stats({table.id}));
+  value["pushed_rows"] = stats[0].rows;
+  value["memory_bytes"] = stats[0].bytes;
+  console.out << (arguments.output == OutputFormat::kJson ? RenderJson(value) : RenderFields(value, EveryMember(value)));
   return kExitOk;
 }
 

@@ -48,7 +48,7 @@ Status SayWhichJobsGoOn(const ClusterLauncher& cluster, Console& console) {
   ASSIGN_OR_RETURN(const nlohmann::json jobs, client->Inspect("jobs"));
   for (const auto& job : jobs) {
     const JobProgress progress = ReadProgress(job);
-    if (!progress.ended()) console.out << "  goes on: " << PlainLine(progress, 0) << "\n";
+    if (!progress.ended()) console.out << "  goes on: " << PlainLine(progress, progress.examples_per_second) << "\n";
   }
   return Status::Ok();
 }

@@ -49,7 +49,9 @@ Result<LaunchRecord> Decide(const LaunchOptions& options, const DataDirPaths& pa
   std::optional<LaunchRecord> last;
   auto read = ReadLaunchRecord(paths);
   if (read.ok()) last = *read;
-  if (!read.ok() && read.status().code() != Code::kNotFound) return read.status();
+  if (!read.ok() && read.status().code() != Code::kNotFound) {
+    return FailedPrecondition("data directory " + paths.root + " cannot be used: " + read.status().message());
+  }
   ASSIGN_OR_RETURN(LaunchRecord record, DecideLaunch(options.servers, options.workers, last));
   if (options.config) record.config = options.config->empty() ? "" : AbsolutePath(*options.config);
   if (options.assignments) record.assignments = *options.assignments;

@@ -22,13 +22,15 @@ namespace {
 // One batch on its way: counts first, then a place for every group, then every row to its place.
 class Bucketing {
  public:
-  Bucketing(const std::vector<BatchTable>& tables, const ShardLayout& layout, const BucketLimits& limits, bool push)
+  Bucketing(const std::vector<BatchTable>& tables, const ShardLayout& layout, const BucketLimits& limits,
+            bool push)
       : in_(tables), layout_(layout), limits_(limits), push_(push), work_(tables.size()) {}
 
   Result<Batch> Run() {
     for (size_t t = 0; t < in_.size(); ++t) {
       if (in_[t].keys.size() > UINT32_MAX) {
-        return InvalidArgument("table '" + in_[t].name + "': " + std::to_string(in_[t].keys.size()) + " rows in one batch, allowed is 2^32 - 1");
+        return InvalidArgument("table '" + in_[t].name + "': " + std::to_string(in_[t].keys.size()) +
+                               " rows in one batch, allowed is 2^32 - 1");
       }
       Count(t);
     }
@@ -49,6 +51,7 @@ class Bucketing {
     std::vector<uint64_t> value_shift;  // of each shard: its floats stand this far behind position * dim
     uint64_t rows = 0;                  // placed so far
     uint64_t padding = 0;               // floats
+    std::vector<uint64_t> pads;         // their positions
   };
 
   void Count(size_t t) {
@@ -72,9 +75,10 @@ class Bucketing {
       for (ShardId shard = 0; shard < layout_.shards; ++shard) {
         const uint64_t bytes = work_[t].count[shard] * RowBytes(t);
         if (bytes <= limits_.max_unit_bytes) continue;
-        return InvalidArgument("table '" + in_[t].name + "', shard " + std::to_string(shard) + ": " + std::to_string(work_[t].count[shard]) +
-                               " rows of " + std::to_string(bytes) + " bytes in one push, allowed is " +
-                               std::to_string(limits_.max_unit_bytes) + " bytes a shard: push fewer rows at a time");
+        return InvalidArgument("table '" + in_[t].name + "', shard " + std::to_string(shard) + ": " +
+                               std::to_string(work_[t].count[shard]) + " rows of " + std::to_string(bytes) +
+                               " bytes in one push, allowed is " + std::to_string(limits_.max_unit_bytes) +
+                               " bytes a shard: push fewer rows at a time");
       }
     }
     return Status::Ok();
@@ -101,9 +105,13 @@ class Bucketing {
     while (left > 0) {
       const uint64_t count = std::min(left, fit);
       if (piece_bytes_ > 0 && piece_bytes_ + count * RowBytes(t) > limits_.piece_bytes) Cut();
-      const bool first_of_table = out_.groups.empty() || out_.groups.back().piece != piece_ || out_.groups.back().table != t;
+      const bool first_of_table =
+          out_.groups.empty() || out_.groups.back().piece != piece_ || out_.groups.back().table != t;
       // Messages take payloads by reference at 8-byte boundaries only.
-      if (push_ && first_of_table && (work.rows * in_[t].dim + work.padding) % 2 != 0) ++work.padding;
+      if (push_ && first_of_table && (work.rows * in_[t].dim + work.padding) % 2 != 0) {
+        work.pads.push_back(work.rows * in_[t].dim + work.padding);
+        ++work.padding;
+      }
       work.value_shift[shard] = work.padding;
       out_.groups.push_back({.table = static_cast<uint32_t>(t),
                              .shard = shard,
@@ -124,10 +132,20 @@ class Bucketing {
 
   void Allocate(size_t t) {
     const size_t rows = in_[t].keys.size();
-    Batch::Table table{.table = in_[t].table, .name = in_[t].name, .dim = in_[t].dim, .rows = rows, .keys = nullptr, .values = nullptr, .order = nullptr};
+    Batch::Table table{.table = in_[t].table,
+                       .name = in_[t].name,
+                       .dim = in_[t].dim,
+                       .rows = rows,
+                       .keys = nullptr,
+                       .values = nullptr,
+                       .order = nullptr};
     table.keys = std::make_unique_for_overwrite<Key[]>(rows);
     if (push_) {
-      table.values = std::make_unique_for_overwrite<float[]>(rows * in_[t].dim + work_[t].padding);
+      // Messages go out in whole words, so a slice of odd length takes along what stands behind it.
+      const uint64_t floats = rows * in_[t].dim + work_[t].padding;
+      table.values = std::make_unique_for_overwrite<float[]>(floats + floats % 2);
+      for (uint64_t at : work_[t].pads) table.values[at] = 0;
+      if (floats % 2 != 0) table.values[floats] = 0;
     } else {
       table.order = std::make_unique_for_overwrite<uint32_t[]>(rows);
     }
@@ -148,7 +166,8 @@ class Bucketing {
       } else if (dim == 1) {
         table.values[to + work.value_shift[shard]] = in.values[i];
       } else {
-        std::memcpy(&table.values[to * dim + work.value_shift[shard]], &in.values[i * dim], dim * sizeof(float));
+        std::memcpy(&table.values[to * dim + work.value_shift[shard]], &in.values[i * dim],
+                    dim * sizeof(float));
       }
     }
   }
@@ -165,11 +184,13 @@ class Bucketing {
 
 }  // namespace
 
-Result<Batch> BucketPush(const std::vector<BatchTable>& tables, const ShardLayout& layout, const BucketLimits& limits) {
+Result<Batch> BucketPush(const std::vector<BatchTable>& tables, const ShardLayout& layout,
+                         const BucketLimits& limits) {
   return Bucketing(tables, layout, limits, true).Run();
 }
 
-Result<Batch> BucketPull(const std::vector<BatchTable>& tables, const ShardLayout& layout, const BucketLimits& limits) {
+Result<Batch> BucketPull(const std::vector<BatchTable>& tables, const ShardLayout& layout,
+                         const BucketLimits& limits) {
   return Bucketing(tables, layout, limits, false).Run();
 }
 

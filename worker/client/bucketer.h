@@ -1,7 +1,9 @@
-// Bucketer: sorts the rows of a batch by shard in one counting pass, and plans the calls that carry them. Pure.
+// Bucketer: sorts the rows of a batch by shard in one counting pass, and plans the calls that carry them.
+// Pure.
 //
-// Rows of a table end up in arrays in which each group (the rows of one shard) is contiguous, and groups of the same server core stand
-// side by side, so that a call's keys and values are slices of those arrays and are handed to the message by reference.
+// Rows of a table end up in arrays in which each group (the rows of one shard) is contiguous, and groups of
+// the same server core stand side by side, so that a call's keys and values are slices of those arrays and
+// are handed to the message by reference.
 #pragma once
 
 #include <cstdint>
@@ -16,30 +18,30 @@
 
 namespace penstock {
 
-// The shards in the order in which a batch lays them out: those of the same endpoint together. It is a matter of speed only: a
-// batch that was laid out by an old map is sent correctly by a new one.
+// The shards in the order in which a batch lays them out: those of the same endpoint together. It is a matter
+// of speed only: a batch that was laid out by an old map is sent correctly by a new one.
 struct ShardLayout {
   explicit ShardLayout(const ShardMap& map);
   uint32_t shards = 0;
-  std::vector<ShardId> order;     // all of them
-  std::vector<uint32_t> home;     // of each in `order`: the same number for the same endpoint, ascending
+  std::vector<ShardId> order;  // all of them
+  std::vector<uint32_t> home;  // of each in `order`: the same number for the same endpoint, ascending
 };
 
 struct BatchTable {
   TableId table = 0;
-  std::string name;               // for errors
+  std::string name;  // for errors
   uint32_t dim = 0;
   std::span<const Key> keys;
   std::span<const float> values;  // [keys.size(), dim] for a push, empty for a pull
 };
 
 struct BatchGroup {
-  uint32_t table = 0;             // index in Batch::tables
+  uint32_t table = 0;  // index in Batch::tables
   ShardId shard = 0;
-  uint32_t piece = 0;             // groups of one piece may travel in one call, if they go to the same endpoint
-  uint32_t count = 0;             // rows, at least 1
-  uint64_t first = 0;             // position of its first row in the table's arrays
-  uint64_t first_value = 0;       // position of its first float in the table's values
+  uint32_t piece = 0;        // groups of one piece may travel in one call, if they go to the same endpoint
+  uint32_t count = 0;        // rows, at least 1
+  uint64_t first = 0;        // position of its first row in the table's arrays
+  uint64_t first_value = 0;  // position of its first float in the table's values
 };
 
 struct Batch {
@@ -53,7 +55,7 @@ struct Batch {
     std::unique_ptr<uint32_t[]> order;  // pull: which row of the caller's each row is
   };
   std::vector<Table> tables;
-  std::vector<BatchGroup> groups;       // ascending by piece; of one table: ascending by position
+  std::vector<BatchGroup> groups;  // ascending by piece; of one table: ascending by position
 
   uint64_t bytes(const BatchGroup& group) const {
     return uint64_t{group.count} * (sizeof(Key) + tables[group.table].dim * sizeof(float));
@@ -65,8 +67,10 @@ struct BucketLimits {
   uint64_t max_unit_bytes = 32 << 20;
 };
 
-Result<Batch> BucketPush(const std::vector<BatchTable>& tables, const ShardLayout& layout, const BucketLimits& limits);
+Result<Batch> BucketPush(const std::vector<BatchTable>& tables, const ShardLayout& layout,
+                         const BucketLimits& limits);
 // Cannot fail for lack of anything but memory; kInvalidArgument beyond 2^32 rows a table.
-Result<Batch> BucketPull(const std::vector<BatchTable>& tables, const ShardLayout& layout, const BucketLimits& limits);
+Result<Batch> BucketPull(const std::vector<BatchTable>& tables, const ShardLayout& layout,
+                         const BucketLimits& limits);
 
 }  // namespace penstock

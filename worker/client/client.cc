@@ -15,13 +15,16 @@ namespace {
 
 Status CheckRange(const char* name, uint64_t value, uint64_t low, uint64_t high) {
   if (value >= low && value <= high) return Status::Ok();
-  return InvalidArgument(std::string("client option ") + name + " is " + std::to_string(value) + ", allowed is " + std::to_string(low) +
-                         " to " + std::to_string(high));
+  return InvalidArgument(std::string("client option ") + name + " is " + std::to_string(value) +
+                         ", allowed is " + std::to_string(low) + " to " + std::to_string(high));
 }
 
 Status Validate(const ClientOptions& o) {
-  if (o.scheduler.empty()) return InvalidArgument("client option scheduler is empty, allowed is host:port or the path of an address file");
-  if (!o.token.empty() && !o.token_file.empty()) return InvalidArgument("client options token and token_file are both set, allowed is one");
+  if (o.scheduler.empty())
+    return InvalidArgument(
+        "client option scheduler is empty, allowed is host:port or the path of an address file");
+  if (!o.token.empty() && !o.token_file.empty())
+    return InvalidArgument("client options token and token_file are both set, allowed is one");
   RETURN_IF_ERROR(CheckRange("deadline_ms", o.deadline_ms, 1, 86400000));
   RETURN_IF_ERROR(CheckRange("connect_timeout_ms", o.connect_timeout_ms, 1, 600000));
   RETURN_IF_ERROR(CheckRange("attempt_timeout_ms", o.attempt_timeout_ms, 1, 600000));
@@ -40,14 +43,16 @@ template <typename T>
 std::pair<std::future<Result<T>>, absl::AnyInvocable<void(Result<T>)>> Awaited() {
   std::promise<Result<T>> promise;
   auto future = promise.get_future();
-  return {std::move(future), [promise = std::move(promise)](Result<T> result) mutable { promise.set_value(std::move(result)); }};
+  return {std::move(future),
+          [promise = std::move(promise)](Result<T> result) mutable { promise.set_value(std::move(result)); }};
 }
 
 }  // namespace
 
 class Client::Impl {
  public:
-  Impl(const ClientOptions& options, std::string token) : options_(options), identity_(std::make_shared<ClusterIdentity>()), loop_(options.name) {
+  Impl(const ClientOptions& options, std::string token)
+      : options_(options), identity_(std::make_shared<ClusterIdentity>()), loop_(options.name) {
     identity_->name = options.name;
     identity_->token = std::move(token);
     loop_.Run([this] { core_ = std::make_unique<ClientCore>(loop_, identity_, options_); });
@@ -63,8 +68,12 @@ class Client::Impl {
   uint64_t cluster() const { return identity_->cluster; }
   KjLoop& loop() { return loop_; }
   ClientCore& core() { return *core_; }
-  uint64_t Deadline(uint64_t deadline_ms) const { return deadline_ms == 0 ? options_.deadline_ms : deadline_ms; }
-  BucketLimits limits() const { return {.piece_bytes = options_.piece_bytes, .max_unit_bytes = options_.max_unit_bytes}; }
+  uint64_t Deadline(uint64_t deadline_ms) const {
+    return deadline_ms == 0 ? options_.deadline_ms : deadline_ms;
+  }
+  BucketLimits limits() const {
+    return {.piece_bytes = options_.piece_bytes, .max_unit_bytes = options_.max_unit_bytes};
+  }
   std::shared_ptr<const ShardLayout> layout() const { return core_->map().layout(); }
 
   // Runs `use(core, done)` on the loop; done says kCancelled if that never happens.
@@ -88,16 +97,18 @@ class Client::Impl {
   // A question to the scheduler that may be repeated until the deadline.
   template <typename T, typename Make, typename Read>
   Result<T> Ask(const std::string& what, Make make, Read read) {
-    return Await<T>(what, [what, make, read, ms = options_.deadline_ms](ClientCore& core, Completion<T> done) {
-      core.Spawn(what, core.Ask<T>(what, make, read, ms), std::move(done));
-    });
+    return Await<T>(what,
+                    [what, make, read, ms = options_.deadline_ms](ClientCore& core, Completion<T> done) {
+                      core.Spawn(what, core.Ask<T>(what, make, read, ms), std::move(done));
+                    });
   }
 
   template <typename T, typename Make, typename Read>
   Result<T> AskOnce(const std::string& what, Make make, Read read) {
-    return Await<T>(what, [what, make, read, ms = options_.deadline_ms](ClientCore& core, Completion<T> done) {
-      core.Spawn(what, core.AskOnce<T>(what, make, read, ms), std::move(done));
-    });
+    return Await<T>(what,
+                    [what, make, read, ms = options_.deadline_ms](ClientCore& core, Completion<T> done) {
+                      core.Spawn(what, core.AskOnce<T>(what, make, read, ms), std::move(done));
+                    });
   }
 
   void Attach(std::weak_ptr<Producer> producer) {
@@ -128,12 +139,18 @@ class Client::Impl {
     for (const Table& table : tables) {
       const auto it = tables_.find(table.table);
       if (it == tables_.end()) return Unknown(table.table);
-      if (!seen.insert(table.table).second) return InvalidArgument("table '" + it->second.name + "' is twice in one call");
-      out.push_back({.table = table.table, .name = it->second.name, .dim = it->second.dim, .keys = table.keys, .values = {}});
+      if (!seen.insert(table.table).second)
+        return InvalidArgument("table '" + it->second.name + "' is twice in one call");
+      out.push_back({.table = table.table,
+                     .name = it->second.name,
+                     .dim = it->second.dim,
+                     .keys = table.keys,
+                     .values = {}});
       if constexpr (std::is_same_v<Table, TablePush>) {
         if (table.values.size() != table.keys.size() * it->second.dim) {
-          return InvalidArgument("table '" + it->second.name + "': " + std::to_string(table.values.size()) + " values for " +
-                                 std::to_string(table.keys.size()) + " keys, expected " + std::to_string(it->second.dim) + " a key");
+          return InvalidArgument("table '" + it->second.name + "': " + std::to_string(table.values.size()) +
+                                 " values for " + std::to_string(table.keys.size()) + " keys, expected " +
+                                 std::to_string(it->second.dim) + " a key");
         }
         out.back().values = table.values;
       }
@@ -156,7 +173,7 @@ class Client::Impl {
   mutable std::mutex mutex_;
   std::unordered_map<TableId, TableInfo> tables_;  // guarded by mutex_
   KjLoop loop_;
-  std::unique_ptr<ClientCore> core_;               // the loop's
+  std::unique_ptr<ClientCore> core_;  // the loop's
 };
 
 Client::Client(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -262,39 +279,45 @@ void Client::PullAsync(std::vector<TableKeys> tables, PullCallback callback, uin
   if (!batch.ok()) return done(batch.status().Prepend("pull"));
   PullResult result;
   for (const BatchTable& table : *described) result.values.emplace_back(table.keys.size() * table.dim);
-  impl_->Post(std::move(done), [batch = std::move(*batch), result = std::move(result), ms = impl_->Deadline(deadline_ms)](
-                                   ClientCore& core, Completion<PullResult> done) mutable {
-    core.Pull(std::move(batch), std::move(result), ms, std::move(done));
-  });
+  impl_->Post(std::move(done),
+              [batch = std::move(*batch), result = std::move(result), ms = impl_->Deadline(deadline_ms)](
+                  ClientCore& core, Completion<PullResult> done) mutable {
+                core.Pull(std::move(batch), std::move(result), ms, std::move(done));
+              });
 }
 
-std::future<Result<PushResult>> Client::Push(Producer& producer, std::vector<TablePush> tables, uint64_t deadline_ms) {
+std::future<Result<PushResult>> Client::Push(Producer& producer, std::vector<TablePush> tables,
+                                             uint64_t deadline_ms) {
   auto [future, callback] = Awaited<PushResult>();
   PushAsync(producer, std::move(tables), std::move(callback), deadline_ms);
   return std::move(future);
 }
 
-void Client::PushAsync(Producer& producer, std::vector<TablePush> tables, PushCallback callback, uint64_t deadline_ms) {
+void Client::PushAsync(Producer& producer, std::vector<TablePush> tables, PushCallback callback,
+                       uint64_t deadline_ms) {
   PushWith(producer, std::move(tables), std::move(callback), deadline_ms, 0,
            [](ProducerWindow& window) { return window.BeginNext(); });
 }
 
-std::future<Result<PushResult>> Client::PushAt(Producer& producer, Sequence sequence, std::vector<TablePush> tables, uint64_t deadline_ms,
+std::future<Result<PushResult>> Client::PushAt(Producer& producer, Sequence sequence,
+                                               std::vector<TablePush> tables, uint64_t deadline_ms,
                                                uint64_t clock) {
   auto [future, callback] = Awaited<PushResult>();
   PushAtAsync(producer, sequence, std::move(tables), std::move(callback), deadline_ms, clock);
   return std::move(future);
 }
 
-void Client::PushAtAsync(Producer& producer, Sequence sequence, std::vector<TablePush> tables, PushCallback callback, uint64_t deadline_ms,
-                         uint64_t clock) {
-  PushWith(producer, std::move(tables), std::move(callback), deadline_ms, clock, [sequence](ProducerWindow& window) -> Result<Sequence> {
-    RETURN_IF_ERROR(window.Begin(sequence));
-    return sequence;
-  });
+void Client::PushAtAsync(Producer& producer, Sequence sequence, std::vector<TablePush> tables,
+                         PushCallback callback, uint64_t deadline_ms, uint64_t clock) {
+  PushWith(producer, std::move(tables), std::move(callback), deadline_ms, clock,
+           [sequence](ProducerWindow& window) -> Result<Sequence> {
+             RETURN_IF_ERROR(window.Begin(sequence));
+             return sequence;
+           });
 }
 
-void Client::PushWith(Producer& producer, std::vector<TablePush> tables, PushCallback callback, uint64_t deadline_ms, uint64_t clock,
+void Client::PushWith(Producer& producer, std::vector<TablePush> tables, PushCallback callback,
+                      uint64_t deadline_ms, uint64_t clock,
                       absl::AnyInvocable<Result<Sequence>(ProducerWindow&)> begin) {
   Completion<PushResult> done(std::move(callback));
   const std::string what = "push of producer " + std::to_string(producer.id());
@@ -311,25 +334,28 @@ void Client::PushWith(Producer& producer, std::vector<TablePush> tables, PushCal
     if (!result.ok()) shared->With([&](ProducerWindow& window) { window.Fail(sequence); });
     done(std::move(result));
   });
-  impl_->Post(std::move(ended), [shared, sequence, batch = std::move(*batch), clock, ms = impl_->Deadline(deadline_ms)](
-                                    ClientCore& core, Completion<PushResult> done) mutable {
-    core.Push(std::move(shared), sequence, std::move(batch), clock, ms, std::move(done));
-  });
+  impl_->Post(std::move(ended),
+              [shared, sequence, batch = std::move(*batch), clock, ms = impl_->Deadline(deadline_ms)](
+                  ClientCore& core, Completion<PushResult> done) mutable {
+                core.Push(std::move(shared), sequence, std::move(batch), clock, ms, std::move(done));
+              });
 }
 
 // --- The rest of the data plane ---
 
 Status Client::Flush(uint64_t deadline_ms) {
   const uint64_t ms = impl_->Deadline(deadline_ms);
-  return StatusOf(impl_->Await<bool>("flush", [ms](ClientCore& core, Completion<bool> done) { core.Flush(ms, std::move(done)); }));
+  return StatusOf(impl_->Await<bool>(
+      "flush", [ms](ClientCore& core, Completion<bool> done) { core.Flush(ms, std::move(done)); }));
 }
 
 Result<std::vector<TableStats>> Client::Stats(const std::vector<TableId>& tables, uint64_t deadline_ms) {
   for (TableId table : tables) RETURN_IF_ERROR(impl_->Known(table).Prepend("stats"));
   const uint64_t ms = impl_->Deadline(deadline_ms);
-  return impl_->Await<std::vector<TableStats>>("stats", [ms, tables](ClientCore& core, Completion<std::vector<TableStats>> done) {
-    core.Stats(tables, ms, std::move(done));
-  });
+  return impl_->Await<std::vector<TableStats>>(
+      "stats", [ms, tables](ClientCore& core, Completion<std::vector<TableStats>> done) {
+        core.Stats(tables, ms, std::move(done));
+      });
 }
 
 // --- The scheduler, for tools ---

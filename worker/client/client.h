@@ -1,31 +1,36 @@
-// Client: the library that C++ programs attach to a Penstock cluster with; the worker, the tools and the gateway use it as well.
+// Client: the library that C++ programs attach to a Penstock cluster with; the worker, the tools and the
+// gateway use it as well.
 //
 //   ClientOptions options;
 //   options.scheduler = "127.0.0.1:7070";
 //   auto client = Client::Connect(options);                         // Result<std::unique_ptr<Client>>
 //   auto table = (*client)->CreateTable({.name = "user", .dim = 16});
 //   auto producer = (*client)->NewProducer();
-//   auto rows = (*client)->Pull({{table->id, {17, 4711}}}).get();   // Result<PullResult>: values[0] is [2, 16]
-//   auto done = (*client)->Push(**producer, {{table->id, {17}, gradient}}).get();
+//   auto rows = (*client)->Pull({{table->id, {17, 4711}}}).get();   // Result<PullResult>: values[0] is [2,
+//   16] auto done = (*client)->Push(**producer, {{table->id, {17}, gradient}}).get();
 //
-// Threads: every method may be called from any thread. One thread of the client's own (its loop) does all I/O; batches are cut up on the
-// caller's thread. Callbacks run on the loop (or, when the client is being destroyed, wherever that happens): they must be quick, and must
-// not call a method that blocks (those that return Result or Status; they answer kFailedPrecondition there) nor destroy the client.
+// Threads: every method may be called from any thread. One thread of the client's own (its loop) does all
+// I/O; batches are cut up on the caller's thread. Callbacks run on the loop (or, when the client is being
+// destroyed, wherever that happens): they must be quick, and must not call a method that blocks (those that
+// return Result or Status; they answer kFailedPrecondition there) nor destroy the client.
 //
-// Deadlines: every call ends within its deadline (0: ClientOptions::deadline_ms). What can be retried is retried until then: a server that
-// restarts, a shard that moves or a scheduler that is away is waited for. Codes to react to:
-//   kInvalidArgument   the call is wrong (sizes, a table that this client did not open, a unit over max_unit_bytes): mend it
-//   kUnavailable       (pull, scheduler calls) not reachable until the deadline; the message names node, endpoint and shard
-//   kDeadlineExceeded  time ran out, and no part of a push had any effect
-//   kOutcomeUnknown    time ran out, and parts of a push were or may have been applied. Push the same contents under the same sequence
+// Deadlines: every call ends within its deadline (0: ClientOptions::deadline_ms). What can be retried is
+// retried until then: a server that restarts, a shard that moves or a scheduler that is away is waited for.
+// Codes to react to:
+//   kInvalidArgument   the call is wrong (sizes, a table that this client did not open, a unit over
+//   max_unit_bytes): mend it kUnavailable       (pull, scheduler calls) not reachable until the deadline; the
+//   message names node, endpoint and shard kDeadlineExceeded  time ran out, and no part of a push had any
+//   effect kOutcomeUnknown    time ran out, and parts of a push were or may have been applied. Push the same
+//   contents under the same sequence
 //                      again (PushAt on an attached producer), or give it up
 //   kOverloaded        too many sequences in flight (65,536 from the lowest unfinished one): wait for answers
 //   kUnknownProducer   the cluster has forgotten the producer's id: take a new one
 //   kDataLoss          a shard is quarantined: an operator must act
 //   kFailedPrecondition  the producer is rewound (see Producer), or the state of the cluster forbids it
 //   kCancelled         the client is being destroyed
-// A push that ends in an error other than kDeadlineExceeded may have been applied in part; its message says how many units were. A unit is
-// all rows of one (table, shard) in one push, and is applied once or not at all, however often it had to be sent.
+// A push that ends in an error other than kDeadlineExceeded may have been applied in part; its message says
+// how many units were. A unit is all rows of one (table, shard) in one push, and is applied once or not at
+// all, however often it had to be sent.
 #pragma once
 
 #include <absl/functional/any_invocable.h>
@@ -48,16 +53,18 @@ class KjLoop;
 class SchedulerLink;
 
 struct ClientOptions {
-  std::string scheduler;                    // "host:port", or the path (with a '/') of a file whose first line is that
-  std::string token_file;                   // the cluster's token; empty: `token` is used
-  std::string token;                        // empty: none, for clusters on loopback without one
-  std::string name = "client";              // for the peers' logs and errors
-  uint64_t deadline_ms = 30000;             // of a call that names none
-  uint64_t connect_timeout_ms = 3000;       // of Connect as a whole, and of each connection that is made later
-  uint64_t attempt_timeout_ms = 5000;       // a server that has not answered a call by then is taken for hung: connect again, send again
-  uint64_t max_unit_bytes = 32 << 20;       // keys and values of one unit; 1 KiB to 64 MiB
-  uint64_t piece_bytes = 2 << 20;           // larger batches travel in pieces of about this size; 4 KiB to 64 MiB
-  uint64_t max_inflight_bytes = 16 << 20;   // per server core: pieces beyond wait their turn (one piece always may go)
+  std::string scheduler;         // "host:port", or the path (with a '/') of a file whose first line is that
+  std::string token_file;        // the cluster's token; empty: `token` is used
+  std::string token;             // empty: none, for clusters on loopback without one
+  std::string name = "client";   // for the peers' logs and errors
+  uint64_t deadline_ms = 30000;  // of a call that names none
+  uint64_t connect_timeout_ms = 3000;  // of Connect as a whole, and of each connection that is made later
+  uint64_t attempt_timeout_ms =
+      5000;  // a server that has not answered a call by then is taken for hung: connect again, send again
+  uint64_t max_unit_bytes = 32 << 20;  // keys and values of one unit; 1 KiB to 64 MiB
+  uint64_t piece_bytes = 2 << 20;      // larger batches travel in pieces of about this size; 4 KiB to 64 MiB
+  uint64_t max_inflight_bytes =
+      16 << 20;  // per server core: pieces beyond wait their turn (one piece always may go)
 };
 
 // Rows to read. Keys need not be sorted or unique.
@@ -66,7 +73,8 @@ struct TableKeys {
   std::vector<Key> keys;
 };
 
-// Rows to push: gradients, increments or values, as the table's optimizer takes them. values is [keys.size(), dim], row-major float32.
+// Rows to push: gradients, increments or values, as the table's optimizer takes them. values is [keys.size(),
+// dim], row-major float32.
 struct TablePush {
   TableId table = 0;
   std::vector<Key> keys;
@@ -74,7 +82,8 @@ struct TablePush {
 };
 
 struct PullResult {
-  std::vector<std::vector<float>> values;  // one per TableKeys of the call: [keys.size(), dim] in the order of its keys
+  std::vector<std::vector<float>>
+      values;  // one per TableKeys of the call: [keys.size(), dim] in the order of its keys
 };
 
 // A unit of a push, as its server answered.
@@ -83,14 +92,15 @@ struct PushedUnit {
   ShardId shard = 0;
   Epoch epoch = 0;      // of the shard, in which the unit was applied
   Lsn lsn = 0;          // the shard's delta that holds it
-  bool logged = false;  // that delta is in the log of every copy already; always true for tables at level logged and synced
+  bool logged = false;  // that delta is in the log of every copy already; always true for tables at level
+                        // logged and synced
 };
 
 struct PushResult {
   Sequence sequence = 0;
   std::vector<PushedUnit> units;
-  // True when no crash of processes can undo the push any more. False at level memory: later answers and Flush say more
-  // (Producer::recorded).
+  // True when no crash of processes can undo the push any more. False at level memory: later answers and
+  // Flush say more (Producer::recorded).
   bool logged() const {
     for (const PushedUnit& unit : units) {
       if (!unit.logged) return false;
@@ -114,8 +124,9 @@ using PushCallback = absl::AnyInvocable<void(Result<PushResult>)>;
 
 class Client {
  public:
-  // Reads the token, connects to the scheduler and gets the shard map, within connect_timeout_ms. kUnavailable: no scheduler there (the
-  // address is named); kPermissionDenied: another cluster, another version or a wrong token; kInvalidArgument: an option.
+  // Reads the token, connects to the scheduler and gets the shard map, within connect_timeout_ms.
+  // kUnavailable: no scheduler there (the address is named); kPermissionDenied: another cluster, another
+  // version or a wrong token; kInvalidArgument: an option.
   static Result<std::unique_ptr<Client>> Connect(const ClientOptions& options);
   // Calls that are pending complete with kCancelled before it returns.
   ~Client();
@@ -126,34 +137,40 @@ class Client {
   uint64_t cluster() const;      // the cluster's id
   uint32_t shard_count() const;  // fixed when the cluster was made
 
-  // Tables. Create of an existing name with an equal spec (id aside) is ok and answers that table; another spec is kAlreadyExists. Pull,
-  // Push and Stats take tables that this client has created or opened.
+  // Tables. Create of an existing name with an equal spec (id aside) is ok and answers that table; another
+  // spec is kAlreadyExists. Pull, Push and Stats take tables that this client has created or opened.
   Result<TableSpec> CreateTable(const TableSpec& spec);
   Result<TableSpec> OpenTable(const std::string& name);
   Status DropTable(const std::string& name);
 
   // An identity to push under, with an id from the scheduler. Cheap; a thread may have its own.
   Result<std::shared_ptr<Producer>> NewProducer();
-  // Inside a job: the id and first sequence of a lease. Its low is what is logged on all copies; see producer.h.
+  // Inside a job: the id and first sequence of a lease. Its low is what is logged on all copies; see
+  // producer.h.
   std::shared_ptr<Producer> AttachProducer(ProducerId id, Sequence begin);
 
   // Reads rows. A row that was never pushed has its table's initial value.
   std::future<Result<PullResult>> Pull(std::vector<TableKeys> tables, uint64_t deadline_ms = 0);
   void PullAsync(std::vector<TableKeys> tables, PullCallback done, uint64_t deadline_ms = 0);
 
-  // Pushes rows under the producer's next sequence; several may be in flight. Answered when the level of each table is reached. A sequence
-  // is finished with its answer, kOutcomeUnknown included: it cannot be pushed again unless the producer is an attached one.
-  std::future<Result<PushResult>> Push(Producer& producer, std::vector<TablePush> tables, uint64_t deadline_ms = 0);
-  void PushAsync(Producer& producer, std::vector<TablePush> tables, PushCallback done, uint64_t deadline_ms = 0);
-  // The same under a sequence that the caller chose (a minibatch's number), for attached producers: ascending; a sequence that failed may
-  // be pushed again, and after Producer::Rewind all from recorded() on. `clock` is the worker's step count.
-  std::future<Result<PushResult>> PushAt(Producer& producer, Sequence sequence, std::vector<TablePush> tables, uint64_t deadline_ms = 0,
-                                         uint64_t clock = 0);
-  void PushAtAsync(Producer& producer, Sequence sequence, std::vector<TablePush> tables, PushCallback done, uint64_t deadline_ms = 0,
-                   uint64_t clock = 0);
+  // Pushes rows under the producer's next sequence; several may be in flight. Answered when the level of each
+  // table is reached. A sequence is finished with its answer, kOutcomeUnknown included: it cannot be pushed
+  // again unless the producer is an attached one.
+  std::future<Result<PushResult>> Push(Producer& producer, std::vector<TablePush> tables,
+                                       uint64_t deadline_ms = 0);
+  void PushAsync(Producer& producer, std::vector<TablePush> tables, PushCallback done,
+                 uint64_t deadline_ms = 0);
+  // The same under a sequence that the caller chose (a minibatch's number), for attached producers:
+  // ascending; a sequence that failed may be pushed again, and after Producer::Rewind all from recorded() on.
+  // `clock` is the worker's step count.
+  std::future<Result<PushResult>> PushAt(Producer& producer, Sequence sequence, std::vector<TablePush> tables,
+                                         uint64_t deadline_ms = 0, uint64_t clock = 0);
+  void PushAtAsync(Producer& producer, Sequence sequence, std::vector<TablePush> tables, PushCallback done,
+                   uint64_t deadline_ms = 0, uint64_t clock = 0);
 
-  // Waits for the pushes that were begun before, then closes the lag of the shards they went to: after ok all that were answered ok are
-  // logged on all copies. kOutcomeUnknown: a shard was restarted before a push of level memory was logged, and may have lost it.
+  // Waits for the pushes that were begun before, then closes the lag of the shards they went to: after ok all
+  // that were answered ok are logged on all copies. kOutcomeUnknown: a shard was restarted before a push of
+  // level memory was logged, and may have lost it.
   Status Flush(uint64_t deadline_ms = 0);
 
   // One entry per table of the call, in its order.
@@ -161,20 +178,21 @@ class Client {
 
   // The scheduler, for tools. What each `what` answers is described in proto/control.capnp.
   Result<nlohmann::json> Inspect(const std::string& what, const std::string& name = "");
-  Result<uint32_t> SubmitJob(const nlohmann::json& job);  // the job's id; sent once, as submitting is not repeatable
+  Result<uint32_t> SubmitJob(
+      const nlohmann::json& job);  // the job's id; sent once, as submitting is not repeatable
   Status CancelJob(uint32_t job);
   Status AcceptLoss(ShardId shard);
 
-  // For processes of Penstock's own that talk to the scheduler on this client's thread (loop_call.h). Both live as long as the client;
-  // the link belongs to the loop's thread.
+  // For processes of Penstock's own that talk to the scheduler on this client's thread (loop_call.h). Both
+  // live as long as the client; the link belongs to the loop's thread.
   KjLoop& loop();
   SchedulerLink& scheduler();
 
  private:
   class Impl;
   explicit Client(std::unique_ptr<Impl> impl);
-  void PushWith(Producer& producer, std::vector<TablePush> tables, PushCallback done, uint64_t deadline_ms, uint64_t clock,
-                absl::AnyInvocable<Result<Sequence>(ProducerWindow&)> begin);
+  void PushWith(Producer& producer, std::vector<TablePush> tables, PushCallback done, uint64_t deadline_ms,
+                uint64_t clock, absl::AnyInvocable<Result<Sequence>(ProducerWindow&)> begin);
   std::unique_ptr<Impl> impl_;
 };
 

@@ -11,7 +11,8 @@ namespace {
 
 std::string Listed(const std::vector<ShardId>& shards) {
   std::string text;
-  for (size_t i = 0; i < std::min<size_t>(shards.size(), 8); ++i) text += (i ? ", " : "") + std::to_string(shards[i]);
+  for (size_t i = 0; i < std::min<size_t>(shards.size(), 8); ++i)
+    text += (i ? ", " : "") + std::to_string(shards[i]);
   return shards.size() > 8 ? text + " and " + std::to_string(shards.size() - 8) + " more" : text;
 }
 
@@ -25,29 +26,35 @@ ClientCore::ClientCore(KjLoop& loop, std::shared_ptr<ClusterIdentity> identity, 
   scheduler_ = std::make_unique<SchedulerLink>(loop_, *connections_, options.scheduler);
   MapKeeperOptions map_options;
   map_options.call_timeout_ms = std::min(map_options.call_timeout_ms, options.attempt_timeout_ms);
-  map_ = std::make_unique<MapKeeper>(loop_, *scheduler_, map_options, [this](ShardId shard, Epoch epoch) { LogSeen(shard, epoch, 0, 0); });
+  map_ = std::make_unique<MapKeeper>(loop_, *scheduler_, map_options,
+                                     [this](ShardId shard, Epoch epoch) { LogSeen(shard, epoch, 0, 0); });
   dispatcher_ = std::make_unique<Dispatcher>(
       loop_, *connections_, *map_,
-      DispatcherOptions{.attempt_timeout_ms = options.attempt_timeout_ms, .max_inflight_bytes = options.max_inflight_bytes},
+      DispatcherOptions{.attempt_timeout_ms = options.attempt_timeout_ms,
+                        .max_inflight_bytes = options.max_inflight_bytes},
       [this](ShardId shard, Epoch epoch, Lsn told, Lsn logged) { LogSeen(shard, epoch, told, logged); });
 }
 
 ClientCore::~ClientCore() {
   dispatcher_->Cancel();
-  // Connections first: with them go the messages, which refer to what the operations hold; then whatever waits for an answer.
+  // Connections first: with them go the messages, which refer to what the operations hold; then whatever
+  // waits for an answer.
   connections_.reset();
   tasks_.reset();
   dispatcher_.reset();
 }
 
-void ClientCore::taskFailed(kj::Exception&& e) { LOG(ERROR) << loop_.name() << ": " << e.getDescription().cStr(); }
+void ClientCore::taskFailed(kj::Exception&& e) {
+  LOG(ERROR) << loop_.name() << ": " << e.getDescription().cStr();
+}
 
 kj::Promise<Result<bool>> ClientCore::LoadMap(uint64_t deadline_ms) {
   const uint64_t begin = NowMs();
   return map_->Load().then([this, deadline_ms, begin](Status&& status) -> kj::Promise<Result<bool>> {
     if (status.ok() && map_->map().size() > 0) return Result<bool>(true);
     if (status.ok()) status = Unavailable("the scheduler has no shard map yet");
-    const bool again = status.code() == Code::kUnavailable || status.code() == Code::kDeadlineExceeded || status.code() == Code::kCancelled;
+    const bool again = status.code() == Code::kUnavailable || status.code() == Code::kDeadlineExceeded ||
+                       status.code() == Code::kCancelled;
     const uint64_t spent = NowMs() - begin + 50;
     if (!again) return Result<bool>(status);
     if (spent >= deadline_ms) return Result<bool>(Unavailable(status.message()));
@@ -59,25 +66,27 @@ void ClientCore::LogSeen(ShardId shard, Epoch epoch, Lsn told, Lsn logged) {
   log_.Observe(shard, epoch, told, logged);
   std::erase_if(jobs_, [&](const std::weak_ptr<Producer>& weak) {
     const auto producer = weak.lock();
-    if (producer != nullptr) producer->With([&](ProducerWindow& window) { window.Observe(shard, epoch, logged); });
+    if (producer != nullptr)
+      producer->With([&](ProducerWindow& window) { window.Observe(shard, epoch, logged); });
     return producer == nullptr;
   });
 }
 
 void ClientCore::Pull(Batch batch, PullResult result, uint64_t deadline_ms, Completion<PullResult> done) {
-  dispatcher_->Start(std::make_shared<PullOperation>(deadline_ms, std::move(batch), std::move(result), std::move(done)));
+  dispatcher_->Start(
+      std::make_shared<PullOperation>(deadline_ms, std::move(batch), std::move(result), std::move(done)));
 }
 
-void ClientCore::Push(std::shared_ptr<Producer> producer, Sequence sequence, Batch batch, uint64_t clock, uint64_t deadline_ms,
-                      Completion<PushResult> done) {
+void ClientCore::Push(std::shared_ptr<Producer> producer, Sequence sequence, Batch batch, uint64_t clock,
+                      uint64_t deadline_ms, Completion<PushResult> done) {
   const uint64_t id = next_push_++;
   pushes_.insert(id);
   Completion<PushResult> ended([this, id, done = std::move(done)](Result<PushResult> result) mutable {
     PushEnded(id);
     done(std::move(result));
   });
-  dispatcher_->Start(
-      std::make_shared<PushOperation>(deadline_ms, std::move(batch), std::move(producer), sequence, clock, std::move(ended)));
+  dispatcher_->Start(std::make_shared<PushOperation>(deadline_ms, std::move(batch), std::move(producer),
+                                                     sequence, clock, std::move(ended)));
 }
 
 void ClientCore::PushEnded(uint64_t push) {
@@ -96,35 +105,43 @@ kj::Promise<Result<bool>> ClientCore::Drained(uint64_t deadline_ms) {
   drains_.push_back({pushes_, kj::mv(paf.fulfiller)});
   auto drained = paf.promise.then([]() -> Result<bool> { return true; });
   auto late = loop_.Sleep(deadline_ms).then([deadline_ms]() -> Result<bool> {
-    return DeadlineExceeded("flush: pushes that were begun before it are not answered within " + std::to_string(deadline_ms) + " ms");
+    return DeadlineExceeded("flush: pushes that were begun before it are not answered within " +
+                            std::to_string(deadline_ms) + " ms");
   });
   return drained.exclusiveJoin(kj::mv(late));
 }
 
 void ClientCore::Flush(uint64_t deadline_ms, Completion<bool> done) {
   const uint64_t begin = NowMs();
-  Spawn("flush", Drained(deadline_ms).then([this, begin, deadline_ms](Result<bool>&& drained) -> kj::Promise<Result<bool>> {
-    if (!drained.ok()) return kj::mv(drained);
-    const uint64_t spent = NowMs() - begin;
-    return FlushLogs(deadline_ms > spent ? deadline_ms - spent : 1);
-  }), std::move(done));
+  Spawn("flush",
+        Drained(deadline_ms)
+            .then([this, begin, deadline_ms](Result<bool>&& drained) -> kj::Promise<Result<bool>> {
+              if (!drained.ok()) return kj::mv(drained);
+              const uint64_t spent = NowMs() - begin;
+              return FlushLogs(deadline_ms > spent ? deadline_ms - spent : 1);
+            }),
+        std::move(done));
 }
 
 kj::Promise<Result<bool>> ClientCore::FlushLogs(uint64_t deadline_ms) {
   auto paf = kj::newPromiseAndFulfiller<Result<bool>>();
-  Completion<bool> done([fulfiller = std::make_shared<kj::Own<kj::PromiseFulfiller<Result<bool>>>>(kj::mv(paf.fulfiller))](
-                            Result<bool> result) { (*fulfiller)->fulfill(std::move(result)); });
+  Completion<bool> done(
+      [fulfiller = std::make_shared<kj::Own<kj::PromiseFulfiller<Result<bool>>>>(kj::mv(paf.fulfiller))](
+          Result<bool> result) { (*fulfiller)->fulfill(std::move(result)); });
   dispatcher_->Start(std::make_shared<FlushOperation>(deadline_ms, log_.Unlogged(), std::move(done)));
   return paf.promise.then([this](Result<bool>&& flushed) -> Result<bool> {
     const std::vector<ShardId> lost = log_.TakeLost();
     if (!flushed.ok() || lost.empty()) return std::move(flushed);
-    return OutcomeUnknown("flush: shards " + Listed(lost) +
-                          " were taken up again before they had logged everything that they had answered; it may be lost");
+    return OutcomeUnknown(
+        "flush: shards " + Listed(lost) +
+        " were taken up again before they had logged everything that they had answered; it may be lost");
   });
 }
 
-void ClientCore::Stats(std::vector<TableId> tables, uint64_t deadline_ms, Completion<std::vector<TableStats>> done) {
-  dispatcher_->Start(std::make_shared<StatsOperation>(deadline_ms, std::move(tables), map_->map().size(), std::move(done)));
+void ClientCore::Stats(std::vector<TableId> tables, uint64_t deadline_ms,
+                       Completion<std::vector<TableStats>> done) {
+  dispatcher_->Start(
+      std::make_shared<StatsOperation>(deadline_ms, std::move(tables), map_->map().size(), std::move(done)));
 }
 
 }  // namespace penstock

@@ -35,7 +35,8 @@ std::vector<ShardId> AllShards(uint32_t count) {
 }
 
 std::string DescribeGroup(const Batch& batch, size_t group) {
-  return "table '" + batch.tables[batch.groups[group].table].name + "', shard " + std::to_string(batch.groups[group].shard);
+  return "table '" + batch.tables[batch.groups[group].table].name + "', shard " +
+         std::to_string(batch.groups[group].shard);
 }
 
 // Groups of one table share a slice of its arrays, so they must follow each other there.
@@ -55,7 +56,8 @@ struct Run {
 std::vector<Run> RunsOf(const Batch& batch, std::span<const uint32_t> groups) {
   std::vector<Run> runs;
   for (size_t i = 0; i < groups.size(); ++i) {
-    if (i == 0 || batch.groups[groups[i]].table != batch.groups[groups[i - 1]].table) runs.push_back({i, i, 0});
+    if (i == 0 || batch.groups[groups[i]].table != batch.groups[groups[i - 1]].table)
+      runs.push_back({i, i, 0});
     runs.back().end = i + 1;
     runs.back().rows += batch.groups[groups[i]].count;
   }
@@ -65,12 +67,14 @@ std::vector<Run> RunsOf(const Batch& batch, std::span<const uint32_t> groups) {
 // `bytes` as Data of the message: by reference where its rules allow.
 capnp::Orphan<capnp::Data> Payload(const capnp::Orphanage& orphanage, const void* data, uint64_t bytes) {
   const auto reader = kj::arrayPtr(static_cast<const kj::byte*>(data), bytes);
-  if (reinterpret_cast<uintptr_t>(data) % sizeof(uint64_t) == 0) return orphanage.referenceExternalData(reader);
+  if (reinterpret_cast<uintptr_t>(data) % sizeof(uint64_t) == 0)
+    return orphanage.referenceExternalData(reader);
   return orphanage.newOrphanCopy(capnp::Data::Reader(reader));
 }
 
 template <typename Table>
-void WriteGroups(const Operation& operation, const Batch& batch, std::span<const uint32_t> groups, Table out) {
+void WriteGroups(const Operation& operation, const Batch& batch, std::span<const uint32_t> groups,
+                 Table out) {
   auto list = out.initGroups(groups.size());
   for (size_t i = 0; i < groups.size(); ++i) {
     const Operation::Group& group = operation.groups()[groups[i]];
@@ -80,7 +84,8 @@ void WriteGroups(const Operation& operation, const Batch& batch, std::span<const
   }
 }
 
-void WriteShards(const Operation& operation, std::span<const uint32_t> groups, capnp::List<proto::ShardRef>::Builder out) {
+void WriteShards(const Operation& operation, std::span<const uint32_t> groups,
+                 capnp::List<proto::ShardRef>::Builder out) {
   for (size_t i = 0; i < groups.size(); ++i) {
     out[i].setShard(operation.groups()[groups[i]].shard);
     out[i].setEpoch(operation.groups()[groups[i]].sent_epoch);
@@ -113,7 +118,8 @@ Operation::Answer Readable(Operation::Answer answer, size_t groups) {
 }
 
 Operation::Answer ReadShards(capnp::List<proto::GroupResult>::Reader in, size_t expected) {
-  if (in.size() != expected) return Malformed(std::to_string(in.size()) + " shards of " + std::to_string(expected));
+  if (in.size() != expected)
+    return Malformed(std::to_string(in.size()) + " shards of " + std::to_string(expected));
   std::vector<GroupOutcome> outcomes;
   for (auto group : in) outcomes.push_back(ReadGroup(group));
   return outcomes;
@@ -123,17 +129,23 @@ Operation::Answer ReadShards(capnp::List<proto::GroupResult>::Reader in, size_t 
 
 // --- Pull ---
 
-PullOperation::PullOperation(uint64_t deadline_ms, Batch batch, PullResult result, Completion<PullResult> done)
-    : Operation(deadline_ms, GroupsOf(batch)), batch_(std::move(batch)), result_(std::move(result)), done_(std::move(done)) {}
+PullOperation::PullOperation(uint64_t deadline_ms, Batch batch, PullResult result,
+                             Completion<PullResult> done)
+    : Operation(deadline_ms, GroupsOf(batch)),
+      batch_(std::move(batch)),
+      result_(std::move(result)),
+      done_(std::move(done)) {}
 
 std::string PullOperation::Describe(size_t group) const { return DescribeGroup(batch_, group); }
 bool PullOperation::Joins(size_t group, size_t next) const { return Adjacent(batch_, group, next); }
 
-kj::Promise<Operation::Answer> PullOperation::Send(proto::DataPlane::Client& server, std::span<const uint32_t> groups) {
+kj::Promise<Operation::Answer> PullOperation::Send(proto::DataPlane::Client& server,
+                                                   std::span<const uint32_t> groups) {
   auto call = server.pullRequest();
   const std::vector<Run> runs = RunsOf(batch_, groups);
   auto tables = call.initRequest().initTables(runs.size());
-  const auto orphanage = capnp::Orphanage::getForMessageContaining(proto::PullRequest::Builder(call.getRequest()));
+  const auto orphanage =
+      capnp::Orphanage::getForMessageContaining(proto::PullRequest::Builder(call.getRequest()));
   for (size_t r = 0; r < runs.size(); ++r) {
     const BatchGroup& first = batch_.groups[groups[runs[r].begin]];
     const Batch::Table& table = batch_.tables[first.table];
@@ -148,10 +160,12 @@ kj::Promise<Operation::Answer> PullOperation::Send(proto::DataPlane::Client& ser
   });
 }
 
-Operation::Answer PullOperation::Read(proto::PullResponse::Reader response, std::span<const uint32_t> groups) {
+Operation::Answer PullOperation::Read(proto::PullResponse::Reader response,
+                                      std::span<const uint32_t> groups) {
   const std::vector<Run> runs = RunsOf(batch_, groups);
   const auto tables = response.getTables();
-  if (tables.size() != runs.size()) return Malformed(std::to_string(tables.size()) + " tables of " + std::to_string(runs.size()));
+  if (tables.size() != runs.size())
+    return Malformed(std::to_string(tables.size()) + " tables of " + std::to_string(runs.size()));
   std::vector<GroupOutcome> outcomes;
   for (size_t r = 0; r < runs.size(); ++r) {
     const auto run = groups.subspan(runs[r].begin, runs[r].end - runs[r].begin);
@@ -164,7 +178,8 @@ Operation::Answer PullOperation::Read(proto::PullResponse::Reader response, std:
       if ((*answer)[i].code == Code::kOk) expected += batch_.groups[run[i]].count * row_bytes;
     }
     if (values.size() != expected) {
-      return Malformed(std::to_string(values.size()) + " bytes of values, expected " + std::to_string(expected));
+      return Malformed(std::to_string(values.size()) + " bytes of values, expected " +
+                       std::to_string(expected));
     }
     const uint8_t* next = values.begin();
     for (size_t i = 0; i < run.size(); ++i) {
@@ -198,8 +213,8 @@ void PullOperation::Complete(Status status) {
 
 // --- Push ---
 
-PushOperation::PushOperation(uint64_t deadline_ms, Batch batch, std::shared_ptr<Producer> producer, Sequence sequence, uint64_t clock,
-                             Completion<PushResult> done)
+PushOperation::PushOperation(uint64_t deadline_ms, Batch batch, std::shared_ptr<Producer> producer,
+                             Sequence sequence, uint64_t clock, Completion<PushResult> done)
     : Operation(deadline_ms, GroupsOf(batch)),
       batch_(std::move(batch)),
       producer_(std::move(producer)),
@@ -214,7 +229,8 @@ std::string PushOperation::what() const {
 std::string PushOperation::Describe(size_t group) const { return DescribeGroup(batch_, group); }
 bool PushOperation::Joins(size_t group, size_t next) const { return Adjacent(batch_, group, next); }
 
-kj::Promise<Operation::Answer> PushOperation::Send(proto::DataPlane::Client& server, std::span<const uint32_t> groups) {
+kj::Promise<Operation::Answer> PushOperation::Send(proto::DataPlane::Client& server,
+                                                   std::span<const uint32_t> groups) {
   auto call = server.pushRequest();
   auto request = call.initRequest();
   request.setProducer(producer_->id());
@@ -230,7 +246,8 @@ kj::Promise<Operation::Answer> PushOperation::Send(proto::DataPlane::Client& ser
     tables[r].setTable(table.table);
     WriteGroups(*this, batch_, groups.subspan(runs[r].begin, runs[r].end - runs[r].begin), tables[r]);
     tables[r].adoptKeys(Payload(orphanage, &table.keys[first.first], runs[r].rows * sizeof(Key)));
-    tables[r].adoptValues(Payload(orphanage, &table.values[first.first_value], runs[r].rows * table.dim * sizeof(float)));
+    tables[r].adoptValues(
+        Payload(orphanage, &table.values[first.first_value], runs[r].rows * table.dim * sizeof(float)));
   }
   return call.send().then([this, groups](capnp::Response<proto::DataPlane::PushResults>&& results) -> Answer {
     const Status status = ReadStatus(results.getStatus());
@@ -239,17 +256,22 @@ kj::Promise<Operation::Answer> PushOperation::Send(proto::DataPlane::Client& ser
   });
 }
 
-Operation::Answer PushOperation::Read(proto::PushResponse::Reader response, std::span<const uint32_t> groups) {
+Operation::Answer PushOperation::Read(proto::PushResponse::Reader response,
+                                      std::span<const uint32_t> groups) {
   const std::vector<Run> runs = RunsOf(batch_, groups);
   const auto tables = response.getTables();
-  if (tables.size() != runs.size()) return Malformed(std::to_string(tables.size()) + " tables of " + std::to_string(runs.size()));
+  if (tables.size() != runs.size())
+    return Malformed(std::to_string(tables.size()) + " tables of " + std::to_string(runs.size()));
   std::vector<GroupOutcome> outcomes;
   for (size_t r = 0; r < runs.size(); ++r) {
     Answer answer = ReadShards(tables[r].getGroups(), runs[r].end - runs[r].begin);
     if (!answer.ok()) return answer.status();
     for (GroupOutcome& outcome : *answer) {
       const uint32_t g = groups[outcomes.size()];
-      positions_[g] = {.shard = Operation::groups()[g].shard, .epoch = Operation::groups()[g].sent_epoch, .lsn = outcome.lsn, .logged = outcome.logged};
+      positions_[g] = {.shard = Operation::groups()[g].shard,
+                       .epoch = Operation::groups()[g].sent_epoch,
+                       .lsn = outcome.lsn,
+                       .logged = outcome.logged};
       outcomes.push_back(std::move(outcome));
     }
   }
@@ -274,17 +296,20 @@ void PushOperation::Complete(Status status) {
 
 // --- Flush ---
 
-FlushOperation::FlushOperation(uint64_t deadline_ms, const std::vector<ShardId>& shards, Completion<bool> done)
+FlushOperation::FlushOperation(uint64_t deadline_ms, const std::vector<ShardId>& shards,
+                               Completion<bool> done)
     : Operation(deadline_ms, GroupsOf(shards)), done_(std::move(done)) {}
 
-kj::Promise<Operation::Answer> FlushOperation::Send(proto::DataPlane::Client& server, std::span<const uint32_t> groups) {
+kj::Promise<Operation::Answer> FlushOperation::Send(proto::DataPlane::Client& server,
+                                                    std::span<const uint32_t> groups) {
   auto call = server.flushRequest();
   WriteShards(*this, groups, call.initShards(groups.size()));
-  return call.send().then([count = groups.size()](capnp::Response<proto::DataPlane::FlushResults>&& results) -> Answer {
-    const Status status = ReadStatus(results.getStatus());
-    if (!status.ok()) return status;
-    return Readable(ReadShards(results.getShards(), count), count);
-  });
+  return call.send().then(
+      [count = groups.size()](capnp::Response<proto::DataPlane::FlushResults>&& results) -> Answer {
+        const Status status = ReadStatus(results.getStatus());
+        if (!status.ok()) return status;
+        return Readable(ReadShards(results.getShards(), count), count);
+      });
 }
 
 void FlushOperation::Complete(Status status) {
@@ -299,37 +324,48 @@ void FlushOperation::Complete(Status status) {
 
 StatsOperation::StatsOperation(uint64_t deadline_ms, std::vector<TableId> tables, uint32_t shards,
                                Completion<std::vector<TableStats>> done)
-    : Operation(deadline_ms, GroupsOf(AllShards(shards))), tables_(std::move(tables)), sums_(tables_.size()), done_(std::move(done)) {
+    : Operation(deadline_ms, GroupsOf(AllShards(shards))),
+      tables_(std::move(tables)),
+      sums_(tables_.size()),
+      done_(std::move(done)) {
   for (size_t t = 0; t < tables_.size(); ++t) sums_[t].table = tables_[t];
 }
 
-kj::Promise<Operation::Answer> StatsOperation::Send(proto::DataPlane::Client& server, std::span<const uint32_t> groups) {
+kj::Promise<Operation::Answer> StatsOperation::Send(proto::DataPlane::Client& server,
+                                                    std::span<const uint32_t> groups) {
   auto call = server.statsRequest();
   auto tables = call.initTables(tables_.size());
   for (size_t t = 0; t < tables_.size(); ++t) tables.set(t, tables_[t]);
   WriteShards(*this, groups, call.initShards(groups.size()));
-  return call.send().then([this, groups](capnp::Response<proto::DataPlane::StatsResults>&& results) -> Answer {
-    const Status status = ReadStatus(results.getStatus());
-    if (!status.ok()) return status;
-    return Readable(Read(results, groups), groups.size());
-  });
+  return call.send().then(
+      [this, groups](capnp::Response<proto::DataPlane::StatsResults>&& results) -> Answer {
+        const Status status = ReadStatus(results.getStatus());
+        if (!status.ok()) return status;
+        return Readable(Read(results, groups), groups.size());
+      });
 }
 
-Operation::Answer StatsOperation::Read(proto::DataPlane::StatsResults::Reader results, std::span<const uint32_t> groups) {
+Operation::Answer StatsOperation::Read(proto::DataPlane::StatsResults::Reader results,
+                                       std::span<const uint32_t> groups) {
   Answer answer = ReadShards(results.getShards(), groups.size());
   if (!answer.ok() || over_) return answer;
-  const bool complete = std::all_of(answer->begin(), answer->end(), [](const GroupOutcome& o) { return o.code == Code::kOk; });
+  const bool complete =
+      std::all_of(answer->begin(), answer->end(), [](const GroupOutcome& o) { return o.code == Code::kOk; });
   if (!complete) {
-    // The sums hold for all shards of the call or for none: those that would have been ok are asked again with the others.
+    // The sums hold for all shards of the call or for none: those that would have been ok are asked again
+    // with the others.
     for (GroupOutcome& outcome : *answer) {
-      if (outcome.code == Code::kOk) outcome = {.code = Code::kUnavailable, .message = "another shard of the same call failed"};
+      if (outcome.code == Code::kOk)
+        outcome = {.code = Code::kUnavailable, .message = "another shard of the same call failed"};
     }
     return answer;
   }
   const auto stats = results.getStats();
-  if (stats.size() != tables_.size()) return Malformed(std::to_string(stats.size()) + " tables of " + std::to_string(tables_.size()));
+  if (stats.size() != tables_.size())
+    return Malformed(std::to_string(stats.size()) + " tables of " + std::to_string(tables_.size()));
   for (size_t t = 0; t < tables_.size(); ++t) {
-    if (stats[t].getTable() != tables_[t]) return Malformed("table " + std::to_string(stats[t].getTable()) + " where another one was asked for");
+    if (stats[t].getTable() != tables_[t])
+      return Malformed("table " + std::to_string(stats[t].getTable()) + " where another one was asked for");
     sums_[t].rows += stats[t].getRows();
     sums_[t].bytes += stats[t].getBytes();
     sums_[t].sum_squares += stats[t].getSumSquares();

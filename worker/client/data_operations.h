@@ -1,4 +1,5 @@
-// The four calls of the data plane as Operations: what they send, how they read the answer, what they hand to the caller.
+// The four calls of the data plane as Operations: what they send, how they read the answer, what they hand to
+// the caller.
 //
 // Live on the client's loop. Keys and values go into messages by reference and answers are
 // read in place.
@@ -39,8 +40,8 @@ class PullOperation final : public Operation {
 class PushOperation final : public Operation {
  public:
   // The producer has begun `sequence`; it is finished here, or failed by `done`.
-  PushOperation(uint64_t deadline_ms, Batch batch, std::shared_ptr<Producer> producer, Sequence sequence, uint64_t clock,
-                Completion<PushResult> done);
+  PushOperation(uint64_t deadline_ms, Batch batch, std::shared_ptr<Producer> producer, Sequence sequence,
+                uint64_t clock, Completion<PushResult> done);
 
   std::string what() const override;
   std::string Describe(size_t group) const override;
@@ -65,7 +66,9 @@ class FlushOperation final : public Operation {
   FlushOperation(uint64_t deadline_ms, const std::vector<ShardId>& shards, Completion<bool> done);
 
   std::string what() const override { return "flush"; }
-  std::string Describe(size_t group) const override { return "shard " + std::to_string(groups()[group].shard); }
+  std::string Describe(size_t group) const override {
+    return "shard " + std::to_string(groups()[group].shard);
+  }
   kj::Promise<Answer> Send(proto::DataPlane::Client& server, std::span<const uint32_t> groups) override;
   void Complete(Status status) override;
 
@@ -75,10 +78,13 @@ class FlushOperation final : public Operation {
 
 class StatsOperation final : public Operation {
  public:
-  StatsOperation(uint64_t deadline_ms, std::vector<TableId> tables, uint32_t shards, Completion<std::vector<TableStats>> done);
+  StatsOperation(uint64_t deadline_ms, std::vector<TableId> tables, uint32_t shards,
+                 Completion<std::vector<TableStats>> done);
 
   std::string what() const override { return "stats"; }
-  std::string Describe(size_t group) const override { return "shard " + std::to_string(groups()[group].shard); }
+  std::string Describe(size_t group) const override {
+    return "shard " + std::to_string(groups()[group].shard);
+  }
   kj::Promise<Answer> Send(proto::DataPlane::Client& server, std::span<const uint32_t> groups) override;
   void Complete(Status status) override;
 

@@ -5,7 +5,9 @@
 namespace penstock {
 namespace {
 
-std::string RangeText(uint64_t begin, uint64_t end) { return "[" + std::to_string(begin) + ", " + std::to_string(end) + ")"; }
+std::string RangeText(uint64_t begin, uint64_t end) {
+  return "[" + std::to_string(begin) + ", " + std::to_string(end) + ")";
+}
 
 template <typename T>
 std::future<Result<T>> Failed(Status status) {
@@ -17,14 +19,15 @@ std::future<Result<T>> Failed(Status status) {
 }  // namespace
 
 Result<DenseTensor> DenseTensor::Of(const TableSpec& spec) {
-  if (spec.dense_size == 0) return InvalidArgument("table '" + spec.name + "' is not dense: its dense_size is 0");
+  if (spec.dense_size == 0)
+    return InvalidArgument("table '" + spec.name + "' is not dense: its dense_size is 0");
   return DenseTensor(spec.id, spec.dim, spec.dense_size);
 }
 
 Result<TableKeys> DenseTensor::Keys(uint64_t begin, uint64_t end) const {
   if (begin > end || end > size_) {
-    return InvalidArgument("table " + std::to_string(table_) + ": floats " + RangeText(begin, end) + ", allowed is within [0, " +
-                           std::to_string(size_) + ")");
+    return InvalidArgument("table " + std::to_string(table_) + ": floats " + RangeText(begin, end) +
+                           ", allowed is within [0, " + std::to_string(size_) + ")");
   }
   TableKeys keys{.table = table_, .keys = {}};
   if (begin == end) return keys;
@@ -35,7 +38,8 @@ Result<TableKeys> DenseTensor::Keys(uint64_t begin, uint64_t end) const {
 
 std::vector<float> DenseTensor::Floats(uint64_t begin, uint64_t end, const std::vector<float>& rows) const {
   const uint64_t skip = begin % dim_;
-  return std::vector<float>(rows.begin() + static_cast<ptrdiff_t>(skip), rows.begin() + static_cast<ptrdiff_t>(skip + end - begin));
+  return std::vector<float>(rows.begin() + static_cast<ptrdiff_t>(skip),
+                            rows.begin() + static_cast<ptrdiff_t>(skip + end - begin));
 }
 
 Result<TablePush> DenseTensor::Rows(uint64_t begin, std::span<const float> values) const {
@@ -43,8 +47,8 @@ Result<TablePush> DenseTensor::Rows(uint64_t begin, std::span<const float> value
   auto keys = Keys(begin, end);
   if (!keys.ok()) return keys.status();
   if (begin % dim_ != 0 || (end % dim_ != 0 && end != size_)) {
-    return InvalidArgument("table " + std::to_string(table_) + ": floats " + RangeText(begin, end) + " are not whole rows of " +
-                           std::to_string(dim_));
+    return InvalidArgument("table " + std::to_string(table_) + ": floats " + RangeText(begin, end) +
+                           " are not whole rows of " + std::to_string(dim_));
   }
   TablePush push{.table = table_, .keys = std::move(keys->keys), .values = {}};
   push.values.reserve(push.keys.size() * dim_);
@@ -53,7 +57,8 @@ Result<TablePush> DenseTensor::Rows(uint64_t begin, std::span<const float> value
   return push;
 }
 
-std::future<Result<std::vector<float>>> DenseTensor::Pull(Client& client, uint64_t begin, uint64_t end, uint64_t deadline_ms) const {
+std::future<Result<std::vector<float>>> DenseTensor::Pull(Client& client, uint64_t begin, uint64_t end,
+                                                          uint64_t deadline_ms) const {
   end = std::min(end, size_);
   auto keys = Keys(begin, end);
   if (!keys.ok()) return Failed<std::vector<float>>(keys.status());
@@ -73,7 +78,8 @@ std::future<Result<std::vector<float>>> DenseTensor::Pull(Client& client, uint64
   return future;
 }
 
-std::future<Result<PushResult>> DenseTensor::Push(Client& client, Producer& producer, std::span<const float> values, uint64_t begin,
+std::future<Result<PushResult>> DenseTensor::Push(Client& client, Producer& producer,
+                                                  std::span<const float> values, uint64_t begin,
                                                   uint64_t deadline_ms) const {
   auto rows = Rows(begin, values);
   if (!rows.ok()) return Failed<PushResult>(rows.status());

@@ -1,7 +1,7 @@
 // DenseTensor: a table with dense_size floats, seen as one array. An address computation and nothing else.
 //
-// Row r of the table holds the floats [r*dim, (r+1)*dim); the last row's rest is padding, pushed as zero and never read. A value: safe to
-// share between threads.
+// Row r of the table holds the floats [r*dim, (r+1)*dim); the last row's rest is padding, pushed as zero and
+// never read. A value: safe to share between threads.
 #pragma once
 
 #include <future>
@@ -24,15 +24,16 @@ class DenseTensor {
   Result<TableKeys> Keys(uint64_t begin, uint64_t end) const;
   // The floats [begin, end) out of what a pull of Keys(begin, end) answered.
   std::vector<float> Floats(uint64_t begin, uint64_t end, const std::vector<float>& rows) const;
-  // A push of `values` to the floats [begin, begin + values.size()). kInvalidArgument unless the range consists of whole rows (begin is a
-  // multiple of dim, and so is the end, or it is size()): an optimizer steps whole rows.
+  // A push of `values` to the floats [begin, begin + values.size()). kInvalidArgument unless the range
+  // consists of whole rows (begin is a multiple of dim, and so is the end, or it is size()): an optimizer
+  // steps whole rows.
   Result<TablePush> Rows(uint64_t begin, std::span<const float> values) const;
 
   // The same, done. Pull of [begin, end), by default all.
   std::future<Result<std::vector<float>>> Pull(Client& client, uint64_t begin = 0, uint64_t end = UINT64_MAX,
                                                uint64_t deadline_ms = 0) const;
-  std::future<Result<PushResult>> Push(Client& client, Producer& producer, std::span<const float> values, uint64_t begin = 0,
-                                       uint64_t deadline_ms = 0) const;
+  std::future<Result<PushResult>> Push(Client& client, Producer& producer, std::span<const float> values,
+                                       uint64_t begin = 0, uint64_t deadline_ms = 0) const;
 
  private:
   DenseTensor(TableId table, uint32_t dim, uint64_t size) : table_(table), dim_(dim), size_(size) {}

@@ -26,8 +26,14 @@ std::string NotServing(const ShardEntry& entry) {
 
 }  // namespace
 
-Dispatcher::Dispatcher(KjLoop& loop, ConnectionCache& connections, MapKeeper& map, DispatcherOptions options, LogSeen log_seen)
-    : loop_(loop), connections_(connections), map_(map), options_(options), log_seen_(std::move(log_seen)), tasks_(*this) {}
+Dispatcher::Dispatcher(KjLoop& loop, ConnectionCache& connections, MapKeeper& map, DispatcherOptions options,
+                       LogSeen log_seen)
+    : loop_(loop),
+      connections_(connections),
+      map_(map),
+      options_(options),
+      log_seen_(std::move(log_seen)),
+      tasks_(*this) {}
 
 Dispatcher::~Dispatcher() = default;
 
@@ -39,7 +45,9 @@ void Dispatcher::Start(std::shared_ptr<Operation> operation) {
                           .then([this, weak = std::weak_ptr<Operation>(operation)] {
                             if (auto strong = weak.lock(); strong && !strong->ended_) OnDeadline(strong);
                           })
-                          .eagerlyEvaluate([](kj::Exception&& e) { LOG(ERROR) << "deadline: " << e.getDescription().cStr(); });
+                          .eagerlyEvaluate([](kj::Exception&& e) {
+                            LOG(ERROR) << "deadline: " << e.getDescription().cStr();
+                          });
   Pump(operation);
 }
 
@@ -98,7 +106,8 @@ bool Dispatcher::Place(Operation& operation, uint32_t g) {
   return false;
 }
 
-void Dispatcher::Enqueue(const OperationPtr& operation, const std::string& endpoint, std::vector<uint32_t> groups) {
+void Dispatcher::Enqueue(const OperationPtr& operation, const std::string& endpoint,
+                         std::vector<uint32_t> groups) {
   auto call = std::make_shared<Call>();
   call->operation = operation;
   for (uint32_t g : groups) call->bytes += operation->groups_[g].bytes;
@@ -115,7 +124,8 @@ void Dispatcher::Enqueue(const OperationPtr& operation, const std::string& endpo
 void Dispatcher::Feed(const ChannelPtr& channel) {
   while (!channel->broken && !channel->queue.empty()) {
     const CallPtr call = channel->queue.front();
-    if (channel->inflight_bytes > 0 && channel->inflight_bytes + call->bytes > options_.max_inflight_bytes) return;
+    if (channel->inflight_bytes > 0 && channel->inflight_bytes + call->bytes > options_.max_inflight_bytes)
+      return;
     channel->queue.pop_front();
     if (call->operation->ended_ || !call->operation->failure_.ok()) continue;
     channel->inflight_bytes += call->bytes;
@@ -124,28 +134,32 @@ void Dispatcher::Feed(const ChannelPtr& channel) {
 }
 
 void Dispatcher::SendCall(const ChannelPtr& channel, const CallPtr& call) {
-  tasks_.add(connections_.Get(channel->endpoint)
-                 .then([this, channel, call](Result<capnp::Capability::Client>&& service) -> kj::Promise<void> {
-                   Operation& operation = *call->operation;
-                   if (!service.ok()) {
-                     OnNotConnected(channel, call, service.status());
-                     return kj::READY_NOW;
-                   }
-                   if (operation.ended_ || !operation.failure_.ok()) {
-                     channel->inflight_bytes -= call->bytes;
-                     Feed(channel);
-                     return kj::READY_NOW;
-                   }
-                   for (uint32_t g : call->groups) {
-                     operation.groups_[g].state = GroupState::kSent;
-                     operation.groups_[g].sent_epoch = map_.entry(operation.groups_[g].shard).epoch;
-                   }
-                   ++operation.flying_;
-                   auto server = service->castAs<proto::DataPlane>();
-                   auto sent = kj::evalNow([&] { return operation.Send(server, call->groups); });
-                   return WithDeadline<Operation::Answer>(loop_.timer(), options_.attempt_timeout_ms, kj::mv(sent), "no answer")
-                       .then([this, channel, call](Result<Operation::Answer>&& result) { OnAnswer(channel, call, std::move(result)); });
-                 }));
+  tasks_.add(
+      connections_.Get(channel->endpoint)
+          .then([this, channel, call](Result<capnp::Capability::Client>&& service) -> kj::Promise<void> {
+            Operation& operation = *call->operation;
+            if (!service.ok()) {
+              OnNotConnected(channel, call, service.status());
+              return kj::READY_NOW;
+            }
+            if (operation.ended_ || !operation.failure_.ok()) {
+              channel->inflight_bytes -= call->bytes;
+              Feed(channel);
+              return kj::READY_NOW;
+            }
+            for (uint32_t g : call->groups) {
+              operation.groups_[g].state = GroupState::kSent;
+              operation.groups_[g].sent_epoch = map_.entry(operation.groups_[g].shard).epoch;
+            }
+            ++operation.flying_;
+            auto server = service->castAs<proto::DataPlane>();
+            auto sent = kj::evalNow([&] { return operation.Send(server, call->groups); });
+            return WithDeadline<Operation::Answer>(loop_.timer(), options_.attempt_timeout_ms, kj::mv(sent),
+                                                   "no answer")
+                .then([this, channel, call](Result<Operation::Answer>&& result) {
+                  OnAnswer(channel, call, std::move(result));
+                });
+          }));
 }
 
 // --- What comes back ---
@@ -177,10 +191,12 @@ void Dispatcher::OnAnswer(const ChannelPtr& channel, const CallPtr& call, Result
     Status status = result.status();
     const bool unanswered = status.code() != Code::kPermissionDenied;
     if (unanswered) {
-      // The calls that go down with a connection that was given up report whatever the RPC system says of its own end.
+      // The calls that go down with a connection that was given up report whatever the RPC system says of its
+      // own end.
       if (channel->broken) status = Unavailable("the connection was given up: " + status.message());
       Break(channel);
-      // The message may be in the connection's queue still. The connection goes at the end of this turn of the loop, this after it.
+      // The message may be in the connection's queue still. The connection goes at the end of this turn of
+      // the loop, this after it.
       tasks_.add(loop_.Sleep(1).then([operation] {}));
     }
     outcomes = Refused(*call, status, unanswered);
@@ -207,7 +223,8 @@ std::vector<GroupOutcome> Dispatcher::Refused(const Call& call, const Status& st
   return std::vector<GroupOutcome>(call.groups.size(), outcome);
 }
 
-void Dispatcher::Apply(const OperationPtr& operation, const std::vector<uint32_t>& groups, const std::vector<GroupOutcome>& outcomes) {
+void Dispatcher::Apply(const OperationPtr& operation, const std::vector<uint32_t>& groups,
+                       const std::vector<GroupOutcome>& outcomes) {
   std::vector<uint32_t> for_map;
   std::vector<uint32_t> for_time;
   uint32_t wait_ms = 0;
@@ -226,14 +243,17 @@ void Dispatcher::Apply(const OperationPtr& operation, const std::vector<uint32_t
         group.state = GroupState::kWaiting;
         resend = true;
         break;
-      case RetryAction::kRefreshMap: for_map.push_back(groups[i]); break;
+      case RetryAction::kRefreshMap:
+        for_map.push_back(groups[i]);
+        break;
       case RetryAction::kBackOff:
         for_time.push_back(groups[i]);
         wait_ms = std::max(wait_ms, decision.wait_ms);
         break;
       case RetryAction::kFail:
         if (operation->failure_.ok()) {
-          operation->failure_ = group.retry.last().Prepend(operation->Describe(groups[i]) + " (" + group.where + ")");
+          operation->failure_ =
+              group.retry.last().Prepend(operation->Describe(groups[i]) + " (" + group.where + ")");
         }
         break;
     }
@@ -261,18 +281,18 @@ void Dispatcher::Break(const ChannelPtr& channel) {
 
 void Dispatcher::WaitForMap(const OperationPtr& operation, std::vector<uint32_t> groups) {
   for (uint32_t g : groups) operation->groups_[g].state = GroupState::kParked;
-  auto wake = [this, weak = std::weak_ptr<Operation>(operation), groups = std::make_shared<std::vector<uint32_t>>(std::move(groups))] {
-    Wake(weak, *groups);
-  };
+  auto wake = [this, weak = std::weak_ptr<Operation>(operation),
+               groups = std::make_shared<std::vector<uint32_t>>(std::move(groups))] { Wake(weak, *groups); };
   // A copy: then() keeps a reference to a named function object.
   tasks_.add(map_.Refresh().then(kj::cp(wake), [wake](kj::Exception&&) { wake(); }));
 }
 
 void Dispatcher::WaitFor(const OperationPtr& operation, std::vector<uint32_t> groups, uint32_t ms) {
-  // Where a shard is refused for long, it may have gone elsewhere meanwhile: nobody waits for this look at the map.
+  // Where a shard is refused for long, it may have gone elsewhere meanwhile: nobody waits for this look at
+  // the map.
   tasks_.add(map_.Refresh().catch_([](kj::Exception&&) {}));
-  tasks_.add(loop_.Sleep(ms).then(
-      [this, weak = std::weak_ptr<Operation>(operation), groups = std::move(groups)] { Wake(weak, groups); }));
+  tasks_.add(loop_.Sleep(ms).then([this, weak = std::weak_ptr<Operation>(operation),
+                                   groups = std::move(groups)] { Wake(weak, groups); }));
 }
 
 void Dispatcher::Wake(const std::weak_ptr<Operation>& weak, const std::vector<uint32_t>& groups) {
@@ -310,41 +330,48 @@ void Dispatcher::End(const OperationPtr& operation, Status status) {
 
 std::string Dispatcher::Applied(const Operation& operation) const {
   if (!operation.changes()) return "";
-  return "; " + std::to_string(operation.groups_.size() - operation.unanswered_) + " of " + std::to_string(operation.groups_.size()) +
-         " units were applied";
+  return "; " + std::to_string(operation.groups_.size() - operation.unanswered_) + " of " +
+         std::to_string(operation.groups_.size()) + " units were applied";
 }
 
 bool Dispatcher::MayHaveChanged(const Operation& operation) const {
-  return operation.changes() && std::any_of(operation.groups_.begin(), operation.groups_.end(), [](const Operation::Group& group) {
-    return group.state == GroupState::kDone || group.state == GroupState::kSent || group.retry.open();
-  });
+  return operation.changes() &&
+         std::any_of(operation.groups_.begin(), operation.groups_.end(), [](const Operation::Group& group) {
+           return group.state == GroupState::kDone || group.state == GroupState::kSent || group.retry.open();
+         });
 }
 
 Status Dispatcher::FailureStatus(const Operation& operation) const {
   const Status& failure = operation.failure_;
   // The contents are wrong wherever they were received; otherwise an attempt before may have been applied.
-  const bool open = std::any_of(operation.groups_.begin(), operation.groups_.end(), [](const Operation::Group& group) {
-    return group.state == GroupState::kSent || group.retry.open();
-  });
+  const bool open = std::any_of(
+      operation.groups_.begin(), operation.groups_.end(),
+      [](const Operation::Group& group) { return group.state == GroupState::kSent || group.retry.open(); });
   const bool unknown = operation.changes() && open && failure.code() != Code::kInvalidArgument;
-  return Status(unknown ? Code::kOutcomeUnknown : failure.code(), operation.what() + ": " + failure.message() + Applied(operation),
-                failure.retry_after_ms());
+  return Status(unknown ? Code::kOutcomeUnknown : failure.code(),
+                operation.what() + ": " + failure.message() + Applied(operation), failure.retry_after_ms());
 }
 
 Status Dispatcher::DeadlineStatus(const Operation& operation) const {
-  const auto it = std::find_if(operation.groups_.begin(), operation.groups_.end(),
-                               [](const Operation::Group& group) { return group.state != GroupState::kDone; });
+  const auto it =
+      std::find_if(operation.groups_.begin(), operation.groups_.end(),
+                   [](const Operation::Group& group) { return group.state != GroupState::kDone; });
   const Operation::Group& group = *it;
-  std::string message = operation.what() + ": " + operation.Describe(static_cast<size_t>(it - operation.groups_.begin())) + " (" +
-                        group.where + "): " + (group.retry.last().ok() ? "no answer" : group.retry.last().ToString()) + "; gave up after " +
-                        std::to_string(operation.deadline_ms_) + " ms and " + std::to_string(group.retry.attempts()) + " attempts" +
-                        Applied(operation);
-  if (!map_.last_error().ok()) message += "; the shard map cannot be refreshed: " + map_.last_error().message();
+  std::string message =
+      operation.what() + ": " + operation.Describe(static_cast<size_t>(it - operation.groups_.begin())) +
+      " (" + group.where + "): " + (group.retry.last().ok() ? "no answer" : group.retry.last().ToString()) +
+      "; gave up after " + std::to_string(operation.deadline_ms_) + " ms and " +
+      std::to_string(group.retry.attempts()) + " attempts" + Applied(operation);
+  if (!map_.last_error().ok())
+    message += "; the shard map cannot be refreshed: " + map_.last_error().message();
   if (MayHaveChanged(operation)) return OutcomeUnknown(std::move(message));
-  if (!operation.changes() && group.retry.last().code() == Code::kUnavailable) return Unavailable(std::move(message));
+  if (!operation.changes() && group.retry.last().code() == Code::kUnavailable)
+    return Unavailable(std::move(message));
   return DeadlineExceeded(std::move(message));
 }
 
-void Dispatcher::taskFailed(kj::Exception&& e) { LOG(ERROR) << loop_.name() << ": " << e.getDescription().cStr(); }
+void Dispatcher::taskFailed(kj::Exception&& e) {
+  LOG(ERROR) << loop_.name() << ": " << e.getDescription().cStr();
+}
 
 }  // namespace penstock

@@ -1,11 +1,13 @@
-// Dispatcher: sends the groups of operations to the cores that serve their shards, again where the retry policy says so, and ends every
-// operation by its deadline.
+// Dispatcher: sends the groups of operations to the cores that serve their shards, again where the retry
+// policy says so, and ends every operation by its deadline.
 //
-// Lives on the client's loop. One connection an endpoint; at most max_inflight_bytes of calls on each, the others wait their turn. An
-// endpoint whose call failed or was not answered within attempt_timeout_ms is connected to afresh.
+// Lives on the client's loop. One connection an endpoint; at most max_inflight_bytes of calls on each, the
+// others wait their turn. An endpoint whose call failed or was not answered within attempt_timeout_ms is
+// connected to afresh.
 //
-// Payloads travel by reference, so an operation must not be destroyed while a message of it may still be written: an attempt holds its
-// operation until it is answered (then the message was written) or until its connection is gone.
+// Payloads travel by reference, so an operation must not be destroyed while a message of it may still be
+// written: an attempt holds its operation until it is answered (then the message was written) or until its
+// connection is gone.
 #pragma once
 
 #include <kj/async.h>
@@ -31,15 +33,18 @@ struct DispatcherOptions {
 
 class Dispatcher : private kj::TaskSet::ErrorHandler {
  public:
-  // Called with what every answer said about a shard: an lsn told for a unit (0: none), and up to where it is logged.
+  // Called with what every answer said about a shard: an lsn told for a unit (0: none), and up to where it is
+  // logged.
   using LogSeen = std::function<void(ShardId, Epoch, Lsn told, Lsn logged)>;
 
-  Dispatcher(KjLoop& loop, ConnectionCache& connections, MapKeeper& map, DispatcherOptions options, LogSeen log_seen);
+  Dispatcher(KjLoop& loop, ConnectionCache& connections, MapKeeper& map, DispatcherOptions options,
+             LogSeen log_seen);
   ~Dispatcher();
 
   // Sends it, unless it is complete already for having no groups.
   void Start(std::shared_ptr<Operation> operation);
-  // Completes all operations with kCancelled and forgets them. To be followed by the end of the connections, then of this.
+  // Completes all operations with kCancelled and forgets them. To be followed by the end of the connections,
+  // then of this.
   void Cancel();
 
  private:
@@ -70,7 +75,8 @@ class Dispatcher : private kj::TaskSet::ErrorHandler {
   void OnAnswer(const ChannelPtr& channel, const CallPtr& call, Result<Operation::Answer> result);
   // The outcomes of a call that failed as a whole.
   std::vector<GroupOutcome> Refused(const Call& call, const Status& status, bool unanswered) const;
-  void Apply(const OperationPtr& operation, const std::vector<uint32_t>& groups, const std::vector<GroupOutcome>& outcomes);
+  void Apply(const OperationPtr& operation, const std::vector<uint32_t>& groups,
+             const std::vector<GroupOutcome>& outcomes);
   void Break(const ChannelPtr& channel);
   void WaitForMap(const OperationPtr& operation, std::vector<uint32_t> groups);
   void WaitFor(const OperationPtr& operation, std::vector<uint32_t> groups, uint32_t ms);
@@ -92,7 +98,7 @@ class Dispatcher : private kj::TaskSet::ErrorHandler {
   const LogSeen log_seen_;
   std::unordered_map<std::string, ChannelPtr> channels_;
   std::unordered_map<Operation*, OperationPtr> operations_;  // that have not ended
-  kj::TaskSet tasks_;  // last: its promises use all of the above
+  kj::TaskSet tasks_;                                        // last: its promises use all of the above
 };
 
 }  // namespace penstock

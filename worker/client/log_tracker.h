@@ -1,4 +1,5 @@
-// LogTracker: per shard, what this client was told about its pushes and about the log, so that Flush knows whom to ask. Pure.
+// LogTracker: per shard, what this client was told about its pushes and about the log, so that Flush knows
+// whom to ask. Pure.
 #pragma once
 
 #include <algorithm>
@@ -12,8 +13,9 @@ namespace penstock {
 
 class LogTracker {
  public:
-  // An answer or a map named the shard in this epoch. `told`: the lsn of a unit that was answered (0: none); `logged`: as answered (0: not
-  // said). Older epochs than the known one are looked at only for a unit that is not logged: that one may be lost.
+  // An answer or a map named the shard in this epoch. `told`: the lsn of a unit that was answered (0: none);
+  // `logged`: as answered (0: not said). Older epochs than the known one are looked at only for a unit that
+  // is not logged: that one may be lost.
   void Observe(ShardId id, Epoch epoch, Lsn told, Lsn logged) {
     Shard& shard = shards_[id];
     if (epoch > shard.epoch) {

@@ -1,4 +1,5 @@
-// CallOnLoop: runs an asynchronous call on a loop's thread and waits for its Result; and the Completion that makes sure of an answer.
+// CallOnLoop: runs an asynchronous call on a loop's thread and waits for its Result; and the Completion that
+// makes sure of an answer.
 #pragma once
 
 #include <future>
@@ -9,8 +10,8 @@
 
 namespace penstock {
 
-// Calls its function once: with the value it is given, or with kCancelled when it is destroyed without one (a loop that stops destroys
-// what is posted to it unrun). Moved between threads, never shared.
+// Calls its function once: with the value it is given, or with kCancelled when it is destroyed without one (a
+// loop that stops destroys what is posted to it unrun). Moved between threads, never shared.
 template <typename T>
 class Completion {
  public:
@@ -29,11 +30,12 @@ class Completion {
 
 template <typename T>
 Completion<T> CompletionOf(std::promise<Result<T>> promise) {
-  return Completion<T>([promise = std::move(promise)](Result<T> result) mutable { promise.set_value(std::move(result)); });
+  return Completion<T>(
+      [promise = std::move(promise)](Result<T> result) mutable { promise.set_value(std::move(result)); });
 }
 
-// fn runs on the loop and returns kj::Promise<Result<T>>; its own deadline ends it. kFailedPrecondition when called on the loop itself,
-// kCancelled when the loop stops first.
+// fn runs on the loop and returns kj::Promise<Result<T>>; its own deadline ends it. kFailedPrecondition when
+// called on the loop itself, kCancelled when the loop stops first.
 template <typename T, typename Fn>
 Result<T> CallOnLoop(KjLoop& loop, std::string what, Fn fn) {
   if (loop.OnLoop()) return FailedPrecondition(what + ": a blocking call in a callback of the client's loop");

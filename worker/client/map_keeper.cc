@@ -8,7 +8,11 @@
 namespace penstock {
 
 MapKeeper::MapKeeper(KjLoop& loop, SchedulerLink& scheduler, MapKeeperOptions options, EpochSeen epoch_seen)
-    : loop_(loop), scheduler_(scheduler), options_(options), epoch_seen_(std::move(epoch_seen)), tasks_(*this) {}
+    : loop_(loop),
+      scheduler_(scheduler),
+      options_(options),
+      epoch_seen_(std::move(epoch_seen)),
+      tasks_(*this) {}
 
 MapKeeper::~MapKeeper() = default;
 
@@ -27,7 +31,8 @@ kj::Promise<Status> MapKeeper::Load() {
         auto map = ReadShardMap(answer->getMap());
         if (!map.ok()) return map.status();
         if (map_.size() != 0 && map->size() != map_.size()) {
-          return Internal("the scheduler's map has " + std::to_string(map->size()) + " shards, before it had " + std::to_string(map_.size()));
+          return Internal("the scheduler's map has " + std::to_string(map->size()) +
+                          " shards, before it had " + std::to_string(map_.size()));
         }
         Take(std::move(*map));
         return Status::Ok();
@@ -44,23 +49,25 @@ kj::Promise<void> MapKeeper::Refresh() {
 void MapKeeper::Look() {
   looking_ = true;
   // Quiet for a second: whatever was waited for has come.
-  if (loop_.timer().now() - last_look_ > 1 * kj::SECONDS + options_.max_back_off_ms * kj::MILLISECONDS) back_off_ms_ = 0;
+  if (loop_.timer().now() - last_look_ > 1 * kj::SECONDS + options_.max_back_off_ms * kj::MILLISECONDS)
+    back_off_ms_ = 0;
   auto pause = back_off_ms_ == 0 ? kj::Promise<void>(kj::READY_NOW) : loop_.Sleep(back_off_ms_);
-  tasks_.add(pause
-                 .then([this] {
-                   const uint64_t before = map_.version;
-                   // Who asks from now on wants a newer look than this one.
-                   auto asked = std::make_shared<std::vector<kj::Own<kj::PromiseFulfiller<void>>>>(std::exchange(waiting_, {}));
-                   return Load().then([this, before, asked](Status&& status) {
-                     last_error_ = status;
-                     last_look_ = loop_.timer().now();
-                     back_off_ms_ = map_.version != before ? options_.min_back_off_ms
-                                                           : std::clamp(back_off_ms_ * 2, options_.min_back_off_ms, options_.max_back_off_ms);
-                     looking_ = false;
-                     for (auto& fulfiller : *asked) fulfiller->fulfill();
-                     if (!waiting_.empty()) Look();
-                   });
-                 }));
+  tasks_.add(pause.then([this] {
+    const uint64_t before = map_.version;
+    // Who asks from now on wants a newer look than this one.
+    auto asked =
+        std::make_shared<std::vector<kj::Own<kj::PromiseFulfiller<void>>>>(std::exchange(waiting_, {}));
+    return Load().then([this, before, asked](Status&& status) {
+      last_error_ = status;
+      last_look_ = loop_.timer().now();
+      back_off_ms_ = map_.version != before
+                         ? options_.min_back_off_ms
+                         : std::clamp(back_off_ms_ * 2, options_.min_back_off_ms, options_.max_back_off_ms);
+      looking_ = false;
+      for (auto& fulfiller : *asked) fulfiller->fulfill();
+      if (!waiting_.empty()) Look();
+    });
+  }));
 }
 
 void MapKeeper::Adopt(ShardId shard, Epoch epoch) {
@@ -94,7 +101,8 @@ std::shared_ptr<const ShardLayout> MapKeeper::layout() const {
 }
 
 void MapKeeper::taskFailed(kj::Exception&& e) {
-  // Load turns every failure into a Status, so this is a broken invariant; those who wait must not hang on it.
+  // Load turns every failure into a Status, so this is a broken invariant; those who wait must not hang on
+  // it.
   LOG(ERROR) << "shard map: " << e.getDescription().cStr();
   looking_ = false;
   for (auto& fulfiller : std::exchange(waiting_, {})) fulfiller->fulfill();

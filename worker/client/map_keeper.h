@@ -31,8 +31,9 @@ class MapKeeper : private kj::TaskSet::ErrorHandler {
   MapKeeper(KjLoop& loop, SchedulerLink& scheduler, MapKeeperOptions options, EpochSeen epoch_seen);
   ~MapKeeper();
 
-  // Resolves after the next look at the scheduler's map, successful or not. Those who ask while one is under way share the one after
-  // the back-off: looks that change nothing follow each other after 10 ms at first and 500 ms in the end.
+  // Resolves after the next look at the scheduler's map, successful or not. Those who ask while one is under
+  // way share the one after the back-off: looks that change nothing follow each other after 10 ms at first
+  // and 500 ms in the end.
   kj::Promise<void> Refresh();
   // One look at once, without retry: the first one, whose failure the caller wants to know.
   kj::Promise<Status> Load();

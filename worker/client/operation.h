@@ -1,7 +1,8 @@
-// Operation: one call of the client's user on its way, as groups that the Dispatcher sends until each has its answer.
+// Operation: one call of the client's user on its way, as groups that the Dispatcher sends until each has its
+// answer.
 //
-// Lives on the client's loop. The subclasses (data_operations.h) know what a call looks like on the wire; the Dispatcher knows where
-// shards are, when to send again and when to give up.
+// Lives on the client's loop. The subclasses (data_operations.h) know what a call looks like on the wire; the
+// Dispatcher knows where shards are, when to send again and when to give up.
 #pragma once
 
 #include <kj/async.h>
@@ -23,18 +24,20 @@ class Operation {
 
   struct Group {
     ShardId shard = 0;
-    uint32_t piece = 0;          // groups of different pieces never share a call
+    uint32_t piece = 0;  // groups of different pieces never share a call
     uint64_t bytes = 0;
     GroupState state = GroupState::kWaiting;  // parked: for a back-off, or until the map was looked at
     Epoch sent_epoch = 0;
     GroupRetry retry;
-    std::string where;           // where the last attempt went: "node 2 at 127.0.0.1:7100"
+    std::string where;  // where the last attempt went: "node 2 at 127.0.0.1:7100"
   };
 
-  // What a call came back with, parallel to its groups; a Status when the call as a whole was refused, unapplied.
+  // What a call came back with, parallel to its groups; a Status when the call as a whole was refused,
+  // unapplied.
   using Answer = Result<std::vector<GroupOutcome>>;
 
-  Operation(uint64_t deadline_ms, std::vector<Group> groups) : deadline_ms_(deadline_ms), groups_(std::move(groups)) {}
+  Operation(uint64_t deadline_ms, std::vector<Group> groups)
+      : deadline_ms_(deadline_ms), groups_(std::move(groups)) {}
   virtual ~Operation() = default;
 
   // "pull", "push": for messages.
@@ -43,9 +46,11 @@ class Operation {
   virtual std::string Describe(size_t group) const = 0;
   // True when these two may stand next to each other in a call, in this order.
   virtual bool Joins(size_t group, size_t next) const { return true; }
-  // Sends these groups, each in its sent_epoch. An RPC failure is an exception. The operation outlives the promise.
+  // Sends these groups, each in its sent_epoch. An RPC failure is an exception. The operation outlives the
+  // promise.
   virtual kj::Promise<Answer> Send(proto::DataPlane::Client& server, std::span<const uint32_t> groups) = 0;
-  // An operation that may change something ends with kOutcomeUnknown where a reading one ends with kDeadlineExceeded.
+  // An operation that may change something ends with kOutcomeUnknown where a reading one ends with
+  // kDeadlineExceeded.
   virtual bool changes() const { return false; }
   // What is answered before the answer arrives to all groups ends here, once; ok: every group is.
   virtual void Complete(Status status) = 0;
@@ -59,10 +64,10 @@ class Operation {
   const uint64_t deadline_ms_;
   std::vector<Group> groups_;
   // The Dispatcher's.
-  size_t unanswered_ = 0;   // groups that are not done
-  size_t flying_ = 0;       // calls that were sent
+  size_t unanswered_ = 0;  // groups that are not done
+  size_t flying_ = 0;      // calls that were sent
   bool ended_ = false;
-  Status failure_;          // final error of a group; nothing more is sent
+  Status failure_;  // final error of a group; nothing more is sent
   kj::Maybe<kj::Promise<void>> timer_;
 };
 

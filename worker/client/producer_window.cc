@@ -11,12 +11,15 @@ Sequence ProducerWindow::low() const {
 
 Status ProducerWindow::CheckRoom(Sequence sequence) const {
   if (rewound_) {
-    return FailedPrecondition("sequence " + std::to_string(sequence) + ": a shard was taken up again before it had logged everything: "
-                              "rewind the producer to " + std::to_string(recorded_));
+    return FailedPrecondition("sequence " + std::to_string(sequence) +
+                              ": a shard was taken up again before it had logged everything: "
+                              "rewind the producer to " +
+                              std::to_string(recorded_));
   }
   if (sequence - low() < kMaxWindow) return Status::Ok();
   return Overloaded("sequence " + std::to_string(sequence) + " is " + std::to_string(sequence - low()) +
-                    " above the lowest unfinished one, allowed is " + std::to_string(kMaxWindow - 1) + ": wait for answers");
+                    " above the lowest unfinished one, allowed is " + std::to_string(kMaxWindow - 1) +
+                    ": wait for answers");
 }
 
 Result<Sequence> ProducerWindow::BeginNext() {
@@ -28,13 +31,15 @@ Result<Sequence> ProducerWindow::BeginNext() {
 
 Status ProducerWindow::Begin(Sequence sequence) {
   if (kind_ != ProducerKind::kJob) {
-    return InvalidArgument("sequence " + std::to_string(sequence) + ": only an attached producer takes chosen sequences");
+    return InvalidArgument("sequence " + std::to_string(sequence) +
+                           ": only an attached producer takes chosen sequences");
   }
   auto it = entries_.find(sequence);
   const bool again = it != entries_.end() && it->second.state == State::kFailed;
   if (sequence < next_ && !again) {
     const bool flying = it != entries_.end() && it->second.state == State::kInFlight;
-    return InvalidArgument("sequence " + std::to_string(sequence) + (flying ? " is in flight" : " was answered or passed over") +
+    return InvalidArgument("sequence " + std::to_string(sequence) +
+                           (flying ? " is in flight" : " was answered or passed over") +
                            " already; the next one is " + std::to_string(next_));
   }
   RETURN_IF_ERROR(CheckRoom(sequence));
@@ -111,7 +116,8 @@ void ProducerWindow::Advance() {
 
 Result<Sequence> ProducerWindow::Rewind() {
   if (in_flight_ > 0) {
-    return FailedPrecondition("rewind: " + std::to_string(in_flight_) + " pushes are in flight: wait for their answers");
+    return FailedPrecondition("rewind: " + std::to_string(in_flight_) +
+                              " pushes are in flight: wait for their answers");
   }
   if (kind_ == ProducerKind::kClient) return next_;
   entries_.clear();

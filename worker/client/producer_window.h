@@ -1,10 +1,12 @@
-// ProducerWindow: which sequences of a producer are in flight, finished and logged. Pure: no threads, no clock, no I/O.
+// ProducerWindow: which sequences of a producer are in flight, finished and logged. Pure: no threads, no
+// clock, no I/O.
 //
-// Feeds two numbers. `low` travels with every push: servers forget the marks below it and take every older sequence for applied.
-// `recorded` is a job's progress. For a job's producer both are the same: the lowest sequence that is not known to be logged on all copies.
-// What a shard answered in one epoch and had not logged when a later epoch began may be lost: lsns of different epochs cannot be
-// compared (the new owner begins above any that was *reported*, which says nothing of those that were answered since), so the window is then
-// `rewound`, whether or not the shard lost anything; the marks make pushing again harmless.
+// Feeds two numbers. `low` travels with every push: servers forget the marks below it and take every older
+// sequence for applied. `recorded` is a job's progress. For a job's producer both are the same: the lowest
+// sequence that is not known to be logged on all copies. What a shard answered in one epoch and had not
+// logged when a later epoch began may be lost: lsns of different epochs cannot be compared (the new owner
+// begins above any that was *reported*, which says nothing of those that were answered since), so the window
+// is then `rewound`, whether or not the shard lost anything; the marks make pushing again harmless.
 #pragma once
 
 #include <cstddef>
@@ -34,14 +36,15 @@ class ProducerWindow {
 
   // Takes the next sequence. kOverloaded: beyond the window. kFailedPrecondition: rewound.
   Result<Sequence> BeginNext();
-  // Takes this one: at or above next(), or one that failed. kInvalidArgument: in flight, answered or passed over already, or not a job's
-  // producer; and the errors of BeginNext.
+  // Takes this one: at or above next(), or one that failed. kInvalidArgument: in flight, answered or passed
+  // over already, or not a job's producer; and the errors of BeginNext.
   Status Begin(Sequence sequence);
   // Begin's sequence was answered ok, with these units (none: it touched no row).
   void Finish(Sequence sequence, const std::vector<UnitPosition>& units);
   // It ended in an error. Client's: given up, low may pass it. Job's: to be pushed again.
   void Fail(Sequence sequence);
-  // A shard was seen in this epoch, with everything up to `logged` in all copies' logs (0: nothing said about that).
+  // A shard was seen in this epoch, with everything up to `logged` in all copies' logs (0: nothing said about
+  // that).
   void Observe(ShardId shard, Epoch epoch, Lsn logged);
 
   Sequence next() const { return next_; }
@@ -49,7 +52,8 @@ class ProducerWindow {
   Sequence recorded() const { return kind_ == ProducerKind::kJob ? recorded_ : low(); }
   bool rewound() const { return rewound_; }
   size_t in_flight() const { return in_flight_; }
-  // Forgets everything from recorded() on and goes on there. kFailedPrecondition while something is in flight.
+  // Forgets everything from recorded() on and goes on there. kFailedPrecondition while something is in
+  // flight.
   Result<Sequence> Rewind();
 
  private:

@@ -1,4 +1,5 @@
-// RetryPolicy: what to do with a group of rows after each attempt to send it, and what to report when it is given up. Pure.
+// RetryPolicy: what to do with a group of rows after each attempt to send it, and what to report when it is
+// given up. Pure.
 #pragma once
 
 #include <cstdint>
@@ -13,7 +14,7 @@ namespace penstock {
 struct GroupOutcome {
   Code code = Code::kOk;
   uint32_t retry_after_ms = 0;
-  Epoch epoch = 0;      // with kWrongEpoch: the one the server knows, 0 none
+  Epoch epoch = 0;  // with kWrongEpoch: the one the server knows, 0 none
   Lsn lsn = 0;
   Lsn logged = 0;
   std::string message;  // with an error
@@ -57,7 +58,7 @@ class GroupRetry {
   bool ok_ = false;
   bool open_ = false;
   uint32_t attempts_ = 0;
-  uint32_t refusals_ = 0;   // so far, for the back-off
+  uint32_t refusals_ = 0;  // so far, for the back-off
   Status last_;
 };
 

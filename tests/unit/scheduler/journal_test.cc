@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 #include <rocksdb/db.h>
 #include <signal.h>
+#include <sys/mount.h>
 #include <sys/resource.h>
 
 #include <filesystem>
@@ -263,6 +264,41 @@ TEST_F(JournalTest, AFullDiskIsNamed) {
   DisarmAll();
   EXPECT_TRUE(Table("x").ok());
   EXPECT_TRUE(state_->log_status().ok());
+}
+
+// A real one, where mounting is allowed.
+TEST_F(JournalTest, ServiceResumesWhenAFullDiskHasSpaceAgain) {
+  fs::create_directories(dir_);
+  if (mount("tmpfs", dir_.c_str(), "tmpfs", 0, "size=2m") != 0) GTEST_SKIP() << "no right to mount a small file system";
+  const std::shared_ptr<void> unmount(nullptr, [this](void*) {
+    Close();
+    umount(dir_.c_str());
+  });
+  ASSERT_TRUE(Open(50).ok());
+  Fill(10);
+  for (int round = 0; round < 3; ++round) {
+    {
+      std::ofstream filler(dir_ + "/filler", std::ios::binary);
+      const std::string block(4096, 'x');
+      while (filler.write(block.data(), 4096).flush()) {
+      }
+    }
+    Status failed;
+    int taken = 0;
+    for (; failed.ok() && taken < 10000; ++taken) failed = Table("t" + std::to_string((*state_)->data().last_table + 1));
+    ASSERT_EQ(failed.code(), Code::kOverloaded) << failed.ToString();
+    EXPECT_THAT(failed.message(), HasSubstr("free space on the disk"));
+    const std::string before = Json();
+    for (int i = 0; i < 3; ++i) EXPECT_FALSE(Table("more").ok());
+    EXPECT_EQ(Json(), before);
+    fs::remove(dir_ + "/filler");
+    const Status resumed = Table("more" + std::to_string(round));
+    ASSERT_TRUE(resumed.ok()) << resumed.ToString();
+    Fill(60);
+    const std::string after = Json();
+    ASSERT_TRUE(Open(50).ok());
+    ASSERT_EQ(Json(), after);
+  }
 }
 
 TEST_F(JournalTest, ACommandThatWasWrittenAndReportedAsFailedIsOverwritten) {

@@ -46,9 +46,11 @@ constexpr Sequence kSequences = 90;
 
 void ExpectEqual(const Marks& marks, const Model& model, uint64_t seed, const char* what) {
   for (ProducerId p = 1; p <= kProducers; ++p) {
-    ASSERT_EQ(marks.Finished(p), model.finished.contains(p)) << what << ", producer " << p << ", seed " << seed;
+    ASSERT_EQ(marks.Finished(p), model.finished.contains(p))
+        << what << ", producer " << p << ", seed " << seed;
     for (Sequence s = 0; s <= kSequences; ++s) {
-      ASSERT_EQ(marks.Contains(p, s), model.Contains(p, s)) << what << ", producer " << p << " sequence " << s << ", seed " << seed;
+      ASSERT_EQ(marks.Contains(p, s), model.Contains(p, s))
+          << what << ", producer " << p << " sequence " << s << ", seed " << seed;
     }
   }
 }
@@ -89,7 +91,8 @@ class Harness {
     const size_t words = full ? marks_.FullWords() : marks_.ChangesWords();
     if (full) marks_.WriteFull(out);
     if (!full) marks_.WriteChanges(out);
-    EXPECT_LE(out.totalSize().wordCount, words + capnp::sizeInWords<proto::TableDelta>() + 1) << "seed " << seed_;
+    EXPECT_LE(out.totalSize().wordCount, words + capnp::sizeInWords<proto::TableDelta>() + 1)
+        << "seed " << seed_;
     marks_.ClearChanges();
     ASSERT_FALSE(marks_.HasChanges());
     replica_.Merge(out.asReader());
@@ -97,7 +100,8 @@ class Harness {
     replica_.Merge(out.asReader());
     replica_.Forget(floor_);
   }
-  // The set goes through its full encoding and goes on from there; what was not logged stays noted in `marks_` only.
+  // The set goes through its full encoding and goes on from there; what was not logged stays noted in
+  // `marks_` only.
   void Reload() {
     LogChanges(false);
     capnp::MallocMessageBuilder message;
@@ -208,14 +212,16 @@ TEST(MarksTest, FinishedProducersCostNextToNothing) {
     }
     marks.AdvanceLow(p, kMinibatches);
     marks.ClearChanges();
-    if (p > 100 && p % 2 == 0) marks.FinishProducers(p - 100, p - 99);  // fifty leases at a time, finished in pairs
+    if (p > 100 && p % 2 == 0)
+      marks.FinishProducers(p - 100, p - 99);  // fifty leases at a time, finished in pairs
     marks.ClearChanges();
     most = std::max(most, marks.ResidentBytes());
   }
   marks.FinishProducers(1, kPartitions);
   marks.ClearChanges();
   RecordProperty("bytes_finished", static_cast<int>(marks.ResidentBytes()));
-  std::printf("marks of one table of one shard: %zu bytes at most, %zu when finished\n", most, marks.ResidentBytes());
+  std::printf("marks of one table of one shard: %zu bytes at most, %zu when finished\n", most,
+              marks.ResidentBytes());
   EXPECT_LT(marks.ResidentBytes() * kShards, size_t{16} << 20);
 
   // With all low watermarks kept and nobody finished, one entry each.

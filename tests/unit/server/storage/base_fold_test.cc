@@ -167,7 +167,8 @@ Status ReadEverything(const std::string& dir, uint64_t rows) {
   if (metas.size() != 1 || metas[0].reader().getLsn() != 7) return Internal("silently another meta");
   uint64_t seen = 0;
   RETURN_IF_ERROR(base->ForEachRow(105, [&](const BaseRow& row) {
-    const bool same = row.key == (seen << 40 | seen) && row.floats.size() == 3 && row.floats[0] == 1.0f && row.floats[1] == seen;
+    const bool same = row.key == (seen << 40 | seen) && row.floats.size() == 3 && row.floats[0] == 1.0f &&
+                      row.floats[1] == seen;
     ++seen;
     return same ? Status::Ok() : Internal("silently another row");
   }));
@@ -193,7 +194,8 @@ TEST(BaseStoreTest, FlippedBytesAreDetected) {
       FlipByte(file, offset);
       const Status read = ReadEverything(dir, kRows);
       // A byte of padding or of an unused property may be anything; but never is something else read.
-      EXPECT_NE(read.code(), Code::kInternal) << read.ToString() << ", " << file << " at " << offset << ", seed " << seed;
+      EXPECT_NE(read.code(), Code::kInternal)
+          << read.ToString() << ", " << file << " at " << offset << ", seed " << seed;
       if (read.code() == Code::kDataLoss) {
         ++detected;
         EXPECT_NE(read.message().find(dir), std::string::npos) << read.ToString();
@@ -236,7 +238,8 @@ void ExpectNoRemains(TestNode& node, const Model& model, uint64_t seed) {
   for (Incarnation incarnation = 1; incarnation < 60; ++incarnation) {
     if (alive.contains(incarnation)) continue;
     ASSERT_STATUS_OK(node.base().ForEachRow(incarnation, [&](const BaseRow& row) {
-      return Internal("a row of incarnation " + std::to_string(incarnation) + ", seed " + std::to_string(seed));
+      return Internal("a row of incarnation " + std::to_string(incarnation) + ", seed " +
+                      std::to_string(seed));
     }));
   }
 }
@@ -402,11 +405,12 @@ TEST(FoldTest, AFailureBeforeTheIngestChangesNothing) {
   }
 }
 
-// --- kill -9. Children do everything that touches RocksDB, whose threads do not survive a fork; so these tests come first (a suite
-// named *DeathTest), before this process has any.
+// --- kill -9. Children do everything that touches RocksDB, whose threads do not survive a fork; so these
+// tests come first (a suite named *DeathTest), before this process has any.
 
-constexpr const char* kPoints[] = {"fold.read",         "fold.sst.before",  "fold.sst.after",   "fold.ingest.before",
-                                   "fold.ingest.after", "fold.remove.before", "fold.remove.after"};
+constexpr const char* kPoints[] = {"fold.read",          "fold.sst.before",   "fold.sst.after",
+                                   "fold.ingest.before", "fold.ingest.after", "fold.remove.before",
+                                   "fold.remove.after"};
 
 void Check(const Status& status, const char* what) {
   if (status.ok()) return;
@@ -458,7 +462,8 @@ void Recover(const std::string& folder, uint64_t seed) {
   for (int i = 0; i < kRecordsBefore + kRecordsAfter; ++i) source.NextRecord();
   Check(node.Open(), "reopen");
   CheckSame(node.recovered(), source.model(), "after the kill");
-  if (!node.replayed().damaged.empty()) Check(DataLoss(node.replayed().damaged.begin()->second), "after the kill");
+  if (!node.replayed().damaged.empty())
+    Check(DataLoss(node.replayed().damaged.begin()->second), "after the kill");
   const auto report = node.FoldAll();
   Check(report.status(), "fold again");
   Check(report->removal, "remove");
@@ -519,7 +524,8 @@ TEST(FoldTest, SpeedOfAMillionRows) {
     for (uint32_t k = 0; k < kRowsPerDelta; ++k) reinterpret_cast<Key*>(keys.begin())[k] = random();
     table.initHeaders(kRowsPerDelta * sizeof(ImageHeader));
     auto images = table.initImages(kRowsPerDelta * kDim * sizeof(float));
-    for (uint32_t k = 0; k < kRowsPerDelta * kDim; ++k) reinterpret_cast<float*>(images.begin())[k] = static_cast<float>(k);
+    for (uint32_t k = 0; k < kRowsPerDelta * kDim; ++k)
+      reinterpret_cast<float*>(images.begin())[k] = static_cast<float>(k);
     LogRecord record;
     auto words = capnp::messageToFlatArray(message);
     checksum = Crc32c(0, words.begin(), words.size() * sizeof(capnp::word));
@@ -530,12 +536,14 @@ TEST(FoldTest, SpeedOfAMillionRows) {
   ASSERT_STATUS_OK(report.status());
   EXPECT_EQ(report->rows, kRows);
   std::printf("fold of %llu rows of %u floats: %.2f s, log %.0f MB, base %.0f MB\n",
-              static_cast<unsigned long long>(report->rows), kDim, report->seconds, report->log_bytes / 1e6, report->base_bytes / 1e6);
+              static_cast<unsigned long long>(report->rows), kDim, report->seconds, report->log_bytes / 1e6,
+              report->base_bytes / 1e6);
   const auto begin = std::chrono::steady_clock::now();
   uint64_t seen = 0;
   ASSERT_STATUS_OK(node.base().ForEachRow(1, [&](const BaseRow&) { return ++seen, Status::Ok(); }));
   EXPECT_EQ(seen, kRows);
-  std::printf("read back: %.2f s\n", std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
+  std::printf("read back: %.2f s\n",
+              std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
 }
 
 }  // namespace

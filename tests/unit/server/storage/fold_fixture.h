@@ -1,4 +1,5 @@
-// What the fold's tests share: a plain model of a shard's contents, a source of random deltas, and a node's storage to run them on.
+// What the fold's tests share: a plain model of a shard's contents, a source of random deltas, and a node's
+// storage to run them on.
 #pragma once
 
 #include <capnp/message.h>
@@ -94,7 +95,8 @@ struct Model {
 
   void Apply(proto::Delta::Reader delta, uint32_t checksum) {
     ModelShard& shard = shards[delta.getShard()];
-    if (delta.getIncarnation() > shard.incarnation) shard = ModelShard{.incarnation = delta.getIncarnation(), .tables = {}};
+    if (delta.getIncarnation() > shard.incarnation)
+      shard = ModelShard{.incarnation = delta.getIncarnation(), .tables = {}};
     if (delta.getIncarnation() < shard.incarnation || delta.getLsn() <= shard.lsn) return;
     for (const auto from : delta.getTables()) {
       if (from.getDropped()) {
@@ -116,7 +118,8 @@ struct Model {
     ASSERT_TRUE(images.ok()) << images.status().ToString();
     for (size_t i = 0; i < images->keys.size(); ++i) {
       const auto row = images->images.subspan(i * images->image_floats(), images->image_floats());
-      table.rows[images->keys[i]] = {lsn, images->headers[i].push_count, images->headers[i].flags, {row.begin(), row.end()}};
+      table.rows[images->keys[i]] = {
+          lsn, images->headers[i].push_count, images->headers[i].flags, {row.begin(), row.end()}};
     }
     for (const Key key : images->deletions) table.rows.erase(key);
     table.MergeMarks(from);
@@ -131,9 +134,10 @@ inline std::string Difference(const Model& got, const Model& want) {
     const ModelShard& other = got.shards.at(id);
     if (std::tie(shard.incarnation, shard.epoch, shard.lsn, shard.checksum, shard.floor) !=
         std::tie(other.incarnation, other.epoch, other.lsn, other.checksum, other.floor)) {
-      return name + ": incarnation " + std::to_string(other.incarnation) + " lsn " + std::to_string(other.lsn) + " floor " +
-             std::to_string(other.floor) + ", wanted " + std::to_string(shard.incarnation) + " lsn " + std::to_string(shard.lsn) +
-             " floor " + std::to_string(shard.floor);
+      return name + ": incarnation " + std::to_string(other.incarnation) + " lsn " +
+             std::to_string(other.lsn) + " floor " + std::to_string(other.floor) + ", wanted " +
+             std::to_string(shard.incarnation) + " lsn " + std::to_string(shard.lsn) + " floor " +
+             std::to_string(shard.floor);
     }
     for (const auto& [table_id, table] : shard.tables) {
       const std::string table_name = name + " table " + std::to_string(table_id);
@@ -165,7 +169,8 @@ class DeltaSource {
     Life& life = lives_[id];
     const ModelShard& now = model_.shards[id];
     const bool new_life = life.incarnation == 0 || (options_.new_lives && Chance(60));
-    if (new_life) life = Life{.incarnation = ++last_incarnation_, .epoch = life.epoch + 1, .history = {{0, 0}}};
+    if (new_life)
+      life = Life{.incarnation = ++last_incarnation_, .epoch = life.epoch + 1, .history = {{0, 0}}};
     const bool repeat = !new_life && life.history.size() > 1 && Chance(20);
     const bool new_epoch = !new_life && !repeat && Chance(15);
     if (new_epoch) ++life.epoch;
@@ -173,7 +178,8 @@ class DeltaSource {
     capnp::MallocMessageBuilder message;
     auto delta = message.initRoot<proto::Delta>();
     const Lsn last = life.history.rbegin()->first;
-    const auto follows = repeat ? *std::next(life.history.begin(), random_() % life.history.size()) : *life.history.rbegin();
+    const auto follows =
+        repeat ? *std::next(life.history.begin(), random_() % life.history.size()) : *life.history.rbegin();
     const Lsn lsn = last + 1 + (new_life || new_epoch || repeat ? random_() % 5 : 0);
     delta.setFormat(proto::DELTA_FORMAT);
     delta.setCluster(kTestCluster);
@@ -243,7 +249,8 @@ class DeltaSource {
     std::vector<std::pair<Key, ModelRow>> rows;
     for (const Key key : keys) {
       ModelRow row{.lsn = 0, .push_count = static_cast<uint32_t>(random_()), .flags = 0, .floats = {}};
-      for (uint32_t i = 0; i < Dim(table) + Slots(table); ++i) row.floats.push_back(static_cast<float>(random_() % 1000) / 8);
+      for (uint32_t i = 0; i < Dim(table) + Slots(table); ++i)
+        row.floats.push_back(static_cast<float>(random_() % 1000) / 8);
       rows.emplace_back(key, row);
     }
     WriteImages(rows, deletions, out);
@@ -334,12 +341,14 @@ class DeltaSource {
   Model model_;
 };
 
-// A folder that is removed with its contents; in memory where the system has such a place, as nothing here outlives the system.
+// A folder that is removed with its contents; in memory where the system has such a place, as nothing here
+// outlives the system.
 class TestFolder {
  public:
   TestFolder() {
     const bool shared_memory = access("/dev/shm", W_OK) == 0;
-    std::string pattern = (shared_memory ? "/dev/shm/" : testing::TempDir()) + std::string("penstock-fold-XXXXXX");
+    std::string pattern =
+        (shared_memory ? "/dev/shm/" : testing::TempDir()) + std::string("penstock-fold-XXXXXX");
     path_ = mkdtemp(pattern.data());
   }
   ~TestFolder() { std::filesystem::remove_all(path_); }
@@ -349,7 +358,8 @@ class TestFolder {
   std::string path_;
 };
 
-// Base and log of one node under `folder`. Open is a restart: it loads the base, replays the log, and leaves both ready for more.
+// Base and log of one node under `folder`. Open is a restart: it loads the base, replays the log, and leaves
+// both ready for more.
 class TestNode {
  public:
   TestNode(std::string folder, FileLayer& files, rocksdb::Env* env = nullptr)
@@ -360,14 +370,15 @@ class TestNode {
     ASSIGN_OR_RETURN(base_, BaseStore::Open(folder_ + "/base", {.cluster = kTestCluster, .env = env_}));
     std::map<ShardId, ShardFolded> folded;
     ASSIGN_OR_RETURN(recovered_, LoadBase(&folded));
-    ASSIGN_OR_RETURN(replayed_,
-                     Replay(files_, log_dir(), kTestCluster, folded,
-                            [&](ShardId, const proto::Delta::Reader& delta, uint32_t checksum) {
-                              recovered_.Apply(delta, checksum);
-                              return Status::Ok();
-                            }));
-    ASSIGN_OR_RETURN(log_, DeltaLog::Open(files_, log_dir(),
-                                          {.cluster = kTestCluster, .node = 1, .segment_bytes = segment_bytes_}, replayed_.tail));
+    ASSIGN_OR_RETURN(replayed_, Replay(files_, log_dir(), kTestCluster, folded,
+                                       [&](ShardId, const proto::Delta::Reader& delta, uint32_t checksum) {
+                                         recovered_.Apply(delta, checksum);
+                                         return Status::Ok();
+                                       }));
+    ASSIGN_OR_RETURN(log_,
+                     DeltaLog::Open(files_, log_dir(),
+                                    {.cluster = kTestCluster, .node = 1, .segment_bytes = segment_bytes_},
+                                    replayed_.tail));
     return Status::Ok();
   }
   void Close() {
@@ -392,7 +403,8 @@ class TestNode {
     for (const StoredMeta& stored : metas) {
       const auto meta = stored.reader();
       ModelShard& shard = model.shards[meta.getShard()];
-      shard = {meta.getIncarnation(), meta.getEpoch(), meta.getLsn(), meta.getChecksum(), meta.getForgetFloor(), {}};
+      shard = {meta.getIncarnation(), meta.getEpoch(),       meta.getLsn(),
+               meta.getChecksum(),    meta.getForgetFloor(), {}};
       for (const auto table : meta.getTables()) {
         ModelTable& to = shard.tables[table.getTable()];
         to.dim = table.getDim();
@@ -401,11 +413,13 @@ class TestNode {
       }
       RETURN_IF_ERROR(base_->ForEachRow(meta.getIncarnation(), [&](const BaseRow& row) {
         if (!shard.tables.contains(row.table)) return DataLoss("a row of a table that is not there");
-        shard.tables[row.table].rows[row.key] = {row.lsn, row.push_count, row.flags, {row.floats.begin(), row.floats.end()}};
+        shard.tables[row.table].rows[row.key] = {
+            row.lsn, row.push_count, row.flags, {row.floats.begin(), row.floats.end()}};
         return Status::Ok();
       }));
       if (folded != nullptr) {
-        (*folded)[meta.getShard()] = {meta.getIncarnation(), meta.getEpoch(), meta.getLsn(), meta.getChecksum()};
+        (*folded)[meta.getShard()] = {meta.getIncarnation(), meta.getEpoch(), meta.getLsn(),
+                                      meta.getChecksum()};
       }
     }
     return model;
@@ -430,10 +444,10 @@ class TestNode {
   ReplayReport replayed_;
 };
 
-#define ASSERT_STATUS_OK(expr)                                             \
-  do {                                                                     \
-    const ::penstock::Status asserted_ = (expr);                           \
-    ASSERT_TRUE(asserted_.ok()) << asserted_.ToString();                   \
+#define ASSERT_STATUS_OK(expr)                           \
+  do {                                                   \
+    const ::penstock::Status asserted_ = (expr);         \
+    ASSERT_TRUE(asserted_.ok()) << asserted_.ToString(); \
   } while (false)
 
 }  // namespace penstock

@@ -1,4 +1,5 @@
-// Loss of power at random moments of a fold: whatever both disks keep, base and log together hold all that was synced.
+// Loss of power at random moments of a fold: whatever both disks keep, base and log together hold all that
+// was synced.
 #include <cerrno>
 
 #include "tests/unit/server/storage/fold_fixture.h"
@@ -77,7 +78,8 @@ TEST(FoldPowerCutTest, AllThatWasSyncedSurvives) {
     ASSERT_EQ(Difference(machine.node.recovered(), source.model()), "");
     ASSERT_EQ(machine.node.replayed().deltas, 0u) << "all of it is in the base";
   }
-  std::printf("%d cuts inside the fold, %d of them after the ingest\n", cut_inside, cut_inside + folded - 150);
+  std::printf("%d cuts inside the fold, %d of them after the ingest\n", cut_inside,
+              cut_inside + folded - 150);
   EXPECT_GE(cut_inside, 100);
 }
 

@@ -138,7 +138,8 @@ void PowerCutEnv::CutPower() {
   names_ = synced_names_;
   for (size_t i = 0; i < kept; ++i) unsynced_[i](names_);
   unsynced_.clear();
-  std::map<Inode*, std::shared_ptr<Inode>> survivors;  // files that are still open keep writing to the old ones
+  std::map<Inode*, std::shared_ptr<Inode>>
+      survivors;  // files that are still open keep writing to the old ones
   for (auto& [path, inode] : names_) {
     auto& copy = survivors[inode.get()];
     if (copy == nullptr) {
@@ -177,7 +178,8 @@ Status PowerCutEnv::NewSequentialFile(const std::string& path, std::unique_ptr<r
   return found;
 }
 
-Status PowerCutEnv::NewRandomAccessFile(const std::string& path, std::unique_ptr<rocksdb::RandomAccessFile>* file,
+Status PowerCutEnv::NewRandomAccessFile(const std::string& path,
+                                        std::unique_ptr<rocksdb::RandomAccessFile>* file,
                                         const rocksdb::EnvOptions&) {
   std::lock_guard lock(mutex_);
   std::shared_ptr<Inode> inode;
@@ -291,7 +293,8 @@ Status PowerCutEnv::NumFileLinks(const std::string& path, uint64_t* count) {
   std::shared_ptr<Inode> inode;
   const Status found = Find(path, &inode);
   if (!found.ok()) return found;
-  *count = std::count_if(names_.begin(), names_.end(), [&](const auto& name) { return name.second == inode; });
+  *count =
+      std::count_if(names_.begin(), names_.end(), [&](const auto& name) { return name.second == inode; });
   return Status::OK();
 }
 

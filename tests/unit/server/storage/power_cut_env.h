@@ -1,8 +1,9 @@
 // PowerCutEnv: a RocksDB environment in memory that can lose power.
 //
-// Files are only ever appended to, as RocksDB does. CutPower(): a file keeps what was synced and a prefix of the rest, by the seed;
-// names (creations, links, renamings, removals) keep their order, as journaling file systems do: all up to the last sync of a directory and
-// some of those after it. StopAfter(n) makes every operation after the n-th fail, reads too, until CutPower. Thread-safe.
+// Files are only ever appended to, as RocksDB does. CutPower(): a file keeps what was synced and a prefix of
+// the rest, by the seed; names (creations, links, renamings, removals) keep their order, as journaling file
+// systems do: all up to the last sync of a directory and some of those after it. StopAfter(n) makes every
+// operation after the n-th fail, reads too, until CutPower. Thread-safe.
 #pragma once
 
 #include <rocksdb/env.h>
@@ -30,7 +31,8 @@ class PowerCutEnv final : public rocksdb::EnvWrapper {
 
   rocksdb::Status NewSequentialFile(const std::string& path, std::unique_ptr<rocksdb::SequentialFile>* file,
                                     const rocksdb::EnvOptions&) override;
-  rocksdb::Status NewRandomAccessFile(const std::string& path, std::unique_ptr<rocksdb::RandomAccessFile>* file,
+  rocksdb::Status NewRandomAccessFile(const std::string& path,
+                                      std::unique_ptr<rocksdb::RandomAccessFile>* file,
                                       const rocksdb::EnvOptions&) override;
   rocksdb::Status NewWritableFile(const std::string& path, std::unique_ptr<rocksdb::WritableFile>* file,
                                   const rocksdb::EnvOptions&) override;
@@ -39,7 +41,8 @@ class PowerCutEnv final : public rocksdb::EnvWrapper {
   rocksdb::Status NewDirectory(const std::string& path, std::unique_ptr<rocksdb::Directory>* dir) override;
   rocksdb::Status FileExists(const std::string& path) override;
   rocksdb::Status GetChildren(const std::string& dir, std::vector<std::string>* names) override;
-  rocksdb::Status GetChildrenFileAttributes(const std::string& dir, std::vector<FileAttributes>* files) override;
+  rocksdb::Status GetChildrenFileAttributes(const std::string& dir,
+                                            std::vector<FileAttributes>* files) override;
   rocksdb::Status DeleteFile(const std::string& path) override;
   rocksdb::Status CreateDir(const std::string& path) override;
   rocksdb::Status CreateDirIfMissing(const std::string& path) override;

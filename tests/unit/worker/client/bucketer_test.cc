@@ -1,4 +1,5 @@
-// Bucketer: every row goes to its shard's group once, groups of an endpoint lie together, pieces keep their size and units stay whole.
+// Bucketer: every row goes to its shard's group once, groups of an endpoint lie together, pieces keep their
+// size and units stay whole.
 #include "worker/client/bucketer.h"
 
 #include <gmock/gmock.h>
@@ -53,7 +54,8 @@ TEST(Bucketer, APushHoldsEveryRowOnceInItsShardsGroup) {
   const Rows a = RandomRows(random, 5000, 3);
   const Rows b = RandomRows(random, 777, 1);
   const Rows none = RandomRows(random, 0, 8);
-  const std::vector<BatchTable> tables = {{4, "a", 3, a.keys, a.values}, {5, "none", 8, none.keys, none.values}, {6, "b", 1, b.keys, b.values}};
+  const std::vector<BatchTable> tables = {
+      {4, "a", 3, a.keys, a.values}, {5, "none", 8, none.keys, none.values}, {6, "b", 1, b.keys, b.values}};
   auto batch = BucketPush(tables, layout, {.piece_bytes = 8192, .max_unit_bytes = 1 << 20});
   ASSERT_TRUE(batch.ok()) << batch.status().ToString();
 
@@ -79,7 +81,8 @@ TEST(Bucketer, APushHoldsEveryRowOnceInItsShardsGroup) {
     bytes[group.piece] += batch->bytes(group);
     ++groups[group.piece];
     if (begun.insert({group.piece, group.table}).second) {
-      EXPECT_EQ(reinterpret_cast<uintptr_t>(&table.values[group.first_value]) % 8, 0u) << "by reference only at 8 bytes";
+      EXPECT_EQ(reinterpret_cast<uintptr_t>(&table.values[group.first_value]) % 8, 0u)
+          << "by reference only at 8 bytes";
     }
     for (uint32_t i = 0; i < group.count; ++i) {
       const Key key = table.keys[group.first + i];
@@ -126,10 +129,12 @@ TEST(Bucketer, RefusesAUnitThatIsTooLargeByName) {
   std::vector<Key> keys(1000, 42);
   std::vector<float> values(1000 * 4);
   const ShardLayout layout(MapOf(8, 1));
-  const auto batch = BucketPush({{3, "user", 4, keys, values}}, layout, {.piece_bytes = 4096, .max_unit_bytes = 20000});
+  const auto batch =
+      BucketPush({{3, "user", 4, keys, values}}, layout, {.piece_bytes = 4096, .max_unit_bytes = 20000});
   EXPECT_EQ(batch.status().code(), Code::kInvalidArgument);
   EXPECT_THAT(batch.status().message(),
-              AllOf(HasSubstr("'user'"), HasSubstr("shard " + std::to_string(ShardOf(RowHash(42, 3), 8))), HasSubstr("20000"), HasSubstr("24000")));
+              AllOf(HasSubstr("'user'"), HasSubstr("shard " + std::to_string(ShardOf(RowHash(42, 3), 8))),
+                    HasSubstr("20000"), HasSubstr("24000")));
 }
 
 TEST(Bucketer, AnEmptyBatchHasNoGroups) {

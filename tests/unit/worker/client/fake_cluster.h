@@ -1,6 +1,8 @@
-// FakeCluster: a scheduler and servers of a few lines each, on one loop in this process, that misbehave as a test tells them to.
+// FakeCluster: a scheduler and servers of a few lines each, on one loop in this process, that misbehave as a
+// test tells them to.
 //
-// The servers keep rows (pushes are added), remember units, and log every call; a row that was never pushed is FakeValue(key, column) in each column.
+// The servers keep rows (pushes are added), remember units, and log every call; a row that was never pushed
+// is FakeValue(key, column) in each column.
 #pragma once
 
 #include <functional>
@@ -19,7 +21,9 @@
 
 namespace penstock {
 
-inline float FakeValue(Key key, uint32_t column) { return static_cast<float>(key % 4096) + 0.25f * static_cast<float>(column); }
+inline float FakeValue(Key key, uint32_t column) {
+  return static_cast<float>(key % 4096) + 0.25f * static_cast<float>(column);
+}
 
 struct SeenGroup {
   TableId table = 0;
@@ -87,7 +91,9 @@ class FakeCluster {
   const std::string& address() const { return address_; }
   // Runs on the cluster's thread: everything below is to be used in there.
   template <typename Fn>
-  auto Run(Fn fn) { return loop_.Run(std::move(fn)); }
+  auto Run(Fn fn) {
+    return loop_.Run(std::move(fn));
+  }
 
   // --- In Run only ---
   ShardMap& map() { return map_; }
@@ -144,7 +150,8 @@ class FakeCluster {
       auto results = context.getResults();
       auto shards = results.initShards(params.getShards().size());
       for (uint32_t i = 0; i < shards.size(); ++i) {
-        cluster_.Answer({}, {0, params.getShards()[i].getShard(), params.getShards()[i].getEpoch(), 1}, shards[i]);
+        cluster_.Answer({}, {0, params.getShards()[i].getShard(), params.getShards()[i].getEpoch(), 1},
+                        shards[i]);
       }
       auto stats = results.initStats(params.getTables().size());
       for (uint32_t t = 0; t < stats.size(); ++t) {
@@ -165,7 +172,8 @@ class FakeCluster {
     explicit Control(FakeCluster& cluster) : cluster_(cluster) {}
     kj::Promise<void> shardMap(ShardMapContext context) override {
       ++cluster_.map_calls_;
-      if (context.getParams().getKnownVersion() != cluster_.map_.version) WriteShardMap(cluster_.map_, context.getResults().initMap());
+      if (context.getParams().getKnownVersion() != cluster_.map_.version)
+        WriteShardMap(cluster_.map_, context.getResults().initMap());
       return kj::READY_NOW;
     }
     kj::Promise<void> createTable(CreateTableContext context) override {
@@ -189,11 +197,13 @@ class FakeCluster {
           return kj::READY_NOW;
         }
       }
-      WriteStatus(NotFound("table '" + std::string(context.getParams().getName().cStr()) + "'"), context.getResults().initStatus());
+      WriteStatus(NotFound("table '" + std::string(context.getParams().getName().cStr()) + "'"),
+                  context.getResults().initStatus());
       return kj::READY_NOW;
     }
     kj::Promise<void> dropTable(DropTableContext context) override {
-      std::erase_if(cluster_.tables_, [&](auto& t) { return t.second.name == context.getParams().getName().cStr(); });
+      std::erase_if(cluster_.tables_,
+                    [&](auto& t) { return t.second.name == context.getParams().getName().cStr(); });
       return kj::READY_NOW;
     }
     kj::Promise<void> newProducers(NewProducersContext context) override {
@@ -259,7 +269,8 @@ class FakeCluster {
     std::optional<FakeFault> fault = on_group ? on_group(call, group) : std::nullopt;
     const Epoch known = epochs_[group.shard];
     if (!fault && group.epoch != known) fault = FakeFault{Code::kWrongEpoch, 0, known, "wrong epoch"};
-    if (!fault && !call.groups.empty() && owner_[group.shard] != call.server) fault = FakeFault{Code::kWrongEpoch, 0, 0, "not here"};
+    if (!fault && !call.groups.empty() && owner_[group.shard] != call.server)
+      fault = FakeFault{Code::kWrongEpoch, 0, 0, "not here"};
     out.setEpoch(fault ? fault->epoch : group.epoch);
     if (fault) {
       out.setCode(static_cast<proto::Code>(fault->code));
@@ -287,7 +298,9 @@ class FakeCluster {
     return kj::NEVER_DONE;
   }
 
-  kj::Promise<void> Pull(size_t server, capnp::CallContext<proto::DataPlane::PullParams, proto::DataPlane::PullResults> context) {
+  kj::Promise<void> Pull(
+      size_t server,
+      capnp::CallContext<proto::DataPlane::PullParams, proto::DataPlane::PullResults> context) {
     const auto request = context.getParams().getRequest();
     const SeenCall call = See(server, false, request);
     seen_.push_back(call);
@@ -301,19 +314,24 @@ class FakeCluster {
       std::vector<float> values;
       for (uint32_t g = 0; g < groups.size(); ++g) {
         const auto group = in.getGroups()[g];
-        const bool ok = Answer(call, {in.getTable(), group.getShard(), group.getEpoch(), group.getCount()}, groups[g]);
+        const bool ok =
+            Answer(call, {in.getTable(), group.getShard(), group.getEpoch(), group.getCount()}, groups[g]);
         for (uint32_t i = 0; i < group.getCount(); ++i, ++key) {
           if (!ok) continue;
           auto row = rows_.find({in.getTable(), *key});
-          for (uint32_t c = 0; c < dim; ++c) values.push_back(FakeValue(*key, c) + (row == rows_.end() ? 0 : row->second[c]));
+          for (uint32_t c = 0; c < dim; ++c)
+            values.push_back(FakeValue(*key, c) + (row == rows_.end() ? 0 : row->second[c]));
         }
       }
-      tables[t].setValues(kj::arrayPtr(reinterpret_cast<const kj::byte*>(values.data()), values.size() * sizeof(float)));
+      tables[t].setValues(
+          kj::arrayPtr(reinterpret_cast<const kj::byte*>(values.data()), values.size() * sizeof(float)));
     }
     return Finish(fault, server);
   }
 
-  kj::Promise<void> Push(size_t server, capnp::CallContext<proto::DataPlane::PushParams, proto::DataPlane::PushResults> context) {
+  kj::Promise<void> Push(
+      size_t server,
+      capnp::CallContext<proto::DataPlane::PushParams, proto::DataPlane::PushResults> context) {
     const auto request = context.getParams().getRequest();
     SeenCall call = See(server, true, request);
     call.producer = request.getProducer();
@@ -331,8 +349,10 @@ class FakeCluster {
       const float* value = reinterpret_cast<const float*>(in.getValues().begin());
       for (uint32_t g = 0; g < groups.size(); ++g) {
         const auto group = in.getGroups()[g];
-        const bool ok = Answer(call, {in.getTable(), group.getShard(), group.getEpoch(), group.getCount()}, groups[g]);
-        const bool fresh = ok && units_.insert({call.producer, call.sequence, in.getTable(), group.getShard()}).second;
+        const bool ok =
+            Answer(call, {in.getTable(), group.getShard(), group.getEpoch(), group.getCount()}, groups[g]);
+        const bool fresh =
+            ok && units_.insert({call.producer, call.sequence, in.getTable(), group.getShard()}).second;
         if (ok && !fresh) ++duplicates_;
         for (uint32_t i = 0; i < group.getCount(); ++i, ++key, value += dim) {
           if (!fresh) continue;

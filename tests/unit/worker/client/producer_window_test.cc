@@ -1,4 +1,5 @@
-// ProducerWindow and LogTracker: sequences, low, recorded progress, and what a new epoch of a shard does to them.
+// ProducerWindow and LogTracker: sequences, low, recorded progress, and what a new epoch of a shard does to
+// them.
 #include "worker/client/producer_window.h"
 
 #include <gmock/gmock.h>
@@ -89,7 +90,8 @@ TEST(ProducerWindow, ANewEpochBeforeTheLogRewinds) {
   window.Finish(0, {At(4, 1, 1, 1)});
   window.Finish(1, {At(4, 1, 2, 1)});
   EXPECT_EQ(window.recorded(), 1u);
-  // The new epoch's lsns are above all that were reported, but not above all that were answered: 2 there may be another delta.
+  // The new epoch's lsns are above all that were reported, but not above all that were answered: 2 there may
+  // be another delta.
   window.Observe(4, 2, 100);
   EXPECT_TRUE(window.rewound());
   EXPECT_EQ(window.recorded(), 1u);

@@ -1,4 +1,5 @@
-// GroupRetry: every code that a server can answer has one reaction, and what may have been applied is remembered.
+// GroupRetry: every code that a server can answer has one reaction, and what may have been applied is
+// remembered.
 #include "worker/client/retry_policy.h"
 
 #include <gtest/gtest.h>
