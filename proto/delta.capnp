@@ -41,7 +41,7 @@ struct ProducerMarks {
   producer @0 :UInt64;
   low @1 :UInt64;
   applied @2 :List(UInt64);   # at or above low, ascending. In a delta: those newly applied; with `full`: all
-  finished @3 :Bool;          # the producer is finished: every further unit of it is refused
+  finished @3 :Bool;          # every further unit of these producers is refused: ids producer .. low (low below producer: only that id)
 }
 
 struct ShardMeta {

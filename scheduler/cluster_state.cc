@@ -87,9 +87,12 @@ void ClusterState::Do(const BeginTerm& c) {
 
 Status ClusterState::CheckIt(const RegisterNode& c) const {
   const NodeRecord* known = FindNode(c.node.id);
-  if (known == nullptr && c.node.id != data_.last_node + 1) return Internal("node " + std::to_string(c.node.id) + " is not known");
-  if (known != nullptr && known->role != c.node.role) return Internal("node " + std::to_string(c.node.id) + " changed its role");
-  if (c.node.session <= data_.last_session) return Internal("session " + std::to_string(c.node.session) + " is not new");
+  if (known == nullptr && c.node.id != data_.last_node + 1)
+    return Internal("node " + std::to_string(c.node.id) + " is not known");
+  if (known != nullptr && known->role != c.node.role)
+    return Internal("node " + std::to_string(c.node.id) + " changed its role");
+  if (c.node.session <= data_.last_session)
+    return Internal("session " + std::to_string(c.node.session) + " is not new");
   const auto owned = [&](ShardId shard) -> Status {
     RETURN_IF_ERROR(CheckShard(shard));
     if (data_.shards[shard].node == c.node.id) return Status::Ok();
@@ -136,7 +139,9 @@ void ClusterState::AddTable(const TableSpec& spec) {
   ++data_.table_version;
 }
 
-Status ClusterState::CheckIt(const CreateTable& c) const { return CheckNewTable(c.spec, data_.last_table + 1); }
+Status ClusterState::CheckIt(const CreateTable& c) const {
+  return CheckNewTable(c.spec, data_.last_table + 1);
+}
 void ClusterState::Do(const CreateTable& c) { AddTable(c.spec); }
 
 Status ClusterState::CheckIt(const DropTable& c) const {
@@ -144,8 +149,8 @@ Status ClusterState::CheckIt(const DropTable& c) const {
   if (it == data_.tables.end()) return NotFound("there is no table " + std::to_string(c.table));
   for (const auto& [id, job] : data_.jobs) {
     if (job.state == JobState::kRunning && std::count(job.tables.begin(), job.tables.end(), c.table) > 0) {
-      return FailedPrecondition("table '" + it->second.name + "' is in use by job " + std::to_string(id) + " '" + job.name +
-                                "': cancel the job first");
+      return FailedPrecondition("table '" + it->second.name + "' is in use by job " + std::to_string(id) +
+                                " '" + job.name + "': cancel the job first");
     }
   }
   return Status::Ok();
@@ -160,8 +165,10 @@ void ClusterState::Do(const DropTable& c) {
 // --- producers ---
 
 Status ClusterState::CheckIt(const AllocateProducers& c) const {
-  if (c.first != data_.next_producer) return Internal("producer " + std::to_string(c.first) + " is not the next one");
-  if (c.count == 0 || c.first > std::numeric_limits<ProducerId>::max() - c.count) return Internal("a wrong count of producers");
+  if (c.first != data_.next_producer)
+    return Internal("producer " + std::to_string(c.first) + " is not the next one");
+  if (c.count == 0 || c.first > std::numeric_limits<ProducerId>::max() - c.count)
+    return Internal("a wrong count of producers");
   return Status::Ok();
 }
 

@@ -1,7 +1,8 @@
 // ClusterState: the state of the cluster as a pure function of the commands in the journal.
 //
-// Apply checks a command against the state and then changes it, or refuses it and changes nothing. No I/O, no clock, no random numbers:
-// the same commands give the equal state, from the beginning or from any snapshot. One thread.
+// Apply checks a command against the state and then changes it, or refuses it and changes nothing. No I/O, no
+// clock, no random numbers: the same commands give the equal state, from the beginning or from any snapshot.
+// One thread.
 //
 //   decide (grant_decision, lease_fsm, placement) -> Check -> Journal::Append -> Apply
 #pragma once
@@ -17,7 +18,8 @@ namespace penstock {
 
 class ClusterState {
  public:
-  // Whether Apply would take it. kInternal for what a correct caller never makes; the message names command and thing.
+  // Whether Apply would take it. kInternal for what a correct caller never makes; the message names command
+  // and thing.
   Status Check(const Command& command) const;
   Status Apply(const Command& command);
 

@@ -24,7 +24,8 @@ Status ClusterState::CheckLease(JobId id, uint32_t partition, LeaseToken token) 
   const JobRecord* job = FindJob(id);
   if (job == nullptr || partition >= job->partitions.size() || job->partitions[partition].token != token ||
       job->partitions[partition].state != PartitionState::kLeased) {
-    return Internal("job " + std::to_string(id) + " has no lease " + std::to_string(token) + " of partition " + std::to_string(partition));
+    return Internal("job " + std::to_string(id) + " has no lease " + std::to_string(token) +
+                    " of partition " + std::to_string(partition));
   }
   return Status::Ok();
 }
@@ -33,7 +34,8 @@ Status ClusterState::CheckLease(JobId id, uint32_t partition, LeaseToken token) 
 
 Status ClusterState::CheckIt(const SubmitJob& c) const {
   if (c.job != data_.last_job + 1) return Internal("job " + std::to_string(c.job) + " is not the next one");
-  if (c.train_partitions == 0 && (c.passes > 0 || c.evaluate_train)) return Internal("a job without training partitions");
+  if (c.train_partitions == 0 && (c.passes > 0 || c.evaluate_train))
+    return Internal("a job without training partitions");
   if (c.test_partitions == 0 && c.evaluate_test) return Internal("a job without test partitions");
   if (c.passes == 0 && !c.evaluate_train && !c.evaluate_test) return Internal("a job with nothing to do");
   TableId next = data_.last_table + 1;
@@ -57,7 +59,9 @@ void ClusterState::Do(const SubmitJob& c) {
   job.evaluate_train = c.evaluate_train;
   job.evaluate_test = c.evaluate_test;
   job.submitted_ms = c.at_ms;
-  job.phase = c.passes > 0 ? JobPhase::kTrain : c.evaluate_train ? JobPhase::kEvaluateTrain : JobPhase::kEvaluateTest;
+  job.phase = c.passes > 0       ? JobPhase::kTrain
+              : c.evaluate_train ? JobPhase::kEvaluateTrain
+                                 : JobPhase::kEvaluateTest;
   for (const auto& spec : c.tables) {
     AddTable(spec);
     job.tables.push_back(spec.id);
@@ -71,7 +75,8 @@ void ClusterState::Do(const SubmitJob& c) {
 
 Status ClusterState::CheckIt(const LeasePartitions& c) const {
   const NodeRecord* node = FindNode(c.node);
-  if (node == nullptr || node->session != c.session) return Internal("no such session of node " + std::to_string(c.node));
+  if (node == nullptr || node->session != c.session)
+    return Internal("no such session of node " + std::to_string(c.node));
   LeaseToken last_token = data_.last_token;
   ProducerId next_producer = data_.next_producer;
   std::set<std::pair<JobId, uint32_t>> seen;
@@ -80,7 +85,8 @@ Status ClusterState::CheckIt(const LeasePartitions& c) const {
     const bool free = job != nullptr && lease.partition < job->partitions.size() &&
                       job->partitions[lease.partition].state == PartitionState::kFree;
     if (!free || !seen.emplace(lease.job, lease.partition).second) {
-      return Internal("partition " + std::to_string(lease.partition) + " of job " + std::to_string(lease.job) + " is not free");
+      return Internal("partition " + std::to_string(lease.partition) + " of job " +
+                      std::to_string(lease.job) + " is not free");
     }
     if (lease.token <= last_token) return Internal("tokens must rise");
     last_token = lease.token;
@@ -193,16 +199,20 @@ void ClusterState::CloseStretch(JobRecord& job) {
 }
 
 void ClusterState::OpenStretch(JobRecord& job) {
-  job.partitions.assign(job.phase == JobPhase::kEvaluateTest ? job.test_partitions : job.train_partitions, PartitionRecord{});
+  job.partitions.assign(job.phase == JobPhase::kEvaluateTest ? job.test_partitions : job.train_partitions,
+                        PartitionRecord{});
 }
 
 Status ClusterState::CheckIt(const AdvanceJob& c) const {
   const JobRecord* job = FindJob(c.job);
-  if (job == nullptr || job->state != JobState::kRunning) return Internal("job " + std::to_string(c.job) + " does not run");
+  if (job == nullptr || job->state != JobState::kRunning)
+    return Internal("job " + std::to_string(c.job) + " does not run");
   for (const auto& partition : job->partitions) {
-    if (partition.state != PartitionState::kDone) return Internal("job " + std::to_string(c.job) + " has partitions to do");
+    if (partition.state != PartitionState::kDone)
+      return Internal("job " + std::to_string(c.job) + " has partitions to do");
   }
-  const bool next_pass = job->phase == JobPhase::kTrain && c.phase == JobPhase::kTrain && c.pass == job->pass + 1 && c.pass < job->passes;
+  const bool next_pass = job->phase == JobPhase::kTrain && c.phase == JobPhase::kTrain &&
+                         c.pass == job->pass + 1 && c.pass < job->passes;
   if (next_pass || (c.phase > job->phase && c.pass == 0)) return Status::Ok();
   return Internal("job " + std::to_string(c.job) + " cannot go there");
 }
@@ -221,7 +231,8 @@ Status ClusterState::CheckIt(const EndJob& c) const {
   const JobRecord* job = FindJob(c.job);
   if (job == nullptr) return NotFound("there is no job " + std::to_string(c.job));
   if (job->state != JobState::kRunning) {
-    return FailedPrecondition("job " + std::to_string(c.job) + " '" + job->name + "' is " + std::string(ToString(job->state)));
+    return FailedPrecondition("job " + std::to_string(c.job) + " '" + job->name + "' is " +
+                              std::string(ToString(job->state)));
   }
   if (c.state == JobState::kRunning) return Internal("an end must be one");
   return Status::Ok();

@@ -6,12 +6,14 @@
 namespace penstock {
 
 bool ClusterState::AnyQuarantined() const {
-  return std::any_of(data_.shards.begin(), data_.shards.end(), [](const ShardRecord& s) { return !s.quarantine.empty(); });
+  return std::any_of(data_.shards.begin(), data_.shards.end(),
+                     [](const ShardRecord& s) { return !s.quarantine.empty(); });
 }
 
 Status ClusterState::CheckShard(ShardId shard) const {
   if (shard < data_.shards.size()) return Status::Ok();
-  return NotFound("there is no shard " + std::to_string(shard) + ", shards are 0 to " + std::to_string(data_.shards.size() - 1));
+  return NotFound("there is no shard " + std::to_string(shard) + ", shards are 0 to " +
+                  std::to_string(data_.shards.size() - 1));
 }
 
 Status ClusterState::CheckGrant(const ShardGrantRecord& grant) const {
@@ -51,9 +53,11 @@ Status ClusterState::CheckIt(const PlaceShards& c) const {
   Incarnation last = data_.last_incarnation;
   for (const auto& placement : c.placements) {
     RETURN_IF_ERROR(CheckShard(placement.shard));
-    if (data_.shards[placement.shard].node != 0) return Internal("shard " + std::to_string(placement.shard) + " has an owner");
+    if (data_.shards[placement.shard].node != 0)
+      return Internal("shard " + std::to_string(placement.shard) + " has an owner");
     const NodeRecord* node = FindNode(placement.node);
-    if (node == nullptr || node->role != NodeRole::kServer) return Internal("node " + std::to_string(placement.node) + " is no server");
+    if (node == nullptr || node->role != NodeRole::kServer)
+      return Internal("node " + std::to_string(placement.node) + " is no server");
     if (placement.incarnation <= last) return Internal("incarnations must rise");
     last = placement.incarnation;
   }
@@ -105,7 +109,8 @@ void ClusterState::Do(const QuarantineShards& c) {
 Status ClusterState::CheckIt(const AcceptLoss& c) const {
   RETURN_IF_ERROR(CheckShard(c.shard));
   if (!data_.shards[c.shard].quarantine.empty()) return Status::Ok();
-  return FailedPrecondition("shard " + std::to_string(c.shard) + " is not quarantined: there is no loss to accept");
+  return FailedPrecondition("shard " + std::to_string(c.shard) +
+                            " is not quarantined: there is no loss to accept");
 }
 
 void ClusterState::Do(const AcceptLoss& c) {

@@ -34,10 +34,11 @@ Result<Command> CommandFromJson(const nlohmann::json& json) {
     const std::string type = json.at("type").get<std::string>();
     Command command;
     if (version != kCommandVersion) {
-      return FailedPrecondition("command '" + type + "' has version " + std::to_string(version) + ", this program knows version " +
-                                std::to_string(kCommandVersion));
+      return FailedPrecondition("command '" + type + "' has version " + std::to_string(version) +
+                                ", this program knows version " + std::to_string(kCommandVersion));
     }
-    if (!Decode(type, json, &command)) return FailedPrecondition("command '" + type + "' is not known to this program");
+    if (!Decode(type, json, &command))
+      return FailedPrecondition("command '" + type + "' is not known to this program");
     return command;
   } catch (const std::exception& e) {
     return DataLoss(std::string("not a command: ") + e.what());

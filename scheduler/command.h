@@ -1,7 +1,8 @@
 // Command: one change of the cluster's state, as it stands in the journal.
 //
-// A command says what changed, not why: what decides (grants, leases, placement) has run before it is made, so that replaying it needs
-// neither a clock nor the code that decided. cluster_state.h checks and applies them.
+// A command says what changed, not why: what decides (grants, leases, placement) has run before it is made,
+// so that replaying it needs neither a clock nor the code that decided. cluster_state.h checks and applies
+// them.
 #pragma once
 
 #include <nlohmann/json.hpp>
@@ -16,7 +17,8 @@ namespace penstock {
 
 inline constexpr int kCommandVersion = 1;
 
-// A start of a leading scheduler. The first one creates the cluster: its id and number of shards, which all later ones repeat.
+// A start of a leading scheduler. The first one creates the cluster: its id and number of shards, which all
+// later ones repeat.
 struct BeginTerm {
   static constexpr const char* kName = "begin_term";
   uint64_t term = 0;
@@ -42,7 +44,8 @@ struct ShardQuarantine {
   NLOHMANN_DEFINE_TYPE_INTRUSIVE(ShardQuarantine, shard, reason)
 };
 
-// A node's new session: ends its earlier one with all grants and leases of that, and says what it may serve now.
+// A node's new session: ends its earlier one with all grants and leases of that, and says what it may serve
+// now.
 struct RegisterNode {
   static constexpr const char* kName = "register_node";
   NodeRecord node;
@@ -84,7 +87,8 @@ struct QuarantineShards {
   NLOHMANN_DEFINE_TYPE_INTRUSIVE(QuarantineShards, quarantines)
 };
 
-// The shard goes on with `remaining`, and jobs that train are rewound to the start of their pass. The grant comes after it.
+// The shard goes on with `remaining`, and jobs that train are rewound to the start of their pass. The grant
+// comes after it.
 struct AcceptLoss {
   static constexpr const char* kName = "accept_loss";
   ShardId shard = 0;
@@ -126,8 +130,8 @@ struct SubmitJob {
   bool evaluate_test = false;
   std::vector<TableSpec> tables;  // with ids and full names
   int64_t at_ms = 0;
-  NLOHMANN_DEFINE_TYPE_INTRUSIVE(SubmitJob, job, name, spec, passes, train_partitions, train_records, test_partitions,
-                                 evaluate_train, evaluate_test, tables, at_ms)
+  NLOHMANN_DEFINE_TYPE_INTRUSIVE(SubmitJob, job, name, spec, passes, train_partitions, train_records,
+                                 test_partitions, evaluate_train, evaluate_test, tables, at_ms)
 };
 
 struct LeasePartitions {
@@ -201,9 +205,10 @@ struct EndJob {
   NLOHMANN_DEFINE_TYPE_INTRUSIVE(EndJob, job, state, error, at_ms)
 };
 
-using Command = std::variant<BeginTerm, RegisterNode, PlaceShards, RecordLsns, GrantShards, QuarantineShards, AcceptLoss,
-                             CreateTable, DropTable, AllocateProducers, SubmitJob, LeasePartitions, RecordProgress,
-                             FinishPartition, FreeLeases, AdvanceJob, EndJob>;
+using Command =
+    std::variant<BeginTerm, RegisterNode, PlaceShards, RecordLsns, GrantShards, QuarantineShards, AcceptLoss,
+                 CreateTable, DropTable, AllocateProducers, SubmitJob, LeasePartitions, RecordProgress,
+                 FinishPartition, FreeLeases, AdvanceJob, EndJob>;
 
 const char* CommandName(const Command& command);
 // {"v": 1, "type": name, members}.

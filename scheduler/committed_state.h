@@ -1,6 +1,7 @@
 // CommittedState: the cluster's state together with the log that makes its changes last.
 //
-// One thread. A command is checked first, then made durable, then applied: a failed write leaves the state as it was.
+// One thread. A command is checked first, then made durable, then applied: a failed write leaves the state as
+// it was.
 #pragma once
 
 #include <string>
@@ -15,8 +16,8 @@ namespace penstock {
 class CommandLog {
  public:
   virtual ~CommandLog() = default;
-  // Returns when `command` is durable. `state` is the one before it, for snapshots. An error: it is not, and may be appended again; the
-  // message names the directory.
+  // Returns when `command` is durable. `state` is the one before it, for snapshots. An error: it is not, and
+  // may be appended again; the message names the directory.
   virtual Status Append(const Command& command, const ClusterState& state) = 0;
 };
 

@@ -18,7 +18,8 @@ constexpr int64_t kStandstillMs = 1000;  // between two ticks: the process was s
 
 }  // namespace
 
-Result<std::unique_ptr<ControlPlane>> ControlPlane::Start(ClusterState state, CommandLog& log, const ControlPlaneOptions& options,
+Result<std::unique_ptr<ControlPlane>> ControlPlane::Start(ClusterState state, CommandLog& log,
+                                                          const ControlPlaneOptions& options,
                                                           uint64_t cluster, Now now) {
   const StateData& data = state.data();
   BeginTerm begin{.term = data.term + 1, .cluster = cluster, .shards = options.shards};
@@ -26,8 +27,8 @@ Result<std::unique_ptr<ControlPlane>> ControlPlane::Start(ClusterState state, Co
     begin.cluster = data.cluster;
     begin.shards = static_cast<uint32_t>(data.shards.size());
     if (begin.shards != options.shards) {
-      LOG(WARNING) << "scheduler.shards is " << options.shards << ", but this cluster was created with " << begin.shards
-                   << " shards, which does not change";
+      LOG(WARNING) << "scheduler.shards is " << options.shards << ", but this cluster was created with "
+                   << begin.shards << " shards, which does not change";
     }
   }
   std::unique_ptr<ControlPlane> plane(new ControlPlane(std::move(state), log, options, now));
@@ -46,34 +47,42 @@ ControlPlane::ControlPlane(ClusterState state, CommandLog& log, const ControlPla
       lsns_ms_(now.ms),
       rewound_until_ms_(now.ms + options.leases.lease_ms) {}
 
-Status ControlPlane::CheckLeads() const { return superseded_.empty() ? Status::Ok() : FailedPrecondition(superseded_); }
+Status ControlPlane::CheckLeads() const {
+  return superseded_.empty() ? Status::Ok() : FailedPrecondition(superseded_);
+}
 
 Status ControlPlane::CheckSession(NodeId id, uint64_t session) const {
   RETURN_IF_ERROR(CheckLeads());
   const NodeRecord* node = state_->FindNode(id);
   if (node == nullptr) return FailedPrecondition(StrCat("node ", id, " is not known: register"));
   if (node->session == session) return Status::Ok();
-  return FailedPrecondition(StrCat("session ", session, " of ", node->name, " has ended, its present one is ", node->session, ": register again"));
+  return FailedPrecondition(StrCat("session ", session, " of ", node->name, " has ended, its present one is ",
+                                   node->session, ": register again"));
 }
 
 // --- nodes ---
 
 Status ControlPlane::CheckRegister(const RegisterRequest& request) const {
-  if (request.name.size() > 255) return InvalidArgument(StrCat("register: a name of ", request.name.size(), " characters, allowed are 255"));
-  if (request.role == NodeRole::kServer && request.endpoints.empty()) return InvalidArgument("register: a server without endpoints");
+  if (request.name.size() > 255)
+    return InvalidArgument(
+        StrCat("register: a name of ", request.name.size(), " characters, allowed are 255"));
+  if (request.role == NodeRole::kServer && request.endpoints.empty())
+    return InvalidArgument("register: a server without endpoints");
   if (request.node == 0) return Status::Ok();
   const NodeRecord* known = state_->FindNode(request.node);
   if (known == nullptr) {
-    return FailedPrecondition(StrCat("node ", request.node, " ('", request.name,
-                                     "') is not in this scheduler's journal: the node's directory belongs to another cluster, or "
-                                     "the journal was replaced by an older one"));
+    return FailedPrecondition(
+        StrCat("node ", request.node, " ('", request.name,
+               "') is not in this scheduler's journal: the node's directory belongs to another cluster, or "
+               "the journal was replaced by an older one"));
   }
-  if (known->role != request.role) return FailedPrecondition(StrCat("node ", request.node, " registered in another role before"));
+  if (known->role != request.role)
+    return FailedPrecondition(StrCat("node ", request.node, " registered in another role before"));
   return Status::Ok();
 }
 
-// A node that comes without an id is new, unless a node of its name and role is known: that one lost its directory, or the answer to its first
-// register.
+// A node that comes without an id is new, unless a node of its name and role is known: that one lost its
+// directory, or the answer to its first register.
 Result<NodeId> ControlPlane::ChooseNode(const RegisterRequest& request, Now now) const {
   if (request.node != 0) return request.node;
   const NodeRecord* known = request.name.empty() ? nullptr : state_->FindNode(request.role, request.name);
@@ -81,7 +90,8 @@ Result<NodeId> ControlPlane::ChooseNode(const RegisterRequest& request, Now now)
   const bool lives = nodes_.Beating(known->id) && nodes_.StateOf(known->id, now.ms) != Liveness::kDead;
   if (known->role == NodeRole::kServer && lives) {
     return AlreadyExists(StrCat("the name '", request.name, "' is in use by node ", known->id, " at ",
-                                known->endpoints.empty() ? "" : known->endpoints.front(), ": give this server another data directory name"));
+                                known->endpoints.empty() ? "" : known->endpoints.front(),
+                                ": give this server another data directory name"));
   }
   return known->id;
 }
@@ -89,10 +99,12 @@ Result<NodeId> ControlPlane::ChooseNode(const RegisterRequest& request, Now now)
 Result<RegisterAnswer> ControlPlane::Register(const RegisterRequest& request, Now now) {
   RefreshMap(now);
   const StateData& data = state_.data();
-  if (superseded_.empty() && (request.highest_term > data.term || request.highest_map_version > map_.version)) {
-    superseded_ = StrCat("this scheduler does not lead: '", request.name, "' has seen term ", request.highest_term, " and map version ",
-                         request.highest_map_version, ", this one has term ", data.term, " and map version ", map_.version,
-                         "; its journal is older than the cluster");
+  if (superseded_.empty() &&
+      (request.highest_term > data.term || request.highest_map_version > map_.version)) {
+    superseded_ =
+        StrCat("this scheduler does not lead: '", request.name, "' has seen term ", request.highest_term,
+               " and map version ", request.highest_map_version, ", this one has term ", data.term,
+               " and map version ", map_.version, "; its journal is older than the cluster");
     LOG(ERROR) << superseded_;
   }
   RETURN_IF_ERROR(CheckLeads());
@@ -105,9 +117,14 @@ Result<RegisterAnswer> ControlPlane::Register(const RegisterRequest& request, No
   const std::string name = request.name.empty() ? StrCat(role, "-", id) : request.name;
   GrantDecision decision;
   if (request.role == NodeRole::kServer) decision = DecideGrants(*state_, id, name, request.lines);
-  for (const auto& quarantine : decision.quarantines) LOG(ERROR) << "shard " << quarantine.shard << " is quarantined: " << quarantine.reason;
-  const RegisterNode command{.node = {.id = id, .role = request.role, .name = name, .endpoints = request.endpoints,
-                                      .http = request.http, .session = data.last_session + 1},
+  for (const auto& quarantine : decision.quarantines)
+    LOG(ERROR) << "shard " << quarantine.shard << " is quarantined: " << quarantine.reason;
+  const RegisterNode command{.node = {.id = id,
+                                      .role = request.role,
+                                      .name = name,
+                                      .endpoints = request.endpoints,
+                                      .http = request.http,
+                                      .session = data.last_session + 1},
                              .lsns = std::move(decision.lsns),
                              .grants = std::move(decision.grants),
                              .quarantines = std::move(decision.quarantines)};
@@ -115,9 +132,10 @@ Result<RegisterAnswer> ControlPlane::Register(const RegisterRequest& request, No
   leases_.Forget();
   nodes_.OnRegister(id, request.lines, now.ms);
   map_stale_ = true;
-  LOG(INFO) << name << " registered as node " << id << ", session " << command.node.session << ", with " << command.grants.size()
-            << " shards granted";
-  if (Status placed = PlaceIfReady(now); !placed.ok()) LOG(WARNING) << placed.ToString();  // tried again by Tick
+  LOG(INFO) << name << " registered as node " << id << ", session " << command.node.session << ", with "
+            << command.grants.size() << " shards granted";
+  if (Status placed = PlaceIfReady(now); !placed.ok())
+    LOG(WARNING) << placed.ToString();  // tried again by Tick
   return RegisterAnswer{.node = id, .session = command.node.session};
 }
 
@@ -126,7 +144,8 @@ Status ControlPlane::QuarantineDamaged(NodeId node, uint64_t session) {
   for (const auto& [id, line] : nodes_.Lines(node)) {
     if (id >= state_.data().shards.size() || line.damage.empty()) continue;
     const ShardRecord& shard = state_.data().shards[id];
-    const bool its = shard.node == node && shard.incarnation == line.incarnation && shard.granted_session == session;
+    const bool its =
+        shard.node == node && shard.incarnation == line.incarnation && shard.granted_session == session;
     // Of the granted epoch alone: a report from before an accepted loss says nothing new.
     if (!its || shard.epoch != line.epoch) continue;
     command.quarantines.push_back({.shard = id, .reason = state_->FindNode(node)->name + ": " + line.damage});
@@ -143,7 +162,8 @@ std::vector<NodeGrant> ControlPlane::GrantsOf(NodeId node, uint64_t session) con
   for (ShardId id = 0; id < shards.size(); ++id) {
     const ShardRecord& shard = shards[id];
     if (shard.node != node || shard.granted_session != session) continue;
-    grants.push_back({.grant = {.shard = id, .epoch = shard.epoch, .min_lsn = shard.min_lsn}, .incarnation = shard.incarnation});
+    grants.push_back({.grant = {.shard = id, .epoch = shard.epoch, .min_lsn = shard.min_lsn},
+                      .incarnation = shard.incarnation});
   }
   return grants;
 }
@@ -165,9 +185,13 @@ Status ControlPlane::CommitLsns() {
     const ShardRecord& shard = shards[id];
     const ShardLine* line = nodes_.Line(shard.node, id);
     // Only what is served in the granted epoch: nothing else can have new deltas.
-    if (line == nullptr || line->incarnation != shard.incarnation || line->epoch != shard.epoch || shard.granted_session == 0) continue;
-    if (line->applied <= shard.highest && line->logged <= shard.logged && line->synced <= shard.synced) continue;
-    command.lsns.push_back({.shard = id, .applied = line->applied, .logged = line->logged, .synced = line->synced});
+    if (line == nullptr || line->incarnation != shard.incarnation || line->epoch != shard.epoch ||
+        shard.granted_session == 0)
+      continue;
+    if (line->applied <= shard.highest && line->logged <= shard.logged && line->synced <= shard.synced)
+      continue;
+    command.lsns.push_back(
+        {.shard = id, .applied = line->applied, .logged = line->logged, .synced = line->synced});
   }
   return command.lsns.empty() ? Status::Ok() : state_.Commit(command);
 }
@@ -178,14 +202,16 @@ Status ControlPlane::PlaceIfReady(Now now) {
   if (std::none_of(data.shards.begin(), data.shards.end(), unplaced)) return Status::Ok();
   std::vector<NodeId> servers;
   for (const auto& [id, node] : data.nodes) {
-    if (node.role == NodeRole::kServer && nodes_.Heard(id) && nodes_.StateOf(id, now.ms) == Liveness::kAlive) servers.push_back(id);
+    if (node.role == NodeRole::kServer && nodes_.Heard(id) && nodes_.StateOf(id, now.ms) == Liveness::kAlive)
+      servers.push_back(id);
   }
   if (servers.size() < options_.servers) return Status::Ok();
   const auto owners = PlaceEvenly(static_cast<uint32_t>(data.shards.size()), servers);
   PlaceShards command;
   Incarnation incarnation = data.last_incarnation;
   for (ShardId id = 0; id < owners.size(); ++id) {
-    if (unplaced(data.shards[id])) command.placements.push_back({.shard = id, .node = owners[id], .incarnation = ++incarnation});
+    if (unplaced(data.shards[id]))
+      command.placements.push_back({.shard = id, .node = owners[id], .incarnation = ++incarnation});
   }
   RETURN_IF_ERROR(state_.Commit(command).Prepend("place shards"));
   map_stale_ = true;
@@ -196,27 +222,30 @@ Status ControlPlane::PlaceIfReady(Now now) {
 Status ControlPlane::Accept(ShardId id, Now now) {
   RETURN_IF_ERROR(CheckLeads());
   const StateData& data = state_.data();
-  if (id >= data.shards.size()) return NotFound(StrCat("there is no shard ", id, ", shards are 0 to ", data.shards.size() - 1));
+  if (id >= data.shards.size())
+    return NotFound(StrCat("there is no shard ", id, ", shards are 0 to ", data.shards.size() - 1));
   const NodeRecord* owner = state_->FindNode(data.shards[id].node);
-  if (data.shards[id].quarantine.empty()) return FailedPrecondition(StrCat("shard ", id, " is not quarantined: there is no loss to accept"));
+  if (data.shards[id].quarantine.empty())
+    return FailedPrecondition(StrCat("shard ", id, " is not quarantined: there is no loss to accept"));
   if (!nodes_.Heard(owner->id) || nodes_.StateOf(owner->id, now.ms) == Liveness::kDead) {
-    return FailedPrecondition(StrCat("shard ", id, ": its owner ", owner->name, " does not answer: start it first"));
+    return FailedPrecondition(
+        StrCat("shard ", id, ": its owner ", owner->name, " does not answer: start it first"));
   }
   const ShardLine* line = nodes_.Line(owner->id, id);
   const bool present = line != nullptr && line->incarnation == data.shards[id].incarnation;
   const Lsn remaining = present ? std::max({line->applied, line->logged, line->synced}) : 0;
   const bool leases = leases_.AnyTrainLease();
   RETURN_IF_ERROR(state_.Commit(AcceptLoss{.shard = id, .remaining = remaining}));
-  LOG(WARNING) << "shard " << id << ": loss accepted, it goes on with lsn " << remaining << " of " << owner->name
-               << "; jobs that train are rewound to the start of their pass";
+  LOG(WARNING) << "shard " << id << ": loss accepted, it goes on with lsn " << remaining << " of "
+               << owner->name << "; jobs that train are rewound to the start of their pass";
   leases_.Forget();
   if (leases) rewound_until_ms_ = now.ms + options_.leases.lease_ms;
   map_stale_ = true;
   return GrantHeld(now);
 }
 
-// A worker of a rewound lease may still push with a `low` above what the shard has now; marks would then drop the re-run. So the shard
-// is granted when all such workers have heard of the rewind, or must have given up.
+// A worker of a rewound lease may still push with a `low` above what the shard has now; marks would then drop
+// the re-run. So the shard is granted when all such workers have heard of the rewind, or must have given up.
 Status ControlPlane::GrantHeld(Now now) {
   if (now.ms < rewound_until_ms_) return Status::Ok();
   GrantShards command;
@@ -224,7 +253,8 @@ Status ControlPlane::GrantHeld(Now now) {
   for (ShardId id = 0; id < shards.size(); ++id) {
     if (!shards[id].held || nodes_.StateOf(shards[id].node, now.ms) == Liveness::kDead) continue;
     ShardGrantRecord grant = NextGrant(id, shards[id]);
-    if (const ShardLine* line = nodes_.Line(shards[id].node, id)) grant.epoch = std::max(grant.epoch, line->epoch + 1);
+    if (const ShardLine* line = nodes_.Line(shards[id].node, id))
+      grant.epoch = std::max(grant.epoch, line->epoch + 1);
     command.grants.push_back(grant);
   }
   if (command.grants.empty()) return Status::Ok();
@@ -265,7 +295,8 @@ void ControlPlane::RefreshMap(Now now) {
 
 Result<const ShardMap*> ControlPlane::Map(Now now) {
   RETURN_IF_ERROR(CheckLeads());
-  if (Settling(now)) return Unavailable("the scheduler has just started and waits for the servers' reports", 100);
+  if (Settling(now))
+    return Unavailable("the scheduler has just started and waits for the servers' reports", 100);
   RefreshMap(now);
   return static_cast<const ShardMap*>(&map_);
 }
@@ -327,13 +358,16 @@ Status ControlPlane::Cancel(JobId job, Now now) {
 
 Result<LeaseAnswer> ControlPlane::Lease(NodeId node, uint64_t session, uint32_t count, Now now) {
   RETURN_IF_ERROR(CheckSession(node, session));
-  if (state_->FindNode(node)->role != NodeRole::kWorker) return InvalidArgument(StrCat("lease: node ", node, " is no worker"));
-  if (count < 1 || count > 1024) return InvalidArgument(StrCat("lease: count is ", count, ", allowed is 1 to 1024"));
+  if (state_->FindNode(node)->role != NodeRole::kWorker)
+    return InvalidArgument(StrCat("lease: node ", node, " is no worker"));
+  if (count < 1 || count > 1024)
+    return InvalidArgument(StrCat("lease: count is ", count, ", allowed is 1 to 1024"));
   nodes_.OnSign(node, now.ms);
   return leases_.Lease(node, session, count, now);
 }
 
-Result<std::vector<Status>> ControlPlane::Report(NodeId node, uint64_t session, const std::vector<ReportedProgress>& progress, Now now) {
+Result<std::vector<Status>> ControlPlane::Report(NodeId node, uint64_t session,
+                                                 const std::vector<ReportedProgress>& progress, Now now) {
   RETURN_IF_ERROR(CheckSession(node, session));
   nodes_.OnSign(node, now.ms);
   RefreshMap(now);
@@ -371,7 +405,8 @@ void ControlPlane::Tick(Now now) {
 
 uint32_t ControlPlane::CountShards(ShardState state) const {
   return static_cast<uint32_t>(
-      std::count_if(map_.shards.begin(), map_.shards.end(), [state](const ShardEntry& entry) { return entry.state == state; }));
+      std::count_if(map_.shards.begin(), map_.shards.end(),
+                    [state](const ShardEntry& entry) { return entry.state == state; }));
 }
 
 uint32_t ControlPlane::CountNodes(NodeRole role, Liveness liveness, Now now) const {
@@ -389,12 +424,14 @@ std::vector<std::string> ControlPlane::Problems(Now now) const {
     const Liveness liveness = nodes_.StateOf(id, now.ms);
     if (liveness != Liveness::kAlive) problems.push_back(StrCat(node.name, " is ", ToString(liveness)));
   }
-  for (ShardState bad : {ShardState::kUnplaced, ShardState::kGranting, ShardState::kUnavailable, ShardState::kQuarantined}) {
+  for (ShardState bad :
+       {ShardState::kUnplaced, ShardState::kGranting, ShardState::kUnavailable, ShardState::kQuarantined}) {
     const uint32_t count = CountShards(bad);
     if (count == 0) continue;
-    const auto first = std::find_if(map_.shards.begin(), map_.shards.end(), [bad](const ShardEntry& e) { return e.state == bad; });
-    problems.push_back(StrCat(count, " of ", map_.size(), " shards are ", ToString(bad), ", the first is ", first - map_.shards.begin(), ": ",
-                              first->detail));
+    const auto first = std::find_if(map_.shards.begin(), map_.shards.end(),
+                                    [bad](const ShardEntry& e) { return e.state == bad; });
+    problems.push_back(StrCat(count, " of ", map_.size(), " shards are ", ToString(bad), ", the first is ",
+                              first - map_.shards.begin(), ": ", first->detail));
   }
   return problems;
 }
@@ -410,8 +447,14 @@ Status ControlPlane::Ready(Now now) {
 
 Result<nlohmann::json> ControlPlane::Inspect(const std::string& what, const std::string& name, Now now) {
   const bool ready = Ready(now).ok();
-  const InspectView view{.state = *state_, .nodes = nodes_, .shards = map_.shards, .cluster_name = options_.cluster_name,
-                         .ready = ready, .problems = Problems(now), .uptime_ms = now.ms - started_ms_, .now = now};
+  const InspectView view{.state = *state_,
+                         .nodes = nodes_,
+                         .shards = map_.shards,
+                         .cluster_name = options_.cluster_name,
+                         .ready = ready,
+                         .problems = Problems(now),
+                         .uptime_ms = now.ms - started_ms_,
+                         .now = now};
   return penstock::Inspect(view, what, name);
 }
 

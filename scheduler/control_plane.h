@@ -1,8 +1,10 @@
-// ControlPlane: the scheduler's answers, as plain values: registrations, heartbeats, the shard map, tables, producers, jobs, leases.
+// ControlPlane: the scheduler's answers, as plain values: registrations, heartbeats, the shard map, tables,
+// producers, jobs, leases.
 //
-// Pure but for the commits: no sockets, no clock of its own. scheduler_service.h decodes the RPCs and calls it; scheduler.h calls Tick.
-// One thread, the scheduler's loop. Commits block that loop on the disk on purpose: answers must come after the command is durable, and in
-// the order of the commands, and the control plane is small (a synced write of a few hundred bytes, some a second).
+// Pure but for the commits: no sockets, no clock of its own. scheduler_service.h decodes the RPCs and calls
+// it; scheduler.h calls Tick. One thread, the scheduler's loop. Commits block that loop on the disk on
+// purpose: answers must come after the command is durable, and in the order of the commands, and the control
+// plane is small (a synced write of a few hundred bytes, some a second).
 #pragma once
 
 #include <map>
@@ -57,14 +59,17 @@ struct HeartbeatAnswer {
 
 class ControlPlane {
  public:
-  // Begins a new term on what the journal holds; `cluster` is the id of a new cluster. An error: the journal did not take the term.
-  static Result<std::unique_ptr<ControlPlane>> Start(ClusterState state, CommandLog& log, const ControlPlaneOptions& options,
-                                                     uint64_t cluster, Now now);
+  // Begins a new term on what the journal holds; `cluster` is the id of a new cluster. An error: the journal
+  // did not take the term.
+  static Result<std::unique_ptr<ControlPlane>> Start(ClusterState state, CommandLog& log,
+                                                     const ControlPlaneOptions& options, uint64_t cluster,
+                                                     Now now);
 
   Result<RegisterAnswer> Register(const RegisterRequest& request, Now now);
   // kFailedPrecondition: register again.
   Result<HeartbeatAnswer> Heartbeat(HeartbeatRequest request, Now now);
-  // kUnavailable for a moment after a restart, while owners have not reported yet: clients go on with the map they have.
+  // kUnavailable for a moment after a restart, while owners have not reported yet: clients go on with the map
+  // they have.
   Result<const ShardMap*> Map(Now now);
 
   Result<TableSpec> Create(TableSpec spec, Now now);
@@ -76,7 +81,8 @@ class ControlPlane {
   Status Cancel(JobId job, Now now);
   Result<LeaseAnswer> Lease(NodeId node, uint64_t session, uint32_t count, Now now);
   // One result for each line. An error: nothing is known of any line, report again.
-  Result<std::vector<Status>> Report(NodeId node, uint64_t session, const std::vector<ReportedProgress>& progress, Now now);
+  Result<std::vector<Status>> Report(NodeId node, uint64_t session,
+                                     const std::vector<ReportedProgress>& progress, Now now);
 
   Result<nlohmann::json> Inspect(const std::string& what, const std::string& name, Now now);
   Status Accept(ShardId shard, Now now);

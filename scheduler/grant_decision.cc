@@ -8,13 +8,15 @@
 namespace penstock {
 namespace {
 
-constexpr char kRemedy[] = "; if nothing better can be brought back, `penstock shard accept-loss` goes on with what is left";
+constexpr char kRemedy[] =
+    "; if nothing better can be brought back, `penstock shard accept-loss` goes on with what is left";
 
 // Empty: it may be served.
 std::string WhyNot(const ShardRecord& shard, const std::string& name, const ShardLine* line, Lsn held) {
   if (line != nullptr && !line->damage.empty()) return StrCat(name, ": ", line->damage, kRemedy);
   if (line == nullptr && shard.highest > 0) {
-    return StrCat(name, " came back without this shard, of which it had reported lsn ", shard.highest, kRemedy);
+    return StrCat(name, " came back without this shard, of which it had reported lsn ", shard.highest,
+                  kRemedy);
   }
   if (held < shard.synced) {
     return StrCat(name, " holds lsn ", held, ", but had reported lsn ", shard.synced, " as synced", kRemedy);
@@ -31,11 +33,13 @@ ShardGrantRecord NextGrant(ShardId id, const ShardRecord& shard) {
   return {.shard = id, .epoch = shard.epoch + 1, .min_lsn = shard.highest + 1};
 }
 
-GrantDecision DecideGrants(const ClusterState& state, NodeId node, const std::string& name, const std::vector<ShardLine>& lines) {
+GrantDecision DecideGrants(const ClusterState& state, NodeId node, const std::string& name,
+                           const std::vector<ShardLine>& lines) {
   const auto& shards = state.data().shards;
   std::map<ShardId, const ShardLine*> reported;
   for (const auto& line : lines) {
-    if (line.shard < shards.size() && shards[line.shard].incarnation == line.incarnation) reported[line.shard] = &line;
+    if (line.shard < shards.size() && shards[line.shard].incarnation == line.incarnation)
+      reported[line.shard] = &line;
   }
   GrantDecision decision;
   for (ShardId id = 0; id < shards.size(); ++id) {
@@ -48,7 +52,8 @@ GrantDecision DecideGrants(const ClusterState& state, NodeId node, const std::st
       decision.quarantines.push_back({.shard = id, .reason = std::move(reason)});
       continue;
     }
-    if (line != nullptr) decision.lsns.push_back({.shard = id, .applied = held, .logged = line->logged, .synced = line->synced});
+    if (line != nullptr)
+      decision.lsns.push_back({.shard = id, .applied = held, .logged = line->logged, .synced = line->synced});
     if (shard.held) continue;
     ShardGrantRecord grant = NextGrant(id, shard);
     grant.min_lsn = std::max(grant.min_lsn, held + 1);

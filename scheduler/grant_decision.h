@@ -1,4 +1,5 @@
-// GrantDecision: what a server that comes (back) may serve, from what it holds and what it once reported (rules 20 and 22). Pure.
+// GrantDecision: what a server that comes (back) may serve, from what it holds and what it once reported
+// (rules 20 and 22). Pure.
 #pragma once
 
 #include <string>
@@ -26,10 +27,12 @@ struct GrantDecision {
   std::vector<ShardQuarantine> quarantines;
 };
 
-// For each shard that `node` owns: quarantined when the server reports damage or holds less than it reported as logged or synced (nothing at
-// all counts as lsn 0); otherwise granted in the next epoch, with lsns above any that was reported. A line of another incarnation is
-// an earlier life of the shard and counts as nothing. A shard that is held after an accepted loss is neither.
-GrantDecision DecideGrants(const ClusterState& state, NodeId node, const std::string& name, const std::vector<ShardLine>& lines);
+// For each shard that `node` owns: quarantined when the server reports damage or holds less than it reported
+// as logged or synced (nothing at all counts as lsn 0); otherwise granted in the next epoch, with lsns above
+// any that was reported. A line of another incarnation is an earlier life of the shard and counts as nothing.
+// A shard that is held after an accepted loss is neither.
+GrantDecision DecideGrants(const ClusterState& state, NodeId node, const std::string& name,
+                           const std::vector<ShardLine>& lines);
 
 // The epoch after the shard's present one.
 ShardGrantRecord NextGrant(ShardId id, const ShardRecord& shard);

@@ -14,7 +14,8 @@ using nlohmann::json;
 constexpr double kTooHuge = 1e290;  // a loss that was not finite (lease_fsm.cc)
 
 std::optional<uint32_t> ParseNumber(const std::string& text) {
-  if (text.empty() || text.size() > 9 || text.find_first_not_of("0123456789") != std::string::npos) return std::nullopt;
+  if (text.empty() || text.size() > 9 || text.find_first_not_of("0123456789") != std::string::npos)
+    return std::nullopt;
   return static_cast<uint32_t>(std::stoul(text));
 }
 
@@ -34,11 +35,13 @@ json NodeJson(const InspectView& view, const NodeRecord& node) {
   const auto& shards = view.state.data().shards;
   uint64_t rows = 0, bytes = 0;
   for (const auto& [id, line] : view.nodes.Lines(node.id)) {
-    if (id >= shards.size() || shards[id].node != node.id || shards[id].incarnation != line.incarnation) continue;
+    if (id >= shards.size() || shards[id].node != node.id || shards[id].incarnation != line.incarnation)
+      continue;
     rows += line.rows;
     bytes += line.bytes;
   }
-  const auto owned = std::count_if(shards.begin(), shards.end(), [&](const ShardRecord& s) { return s.node == node.id; });
+  const auto owned =
+      std::count_if(shards.begin(), shards.end(), [&](const ShardRecord& s) { return s.node == node.id; });
   return {{"id", node.id},
           {"role", node.role == NodeRole::kServer ? "server" : "worker"},
           {"name", node.name},
@@ -80,7 +83,8 @@ json StatusJson(const InspectView& view) {
   std::snprintf(cluster, sizeof cluster, "%016llx", static_cast<unsigned long long>(data.cluster));
   json nodes = json::array(), jobs = json::array();
   for (const auto& [id, node] : data.nodes) nodes.push_back(NodeJson(view, node));
-  for (const auto& [id, job] : data.jobs) jobs.push_back({{"id", id}, {"name", job.name}, {"state", ToString(job.state)}});
+  for (const auto& [id, job] : data.jobs)
+    jobs.push_back({{"id", id}, {"name", job.name}, {"state", ToString(job.state)}});
   return {{"cluster", cluster},
           {"name", view.cluster_name},
           {"version", PENSTOCK_VERSION},
@@ -121,7 +125,10 @@ json JobJson(const InspectView& view, const JobRecord& job) {
     if (job.state == JobState::kDone) done = static_cast<uint32_t>(partitions);
   }
   const auto seconds = [&](int64_t end_ms) {
-    return job.started_ms == 0 ? 0.0 : static_cast<double>(std::max<int64_t>((end_ms != 0 ? end_ms : view.now.wall_ms) - job.started_ms, 0)) / 1000;
+    return job.started_ms == 0 ? 0.0
+                               : static_cast<double>(std::max<int64_t>(
+                                     (end_ms != 0 ? end_ms : view.now.wall_ms) - job.started_ms, 0)) /
+                                     1000;
   };
   const uint64_t examples = job.trained.examples + present.examples;
   const double training = seconds(job.trained_ms);
@@ -147,7 +154,8 @@ json Results(const std::vector<std::string>& over, const JobRecord& job, JobPhas
   for (const auto& result : over) list.push_back(json::parse(result, nullptr, false));
   if (job.phase != phase) return list;
   for (const auto& partition : job.partitions) {
-    if (partition.state == PartitionState::kDone) list.push_back(json::parse(partition.result, nullptr, false));
+    if (partition.state == PartitionState::kDone)
+      list.push_back(json::parse(partition.result, nullptr, false));
   }
   return list;
 }
@@ -221,7 +229,8 @@ Result<json> Inspect(const InspectView& view, const std::string& what, const std
     if (const JobRecord* job = LookUpJob(view.state, name)) return JobDetail(view, *job);
     return NotFound("there is no job '" + name + "'");
   }
-  return InvalidArgument("inspect '" + what + "': allowed are status, nodes, shards, shard, tables, table, jobs, job");
+  return InvalidArgument("inspect '" + what +
+                         "': allowed are status, nodes, shards, shard, tables, table, jobs, job");
 }
 
 }  // namespace penstock

@@ -22,8 +22,8 @@ struct InspectView {
   Now now;
 };
 
-// what: status | nodes | shards | shard (name: its number) | tables | table (name) | jobs | job (name, or id). kNotFound: there is no such
-// thing; kInvalidArgument: no such question.
+// what: status | nodes | shards | shard (name: its number) | tables | table (name) | jobs | job (name, or
+// id). kNotFound: there is no such thing; kInvalidArgument: no such question.
 Result<nlohmann::json> Inspect(const InspectView& view, const std::string& what, const std::string& name);
 
 }  // namespace penstock

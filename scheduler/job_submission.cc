@@ -14,7 +14,8 @@ constexpr uint64_t kMaxPartitions = 65536;
 constexpr uint64_t kMaxPasses = 1000000;
 constexpr size_t kMaxTables = 1000;
 
-Result<uint64_t> Number(const json& in, const char* name, const std::string& context, uint64_t low, uint64_t high) {
+Result<uint64_t> Number(const json& in, const char* name, const std::string& context, uint64_t low,
+                        uint64_t high) {
   auto it = in.find(name);
   const std::string allowed = StrCat(", allowed is a whole number from ", low, " to ", high);
   if (it == in.end()) return InvalidArgument(StrCat(context, name, " is missing", allowed));
@@ -27,7 +28,8 @@ Result<uint64_t> Number(const json& in, const char* name, const std::string& con
 Result<bool> Flag(const json& in, const char* name) {
   auto it = in.find(name);
   if (it == in.end()) return false;
-  if (!it->is_boolean()) return InvalidArgument(StrCat("job: ", name, " is ", it->dump(), ", allowed is true or false"));
+  if (!it->is_boolean())
+    return InvalidArgument(StrCat("job: ", name, " is ", it->dump(), ", allowed is true or false"));
   return it->get<bool>();
 }
 
@@ -37,7 +39,8 @@ Result<std::string> Name(const json& in) {
   if (it == in.end() || !it->is_string()) return InvalidArgument("job: name is missing" + allowed);
   const std::string name = it->get<std::string>();
   bool good = !name.empty() && name.size() <= 100;
-  for (char c : name) good = good && (std::isalnum(static_cast<unsigned char>(c)) || c == '_' || c == '.' || c == '-');
+  for (char c : name)
+    good = good && (std::isalnum(static_cast<unsigned char>(c)) || c == '_' || c == '.' || c == '-');
   if (!good) return InvalidArgument("job: name is '" + name + "'" + allowed);
   return name;
 }
@@ -47,17 +50,21 @@ Status ReadPlan(const json& in, SubmitJob* out) {
   if (plan == in.end() || !plan->is_object()) return InvalidArgument("job: plan is missing");
   auto train = plan->find("train");
   if (train != plan->end() && train->is_object()) {
-    ASSIGN_OR_RETURN(const uint64_t partitions, Number(*train, "partitions", "job: plan.train.", 1, kMaxPartitions));
+    ASSIGN_OR_RETURN(const uint64_t partitions,
+                     Number(*train, "partitions", "job: plan.train.", 1, kMaxPartitions));
     ASSIGN_OR_RETURN(out->train_records, Number(*train, "records", "job: plan.train.", 0, uint64_t{1} << 60));
     out->train_partitions = static_cast<uint32_t>(partitions);
   }
   auto test = plan->find("test");
   if (test != plan->end() && test->is_object()) {
-    ASSIGN_OR_RETURN(const uint64_t partitions, Number(*test, "partitions", "job: plan.test.", 1, kMaxPartitions));
+    ASSIGN_OR_RETURN(const uint64_t partitions,
+                     Number(*test, "partitions", "job: plan.test.", 1, kMaxPartitions));
     out->test_partitions = static_cast<uint32_t>(partitions);
   }
-  if (out->train_partitions == 0 && (out->passes > 0 || out->evaluate_train)) return InvalidArgument("job: plan.train is missing");
-  if (out->test_partitions == 0 && out->evaluate_test) return InvalidArgument("job: evaluate_test is true, but plan.test is missing");
+  if (out->train_partitions == 0 && (out->passes > 0 || out->evaluate_train))
+    return InvalidArgument("job: plan.train is missing");
+  if (out->test_partitions == 0 && out->evaluate_test)
+    return InvalidArgument("job: evaluate_test is true, but plan.test is missing");
   if (out->passes == 0 && !out->evaluate_train && !out->evaluate_test) {
     return InvalidArgument("job: nothing to do: passes is 0, and evaluate_train and evaluate_test are false");
   }
@@ -87,11 +94,13 @@ Status ReadTables(const json& in, TableId next, SubmitJob* out) {
 }  // namespace
 
 Result<SubmitJob> ReadSubmission(const std::string& spec, const ClusterState& state, int64_t wall_ms) {
-  if (spec.size() > kMaxSpecBytes) return InvalidArgument(StrCat("job: its text has ", spec.size(), " bytes, allowed are ", kMaxSpecBytes));
+  if (spec.size() > kMaxSpecBytes)
+    return InvalidArgument(StrCat("job: its text has ", spec.size(), " bytes, allowed are ", kMaxSpecBytes));
   const json in = json::parse(spec, nullptr, false);
   if (!in.is_object()) return InvalidArgument("job: its text is not a JSON object");
   const std::string consistency = in.value("consistency", json("async")).dump();
-  if (consistency != "\"async\"") return InvalidArgument("job: consistency is " + consistency + ", allowed in this version is \"async\"");
+  if (consistency != "\"async\"")
+    return InvalidArgument("job: consistency is " + consistency + ", allowed in this version is \"async\"");
   SubmitJob out;
   out.job = state.data().last_job + 1;
   out.spec = spec;

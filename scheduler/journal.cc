@@ -26,7 +26,9 @@ std::string CommandKey(uint64_t index) {
 }
 
 // Messages of peers may hold bytes that are no UTF-8, which JSON does not know.
-std::string Text(const nlohmann::json& json) { return json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace); }
+std::string Text(const nlohmann::json& json) {
+  return json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+}
 
 // RocksDB names the damaged log file in its information log only: this keeps that line for the error.
 class DamageLogger : public rocksdb::Logger {
@@ -47,7 +49,8 @@ class DamageLogger : public rocksdb::Logger {
 };
 
 Status Damaged(const std::string& directory, const std::string& what) {
-  return DataLoss("the scheduler's journal in " + directory + " is damaged (" + what + "): restore this directory from a backup, or move " +
+  return DataLoss("the scheduler's journal in " + directory + " is damaged (" + what +
+                  "): restore this directory from a backup, or move " +
                   "it away to begin a new cluster (servers must then begin with empty directories, too)");
 }
 
@@ -93,7 +96,8 @@ rocksdb::ReadOptions Verified() {
 
 }  // namespace
 
-Journal::Journal(std::string directory, const JournalOptions& options) : directory_(std::move(directory)), options_(options) {}
+Journal::Journal(std::string directory, const JournalOptions& options)
+    : directory_(std::move(directory)), options_(options) {}
 Journal::~Journal() = default;
 
 Result<std::unique_ptr<Journal>> Journal::Open(const std::string& directory, const JournalOptions& options) {
@@ -115,7 +119,8 @@ Status Journal::OpenDatabase() {
     return Damaged(directory_, status.ToString() + (logger->line().empty() ? "" : "; " + logger->line()));
   }
   if (status.ToString().find("/LOCK") != std::string::npos) {
-    return FailedPrecondition("journal in " + directory_ + ": another process has it open (" + status.ToString() + ")");
+    return FailedPrecondition("journal in " + directory_ + ": another process has it open (" +
+                              status.ToString() + ")");
   }
   // A file that belongs to the database and is not there is damage, not a passing failure.
   if (status.IsPathNotFound()) return Damaged(directory_, status.ToString());
@@ -156,11 +161,13 @@ Status Journal::LoadCommands() {
     const auto json = nlohmann::json::parse(it->value().ToStringView(), nullptr, false);
     auto command = CommandFromJson(json);
     if (!command.ok() && command.status().code() == Code::kFailedPrecondition) {
-      return FailedPrecondition("journal in " + directory_ + ": key '" + key + "': " + command.status().message());
+      return FailedPrecondition("journal in " + directory_ + ": key '" + key +
+                                "': " + command.status().message());
     }
     if (!command.ok()) return Damaged(directory_, "key '" + key + "': " + command.status().message());
     const Status applied = state_.Apply(*command);
-    if (!applied.ok()) return Damaged(directory_, "key '" + key + "' cannot be applied: " + applied.message());
+    if (!applied.ok())
+      return Damaged(directory_, "key '" + key + "' cannot be applied: " + applied.message());
     ++last_index_;
   }
   if (!it->status().ok()) return Damaged(directory_, it->status().ToString());
@@ -168,7 +175,8 @@ Status Journal::LoadCommands() {
 }
 
 Status Journal::Append(const Command& command, const ClusterState& state) {
-  // The last write failed and left the database read-only. The index is used again, so that whatever it left is overwritten.
+  // The last write failed and left the database read-only. The index is used again, so that whatever it left
+  // is overwritten.
   if (db_ == nullptr) RETURN_IF_ERROR(OpenDatabase());
   rocksdb::WriteBatch batch;
   const bool snapshot = last_index_ - snapshot_index_ >= options_.snapshot_every;

@@ -3,13 +3,14 @@
 //   "c/<20 digits>"  {"v":1,"type":...}: the command with that index; indices rise by one
 //   "snapshot"       {"v":1,"index":N,"state":...}: the state after command N
 //
-// Each command is one synced write. Every `snapshot_every` commands the write also holds a snapshot and deletes the commands that it
-// replaces, so that the database always holds exactly one state. A torn tail (a write that was never answered) is dropped on opening;
-// damage anywhere else is refused (RocksDB's default would silently drop everything behind it).
+// Each command is one synced write. Every `snapshot_every` commands the write also holds a snapshot and
+// deletes the commands that it replaces, so that the database always holds exactly one state. A torn tail (a
+// write that was never answered) is dropped on opening; damage anywhere else is refused (RocksDB's default
+// would silently drop everything behind it).
 //
-// One thread; calls block on the disk. After a failed write the database is closed, and each Append tries to open it again, so that
-// service resumes when the disk has space. A command whose write failed may be found by the next start; it was valid, and nothing else
-// was written behind it.
+// One thread; calls block on the disk. After a failed write the database is closed, and each Append tries to
+// open it again, so that service resumes when the disk has space. A command whose write failed may be found
+// by the next start; it was valid, and nothing else was written behind it.
 #pragma once
 
 #include <memory>
@@ -29,9 +30,11 @@ struct JournalOptions {
 
 class Journal final : public CommandLog {
  public:
-  // Makes the directory if needed. kDataLoss naming the file and the remedy when the journal is damaged; kFailedPrecondition when another
-  // process has it open or a later version wrote it; kPermissionDenied when the directory cannot be written.
-  static Result<std::unique_ptr<Journal>> Open(const std::string& directory, const JournalOptions& options = {});
+  // Makes the directory if needed. kDataLoss naming the file and the remedy when the journal is damaged;
+  // kFailedPrecondition when another process has it open or a later version wrote it; kPermissionDenied when
+  // the directory cannot be written.
+  static Result<std::unique_ptr<Journal>> Open(const std::string& directory,
+                                               const JournalOptions& options = {});
   ~Journal() override;
 
   // The state that the journal holds. Once, after Open.

@@ -28,9 +28,12 @@ bool IsTransient(const Status& error, bool quarantined) {
     case Code::kNotEnoughCopies:
     case Code::kDeadlineExceeded:
     case Code::kOutcomeUnknown:
-    case Code::kCancelled: return true;
-    case Code::kDataLoss: return quarantined;  // the job waits for the operator's word about the shard
-    default: return false;
+    case Code::kCancelled:
+      return true;
+    case Code::kDataLoss:
+      return quarantined;  // the job waits for the operator's word about the shard
+    default:
+      return false;
   }
 }
 
@@ -49,7 +52,8 @@ std::optional<JobPhase> NextPhase(const JobRecord& job) {
 
 }  // namespace
 
-LeaseFsm::LeaseFsm(CommittedState& state, const LeaseOptions& options, Now now) : state_(state), options_(options) {
+LeaseFsm::LeaseFsm(CommittedState& state, const LeaseOptions& options, Now now)
+    : state_(state), options_(options) {
   Adopt(now.ms);
   flushed_ms_ = now.ms;
 }
@@ -59,7 +63,11 @@ void LeaseFsm::Adopt(int64_t now_ms) {
     for (uint32_t i = 0; i < job.partitions.size(); ++i) {
       const PartitionRecord& partition = job.partitions[i];
       if (partition.state != PartitionState::kLeased) continue;
-      held_[partition.token] = {.job = id, .partition = i, .seen_ms = now_ms, .recorded = partition.recorded, .tally = partition.now};
+      held_[partition.token] = {.job = id,
+                                .partition = i,
+                                .seen_ms = now_ms,
+                                .recorded = partition.recorded,
+                                .tally = partition.now};
     }
   }
 }
@@ -97,7 +105,9 @@ LeasePartitions LeaseFsm::Plan(NodeId node, uint64_t session, uint32_t count, No
     for (uint32_t i = 0; i < job.partitions.size() && command.leases.size() < count; ++i) {
       const PartitionRecord& partition = job.partitions[i];
       if (partition.state != PartitionState::kFree || Cool(id, i, now.ms)) continue;
-      const ProducerId its = job.phase != JobPhase::kTrain ? 0 : partition.producer != 0 ? partition.producer : producer++;
+      const ProducerId its = job.phase != JobPhase::kTrain ? 0
+                             : partition.producer != 0     ? partition.producer
+                                                           : producer++;
       command.leases.push_back({.job = id, .partition = i, .token = ++token, .producer = its});
     }
   }
@@ -107,7 +117,8 @@ LeasePartitions LeaseFsm::Plan(NodeId node, uint64_t session, uint32_t count, No
 Result<LeaseAnswer> LeaseFsm::Lease(NodeId node, uint64_t session, uint32_t count, Now now) {
   LeaseAnswer answer;
   const auto& shards = state_.data().shards;
-  const bool placed = std::none_of(shards.begin(), shards.end(), [](const ShardRecord& s) { return s.node == 0; });
+  const bool placed =
+      std::none_of(shards.begin(), shards.end(), [](const ShardRecord& s) { return s.node == 0; });
   LeasePartitions command;
   // While a shard waits for servers or for the operator no partition can be worked on: jobs wait.
   if (placed && !state_->AnyQuarantined()) command = Plan(node, session, count, now);
@@ -118,8 +129,11 @@ Result<LeaseAnswer> LeaseFsm::Lease(NodeId node, uint64_t session, uint32_t coun
   RETURN_IF_ERROR(state_.Commit(command));
   for (const auto& lease : command.leases) {
     const JobRecord* job = state_->FindJob(lease.job);
-    held_[lease.token] = {.job = lease.job, .partition = lease.partition, .seen_ms = now.ms,
-                          .recorded = job->partitions[lease.partition].recorded, .tally = {}};
+    held_[lease.token] = {.job = lease.job,
+                          .partition = lease.partition,
+                          .seen_ms = now.ms,
+                          .recorded = job->partitions[lease.partition].recorded,
+                          .tally = {}};
     answer.leases.push_back({.job = job, .partition = lease.partition});
   }
   return answer;
@@ -130,31 +144,36 @@ Result<LeaseAnswer> LeaseFsm::Lease(NodeId node, uint64_t session, uint32_t coun
 Status LeaseFsm::WhyUnknown(const ReportedProgress& progress) const {
   const JobRecord* job = state_->FindJob(progress.job);
   if (job == nullptr) return NotFound(StrCat("there is no job ", progress.job));
-  if (job->state != JobState::kRunning) return Cancelled(StrCat(Describe(*job), " is ", ToString(job->state)));
+  if (job->state != JobState::kRunning)
+    return Cancelled(StrCat(Describe(*job), " is ", ToString(job->state)));
   // The answer to a `done` was lost: it is said again.
   if (progress.done && progress.token != 0) {
     for (const auto& partition : job->partitions) {
       if (partition.token == progress.token && partition.state == PartitionState::kDone) return Status::Ok();
     }
   }
-  return FailedPrecondition(StrCat(Describe(*job), ": lease ", progress.token,
-                                   " has ended: its partition was finished, rewound, or given to another worker"));
+  return FailedPrecondition(
+      StrCat(Describe(*job), ": lease ", progress.token,
+             " has ended: its partition was finished, rewound, or given to another worker"));
 }
 
-ReportVerdict LeaseFsm::Report(NodeId node, uint64_t session, const ReportedProgress& progress, bool cluster_whole, Now now) {
+ReportVerdict LeaseFsm::Report(NodeId node, uint64_t session, const ReportedProgress& progress,
+                               bool cluster_whole, Now now) {
   auto it = held_.find(progress.token);
   if (it == held_.end() || it->second.job != progress.job) return {Status::Ok(), WhyUnknown(progress)};
   Held& held = it->second;
   const PartitionRecord& partition = state_->FindJob(held.job)->partitions[held.partition];
   if (partition.node != node || partition.session != session) {
-    return {Status::Ok(), FailedPrecondition(StrCat("lease ", progress.token, " is of node ", partition.node, ", not of node ", node))};
+    return {Status::Ok(), FailedPrecondition(StrCat("lease ", progress.token, " is of node ", partition.node,
+                                                    ", not of node ", node))};
   }
   held.seen_ms = now.ms;
   // Answers may overtake one another: an older report changes nothing.
   if (progress.recorded > held.recorded) cooling_.erase({held.job, held.partition});
   if (progress.recorded >= held.recorded) {
     const Tally tally = Finite(progress.tally);
-    held.dirty |= progress.recorded > held.recorded || tally.examples != held.tally.examples || tally.bad_records != held.tally.bad_records;
+    held.dirty |= progress.recorded > held.recorded || tally.examples != held.tally.examples ||
+                  tally.bad_records != held.tally.bad_records;
     held.recorded = progress.recorded;
     held.tally = tally;
   }
@@ -166,48 +185,59 @@ ReportVerdict LeaseFsm::Report(NodeId node, uint64_t session, const ReportedProg
 ReportVerdict LeaseFsm::TakeDone(LeaseToken token, const ReportedProgress& progress, Now now) {
   const Held held = held_[token];
   const JobRecord& job = *state_->FindJob(held.job);
-  if (job.phase != JobPhase::kTrain && nlohmann::json::parse(progress.result, nullptr, false).is_discarded()) {
+  if (job.phase != JobPhase::kTrain &&
+      nlohmann::json::parse(progress.result, nullptr, false).is_discarded()) {
     ReportedProgress failed = progress;
     failed.error = Internal("its result is not JSON");
     return TakeError(token, failed, true, now);
   }
-  const FinishPartition command{
-      .progress = {.job = held.job, .partition = held.partition, .token = token, .recorded = held.recorded, .tally = held.tally},
-      .result = job.phase == JobPhase::kTrain ? "" : progress.result};
+  const FinishPartition command{.progress = {.job = held.job,
+                                             .partition = held.partition,
+                                             .token = token,
+                                             .recorded = held.recorded,
+                                             .tally = held.tally},
+                                .result = job.phase == JobPhase::kTrain ? "" : progress.result};
   if (Status status = state_.Commit(command); !status.ok()) return {status, Status::Ok()};
   held_.erase(token);
   cooling_.erase({held.job, held.partition});
-  if (Status status = MoveOn(job, now); !status.ok()) LOG(WARNING) << Describe(job) << ": " << status.ToString();  // tried again by Tick
+  if (Status status = MoveOn(job, now); !status.ok())
+    LOG(WARNING) << Describe(job) << ": " << status.ToString();  // tried again by Tick
   return {};
 }
 
-Status LeaseFsm::FailJob(const JobRecord& job, uint32_t partition, const Status& error, const std::string& note, Now now) {
+Status LeaseFsm::FailJob(const JobRecord& job, uint32_t partition, const Status& error,
+                         const std::string& note, Now now) {
   RETURN_IF_ERROR(Flush());
   const std::string text = StrCat(Describe(job, partition), note, ": ", error.ToString());
-  RETURN_IF_ERROR(state_.Commit(EndJob{.job = job.id, .state = JobState::kFailed, .error = text, .at_ms = now.wall_ms}));
+  RETURN_IF_ERROR(
+      state_.Commit(EndJob{.job = job.id, .state = JobState::kFailed, .error = text, .at_ms = now.wall_ms}));
   LOG(ERROR) << text;
   Forget();
   return Status::Ok();
 }
 
-ReportVerdict LeaseFsm::TakeError(LeaseToken token, const ReportedProgress& progress, bool cluster_whole, Now now) {
+ReportVerdict LeaseFsm::TakeError(LeaseToken token, const ReportedProgress& progress, bool cluster_whole,
+                                  Now now) {
   const Held held = held_[token];
   const JobRecord& job = *state_->FindJob(held.job);
   const PartitionRecord& partition = job.partitions[held.partition];
   const NodeRecord* worker = state_->FindNode(partition.node);
   const std::string by = StrCat(" on ", worker == nullptr ? "a worker" : worker->name);
-  if (!IsTransient(progress.error, state_->AnyQuarantined())) return {FailJob(job, held.partition, progress.error, by, now), Status::Ok()};
+  if (!IsTransient(progress.error, state_->AnyQuarantined()))
+    return {FailJob(job, held.partition, progress.error, by, now), Status::Ok()};
   if (Status status = Flush(); !status.ok()) return {status, Status::Ok()};
   if (cluster_whole && partition.failures + 1 >= options_.max_failures) {
     const std::string note = StrCat(by, " failed ", partition.failures + 1, " times without progress, last");
     return {FailJob(job, held.partition, progress.error, note, now), Status::Ok()};
   }
-  const FreeLeases command{{{.job = held.job, .partition = held.partition, .token = token, .failed = cluster_whole}}};
+  const FreeLeases command{
+      {{.job = held.job, .partition = held.partition, .token = token, .failed = cluster_whole}}};
   if (Status status = state_.Commit(command); !status.ok()) return {status, Status::Ok()};
   LOG(WARNING) << Describe(job, held.partition) << by << " is given back: " << progress.error.ToString();
   held_.erase(token);
   Cooling& cooling = cooling_[{held.job, held.partition}];
-  cooling.wait_ms = cooling.wait_ms == 0 ? options_.cool_ms : std::min(2 * cooling.wait_ms, options_.cool_max_ms);
+  cooling.wait_ms =
+      cooling.wait_ms == 0 ? options_.cool_ms : std::min(2 * cooling.wait_ms, options_.cool_max_ms);
   cooling.until_ms = now.ms + cooling.wait_ms;
   return {};
 }
@@ -216,8 +246,11 @@ Status LeaseFsm::Flush() {
   RecordProgress command;
   for (const auto& [token, held] : held_) {
     if (!held.dirty) continue;
-    command.progress.push_back(
-        {.job = held.job, .partition = held.partition, .token = token, .recorded = held.recorded, .tally = held.tally});
+    command.progress.push_back({.job = held.job,
+                                .partition = held.partition,
+                                .token = token,
+                                .recorded = held.recorded,
+                                .tally = held.tally});
   }
   if (command.progress.empty()) return Status::Ok();
   RETURN_IF_ERROR(state_.Commit(command));
@@ -230,7 +263,8 @@ Status LeaseFsm::Cancel(JobId id, Now now) {
   if (job == nullptr) return NotFound(StrCat("there is no job ", id));
   if (job->state == JobState::kCancelled) return Status::Ok();
   RETURN_IF_ERROR(Flush());
-  RETURN_IF_ERROR(state_.Commit(EndJob{.job = id, .state = JobState::kCancelled, .error = "", .at_ms = now.wall_ms}));
+  RETURN_IF_ERROR(
+      state_.Commit(EndJob{.job = id, .state = JobState::kCancelled, .error = "", .at_ms = now.wall_ms}));
   LOG(INFO) << Describe(*job) << " is cancelled";
   Forget();
   return Status::Ok();
@@ -252,8 +286,8 @@ Status LeaseFsm::FreeSilent(Now now) {
   RETURN_IF_ERROR(Flush());
   for (const auto& lease : command.leases) {
     const JobRecord& job = *state_->FindJob(lease.job);
-    LOG(WARNING) << Describe(job, lease.partition) << ": node " << job.partitions[lease.partition].node << " did not report for "
-                 << options_.lease_ms << " ms, the lease ends";
+    LOG(WARNING) << Describe(job, lease.partition) << ": node " << job.partitions[lease.partition].node
+                 << " did not report for " << options_.lease_ms << " ms, the lease ends";
   }
   RETURN_IF_ERROR(state_.Commit(command));
   Forget();
@@ -262,7 +296,8 @@ Status LeaseFsm::FreeSilent(Now now) {
 
 Status LeaseFsm::MoveOn(const JobRecord& job, Now now) {
   const auto finished = [](const PartitionRecord& p) { return p.state == PartitionState::kDone; };
-  if (job.state != JobState::kRunning || !std::all_of(job.partitions.begin(), job.partitions.end(), finished)) return Status::Ok();
+  if (job.state != JobState::kRunning || !std::all_of(job.partitions.begin(), job.partitions.end(), finished))
+    return Status::Ok();
   AdvanceJob next{.job = job.id, .phase = job.phase, .pass = job.pass + 1, .at_ms = now.wall_ms};
   if (job.phase == JobPhase::kTrain && next.pass < job.passes) return state_.Commit(next);
   if (const auto phase = NextPhase(job)) {
@@ -270,7 +305,8 @@ Status LeaseFsm::MoveOn(const JobRecord& job, Now now) {
     next.pass = 0;
     return state_.Commit(next);
   }
-  RETURN_IF_ERROR(state_.Commit(EndJob{.job = job.id, .state = JobState::kDone, .error = "", .at_ms = now.wall_ms}));
+  RETURN_IF_ERROR(
+      state_.Commit(EndJob{.job = job.id, .state = JobState::kDone, .error = "", .at_ms = now.wall_ms}));
   LOG(INFO) << Describe(job) << " is done";
   return Status::Ok();
 }

@@ -1,10 +1,12 @@
 // LeaseFsm: which worker works on which partition, and how jobs get from pass to pass and to their end.
 //
-// Free partitions are leased in order, oldest job first. A lease ends by being finished, by an error that its worker reports, by silence
-// (`lease_ms` without a report that names it) or by a new session of its worker; the partition is then free again and begins, under
-// the same producer, behind what is recorded. Tokens and progress are journaled, so leases go on over a restart of the scheduler.
-// Progress is journaled at most every `progress_ms`, in one command; what a worker reports as done, before it is answered.
-// Pure but for the commits: times are passed in. One thread.
+// Free partitions are leased in order, oldest job first. A lease ends by being finished, by an error that its
+// worker reports, by silence
+// (`lease_ms` without a report that names it) or by a new session of its worker; the partition is then free
+// again and begins, under the same producer, behind what is recorded. Tokens and progress are journaled, so
+// leases go on over a restart of the scheduler. Progress is journaled at most every `progress_ms`, in one
+// command; what a worker reports as done, before it is answered. Pure but for the commits: times are passed
+// in. One thread.
 #pragma once
 
 #include <cstdint>
@@ -24,8 +26,8 @@ struct Now {
 struct LeaseOptions {
   int64_t lease_ms = 10000;
   int64_t progress_ms = 500;
-  uint32_t max_failures = 100;   // of one partition without progress between them, then the job fails
-  int64_t cool_ms = 100;         // before a partition that failed is leased again; doubles up to cool_max_ms
+  uint32_t max_failures = 100;  // of one partition without progress between them, then the job fails
+  int64_t cool_ms = 100;        // before a partition that failed is leased again; doubles up to cool_max_ms
   int64_t cool_max_ms = 5000;
   uint32_t idle_retry_ms = 200;  // when to ask again
 };
@@ -60,8 +62,10 @@ class LeaseFsm {
   LeaseFsm(CommittedState& state, const LeaseOptions& options, Now now);
 
   Result<LeaseAnswer> Lease(NodeId node, uint64_t session, uint32_t count, Now now);
-  // `cluster_whole`: all shards serve. Otherwise failures are the cluster's and do not count against the partition.
-  ReportVerdict Report(NodeId node, uint64_t session, const ReportedProgress& progress, bool cluster_whole, Now now);
+  // `cluster_whole`: all shards serve. Otherwise failures are the cluster's and do not count against the
+  // partition.
+  ReportVerdict Report(NodeId node, uint64_t session, const ReportedProgress& progress, bool cluster_whole,
+                       Now now);
 
   // Before a new session of the node is committed: its progress must not be lost with its leases.
   Status Flush();
@@ -69,7 +73,8 @@ class LeaseFsm {
   void Forget();
   Status Cancel(JobId job, Now now);
 
-  // Ends silent leases, journals progress, moves jobs on. The first failure, if any; the rest is tried again at the next tick.
+  // Ends silent leases, journals progress, moves jobs on. The first failure, if any; the rest is tried again
+  // at the next tick.
   Status Tick(Now now);
   // The scheduler itself stood still for so long: nobody was silent meanwhile.
   void Forgive(int64_t ms);
@@ -97,7 +102,8 @@ class LeaseFsm {
   Status WhyUnknown(const ReportedProgress& progress) const;
   ReportVerdict TakeError(LeaseToken token, const ReportedProgress& progress, bool cluster_whole, Now now);
   ReportVerdict TakeDone(LeaseToken token, const ReportedProgress& progress, Now now);
-  Status FailJob(const JobRecord& job, uint32_t partition, const Status& error, const std::string& note, Now now);
+  Status FailJob(const JobRecord& job, uint32_t partition, const Status& error, const std::string& note,
+                 Now now);
   Status FreeSilent(Now now);
   Status MoveOn(Now now);
   Status MoveOn(const JobRecord& job, Now now);

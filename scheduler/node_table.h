@@ -1,4 +1,5 @@
-// NodeTable: what nodes said last, and who is silent. Not journaled: after a restart every node counts as just heard of.
+// NodeTable: what nodes said last, and who is silent. Not journaled: after a restart every node counts as
+// just heard of.
 //
 // Pure: times (milliseconds of a clock that only rises) are passed in. One thread.
 #pragma once
@@ -20,11 +21,12 @@ struct NodeTableOptions {
 
 class NodeTable {
  public:
-  NodeTable(const NodeTableOptions& options, int64_t started_ms) : options_(options), started_ms_(started_ms) {}
+  NodeTable(const NodeTableOptions& options, int64_t started_ms)
+      : options_(options), started_ms_(started_ms) {}
 
   struct Entry {
     int64_t seen_ms = 0;
-    bool beating = false;     // a heartbeat came since its latest register, or since the scheduler started
+    bool beating = false;  // a heartbeat came since its latest register, or since the scheduler started
     bool busy = false;
     std::map<ShardId, ShardLine> lines;  // of the latest register or heartbeat
   };

@@ -8,7 +8,8 @@
 
 namespace penstock {
 
-// The owner of each shard, 0 .. shards-1: every server gets shards/servers of them, or one more. `servers` is not empty.
+// The owner of each shard, 0 .. shards-1: every server gets shards/servers of them, or one more. `servers` is
+// not empty.
 std::vector<NodeId> PlaceEvenly(uint32_t shards, const std::vector<NodeId>& servers);
 
 }  // namespace penstock

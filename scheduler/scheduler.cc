@@ -19,8 +19,9 @@ constexpr uint64_t kTickMs = 100;
 Now Clock() {
   using std::chrono::duration_cast;
   using std::chrono::milliseconds;
-  return {.ms = duration_cast<milliseconds>(std::chrono::steady_clock::now().time_since_epoch()).count(),
-          .wall_ms = duration_cast<milliseconds>(std::chrono::system_clock::now().time_since_epoch()).count()};
+  return {
+      .ms = duration_cast<milliseconds>(std::chrono::steady_clock::now().time_since_epoch()).count(),
+      .wall_ms = duration_cast<milliseconds>(std::chrono::system_clock::now().time_since_epoch()).count()};
 }
 
 ControlPlaneOptions PlaneOptions(const ClusterOptions& options) {
@@ -39,7 +40,10 @@ ControlPlaneOptions PlaneOptions(const ClusterOptions& options) {
 class Scheduler::Impl {
  public:
   explicit Impl(const ClusterOptions& options)
-      : options_(options), dir_(options.cluster.data_dir), identity_(std::make_shared<ClusterIdentity>()), loop_("scheduler") {
+      : options_(options),
+        dir_(options.cluster.data_dir),
+        identity_(std::make_shared<ClusterIdentity>()),
+        loop_("scheduler") {
     identity_->name = "scheduler";
   }
   ~Impl() { Stop(); }
@@ -77,27 +81,34 @@ class Scheduler::Impl {
   Status StartHttp() {
     metrics_.Declare(registry_);
     http_ = std::make_unique<HttpServer>(
-        HttpOptions{.host = options_.scheduler.listen, .port = options_.scheduler.http_port, .name = "scheduler"}, registry_,
-        [this] { return metrics_.Ready(); });
+        HttpOptions{
+            .host = options_.scheduler.listen, .port = options_.scheduler.http_port, .name = "scheduler"},
+        registry_, [this] { return metrics_.Ready(); });
     return http_->Start();
   }
 
   // One turn of the loop: nobody is accepted before all of it has happened.
   Status StartOnLoop() {
-    // The port comes first, so that a port in use leaves the journal as it is; the service follows behind a promise.
+    // The port comes first, so that a port in use leaves the journal as it is; the service follows behind a
+    // promise.
     auto service = kj::newPromiseAndFulfiller<capnp::Capability::Client>();
     const auto& o = options_.scheduler;
-    ASSIGN_OR_RETURN(rpc_, RpcServer::Listen(loop_, identity_, {.host = o.listen, .port = o.port, .advertise_host = o.advertise_host},
-                                             capnp::Capability::Client(kj::mv(service.promise))));
+    ASSIGN_OR_RETURN(rpc_,
+                     RpcServer::Listen(loop_, identity_,
+                                       {.host = o.listen, .port = o.port, .advertise_host = o.advertise_host},
+                                       capnp::Capability::Client(kj::mv(service.promise))));
     endpoint_ = rpc_->endpoint();
     ASSIGN_OR_RETURN(journal_, Journal::Open(dir_ + "/journal"));
-    ASSIGN_OR_RETURN(plane_, ControlPlane::Start(journal_->TakeState(), *journal_, PlaneOptions(options_), RandomId(), Clock()));
+    ASSIGN_OR_RETURN(plane_, ControlPlane::Start(journal_->TakeState(), *journal_, PlaneOptions(options_),
+                                                 RandomId(), Clock()));
     identity_->cluster = plane_->data().cluster;
-    LOG(INFO) << "term " << plane_->data().term << " of cluster " << plane_->data().cluster << " begins, " << plane_->data().jobs.size()
-              << " jobs and " << plane_->data().tables.size() << " tables in the journal";
+    LOG(INFO) << "term " << plane_->data().term << " of cluster " << plane_->data().cluster << " begins, "
+              << plane_->data().jobs.size() << " jobs and " << plane_->data().tables.size()
+              << " tables in the journal";
     metrics_.Update(*plane_, Clock());
     service.fulfiller->fulfill(capnp::Capability::Client(kj::heap<SchedulerService>(*plane_, Clock)));
-    ticking_ = Ticking().eagerlyEvaluate([](kj::Exception&& e) { LOG(FATAL) << "scheduler: tick: " << e.getDescription().cStr(); });
+    ticking_ = Ticking().eagerlyEvaluate(
+        [](kj::Exception&& e) { LOG(FATAL) << "scheduler: tick: " << e.getDescription().cStr(); });
     return Status::Ok();
   }
 

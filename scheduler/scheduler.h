@@ -1,6 +1,8 @@
-// Scheduler: one scheduler process put together: loop, journal, control plane, RPC port, HTTP port, address files.
+// Scheduler: one scheduler process put together: loop, journal, control plane, RPC port, HTTP port, address
+// files.
 //
-// In its data directory: journal/, address and http_address (one line host:port each, written when it listens).
+// In its data directory: journal/, address and http_address (one line host:port each, written when it
+// listens).
 #pragma once
 
 #include <memory>
@@ -12,8 +14,8 @@ namespace penstock {
 
 class Scheduler {
  public:
-  // Listens, then opens the journal and begins a new term, so that a port in use changes nothing. Errors name what is in the way: the address,
-  // the directory, the damaged file.
+  // Listens, then opens the journal and begins a new term, so that a port in use changes nothing. Errors name
+  // what is in the way: the address, the directory, the damaged file.
   static Result<std::unique_ptr<Scheduler>> Start(const ClusterOptions& options);
   ~Scheduler();  // Stop()
 

@@ -1,4 +1,5 @@
-// penstock-scheduler: the process that knows who is in the cluster, which server holds which shard, and what the jobs do.
+// penstock-scheduler: the process that knows who is in the cluster, which server holds which shard, and what
+// the jobs do.
 #include <glog/logging.h>
 #include <pthread.h>
 #include <signal.h>
@@ -21,7 +22,8 @@ int Fail(const Status& status, int code) {
 }
 
 int Main(int argc, char** argv) {
-  auto options = LoadProcessOptions(argc, argv, kProgram, "The Penstock scheduler: membership, shard map, tables, jobs.");
+  auto options = LoadProcessOptions(argc, argv, kProgram,
+                                    "The Penstock scheduler: membership, shard map, tables, jobs.");
   if (!options.ok()) return Fail(options.status(), 2);
   if (Status armed = ArmFaultsFromEnvironment(); !armed.ok()) return Fail(armed, 2);
   // Signals are taken by this thread alone, with sigwait.

@@ -23,15 +23,15 @@ class SchedulerMetrics {
 
  private:
   struct Numbers {
-    std::array<double, 5> shards{};     // by ShardState
-    std::array<double, 6> nodes{};      // by role and Liveness
-    std::array<double, 4> jobs{};       // by JobState
+    std::array<double, 5> shards{};  // by ShardState
+    std::array<double, 6> nodes{};   // by role and Liveness
+    std::array<double, 4> jobs{};    // by JobState
     double term = 0, tables = 0, commits = 0, leases = 0;
   };
   Numbers Get() const;
 
   mutable std::mutex mutex_;
-  Numbers numbers_;  // guarded by mutex_
+  Numbers numbers_;                                          // guarded by mutex_
   Status ready_ = Unavailable("the scheduler is starting");  // guarded by mutex_
 };
 

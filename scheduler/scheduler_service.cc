@@ -12,10 +12,12 @@ constexpr uint32_t kMaxEndpoints = 256;
 constexpr uint32_t kMaxReports = 4096;
 constexpr uint32_t kMaxTextBytes = 64 << 10;  // of a result, an error, a damage
 
-// The text as JSON can hold it: bytes that are no UTF-8 are replaced, so that the journal says exactly what memory does.
+// The text as JSON can hold it: bytes that are no UTF-8 are replaced, so that the journal says exactly what
+// memory does.
 std::string ReadText(capnp::Text::Reader in) {
   const nlohmann::json text = std::string(in.cStr(), in.size());
-  return nlohmann::json::parse(text.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace)).get<std::string>();
+  return nlohmann::json::parse(text.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace))
+      .get<std::string>();
 }
 
 // Runs a method's body and puts its Status into the answer.
@@ -33,12 +35,15 @@ kj::Promise<void> Answer(Context& context, Fn fn) {
 }
 
 Result<std::vector<ShardLine>> ReadLines(capnp::List<proto::ShardReport>::Reader in, size_t shards) {
-  if (in.size() > shards) return InvalidArgument(StrCat("reports of ", in.size(), " shards, the cluster has ", shards));
+  if (in.size() > shards)
+    return InvalidArgument(StrCat("reports of ", in.size(), " shards, the cluster has ", shards));
   std::vector<ShardLine> lines;
   lines.reserve(in.size());
   for (auto report : in) {
-    if (report.getShard() >= shards) return InvalidArgument(StrCat("a report of shard ", report.getShard(), ", the cluster has ", shards));
-    if (report.getDamage().size() > kMaxTextBytes) return InvalidArgument("a report with a damage of too many characters");
+    if (report.getShard() >= shards)
+      return InvalidArgument(StrCat("a report of shard ", report.getShard(), ", the cluster has ", shards));
+    if (report.getDamage().size() > kMaxTextBytes)
+      return InvalidArgument("a report with a damage of too many characters");
     lines.push_back({.shard = report.getShard(),
                      .incarnation = report.getIncarnation(),
                      .epoch = report.getEpoch(),
@@ -65,13 +70,14 @@ Status ReadError(proto::Status::Reader in) {
 }
 
 ReportedProgress ReadProgress(proto::Progress::Reader in) {
-  return {.job = in.getJob(),
-          .token = in.getToken(),
-          .recorded = in.getRecorded(),
-          .tally = {.examples = in.getExamples(), .loss_sum = in.getLossSum(), .bad_records = in.getBadRecords()},
-          .done = in.getDone(),
-          .result = ReadText(in.getResult()),
-          .error = ReadError(in.getError())};
+  return {
+      .job = in.getJob(),
+      .token = in.getToken(),
+      .recorded = in.getRecorded(),
+      .tally = {.examples = in.getExamples(), .loss_sum = in.getLossSum(), .bad_records = in.getBadRecords()},
+      .done = in.getDone(),
+      .result = ReadText(in.getResult()),
+      .error = ReadError(in.getError())};
 }
 
 void WriteLease(const GivenLease& lease, proto::Lease::Builder out) {
@@ -95,16 +101,19 @@ void WriteLease(const GivenLease& lease, proto::Lease::Builder out) {
 
 Status SchedulerService::Register(RegisterContext& context) {
   const auto params = context.getParams();
-  RegisterRequest request{.role = params.getRole() == proto::Role::SERVER ? NodeRole::kServer : NodeRole::kWorker,
-                          .node = params.getNode(),
-                          .name = ReadText(params.getName()),
-                          .endpoints = {},
-                          .http = ReadText(params.getHttpEndpoint()),
-                          .lines = {},
-                          .highest_term = params.getHighestTerm(),
-                          .highest_map_version = params.getHighestMapVersion()};
-  if (params.getRole() > proto::Role::WORKER) return InvalidArgument("register: a role that this version does not know");
-  if (params.getEndpoints().size() > kMaxEndpoints) return InvalidArgument("register: more than 256 endpoints");
+  RegisterRequest request{
+      .role = params.getRole() == proto::Role::SERVER ? NodeRole::kServer : NodeRole::kWorker,
+      .node = params.getNode(),
+      .name = ReadText(params.getName()),
+      .endpoints = {},
+      .http = ReadText(params.getHttpEndpoint()),
+      .lines = {},
+      .highest_term = params.getHighestTerm(),
+      .highest_map_version = params.getHighestMapVersion()};
+  if (params.getRole() > proto::Role::WORKER)
+    return InvalidArgument("register: a role that this version does not know");
+  if (params.getEndpoints().size() > kMaxEndpoints)
+    return InvalidArgument("register: more than 256 endpoints");
   for (auto endpoint : params.getEndpoints()) request.endpoints.push_back(ReadText(endpoint));
   ASSIGN_OR_RETURN(request.lines, ReadLines(params.getShards(), plane_.data().shards.size()));
   ASSIGN_OR_RETURN(const RegisterAnswer answer, plane_.Register(request, clock_()));
@@ -119,7 +128,8 @@ Status SchedulerService::Register(RegisterContext& context) {
   return Status::Ok();
 }
 
-void SchedulerService::FillWantedState(proto::Scheduler::HeartbeatParams::Reader params, const HeartbeatAnswer& answer,
+void SchedulerService::FillWantedState(proto::Scheduler::HeartbeatParams::Reader params,
+                                       const HeartbeatAnswer& answer,
                                        proto::Scheduler::HeartbeatResults::Builder results) {
   const StateData& data = plane_.data();
   results.setTerm(data.term);
@@ -149,7 +159,8 @@ void SchedulerService::FillWantedState(proto::Scheduler::HeartbeatParams::Reader
 
 Status SchedulerService::Heartbeat(HeartbeatContext& context) {
   const auto params = context.getParams();
-  HeartbeatRequest request{.node = params.getNode(), .session = params.getSession(), .lines = {}, .busy = params.getBusy()};
+  HeartbeatRequest request{
+      .node = params.getNode(), .session = params.getSession(), .lines = {}, .busy = params.getBusy()};
   ASSIGN_OR_RETURN(request.lines, ReadLines(params.getShards(), plane_.data().shards.size()));
   ASSIGN_OR_RETURN(const HeartbeatAnswer answer, plane_.Heartbeat(std::move(request), clock_()));
   FillWantedState(params, answer, context.getResults());
@@ -166,7 +177,8 @@ kj::Promise<void> SchedulerService::heartbeat(HeartbeatContext context) {
 kj::Promise<void> SchedulerService::shardMap(ShardMapContext context) {
   return Answer(context, [&]() -> Status {
     ASSIGN_OR_RETURN(const ShardMap* map, plane_.Map(clock_()));
-    if (map->version != context.getParams().getKnownVersion()) WriteShardMap(*map, context.getResults().initMap());
+    if (map->version != context.getParams().getKnownVersion())
+      WriteShardMap(*map, context.getResults().initMap());
     return Status::Ok();
   });
 }
@@ -222,7 +234,8 @@ kj::Promise<void> SchedulerService::cancelJob(CancelJobContext context) {
 kj::Promise<void> SchedulerService::lease(LeaseContext context) {
   return Answer(context, [&]() -> Status {
     const auto params = context.getParams();
-    ASSIGN_OR_RETURN(const LeaseAnswer answer, plane_.Lease(params.getNode(), params.getSession(), params.getCount(), clock_()));
+    ASSIGN_OR_RETURN(const LeaseAnswer answer,
+                     plane_.Lease(params.getNode(), params.getSession(), params.getCount(), clock_()));
     auto results = context.getResults();
     auto leases = results.initLeases(static_cast<uint32_t>(answer.leases.size()));
     for (uint32_t i = 0; i < answer.leases.size(); ++i) WriteLease(answer.leases[i], leases[i]);
@@ -234,7 +247,8 @@ kj::Promise<void> SchedulerService::lease(LeaseContext context) {
 kj::Promise<void> SchedulerService::report(ReportContext context) {
   return Answer(context, [&]() -> Status {
     const auto params = context.getParams();
-    if (params.getProgress().size() > kMaxReports) return InvalidArgument(StrCat("report: more than ", kMaxReports, " leases"));
+    if (params.getProgress().size() > kMaxReports)
+      return InvalidArgument(StrCat("report: more than ", kMaxReports, " leases"));
     std::vector<ReportedProgress> progress;
     for (auto line : params.getProgress()) {
       if (line.getResult().size() > kMaxTextBytes || line.getError().getMessage().size() > kMaxTextBytes) {
@@ -242,7 +256,8 @@ kj::Promise<void> SchedulerService::report(ReportContext context) {
       }
       progress.push_back(ReadProgress(line));
     }
-    ASSIGN_OR_RETURN(const auto verdicts, plane_.Report(params.getNode(), params.getSession(), progress, clock_()));
+    ASSIGN_OR_RETURN(const auto verdicts,
+                     plane_.Report(params.getNode(), params.getSession(), progress, clock_()));
     auto results = context.getResults().initResults(static_cast<uint32_t>(verdicts.size()));
     for (uint32_t i = 0; i < verdicts.size(); ++i) WriteStatus(verdicts[i], results[i]);
     return Status::Ok();
@@ -254,7 +269,8 @@ kj::Promise<void> SchedulerService::report(ReportContext context) {
 kj::Promise<void> SchedulerService::inspect(InspectContext context) {
   return Answer(context, [&]() -> Status {
     const auto params = context.getParams();
-    ASSIGN_OR_RETURN(const auto json, plane_.Inspect(params.getWhat().cStr(), params.getName().cStr(), clock_()));
+    ASSIGN_OR_RETURN(const auto json,
+                     plane_.Inspect(params.getWhat().cStr(), params.getName().cStr(), clock_()));
     context.getResults().setJson(json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
     return Status::Ok();
   });

@@ -1,6 +1,8 @@
-// SchedulerService: decodes the control plane's RPCs (proto/control.capnp), checks what peers send, and answers from ControlPlane.
+// SchedulerService: decodes the control plane's RPCs (proto/control.capnp), checks what peers send, and
+// answers from ControlPlane.
 //
-// One capability for all connections; lives on the scheduler's loop. Every answer carries a Status; nothing is thrown at a peer.
+// One capability for all connections; lives on the scheduler's loop. Every answer carries a Status; nothing
+// is thrown at a peer.
 #pragma once
 
 #include <functional>
@@ -12,7 +14,8 @@ namespace penstock {
 
 class SchedulerService final : public proto::Scheduler::Server {
  public:
-  SchedulerService(ControlPlane& plane, std::function<Now()> clock) : plane_(plane), clock_(std::move(clock)) {}
+  SchedulerService(ControlPlane& plane, std::function<Now()> clock)
+      : plane_(plane), clock_(std::move(clock)) {}
 
   kj::Promise<void> register_(RegisterContext context) override;
   kj::Promise<void> heartbeat(HeartbeatContext context) override;

@@ -3,8 +3,10 @@
 namespace penstock {
 namespace {
 
-ShardEntry BuildEntry(ShardId id, const ShardRecord& shard, const ClusterState& state, const NodeTable& nodes, int64_t now_ms) {
-  ShardEntry entry{.epoch = shard.epoch, .node = shard.node, .endpoint = "", .state = ShardState::kUnplaced, .detail = ""};
+ShardEntry BuildEntry(ShardId id, const ShardRecord& shard, const ClusterState& state, const NodeTable& nodes,
+                      int64_t now_ms) {
+  ShardEntry entry{
+      .epoch = shard.epoch, .node = shard.node, .endpoint = "", .state = ShardState::kUnplaced, .detail = ""};
   const NodeRecord* node = state.FindNode(shard.node);
   if (node == nullptr) {
     entry.detail = "waiting for servers";
@@ -27,13 +29,15 @@ ShardEntry BuildEntry(ShardId id, const ShardRecord& shard, const ClusterState& 
     return entry;
   }
   const ShardLine* line = nodes.Line(node->id, id);
-  const bool served = nodes.Beating(node->id) && line != nullptr && line->incarnation == shard.incarnation && line->epoch == shard.epoch;
+  const bool served = nodes.Beating(node->id) && line != nullptr && line->incarnation == shard.incarnation &&
+                      line->epoch == shard.epoch;
   if (!served || shard.granted_session != node->session) {
     entry.detail = "waiting for " + who + " to serve epoch " + std::to_string(shard.epoch);
     return entry;
   }
   if (line->core >= node->endpoints.size()) {
-    entry.detail = who + " names its core " + std::to_string(line->core) + ", but has " + std::to_string(node->endpoints.size());
+    entry.detail = who + " names its core " + std::to_string(line->core) + ", but has " +
+                   std::to_string(node->endpoints.size());
     return entry;
   }
   entry.state = ShardState::kServing;
@@ -47,15 +51,16 @@ std::vector<ShardEntry> BuildShardEntries(const ClusterState& state, const NodeT
   const auto& shards = state.data().shards;
   std::vector<ShardEntry> entries;
   entries.reserve(shards.size());
-  for (ShardId id = 0; id < shards.size(); ++id) entries.push_back(BuildEntry(id, shards[id], state, nodes, now_ms));
+  for (ShardId id = 0; id < shards.size(); ++id)
+    entries.push_back(BuildEntry(id, shards[id], state, nodes, now_ms));
   return entries;
 }
 
 bool SameEntries(const std::vector<ShardEntry>& a, const std::vector<ShardEntry>& b) {
   if (a.size() != b.size()) return false;
   for (size_t i = 0; i < a.size(); ++i) {
-    if (a[i].epoch != b[i].epoch || a[i].node != b[i].node || a[i].endpoint != b[i].endpoint || a[i].state != b[i].state ||
-        a[i].detail != b[i].detail) {
+    if (a[i].epoch != b[i].epoch || a[i].node != b[i].node || a[i].endpoint != b[i].endpoint ||
+        a[i].state != b[i].state || a[i].detail != b[i].detail) {
       return false;
     }
   }

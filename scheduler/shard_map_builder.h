@@ -1,4 +1,5 @@
-// The shard map, from what is granted and what servers report. A pure function; versions are control_plane.h's.
+// The shard map, from what is granted and what servers report. A pure function; versions are
+// control_plane.h's.
 #pragma once
 
 #include <vector>
@@ -8,8 +9,8 @@
 
 namespace penstock {
 
-// A shard serves when its owner's latest heartbeat reports the granted epoch. Entries depend on no time but through
-// NodeTable::StateOf, so equal circumstances give equal entries.
+// A shard serves when its owner's latest heartbeat reports the granted epoch. Entries depend on no time but
+// through NodeTable::StateOf, so equal circumstances give equal entries.
 std::vector<ShardEntry> BuildShardEntries(const ClusterState& state, const NodeTable& nodes, int64_t now_ms);
 
 bool SameEntries(const std::vector<ShardEntry>& a, const std::vector<ShardEntry>& b);

@@ -1,6 +1,8 @@
-// What the scheduler remembers across restarts: nodes, shards, jobs, and the whole state that a snapshot of the journal holds.
+// What the scheduler remembers across restarts: nodes, shards, jobs, and the whole state that a snapshot of
+// the journal holds.
 //
-// Plain values with a JSON form; cluster_state.h says how they change. Times are wall-clock milliseconds since 1970.
+// Plain values with a JSON form; cluster_state.h says how they change. Times are wall-clock milliseconds
+// since 1970.
 #pragma once
 
 #include <cstdint>
@@ -35,15 +37,15 @@ struct ShardRecord {
   NodeId node = 0;  // 0: not placed
   Incarnation incarnation = 0;
   Epoch epoch = 0;
-  Lsn min_lsn = 0;   // of the epoch
-  Lsn highest = 0;   // ever reported as applied: the next epoch begins above it
-  Lsn logged = 0;    // reported, and still owed by the owner; lowered only by accept-loss
+  Lsn min_lsn = 0;  // of the epoch
+  Lsn highest = 0;  // ever reported as applied: the next epoch begins above it
+  Lsn logged = 0;   // reported, and still owed by the owner; lowered only by accept-loss
   Lsn synced = 0;
   uint64_t granted_session = 0;  // of the owner, for which the epoch is granted; 0: not granted
   bool held = false;             // loss accepted, and not granted again before the rewound leases have ended
   std::string quarantine;        // not empty: not granted, and why
-  NLOHMANN_DEFINE_TYPE_INTRUSIVE(ShardRecord, node, incarnation, epoch, min_lsn, highest, logged, synced, granted_session, held,
-                                 quarantine)
+  NLOHMANN_DEFINE_TYPE_INTRUSIVE(ShardRecord, node, incarnation, epoch, min_lsn, highest, logged, synced,
+                                 granted_session, held, quarantine)
 };
 
 // What was done, in examples that are recorded.
@@ -65,15 +67,16 @@ enum class PartitionState : uint8_t { kFree = 0, kLeased = 1, kDone = 2 };
 struct PartitionRecord {
   PartitionState state = PartitionState::kFree;
   NodeId node = 0;
-  uint64_t session = 0;      // of the node
-  LeaseToken token = 0;      // of the lease, also after it is done
-  ProducerId producer = 0;   // from the first lease on; 0 in evaluations
-  uint64_t recorded = 0;     // minibatches below it are logged on all copies
-  Tally before;              // by earlier leases, up to where the present one began
-  Tally now;                 // by the present lease
-  uint32_t failures = 0;     // transient ones since the last progress
-  std::string result;        // of a finished evaluation, JSON
-  NLOHMANN_DEFINE_TYPE_INTRUSIVE(PartitionRecord, state, node, session, token, producer, recorded, before, now, failures, result)
+  uint64_t session = 0;     // of the node
+  LeaseToken token = 0;     // of the lease, also after it is done
+  ProducerId producer = 0;  // from the first lease on; 0 in evaluations
+  uint64_t recorded = 0;    // minibatches below it are logged on all copies
+  Tally before;             // by earlier leases, up to where the present one began
+  Tally now;                // by the present lease
+  uint32_t failures = 0;    // transient ones since the last progress
+  std::string result;       // of a finished evaluation, JSON
+  NLOHMANN_DEFINE_TYPE_INTRUSIVE(PartitionRecord, state, node, session, token, producer, recorded, before,
+                                 now, failures, result)
 };
 
 enum class JobState : uint8_t { kRunning = 0, kDone = 1, kFailed = 2, kCancelled = 3 };
@@ -102,13 +105,14 @@ struct JobRecord {
   std::vector<std::string> train_results;   // of evaluations that are over, JSON each
   std::vector<std::string> test_results;
   int64_t submitted_ms = 0;
-  int64_t started_ms = 0;   // first lease
-  int64_t trained_ms = 0;   // end of the last pass
+  int64_t started_ms = 0;  // first lease
+  int64_t trained_ms = 0;  // end of the last pass
   int64_t ended_ms = 0;
   std::string error;
-  NLOHMANN_DEFINE_TYPE_INTRUSIVE(JobRecord, id, name, spec, state, phase, pass, passes, train_partitions, train_records,
-                                 test_partitions, evaluate_train, evaluate_test, tables, partitions, trained, last_pass,
-                                 train_results, test_results, submitted_ms, started_ms, trained_ms, ended_ms, error)
+  NLOHMANN_DEFINE_TYPE_INTRUSIVE(JobRecord, id, name, spec, state, phase, pass, passes, train_partitions,
+                                 train_records, test_partitions, evaluate_train, evaluate_test, tables,
+                                 partitions, trained, last_pass, train_results, test_results, submitted_ms,
+                                 started_ms, trained_ms, ended_ms, error)
 };
 
 // Everything. Two states are equal when their JSON is.
@@ -129,10 +133,11 @@ struct StateData {
   std::map<TableId, TableSpec> tables;
   std::vector<TableId> dropped_tables;
   std::map<JobId, JobRecord> jobs;
-  std::vector<std::pair<ProducerId, ProducerId>> finished;  // ascending, disjoint, inclusive; none below the forget floor
-  NLOHMANN_DEFINE_TYPE_INTRUSIVE(StateData, cluster, term, last_session, last_incarnation, last_node, last_table, table_version,
-                                 last_job, last_token, next_producer, first_client_producer, nodes, shards, tables,
-                                 dropped_tables, jobs, finished)
+  std::vector<std::pair<ProducerId, ProducerId>>
+      finished;  // ascending, disjoint, inclusive; none below the forget floor
+  NLOHMANN_DEFINE_TYPE_INTRUSIVE(StateData, cluster, term, last_session, last_incarnation, last_node,
+                                 last_table, table_version, last_job, last_token, next_producer,
+                                 first_client_producer, nodes, shards, tables, dropped_tables, jobs, finished)
 };
 
 }  // namespace penstock

@@ -15,7 +15,8 @@ namespace penstock {
 namespace {
 
 int Main(int argc, char** argv) {
-  auto options = LoadProcessOptions(argc, argv, "penstock-server", "A Penstock server: holds shards of the tables.");
+  auto options =
+      LoadProcessOptions(argc, argv, "penstock-server", "A Penstock server: holds shards of the tables.");
   if (!options.ok()) {
     std::cerr << "penstock-server: " << options.status().message() << "\n";
     return 2;

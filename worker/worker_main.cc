@@ -20,13 +20,16 @@ namespace penstock {
 namespace {
 
 // Waits for the scheduler as long as it takes: a worker may be started first.
-Result<std::unique_ptr<Client>> ConnectWhenever(const ClientOptions& options, const std::atomic<bool>& ending) {
+Result<std::unique_ptr<Client>> ConnectWhenever(const ClientOptions& options,
+                                                const std::atomic<bool>& ending) {
   std::string said;
   for (;;) {
     auto client = Client::Connect(options);
     if (client.ok() || ending) return client;
-    if (client.status().code() == Code::kPermissionDenied || client.status().code() == Code::kInvalidArgument) return client;
-    if (client.status().message() != said) LOG(WARNING) << "waiting for the scheduler: " << (said = client.status().message());
+    if (client.status().code() == Code::kPermissionDenied || client.status().code() == Code::kInvalidArgument)
+      return client;
+    if (client.status().message() != said)
+      LOG(WARNING) << "waiting for the scheduler: " << (said = client.status().message());
     std::this_thread::sleep_for(std::chrono::milliseconds(200));
   }
 }
@@ -46,14 +49,20 @@ class Worker {
                                                .deadline_ms = options_.client.deadline_ms,
                                                .connect_timeout_ms = options_.client.connect_timeout_ms},
                                               ending));
-    HttpServer http({.host = options_.worker.listen, .port = options_.worker.http_port, .name = name_}, registry_, [this] {
-      WorkerAgent* agent = agent_;
-      return agent != nullptr ? agent->Ready() : Unavailable(name_ + " is starting");
-    });
+    HttpServer http({.host = options_.worker.listen, .port = options_.worker.http_port, .name = name_},
+                    registry_, [this] {
+                      WorkerAgent* agent = agent_;
+                      return agent != nullptr ? agent->Ready() : Unavailable(name_ + " is starting");
+                    });
     RETURN_IF_ERROR(http.Start().Prepend(name_));
     RETURN_IF_ERROR(WriteFileAtomically(data_dir_ + "/http_address", http.address() + "\n"));
-    WorkerAgent agent(*client_, {.name = name_, .node = KeptNode(), .http_endpoint = http.address(), .heartbeat_ms = options_.scheduler.heartbeat_ms},
-                      [this](NodeId node) { return WriteFileAtomically(NodePath(), std::to_string(node) + "\n"); });
+    WorkerAgent agent(
+        *client_,
+        {.name = name_,
+         .node = KeptNode(),
+         .http_endpoint = http.address(),
+         .heartbeat_ms = options_.scheduler.heartbeat_ms},
+        [this](NodeId node) { return WriteFileAtomically(NodePath(), std::to_string(node) + "\n"); });
     agent_ = &agent;
     std::jthread watch([&](std::stop_token stop) {
       while (!ending && !stop.stop_requested()) std::this_thread::sleep_for(std::chrono::milliseconds(50));
@@ -75,7 +84,8 @@ class Worker {
 
   Status Work(WorkerAgent& agent) {
     auto& partitions = registry_.AddCounter("penstock_worker_partitions_total", "Partitions worked off.");
-    auto& examples = registry_.AddCounter("penstock_worker_examples_total", "Examples trained on or evaluated.");
+    auto& examples =
+        registry_.AddCounter("penstock_worker_examples_total", "Examples trained on or evaluated.");
     Trainer trainer(*client_);
     for (;;) {
       auto task = agent.NextLease();
@@ -97,7 +107,9 @@ class Worker {
 };
 
 int Main(int argc, char** argv) {
-  auto options = LoadProcessOptions(argc, argv, "penstock-worker", "A Penstock worker: trains on the partitions that the scheduler leases to it.");
+  auto options =
+      LoadProcessOptions(argc, argv, "penstock-worker",
+                         "A Penstock worker: trains on the partitions that the scheduler leases to it.");
   if (!options.ok()) {
     std::cerr << "penstock-worker: " << options.status().message() << "\n";
     return 2;

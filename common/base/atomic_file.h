@@ -1,4 +1,5 @@
-// WriteFileAtomically: replaces a small file so that a reader, or a restart after a crash, sees the old or the new contents whole.
+// WriteFileAtomically: replaces a small file so that a reader, or a restart after a crash, sees the old or
+// the new contents whole.
 #pragma once
 
 #include <string>
@@ -8,7 +9,8 @@
 
 namespace penstock {
 
-// Writes `contents` to path + ".partial", syncs it, renames it to `path` and syncs the folder. Errors name the path.
+// Writes `contents` to path + ".partial", syncs it, renames it to `path` and syncs the folder. Errors name
+// the path.
 Status WriteFileAtomically(const std::string& path, std::string_view contents, int mode = 0644);
 // The whole file. kNotFound when there is none.
 Result<std::string> ReadWholeFile(const std::string& path);

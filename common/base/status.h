@@ -16,21 +16,22 @@ namespace penstock {
 
 enum class Code : uint16_t {
   kOk = 0,
-  kInvalidArgument = 1,     // the request is wrong: give up and mend it
-  kNotFound = 2,            // the named thing does not exist
-  kAlreadyExists = 3,       // the name is taken by something different
-  kPermissionDenied = 4,    // wrong token, wrong cluster, wrong version: give up
-  kUnavailable = 5,         // the peer cannot be reached or is not ready: retry after retry_after_ms
-  kWrongEpoch = 6,          // refresh the shard map, then re-send
-  kOverloaded = 7,          // a limit was reached and nothing was applied: back off retry_after_ms
-  kNotEnoughCopies = 8,     // too few copies in sync, nothing was applied: retry after retry_after_ms
-  kUnknownProducer = 9,     // the producer id was forgotten or finished: ask for a new one
-  kDeadlineExceeded = 10,   // time ran out; the request had no effect
-  kOutcomeUnknown = 11,     // time ran out; the push may or may not have been applied
-  kDataLoss = 12,           // stored data is damaged or missing: an operator must act
-  kFailedPrecondition = 13, // the state forbids it now: an operator or the caller must change something first
-  kCancelled = 14,          // the owner is shutting down or the caller gave up
-  kInternal = 15,           // a broken invariant or an unexpected error of a library
+  kInvalidArgument = 1,    // the request is wrong: give up and mend it
+  kNotFound = 2,           // the named thing does not exist
+  kAlreadyExists = 3,      // the name is taken by something different
+  kPermissionDenied = 4,   // wrong token, wrong cluster, wrong version: give up
+  kUnavailable = 5,        // the peer cannot be reached or is not ready: retry after retry_after_ms
+  kWrongEpoch = 6,         // refresh the shard map, then re-send
+  kOverloaded = 7,         // a limit was reached and nothing was applied: back off retry_after_ms
+  kNotEnoughCopies = 8,    // too few copies in sync, nothing was applied: retry after retry_after_ms
+  kUnknownProducer = 9,    // the producer id was forgotten or finished: ask for a new one
+  kDeadlineExceeded = 10,  // time ran out; the request had no effect
+  kOutcomeUnknown = 11,    // time ran out; the push may or may not have been applied
+  kDataLoss = 12,          // stored data is damaged or missing: an operator must act
+  kFailedPrecondition =
+      13,           // the state forbids it now: an operator or the caller must change something first
+  kCancelled = 14,  // the owner is shutting down or the caller gave up
+  kInternal = 15,   // a broken invariant or an unexpected error of a library
 };
 
 // "invalid argument", "wrong epoch", ...
@@ -77,16 +78,16 @@ inline Status DataLoss(std::string m) { return {Code::kDataLoss, std::move(m)}; 
 inline Status FailedPrecondition(std::string m) { return {Code::kFailedPrecondition, std::move(m)}; }
 inline Status Cancelled(std::string m) { return {Code::kCancelled, std::move(m)}; }
 inline Status Internal(std::string m) { return {Code::kInternal, std::move(m)}; }
-// "<what>: <strerror(error)>"; ENOSPC and EDQUOT become kOverloaded, ENOENT kNotFound, EACCES and EROFS kPermissionDenied,
-// the rest kInternal.
+// "<what>: <strerror(error)>"; ENOSPC and EDQUOT become kOverloaded, ENOENT kNotFound, EACCES and EROFS
+// kPermissionDenied, the rest kInternal.
 Status ErrnoStatus(int error, std::string what);
 
 // A value or the Status that says why there is none.
 template <typename T>
 class [[nodiscard]] Result {
  public:
-  Result(T value) : state_(std::move(value)) {}            // NOLINT: implicit on purpose
-  Result(Status status) : state_(std::move(status)) {}     // NOLINT: implicit on purpose
+  Result(T value) : state_(std::move(value)) {}         // NOLINT: implicit on purpose
+  Result(Status status) : state_(std::move(status)) {}  // NOLINT: implicit on purpose
 
   bool ok() const { return std::holds_alternative<T>(state_); }
   Status status() const { return ok() ? Status() : std::get<Status>(state_); }
@@ -105,8 +106,8 @@ class [[nodiscard]] Result {
 
 #define PENSTOCK_CONCAT_(a, b) a##b
 #define PENSTOCK_CONCAT(a, b) PENSTOCK_CONCAT_(a, b)
-#define RETURN_IF_ERROR(expr)                                   \
-  do {                                                          \
+#define RETURN_IF_ERROR(expr)                                               \
+  do {                                                                      \
     if (::penstock::Status status_ = (expr); !status_.ok()) return status_; \
   } while (false)
 #define ASSIGN_OR_RETURN(lhs, expr) ASSIGN_OR_RETURN_(PENSTOCK_CONCAT(result_, __LINE__), lhs, expr)

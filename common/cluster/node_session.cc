@@ -31,8 +31,8 @@ kj::Promise<void> NodeSession::Register() {
           .then([this](Result<Response>&& response) {
             Status status = response.ok() ? ReadStatus((*response).getStatus()) : response.status();
             if (status.ok() && (*response).getTerm() < term_) {
-              status = Unavailable("a scheduler of term " + std::to_string((*response).getTerm()) + " answered, term " +
-                                   std::to_string(term_) + " was seen before");
+              status = Unavailable("a scheduler of term " + std::to_string((*response).getTerm()) +
+                                   " answered, term " + std::to_string(term_) + " was seen before");
             }
             if (status.ok()) status = host_.OnRegistered(*response);
             if (!status.ok()) return Complain(status.Prepend("register"));
@@ -58,24 +58,25 @@ kj::Promise<void> NodeSession::Heartbeat() {
     auto filled = host_.FillHeartbeat(*request);
     return filled.then([this, request = kj::mv(request)]() mutable {
       using Response = capnp::Response<proto::Scheduler::HeartbeatResults>;
-      return WithDeadline<Response>(loop_.timer(), 10 * 1000, request->send(), "heartbeat").then([this](Result<Response>&& response) {
-        Status status = response.ok() ? ReadStatus((*response).getStatus()) : response.status();
-        if (status.code() == Code::kFailedPrecondition) {
-          LOG(WARNING) << name_ << ": the session has ended, registering again: " << status.message();
-          session_ = 0;
-          return;
-        }
-        if (status.ok() && (*response).getTerm() < term_) {
-          status = Unavailable("a scheduler of term " + std::to_string((*response).getTerm()) + " answered, term " + std::to_string(term_) +
-                               " was seen before");
-        }
-        if (status.ok()) {
-          term_ = (*response).getTerm();
-          status = host_.OnHeartbeat(*response);
-        }
-        if (!status.ok()) return Complain(status.Prepend("heartbeat"));
-        last_complaint_.clear();
-      });
+      return WithDeadline<Response>(loop_.timer(), 10 * 1000, request->send(), "heartbeat")
+          .then([this](Result<Response>&& response) {
+            Status status = response.ok() ? ReadStatus((*response).getStatus()) : response.status();
+            if (status.code() == Code::kFailedPrecondition) {
+              LOG(WARNING) << name_ << ": the session has ended, registering again: " << status.message();
+              session_ = 0;
+              return;
+            }
+            if (status.ok() && (*response).getTerm() < term_) {
+              status = Unavailable("a scheduler of term " + std::to_string((*response).getTerm()) +
+                                   " answered, term " + std::to_string(term_) + " was seen before");
+            }
+            if (status.ok()) {
+              term_ = (*response).getTerm();
+              status = host_.OnHeartbeat(*response);
+            }
+            if (!status.ok()) return Complain(status.Prepend("heartbeat"));
+            last_complaint_.clear();
+          });
     });
   });
 }

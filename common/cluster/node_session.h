@@ -1,8 +1,9 @@
-// NodeSession: a server's or worker's standing with the scheduler: registers, then reports up and takes wanted state down every
-// heartbeat, and registers again whenever the scheduler says that the session has ended.
+// NodeSession: a server's or worker's standing with the scheduler: registers, then reports up and takes
+// wanted state down every heartbeat, and registers again whenever the scheduler says that the session has
+// ended.
 //
-// Lives on its loop's thread. Answers of a lower term than one seen before are dropped and logged (rule 21). While the scheduler is away
-// it goes on trying; nothing else stops.
+// Lives on its loop's thread. Answers of a lower term than one seen before are dropped and logged (rule 21).
+// While the scheduler is away it goes on trying; nothing else stops.
 #pragma once
 
 #include <string>
@@ -25,12 +26,17 @@ class NodeSession {
     // A failure here (of the disk, say) is logged and ends the session; it is tried again.
     virtual Status OnRegistered(proto::Scheduler::RegisterResults::Reader results) = 0;
     virtual Status OnHeartbeat(proto::Scheduler::HeartbeatResults::Reader results) = 0;
-    // The scheduler refused this node for good (another cluster, a wrong token): the process should end with this.
+    // The scheduler refused this node for good (another cluster, a wrong token): the process should end with
+    // this.
     virtual void OnRefused(Status status) = 0;
   };
 
   NodeSession(KjLoop& loop, SchedulerLink& scheduler, Host& host, std::string name, uint64_t heartbeat_ms)
-      : loop_(loop), scheduler_(scheduler), host_(host), name_(std::move(name)), heartbeat_ms_(heartbeat_ms) {}
+      : loop_(loop),
+        scheduler_(scheduler),
+        host_(host),
+        name_(std::move(name)),
+        heartbeat_ms_(heartbeat_ms) {}
 
   // Never resolves; destroying it ends the session.
   kj::Promise<void> Run();

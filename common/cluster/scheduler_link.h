@@ -1,7 +1,7 @@
 // SchedulerLink: how a process reaches its scheduler, wherever that is listening now.
 //
-// Lives on its loop's thread. The address may be a file (see ResolveAddress), which is read again at every attempt, so a scheduler that
-// came back on another port is found.
+// Lives on its loop's thread. The address may be a file (see ResolveAddress), which is read again at every
+// attempt, so a scheduler that came back on another port is found.
 #pragma once
 
 #include <memory>
@@ -21,11 +21,12 @@ class SchedulerLink {
   // One attempt. Errors name the scheduler and its address.
   kj::Promise<Result<proto::Scheduler::Client>> Get();
 
-  // Sends the request that `make` builds and gives its answer, or a Status: of the connection, or the one in the answer's `status`.
-  // Method M: e.g. [](proto::Scheduler::Client& s) { auto r = s.openTableRequest(); r.setName(...); return r; }
+  // Sends the request that `make` builds and gives its answer, or a Status: of the connection, or the one in
+  // the answer's `status`. Method M: e.g. [](proto::Scheduler::Client& s) { auto r = s.openTableRequest();
+  // r.setName(...); return r; }
   template <typename Make>
-  auto Call(std::string what, uint64_t deadline_ms, Make make)
-      -> kj::Promise<Result<decltype(make(std::declval<proto::Scheduler::Client&>()).send().wait(std::declval<kj::WaitScope&>()))>>;
+  auto Call(std::string what, uint64_t deadline_ms, Make make) -> kj::Promise<Result<
+      decltype(make(std::declval<proto::Scheduler::Client&>()).send().wait(std::declval<kj::WaitScope&>()))>>;
 
   const std::string& address() const { return address_; }
 
@@ -37,24 +38,26 @@ class SchedulerLink {
 };
 
 template <typename Make>
-auto SchedulerLink::Call(std::string what, uint64_t deadline_ms, Make make)
-    -> kj::Promise<Result<decltype(make(std::declval<proto::Scheduler::Client&>()).send().wait(std::declval<kj::WaitScope&>()))>> {
-  using Response = decltype(make(std::declval<proto::Scheduler::Client&>()).send().wait(std::declval<kj::WaitScope&>()));
-  return Get().then([this, what = std::move(what), deadline_ms, make = std::move(make)](
-                        Result<proto::Scheduler::Client>&& scheduler) mutable -> kj::Promise<Result<Response>> {
-    if (!scheduler.ok()) return Result<Response>(scheduler.status().Prepend(what));
-    const std::string context = what + " (scheduler at " + endpoint_ + ")";
-    return WithDeadline<Response>(loop_.timer(), deadline_ms, make(*scheduler).send(), context)
-        .then([this, context, endpoint = endpoint_](Result<Response>&& response) -> Result<Response> {
-          if (!response.ok()) {
-            connections_.Drop(endpoint);  // broken or stuck: connect afresh next time
-            return response;
-          }
-          const Status status = ReadStatus(response->getStatus());
-          if (!status.ok()) return status.Prepend(context);
-          return response;
-        });
-  });
+auto SchedulerLink::Call(std::string what, uint64_t deadline_ms, Make make) -> kj::Promise<Result<
+    decltype(make(std::declval<proto::Scheduler::Client&>()).send().wait(std::declval<kj::WaitScope&>()))>> {
+  using Response =
+      decltype(make(std::declval<proto::Scheduler::Client&>()).send().wait(std::declval<kj::WaitScope&>()));
+  return Get().then(
+      [this, what = std::move(what), deadline_ms, make = std::move(make)](
+          Result<proto::Scheduler::Client>&& scheduler) mutable -> kj::Promise<Result<Response>> {
+        if (!scheduler.ok()) return Result<Response>(scheduler.status().Prepend(what));
+        const std::string context = what + " (scheduler at " + endpoint_ + ")";
+        return WithDeadline<Response>(loop_.timer(), deadline_ms, make(*scheduler).send(), context)
+            .then([this, context, endpoint = endpoint_](Result<Response>&& response) -> Result<Response> {
+              if (!response.ok()) {
+                connections_.Drop(endpoint);  // broken or stuck: connect afresh next time
+                return response;
+              }
+              const Status status = ReadStatus(response->getStatus());
+              if (!status.ok()) return status.Prepend(context);
+              return response;
+            });
+      });
 }
 
 }  // namespace penstock

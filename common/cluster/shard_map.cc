@@ -28,7 +28,8 @@ void WriteShardMap(const ShardMap& map, proto::ShardMap::Builder out) {
 Result<ShardMap> ReadShardMap(proto::ShardMap::Reader in) {
   const auto shards = in.getShards();
   if (shards.size() < 2 || shards.size() > 65536 || !std::has_single_bit(shards.size())) {
-    return InvalidArgument("shard map of " + std::to_string(shards.size()) + " shards, allowed is a power of two from 2 to 65536");
+    return InvalidArgument("shard map of " + std::to_string(shards.size()) +
+                           " shards, allowed is a power of two from 2 to 65536");
   }
   ShardMap map{.version = in.getVersion(), .term = in.getTerm(), .shards = {}};
   map.shards.reserve(shards.size());

@@ -1,4 +1,5 @@
-// ShardMap: which endpoint serves each shard, and in which epoch. A value; a newer version replaces the whole.
+// ShardMap: which endpoint serves each shard, and in which epoch. A value; a newer version replaces the
+// whole.
 #pragma once
 
 #include <string>
@@ -11,7 +12,13 @@
 
 namespace penstock {
 
-enum class ShardState : uint8_t { kUnplaced = 0, kGranting = 1, kServing = 2, kUnavailable = 3, kQuarantined = 4 };
+enum class ShardState : uint8_t {
+  kUnplaced = 0,
+  kGranting = 1,
+  kServing = 2,
+  kUnavailable = 3,
+  kQuarantined = 4
+};
 std::string_view ToString(ShardState);
 
 struct ShardEntry {
@@ -19,7 +26,7 @@ struct ShardEntry {
   NodeId node = 0;
   std::string endpoint;  // "host:port"; empty while nobody serves it
   ShardState state = ShardState::kUnplaced;
-  std::string detail;    // why it is not serving
+  std::string detail;  // why it is not serving
 };
 
 struct ShardMap {

@@ -31,7 +31,9 @@ Status CheckRange(const char* name, float value, double low, double high) {
 std::string_view ToString(Durability d) { return kDurabilities[static_cast<size_t>(d)]; }
 std::string_view ToString(OptimizerKind k) { return kOptimizers[static_cast<size_t>(k)]; }
 std::string_view ToString(InitializerKind k) { return kInitializers[static_cast<size_t>(k)]; }
-Result<Durability> ParseDurability(std::string_view w) { return Parse<Durability>("durability", kDurabilities, w); }
+Result<Durability> ParseDurability(std::string_view w) {
+  return Parse<Durability>("durability", kDurabilities, w);
+}
 Result<OptimizerKind> ParseOptimizerKind(std::string_view w) {
   return Parse<OptimizerKind>("optimizer kind", kOptimizers, w);
 }
@@ -41,20 +43,25 @@ Result<InitializerKind> ParseInitializerKind(std::string_view w) {
 
 uint32_t TableSpec::slots_per_value() const {
   switch (optimizer.kind) {
-    case OptimizerKind::kAdagrad: return 1;
+    case OptimizerKind::kAdagrad:
+      return 1;
     case OptimizerKind::kAdam:
-    case OptimizerKind::kFtrl: return 2;
-    default: return 0;
+    case OptimizerKind::kFtrl:
+      return 2;
+    default:
+      return 0;
   }
 }
 
 Status TableSpec::Validate() const {
   const std::string context = "table '" + name + "'";
   if (name.empty() || name.size() > 255) {
-    return InvalidArgument(context + ": the name has " + std::to_string(name.size()) + " characters, allowed is 1 to 255");
+    return InvalidArgument(context + ": the name has " + std::to_string(name.size()) +
+                           " characters, allowed is 1 to 255");
   }
   for (char c : name) {
-    if (!std::isalnum(static_cast<unsigned char>(c)) && std::string_view("_./-").find(c) == std::string_view::npos) {
+    if (!std::isalnum(static_cast<unsigned char>(c)) &&
+        std::string_view("_./-").find(c) == std::string_view::npos) {
       return InvalidArgument(context + ": the name may have letters, digits and _ . / - only");
     }
   }
@@ -79,6 +86,10 @@ Status TableSpec::Validate() const {
     }
     if (o.kind == OptimizerKind::kFtrl && o.learning_rate <= 0) {
       return InvalidArgument("optimizer.learning_rate must be above 0 for ftrl");
+    }
+    if (o.kind == OptimizerKind::kFtrl && initializer.kind != InitializerKind::kZeros) {
+      return InvalidArgument(
+          "initializer.kind must be zeros for ftrl, which derives its weights from z and n");
     }
     RETURN_IF_ERROR(CheckRange("initializer.value", initializer.value, -1e30, 1e30));
     RETURN_IF_ERROR(CheckRange("initializer.low", initializer.low, -1e30, 1e30));

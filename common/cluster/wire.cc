@@ -12,7 +12,8 @@ Status ReadStatus(proto::Status::Reader in) {
   const auto code = static_cast<uint16_t>(in.getCode());
   if (code == 0) return Status::Ok();
   if (code > static_cast<uint16_t>(Code::kInternal)) {
-    return Internal("a peer of a later version answered code " + std::to_string(code) + ": " + in.getMessage().cStr());
+    return Internal("a peer of a later version answered code " + std::to_string(code) + ": " +
+                    in.getMessage().cStr());
   }
   return Status(static_cast<Code>(code), in.getMessage().cStr(), in.getRetryAfterMs());
 }
@@ -53,10 +54,12 @@ Result<TableSpec> ReadTableSpec(proto::TableSpec::Reader in) {
   const auto i = in.getInitializer();
   const std::string context = "table '" + spec.name + "'";
   if (o.getKind() > static_cast<uint8_t>(OptimizerKind::kFtrl)) {
-    return InvalidArgument(context + ": optimizer kind " + std::to_string(o.getKind()) + " is not known to this version");
+    return InvalidArgument(context + ": optimizer kind " + std::to_string(o.getKind()) +
+                           " is not known to this version");
   }
   if (i.getKind() > static_cast<uint8_t>(InitializerKind::kNormal)) {
-    return InvalidArgument(context + ": initializer kind " + std::to_string(i.getKind()) + " is not known to this version");
+    return InvalidArgument(context + ": initializer kind " + std::to_string(i.getKind()) +
+                           " is not known to this version");
   }
   if (static_cast<uint16_t>(in.getDurability()) > static_cast<uint16_t>(Durability::kSynced)) {
     return InvalidArgument(context + ": durability is not known to this version");

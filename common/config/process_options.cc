@@ -1,18 +1,19 @@
 #include "common/config/process_options.h"
 
 #include <CLI/CLI.hpp>
-
 #include <cstdlib>
 #include <iostream>
 
 namespace penstock {
 
-Result<ClusterOptions> LoadProcessOptions(int argc, char** argv, const std::string& program, const std::string& summary) {
+Result<ClusterOptions> LoadProcessOptions(int argc, char** argv, const std::string& program,
+                                          const std::string& summary) {
   CLI::App app(summary, program);
   std::string config;
   std::vector<std::string> assignments;
   app.add_option("--config", config, "cluster file (conf/cluster.toml is an annotated sample)");
-  app.add_option("--set", assignments, "section.key=value, over the file and the environment; may be repeated");
+  app.add_option("--set", assignments,
+                 "section.key=value, over the file and the environment; may be repeated");
   app.set_version_flag("--version", PENSTOCK_VERSION);
   try {
     app.parse(argc, argv);

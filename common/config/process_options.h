@@ -8,8 +8,10 @@
 
 namespace penstock {
 
-// Reads, in rising precedence: defaults, --config FILE, PENSTOCK_<SECTION>_<NAME>, --set section.key=value (repeated). --help and
+// Reads, in rising precedence: defaults, --config FILE, PENSTOCK_<SECTION>_<NAME>, --set section.key=value
+// (repeated). --help and
 // --version print and end the process with 0. An error is for stderr and exit code 2.
-Result<ClusterOptions> LoadProcessOptions(int argc, char** argv, const std::string& program, const std::string& summary);
+Result<ClusterOptions> LoadProcessOptions(int argc, char** argv, const std::string& program,
+                                          const std::string& summary);
 
 }  // namespace penstock

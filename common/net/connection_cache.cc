@@ -51,21 +51,23 @@ class ConnectionCache::Impl : public kj::Refcounted, public kj::TaskSet::ErrorHa
     auto it = entries_.find(endpoint);
     if (it == entries_.end()) {
       const uint64_t id = next_id_++;
-      auto connect = WithDeadline<Result<capnp::Capability::Client>>(loop_.timer(), options_.connect_timeout_ms, Connect(endpoint, id),
-                                                                     "connect to " + endpoint)
-                         .then([this, endpoint, id](Result<Result<capnp::Capability::Client>>&& r)
-                                   -> Result<std::shared_ptr<capnp::Capability::Client>> {
-                           const Status status = r.ok() ? r->status() : r.status();
-                           if (status.ok()) return std::make_shared<capnp::Capability::Client>(**r);
-                           Erase(endpoint, id);  // the next Get tries again
-                           return status;
-                         });
+      auto connect =
+          WithDeadline<Result<capnp::Capability::Client>>(loop_.timer(), options_.connect_timeout_ms,
+                                                          Connect(endpoint, id), "connect to " + endpoint)
+              .then([this, endpoint, id](Result<Result<capnp::Capability::Client>>&& r)
+                        -> Result<std::shared_ptr<capnp::Capability::Client>> {
+                const Status status = r.ok() ? r->status() : r.status();
+                if (status.ok()) return std::make_shared<capnp::Capability::Client>(**r);
+                Erase(endpoint, id);  // the next Get tries again
+                return status;
+              });
       it = entries_.emplace(endpoint, Entry{id, nullptr, connect.fork()}).first;
     }
-    return it->second.service.addBranch().then([](Result<std::shared_ptr<capnp::Capability::Client>>&& shared) -> Result<capnp::Capability::Client> {
-      if (!shared.ok()) return shared.status();
-      return capnp::Capability::Client(**shared);
-    });
+    return it->second.service.addBranch().then(
+        [](Result<std::shared_ptr<capnp::Capability::Client>>&& shared) -> Result<capnp::Capability::Client> {
+          if (!shared.ok()) return shared.status();
+          return capnp::Capability::Client(**shared);
+        });
   }
 
   void Drop(const std::string& endpoint) {
@@ -91,22 +93,28 @@ class ConnectionCache::Impl : public kj::Refcounted, public kj::TaskSet::ErrorHa
   }
 
   kj::Promise<Result<capnp::Capability::Client>> Connect(const std::string& endpoint, uint64_t id) {
-    return loop_.io().provider->getNetwork().parseAddress(endpoint).then([](kj::Own<kj::NetworkAddress>&& address) {
-      auto& ref = *address;
-      return ref.connect().attach(kj::mv(address));
-    }).then([this, endpoint, id](kj::Own<kj::AsyncIoStream>&& stream) -> kj::Promise<Result<capnp::Capability::Client>> {
-      int one = 1;
-      stream->setsockopt(IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
-      auto link = std::make_shared<Link>(kj::mv(stream), options_.max_message_bytes);
-      auto it = entries_.find(endpoint);
-      if (it == entries_.end() || it->second.id != id) {
-        return Result<capnp::Capability::Client>(Cancelled("connect to " + endpoint + ": dropped"));
-      }
-      it->second.link = link;
-      tasks_.add(link->network.onDisconnect().then([this, endpoint, id] { Erase(endpoint, id); },
-                                                   [this, endpoint, id](kj::Exception&&) { Erase(endpoint, id); }));
-      return Greet(*link, endpoint);
-    });
+    return loop_.io()
+        .provider->getNetwork()
+        .parseAddress(endpoint)
+        .then([](kj::Own<kj::NetworkAddress>&& address) {
+          auto& ref = *address;
+          return ref.connect().attach(kj::mv(address));
+        })
+        .then([this, endpoint,
+               id](kj::Own<kj::AsyncIoStream>&& stream) -> kj::Promise<Result<capnp::Capability::Client>> {
+          int one = 1;
+          stream->setsockopt(IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+          auto link = std::make_shared<Link>(kj::mv(stream), options_.max_message_bytes);
+          auto it = entries_.find(endpoint);
+          if (it == entries_.end() || it->second.id != id) {
+            return Result<capnp::Capability::Client>(Cancelled("connect to " + endpoint + ": dropped"));
+          }
+          it->second.link = link;
+          tasks_.add(link->network.onDisconnect().then(
+              [this, endpoint, id] { Erase(endpoint, id); },
+              [this, endpoint, id](kj::Exception&&) { Erase(endpoint, id); }));
+          return Greet(*link, endpoint);
+        });
   }
 
   kj::Promise<Result<capnp::Capability::Client>> Greet(Link& link, const std::string& endpoint) {
@@ -119,30 +127,35 @@ class ConnectionCache::Impl : public kj::Refcounted, public kj::TaskSet::ErrorHa
     hello.setCluster(identity_->cluster);
     hello.setNonce(kj::arrayPtr(nonce.data(), nonce.size()));
     hello.setName(identity_->name);
-    return request.send().then([this, nonce, handshake, endpoint](capnp::Response<proto::Handshake::HelloResults>&& answer) mutable
+    return request.send().then([this, nonce, handshake,
+                                endpoint](capnp::Response<proto::Handshake::HelloResults>&& answer) mutable
                                -> kj::Promise<Result<capnp::Capability::Client>> {
       const std::string peer = std::string(answer.getName().cStr()) + " at " + endpoint;
       const Status status = ReadStatus(answer.getStatus());
       if (!status.ok()) return Result<capnp::Capability::Client>(status.Prepend("connect to " + peer));
       Nonce server_nonce;
       if (answer.getNonce().size() != server_nonce.size()) {
-        return Result<capnp::Capability::Client>(PermissionDenied("connect to " + peer + ": a nonce of the wrong size"));
+        return Result<capnp::Capability::Client>(
+            PermissionDenied("connect to " + peer + ": a nonce of the wrong size"));
       }
       std::copy_n(answer.getNonce().begin(), server_nonce.size(), server_nonce.begin());
       const uint64_t cluster = answer.getCluster();
-      if (!SameProof(MakeProof(identity_->token, "server", nonce, server_nonce, cluster), answer.getProof().begin(), answer.getProof().size())) {
+      if (!SameProof(MakeProof(identity_->token, "server", nonce, server_nonce, cluster),
+                     answer.getProof().begin(), answer.getProof().size())) {
         return Result<capnp::Capability::Client>(PermissionDenied("connect to " + peer + ": wrong token"));
       }
       const uint64_t mine = identity_->cluster;
       if (mine != 0 && cluster != 0 && mine != cluster) {
-        return Result<capnp::Capability::Client>(PermissionDenied("connect to " + peer + ": it belongs to cluster " + std::to_string(cluster) +
-                                                                  ", '" + identity_->name + "' to cluster " + std::to_string(mine)));
+        return Result<capnp::Capability::Client>(
+            PermissionDenied("connect to " + peer + ": it belongs to cluster " + std::to_string(cluster) +
+                             ", '" + identity_->name + "' to cluster " + std::to_string(mine)));
       }
       if (mine == 0) identity_->cluster = cluster;
       const Proof proof = MakeProof(identity_->token, "client", nonce, server_nonce, cluster);
       auto prove = handshake.proveRequest();
       prove.setProof(kj::arrayPtr(proof.data(), proof.size()));
-      return prove.send().then([peer](capnp::Response<proto::Handshake::ProveResults>&& answer) -> Result<capnp::Capability::Client> {
+      return prove.send().then([peer](capnp::Response<proto::Handshake::ProveResults>&& answer)
+                                   -> Result<capnp::Capability::Client> {
         const Status status = ReadStatus(answer.getStatus());
         if (!status.ok()) return status.Prepend("connect to " + peer);
         return answer.getService();
@@ -150,7 +163,9 @@ class ConnectionCache::Impl : public kj::Refcounted, public kj::TaskSet::ErrorHa
     });
   }
 
-  void taskFailed(kj::Exception&& e) override { LOG(WARNING) << identity_->name << ": " << e.getDescription().cStr(); }
+  void taskFailed(kj::Exception&& e) override {
+    LOG(WARNING) << identity_->name << ": " << e.getDescription().cStr();
+  }
 
   KjLoop& loop_;
   std::shared_ptr<ClusterIdentity> identity_;
@@ -160,10 +175,13 @@ class ConnectionCache::Impl : public kj::Refcounted, public kj::TaskSet::ErrorHa
   kj::TaskSet tasks_;  // last: its promises use all of the above
 };
 
-ConnectionCache::ConnectionCache(KjLoop& loop, std::shared_ptr<ClusterIdentity> identity, const ConnectionOptions& options)
+ConnectionCache::ConnectionCache(KjLoop& loop, std::shared_ptr<ClusterIdentity> identity,
+                                 const ConnectionOptions& options)
     : impl_(kj::refcounted<Impl>(loop, std::move(identity), options)) {}
 ConnectionCache::~ConnectionCache() = default;
-kj::Promise<Result<capnp::Capability::Client>> ConnectionCache::Get(const std::string& endpoint) { return impl_->Get(endpoint); }
+kj::Promise<Result<capnp::Capability::Client>> ConnectionCache::Get(const std::string& endpoint) {
+  return impl_->Get(endpoint);
+}
 void ConnectionCache::Drop(const std::string& endpoint) { impl_->Drop(endpoint); }
 
 Result<std::string> ResolveAddress(const std::string& address_or_file) {

@@ -1,5 +1,6 @@
 #include "common/net/identity.h"
 
+#include <glog/logging.h>
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
@@ -8,7 +9,6 @@
 
 #include <cerrno>
 #include <fstream>
-#include <glog/logging.h>
 
 #include "common/base/atomic_file.h"
 
@@ -16,7 +16,8 @@ namespace penstock {
 namespace {
 
 void FillRandom(void* out, size_t size) {
-  CHECK_EQ(RAND_bytes(static_cast<unsigned char*>(out), static_cast<int>(size)), 1) << "no random numbers from OpenSSL";
+  CHECK_EQ(RAND_bytes(static_cast<unsigned char*>(out), static_cast<int>(size)), 1)
+      << "no random numbers from OpenSSL";
 }
 
 }  // namespace
@@ -33,7 +34,8 @@ uint64_t RandomId() {
   return id;
 }
 
-Proof MakeProof(const std::string& token, std::string_view role, const Nonce& client, const Nonce& server, uint64_t cluster) {
+Proof MakeProof(const std::string& token, std::string_view role, const Nonce& client, const Nonce& server,
+                uint64_t cluster) {
   std::string message(role);
   message.append(reinterpret_cast<const char*>(client.data()), client.size());
   message.append(reinterpret_cast<const char*>(server.data()), server.size());
@@ -41,7 +43,8 @@ Proof MakeProof(const std::string& token, std::string_view role, const Nonce& cl
   Proof proof;
   unsigned int size = 0;
   CHECK(HMAC(EVP_sha256(), token.data(), static_cast<int>(token.size()),
-             reinterpret_cast<const unsigned char*>(message.data()), message.size(), proof.data(), &size) != nullptr);
+             reinterpret_cast<const unsigned char*>(message.data()), message.size(), proof.data(),
+             &size) != nullptr);
   return proof;
 }
 

@@ -10,11 +10,12 @@
 
 namespace penstock {
 
-// Shared by all loops of a process. The cluster id is 0 until the scheduler told it (or the data directory knew it).
+// Shared by all loops of a process. The cluster id is 0 until the scheduler told it (or the data directory
+// knew it).
 struct ClusterIdentity {
   std::atomic<uint64_t> cluster{0};
-  std::string name;    // "server-2", "scheduler", "penstock train": for peers' logs and errors
-  std::string token;   // contents of the token file; empty: no token (loopback only)
+  std::string name;   // "server-2", "scheduler", "penstock train": for peers' logs and errors
+  std::string token;  // contents of the token file; empty: no token (loopback only)
 };
 
 using Nonce = std::array<uint8_t, 16>;
@@ -23,10 +24,12 @@ using Proof = std::array<uint8_t, 32>;
 Nonce RandomNonce();
 uint64_t RandomId();  // never 0
 // HMAC-SHA256(token, role | client nonce | server nonce | cluster), role "client" or "server".
-Proof MakeProof(const std::string& token, std::string_view role, const Nonce& client, const Nonce& server, uint64_t cluster);
+Proof MakeProof(const std::string& token, std::string_view role, const Nonce& client, const Nonce& server,
+                uint64_t cluster);
 bool SameProof(const Proof& a, const uint8_t* b, size_t size);  // in constant time
 
-// Reads a token file: its first line, 16 to 256 printable characters. NotFound or InvalidArgument naming the path.
+// Reads a token file: its first line, 16 to 256 printable characters. NotFound or InvalidArgument naming the
+// path.
 Result<std::string> ReadTokenFile(const std::string& path);
 // Makes one with 256 random bits, mode 0600, unless it exists already; returns the token.
 Result<std::string> EnsureTokenFile(const std::string& path);

@@ -69,7 +69,8 @@ void KjLoop::Drain() {
 
 void KjLoop::Main(std::promise<void>& ready) {
   pthread_setname_np(pthread_self(), name_.substr(0, 15).c_str());
-  // A peer that went away is an error of the write and not the end of the process, whatever the program does with SIGPIPE.
+  // A peer that went away is an error of the write and not the end of the process, whatever the program does
+  // with SIGPIPE.
   sigset_t pipe;
   sigemptyset(&pipe);
   sigaddset(&pipe, SIGPIPE);
@@ -78,7 +79,8 @@ void KjLoop::Main(std::promise<void>& ready) {
   LoggingErrorHandler errors(name_);
   {
     kj::TaskSet tasks(errors);
-    kj::UnixEventPort::FdObserver observer(io.unixEventPort, wake_fd_, kj::UnixEventPort::FdObserver::OBSERVE_READ);
+    kj::UnixEventPort::FdObserver observer(io.unixEventPort, wake_fd_,
+                                           kj::UnixEventPort::FdObserver::OBSERVE_READ);
     io_ = &io;
     tasks_ = &tasks;
     ready.set_value();

@@ -1,14 +1,15 @@
 // KjLoop: a thread with a KJ event loop, and the only way for other threads to reach it.
 //
-// Everything that is made on a loop (promises, capabilities, connections) belongs to that loop's thread. Other threads call
-// Post, which hands over a closure through a mutex and wakes the loop by an eventfd. libkj is not instrumented for TSan, so no
-// other way of crossing threads (kj::Executor, cross-thread fulfillers) is used: the mutex here is what TSan can see.
+// Everything that is made on a loop (promises, capabilities, connections) belongs to that loop's thread.
+// Other threads call Post, which hands over a closure through a mutex and wakes the loop by an eventfd. libkj
+// is not instrumented for TSan, so no other way of crossing threads (kj::Executor, cross-thread fulfillers)
+// is used: the mutex here is what TSan can see.
 #pragma once
 
+#include <absl/functional/any_invocable.h>
 #include <kj/async-io.h>
 #include <kj/async-unix.h>
 
-#include <absl/functional/any_invocable.h>
 #include <boost/asio/thread_pool.hpp>
 #include <deque>
 #include <future>
@@ -50,7 +51,8 @@ class KjLoop {
     return future.get();
   }
 
-  // Runs `tasks` that are waiting, then ends the thread. What loop-owned objects there are must be destroyed before (by Run).
+  // Runs `tasks` that are waiting, then ends the thread. What loop-owned objects there are must be destroyed
+  // before (by Run).
   void Stop();
 
   const std::string& name() const { return name_; }
@@ -71,14 +73,15 @@ class KjLoop {
   const std::string name_;
   int wake_fd_ = -1;
   std::mutex mutex_;
-  std::deque<Task> queue_;   // guarded by mutex_
-  bool stopping_ = false;    // guarded by mutex_
+  std::deque<Task> queue_;            // guarded by mutex_
+  bool stopping_ = false;             // guarded by mutex_
   kj::AsyncIoContext* io_ = nullptr;  // the loop's thread only, like what follows
   kj::TaskSet* tasks_ = nullptr;
   std::thread thread_;
 };
 
-// Threads for what can block (RocksDB, fsync, files): fn runs there, its result comes back to the loop as a promise.
+// Threads for what can block (RocksDB, fsync, files): fn runs there, its result comes back to the loop as a
+// promise.
 class BlockingPool {
  public:
   explicit BlockingPool(size_t threads) : pool_(threads) {}

@@ -18,7 +18,8 @@ constexpr uint64_t kHandshakeMs = 5000;
 // The server's half of one connection's handshake.
 class HandshakeServer final : public proto::Handshake::Server {
  public:
-  HandshakeServer(std::shared_ptr<const ClusterIdentity> identity, capnp::Capability::Client service, std::shared_ptr<bool> passed)
+  HandshakeServer(std::shared_ptr<const ClusterIdentity> identity, capnp::Capability::Client service,
+                  std::shared_ptr<bool> passed)
       : identity_(std::move(identity)), service_(kj::mv(service)), passed_(std::move(passed)) {}
 
   kj::Promise<void> hello(HelloContext context) override {
@@ -46,12 +47,14 @@ class HandshakeServer final : public proto::Handshake::Server {
   kj::Promise<void> prove(ProveContext context) override {
     auto proof = context.getParams().getProof();
     auto results = context.getResults();
-    const bool right = greeted_ && SameProof(MakeProof(identity_->token, "client", client_nonce_, server_nonce_, cluster_),
-                                             proof.begin(), proof.size());
+    const bool right =
+        greeted_ && SameProof(MakeProof(identity_->token, "client", client_nonce_, server_nonce_, cluster_),
+                              proof.begin(), proof.size());
     greeted_ = false;  // one try a connection
     if (!right) {
       LOG(WARNING) << identity_->name << ": refused '" << peer_ << "': wrong token";
-      WriteStatus(PermissionDenied(identity_->name + " refused '" + peer_ + "': wrong token"), results.initStatus());
+      WriteStatus(PermissionDenied(identity_->name + " refused '" + peer_ + "': wrong token"),
+                  results.initStatus());
       return kj::READY_NOW;
     }
     *passed_ = true;
@@ -63,16 +66,18 @@ class HandshakeServer final : public proto::Handshake::Server {
   Status Check(proto::Hello::Reader hello) {
     peer_ = hello.getName().cStr();
     if (hello.getProtocolMin() > proto::PROTOCOL_MAX || hello.getProtocolMax() < proto::PROTOCOL_MIN) {
-      return PermissionDenied("'" + peer_ + "' speaks protocol versions " + std::to_string(hello.getProtocolMin()) + " to " +
-                              std::to_string(hello.getProtocolMax()) + ", " + identity_->name + " speaks " +
-                              std::to_string(proto::PROTOCOL_MIN) + " to " + std::to_string(proto::PROTOCOL_MAX));
+      return PermissionDenied(
+          "'" + peer_ + "' speaks protocol versions " + std::to_string(hello.getProtocolMin()) + " to " +
+          std::to_string(hello.getProtocolMax()) + ", " + identity_->name + " speaks " +
+          std::to_string(proto::PROTOCOL_MIN) + " to " + std::to_string(proto::PROTOCOL_MAX));
     }
     const uint64_t mine = identity_->cluster;
     if (hello.getCluster() != 0 && mine != 0 && hello.getCluster() != mine) {
-      return PermissionDenied("'" + peer_ + "' belongs to cluster " + std::to_string(hello.getCluster()) + ", " + identity_->name +
-                              " to cluster " + std::to_string(mine));
+      return PermissionDenied("'" + peer_ + "' belongs to cluster " + std::to_string(hello.getCluster()) +
+                              ", " + identity_->name + " to cluster " + std::to_string(mine));
     }
-    if (hello.getNonce().size() != client_nonce_.size()) return InvalidArgument("'" + peer_ + "': the nonce must have 16 bytes");
+    if (hello.getNonce().size() != client_nonce_.size())
+      return InvalidArgument("'" + peer_ + "': the nonce must have 16 bytes");
     return Status::Ok();
   }
 
@@ -109,7 +114,12 @@ class RpcServer::Impl : public kj::TaskSet::ErrorHandler {
  public:
   Impl(KjLoop& loop, std::shared_ptr<const ClusterIdentity> identity, const RpcServerOptions& options,
        kj::Own<kj::ConnectionReceiver> receiver, capnp::Capability::Client service)
-      : loop_(loop), identity_(std::move(identity)), options_(options), receiver_(kj::mv(receiver)), service_(kj::mv(service)), tasks_(*this) {
+      : loop_(loop),
+        identity_(std::move(identity)),
+        options_(options),
+        receiver_(kj::mv(receiver)),
+        service_(kj::mv(service)),
+        tasks_(*this) {
     tasks_.add(Accept());
   }
 
@@ -123,7 +133,8 @@ class RpcServer::Impl : public kj::TaskSet::ErrorHandler {
           if (connections_.size() < options_.max_connections) {
             Serve(kj::mv(stream));
           } else {
-            LOG(WARNING) << identity_->name << ": closed a connection beyond the limit of " << options_.max_connections;
+            LOG(WARNING) << identity_->name << ": closed a connection beyond the limit of "
+                         << options_.max_connections;
           }
           return Accept();
         },
@@ -139,18 +150,22 @@ class RpcServer::Impl : public kj::TaskSet::ErrorHandler {
     stream->setsockopt(IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
     auto passed = std::make_shared<bool>(false);
     const uint64_t id = next_id_++;
-    auto connection = std::make_unique<Connection>(kj::mv(stream), kj::heap<HandshakeServer>(identity_, service_, passed),
-                                                   options_.max_message_bytes);
+    auto connection = std::make_unique<Connection>(
+        kj::mv(stream), kj::heap<HandshakeServer>(identity_, service_, passed), options_.max_message_bytes);
     auto gone = connection->network.onDisconnect();
     connections_.emplace(id, std::move(connection));
     auto late = loop_.Sleep(kHandshakeMs).then([passed]() -> kj::Promise<void> {
       if (!*passed) return kj::READY_NOW;
       return kj::NEVER_DONE;
     });
-    tasks_.add(gone.exclusiveJoin(kj::mv(late)).then([this, id] { connections_.erase(id); }, [this, id](kj::Exception&&) { connections_.erase(id); }));
+    tasks_.add(gone.exclusiveJoin(kj::mv(late))
+                   .then([this, id] { connections_.erase(id); },
+                         [this, id](kj::Exception&&) { connections_.erase(id); }));
   }
 
-  void taskFailed(kj::Exception&& e) override { LOG(WARNING) << identity_->name << ": " << e.getDescription().cStr(); }
+  void taskFailed(kj::Exception&& e) override {
+    LOG(WARNING) << identity_->name << ": " << e.getDescription().cStr();
+  }
 
   KjLoop& loop_;
   std::shared_ptr<const ClusterIdentity> identity_;
@@ -162,19 +177,23 @@ class RpcServer::Impl : public kj::TaskSet::ErrorHandler {
   kj::TaskSet tasks_;  // last: its promises use all of the above
 };
 
-Result<std::unique_ptr<RpcServer>> RpcServer::Listen(KjLoop& loop, std::shared_ptr<const ClusterIdentity> identity,
-                                                     const RpcServerOptions& options, capnp::Capability::Client service) {
+Result<std::unique_ptr<RpcServer>> RpcServer::Listen(KjLoop& loop,
+                                                     std::shared_ptr<const ClusterIdentity> identity,
+                                                     const RpcServerOptions& options,
+                                                     capnp::Capability::Client service) {
   const std::string where = options.host + ":" + std::to_string(options.port);
   if (!IsLoopback(options.host) && identity->token.empty()) {
-    return FailedPrecondition("listen on " + where + ": not loopback, and there is no token: set security.token_file");
+    return FailedPrecondition("listen on " + where +
+                              ": not loopback, and there is no token: set security.token_file");
   }
   try {
-    auto address = loop.io().provider->getNetwork().parseAddress(options.host, options.port).wait(loop.io().waitScope);
+    auto address =
+        loop.io().provider->getNetwork().parseAddress(options.host, options.port).wait(loop.io().waitScope);
     auto receiver = address->listen();
     const uint16_t port = static_cast<uint16_t>(receiver->getPort());
     auto impl = std::make_unique<Impl>(loop, std::move(identity), options, kj::mv(receiver), kj::mv(service));
-    return std::unique_ptr<RpcServer>(
-        new RpcServer(std::move(impl), port, options.advertise_host.empty() ? options.host : options.advertise_host));
+    return std::unique_ptr<RpcServer>(new RpcServer(
+        std::move(impl), port, options.advertise_host.empty() ? options.host : options.advertise_host));
   } catch (const kj::Exception& e) {
     return FailedPrecondition("listen on " + where + ": " + e.getDescription().cStr());
   }

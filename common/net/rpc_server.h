@@ -1,7 +1,8 @@
-// RpcServer: one listening port on one loop, which hands out its service after the handshake (proto/handshake.capnp).
+// RpcServer: one listening port on one loop, which hands out its service after the handshake
+// (proto/handshake.capnp).
 //
-// Lives on its loop's thread, destructor included. A connection that has not passed the handshake within 5 s is closed, as is one
-// beyond `max_connections`.
+// Lives on its loop's thread, destructor included. A connection that has not passed the handshake within 5 s
+// is closed, as is one beyond `max_connections`.
 #pragma once
 
 #include <capnp/capability.h>
@@ -25,9 +26,12 @@ struct RpcServerOptions {
 
 class RpcServer {
  public:
-  // kFailedPrecondition naming the address when it cannot be bound, or when it is not loopback and there is no token.
-  static Result<std::unique_ptr<RpcServer>> Listen(KjLoop& loop, std::shared_ptr<const ClusterIdentity> identity,
-                                                   const RpcServerOptions& options, capnp::Capability::Client service);
+  // kFailedPrecondition naming the address when it cannot be bound, or when it is not loopback and there is
+  // no token.
+  static Result<std::unique_ptr<RpcServer>> Listen(KjLoop& loop,
+                                                   std::shared_ptr<const ClusterIdentity> identity,
+                                                   const RpcServerOptions& options,
+                                                   capnp::Capability::Client service);
   ~RpcServer();
 
   uint16_t port() const { return port_; }

@@ -12,7 +12,8 @@ constexpr uint32_t kPushesBetweenLooks = 64;  // how stale the memory figure of 
 
 }  // namespace
 
-ServerCore::ServerCore(KjLoop& loop, const CoreOptions& options, LogAppender& appender, ServerMetrics& metrics)
+ServerCore::ServerCore(KjLoop& loop, const CoreOptions& options, LogAppender& appender,
+                       ServerMetrics& metrics)
     : loop_(loop), options_(options), appender_(appender), metrics_(metrics), tasks_(*this) {
   generation_ = appender_.generation();
   MemoryTick();
@@ -20,13 +21,18 @@ ServerCore::ServerCore(KjLoop& loop, const CoreOptions& options, LogAppender& ap
 
 void ServerCore::Spawn(kj::Promise<void> promise, const char* what) {
   tasks_.add(promise.catch_([this, what](kj::Exception&& e) {
-    LOG(ERROR) << options_.node_name << ": core " << options_.core << ": " << what << ": " << e.getDescription().cStr();
+    LOG(ERROR) << options_.node_name << ": core " << options_.core << ": " << what << ": "
+               << e.getDescription().cStr();
   }));
 }
 
-void ServerCore::taskFailed(kj::Exception&& e) { LOG(ERROR) << options_.node_name << ": " << e.getDescription().cStr(); }
+void ServerCore::taskFailed(kj::Exception&& e) {
+  LOG(ERROR) << options_.node_name << ": " << e.getDescription().cStr();
+}
 
-uint64_t ServerCore::NowMs() { return (loop_.timer().now() - kj::origin<kj::TimePoint>()) / kj::MILLISECONDS; }
+uint64_t ServerCore::NowMs() {
+  return (loop_.timer().now() - kj::origin<kj::TimePoint>()) / kj::MILLISECONDS;
+}
 
 ServerCore::Slot* ServerCore::GetSlot(ShardId shard) {
   auto it = slots_.find(shard);
@@ -48,7 +54,8 @@ void ServerCore::ApplyGrants(const std::vector<Grant>& grants) {
   for (const Grant& grant : grants) wanted[grant.shard] = &grant;
   for (auto& [id, slot] : slots_) {
     if (slot->granted && !wanted.contains(id)) {
-      LOG(INFO) << options_.node_name << ": shard " << id << " is no longer granted (epoch " << slot->shard->epoch() << ")";
+      LOG(INFO) << options_.node_name << ": shard " << id << " is no longer granted (epoch "
+                << slot->shard->epoch() << ")";
       slot->granted = false;
     }
   }
@@ -61,14 +68,15 @@ void ServerCore::ApplyGrants(const std::vector<Grant>& grants) {
           ShardOptions{.cluster = options_.cluster, .shard = grant.shard, .incarnation = grant.incarnation});
       for (const auto& [table, spec] : tables_) {
         const Status created = fresh->shard->CreateTable(spec);
-        if (!created.ok()) LOG(ERROR) << options_.node_name << ": shard " << grant.shard << ": " << created.ToString();
+        if (!created.ok())
+          LOG(ERROR) << options_.node_name << ": shard " << grant.shard << ": " << created.ToString();
       }
       slot = (slots_[grant.shard] = std::move(fresh)).get();
     }
     if (slot->granted && slot->shard->epoch() == grant.epoch) continue;
     if (grant.epoch <= slot->shard->epoch()) {
-      LOG(WARNING) << options_.node_name << ": shard " << grant.shard << ": refused the grant of epoch " << grant.epoch
-                   << ", it is in epoch " << slot->shard->epoch();
+      LOG(WARNING) << options_.node_name << ": shard " << grant.shard << ": refused the grant of epoch "
+                   << grant.epoch << ", it is in epoch " << slot->shard->epoch();
       continue;
     }
     if (Status begun = slot->shard->BeginEpoch(grant.epoch, grant.min_lsn); !begun.ok()) {
@@ -80,7 +88,8 @@ void ServerCore::ApplyGrants(const std::vector<Grant>& grants) {
     if (!slot->damage.empty()) {
       LOG(WARNING) << options_.node_name << ": shard " << grant.shard << ": loss accepted: " << slot->damage;
       slot->damage.clear();
-      // A delta of the new epoch, empty or not: it tells the next replay where the shard goes on behind the damage.
+      // A delta of the new epoch, empty or not: it tells the next replay where the shard goes on behind the
+      // damage.
       Touch(grant.shard, *slot);
     }
     for (const auto& [first, last] : finished_) slot->shard->FinishProducers(first, last);
@@ -102,7 +111,8 @@ void ServerCore::SetTables(const std::vector<TableSpec>& specs, const std::vecto
   }
 }
 
-void ServerCore::SetProducers(ProducerId forget_floor, const std::vector<std::pair<ProducerId, ProducerId>>& finished) {
+void ServerCore::SetProducers(ProducerId forget_floor,
+                              const std::vector<std::pair<ProducerId, ProducerId>>& finished) {
   if (forget_floor == forget_floor_ && finished == finished_) return;
   forget_floor_ = forget_floor;
   for (auto& [id, slot] : slots_) {
@@ -139,13 +149,15 @@ std::vector<ShardLine> ServerCore::Report() {
 ServerCore::Found ServerCore::Find(ShardId id, Epoch epoch) {
   Slot* slot = GetSlot(id);
   if (slot == nullptr || !slot->granted) {
-    return {nullptr, WrongEpoch("shard " + std::to_string(id) + " is not served by " + options_.node_name), 0};
+    return {nullptr, WrongEpoch("shard " + std::to_string(id) + " is not served by " + options_.node_name),
+            0};
   }
   if (slot->shard->epoch() != epoch) {
-    return {nullptr,
-            WrongEpoch("shard " + std::to_string(id) + " is in epoch " + std::to_string(slot->shard->epoch()) + " at " +
-                       options_.node_name + ", not " + std::to_string(epoch)),
-            slot->shard->epoch()};
+    return {
+        nullptr,
+        WrongEpoch("shard " + std::to_string(id) + " is in epoch " + std::to_string(slot->shard->epoch()) +
+                   " at " + options_.node_name + ", not " + std::to_string(epoch)),
+        slot->shard->epoch()};
   }
   return {slot->shard.get(), Status::Ok(), epoch};
 }
@@ -156,9 +168,12 @@ Lsn ServerCore::Logged(ShardId shard) const {
 }
 
 Status ServerCore::Writable() const {
-  if (!failure_.ok()) return Status(Code::kOverloaded, options_.node_name + ": " + failure_.message(), kRecoverEveryMs);
+  if (!failure_.ok())
+    return Status(Code::kOverloaded, options_.node_name + ": " + failure_.message(), kRecoverEveryMs);
   if (metrics_.log_bytes > options_.log_limit_bytes) {
-    return Overloaded(options_.node_name + ": the log has reached its limit of " + std::to_string(options_.log_limit_bytes) + " bytes", 200);
+    return Overloaded(options_.node_name + ": the log has reached its limit of " +
+                          std::to_string(options_.log_limit_bytes) + " bytes",
+                      200);
   }
   return Status::Ok();
 }
@@ -177,10 +192,12 @@ ServerCore::Applied ServerCore::Apply(ShardId id, const Unit& unit) {
   const TableSpec* spec = slot.shard->FindSpec(unit.table);
   if (spec == nullptr) {
     // Created a moment ago and not heard of here yet, or dropped: the client retries until its deadline.
-    return {.status = Unavailable("table " + std::to_string(unit.table) + " is not known at " + options_.node_name, 50)};
+    return {.status = Unavailable(
+                "table " + std::to_string(unit.table) + " is not known at " + options_.node_name, 50)};
   }
   const bool may_grow = ResidentBytes() < options_.memory_budget_bytes;
-  auto outcome = slot.shard->PushUnit(unit.producer, unit.sequence, unit.low, unit.table, unit.keys, unit.values, may_grow);
+  auto outcome = slot.shard->PushUnit(unit.producer, unit.sequence, unit.low, unit.table, unit.keys,
+                                      unit.values, may_grow);
   if (!outcome.ok()) {
     metrics_.refused_units++;
     return {.status = outcome.status().Prepend(options_.node_name)};
@@ -263,10 +280,10 @@ void ServerCore::ScheduleClose() {
   close_scheduled_ = true;
   // After the requests that have arrived together with this one.
   Spawn(kj::evalLast([this] {
-                 close_scheduled_ = false;
-                 Close();
-               }),
-               "close window");
+          close_scheduled_ = false;
+          Close();
+        }),
+        "close window");
 }
 
 void ServerCore::AddSections(Window& window, LogRecord* record) {
@@ -351,14 +368,16 @@ void ServerCore::Fail(Status status) {
   }
   closed_.clear();
   if (!failure_.ok()) return;
-  LOG(ERROR) << options_.node_name << ": core " << options_.core << ": pushes are refused until the log can be written: " << status.message();
+  LOG(ERROR) << options_.node_name << ": core " << options_.core
+             << ": pushes are refused until the log can be written: " << status.message();
   metrics_.log_failures++;
   failure_ = std::move(status);
   Spawn(loop_.Sleep(kRecoverEveryMs).then([this] { Recover(); }), "recover");
 }
 
 void ServerCore::Recover() {
-  // Everything that the base does not have goes into a fresh segment, whatever was believed to be logged before.
+  // Everything that the base does not have goes into a fresh segment, whatever was believed to be logged
+  // before.
   std::move(open_.logged.begin(), open_.logged.end(), std::back_inserter(failed_waiters_));
   std::move(open_.synced.begin(), open_.synced.end(), std::back_inserter(failed_waiters_));
   open_.logged.clear();

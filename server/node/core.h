@@ -1,13 +1,15 @@
 // ServerCore: the shards of one core, its commit windows, and when a push may be answered.
 //
-// Lives on one KjLoop; every member function runs there. A push is applied by its service (data_service.h) through Apply, which says what
-// it must wait for; the core closes its open window as soon as the previous append has returned (so an idle core answers at once and
-// a busy one groups by itself), builds one delta for each shard that changed and hands them to the LogAppender as one record.
+// Lives on one KjLoop; every member function runs there. A push is applied by its service (data_service.h)
+// through Apply, which says what it must wait for; the core closes its open window as soon as the previous
+// append has returned (so an idle core answers at once and a busy one groups by itself), builds one delta for
+// each shard that changed and hands them to the LogAppender as one record.
 //
 //   Apply -> open window -> Close: Shard::BuildDelta each -> LogAppender -> OnLogged / OnSynced -> waiters
 //
-// After a failed write nothing is acknowledged any more: the core refuses pushes (kOverloaded with the disk's message), keeps serving
-// pulls, and once a second logs all its unclean rows again in a fresh segment until that succeeds (rule 8).
+// After a failed write nothing is acknowledged any more: the core refuses pushes (kOverloaded with the disk's
+// message), keeps serving pulls, and once a second logs all its unclean rows again in a fresh segment until
+// that succeeds (rule 8).
 #pragma once
 
 #include <absl/container/flat_hash_map.h>
@@ -32,7 +34,7 @@ struct CoreOptions {
   uint64_t memory_lag_ms = 5000;
   uint64_t max_unit_bytes = 32 << 20;
   uint64_t log_limit_bytes = 8ull << 30;
-  std::string node_name;             // for errors
+  std::string node_name;  // for errors
 };
 
 // What a server serves of a shard, as the scheduler granted it.
@@ -64,7 +66,8 @@ class ServerCore : private kj::TaskSet::ErrorHandler {
  public:
   ServerCore(KjLoop& loop, const CoreOptions& options, LogAppender& appender, ServerMetrics& metrics);
 
-  // Before serving: a shard as replay left it; `damage` not empty: it may not be served before the operator accepts the loss.
+  // Before serving: a shard as replay left it; `damage` not empty: it may not be served before the operator
+  // accepts the loss.
   void AdoptShard(std::unique_ptr<Shard> shard, const FoldedPoint& folded, std::string damage);
 
   // The scheduler's wanted state: exactly these shards are served.
@@ -74,7 +77,8 @@ class ServerCore : private kj::TaskSet::ErrorHandler {
   void SetFolded(const std::vector<std::pair<ShardId, FoldedPoint>>& folded);
   std::vector<ShardLine> Report();
 
-  // The shard if this core serves it in that epoch; otherwise the status for its group and, with kWrongEpoch, the epoch known here.
+  // The shard if this core serves it in that epoch; otherwise the status for its group and, with kWrongEpoch,
+  // the epoch known here.
   struct Found {
     Shard* shard = nullptr;
     Status status;
@@ -115,9 +119,9 @@ class ServerCore : private kj::TaskSet::ErrorHandler {
     Lsn logged = 0, synced = 0;
     FoldedPoint folded;
     bool granted = false;
-    bool dirty = false;            // in dirty_
-    bool memory_due = false;       // the next delta takes `memory` tables too
-    uint64_t memory_due_ms = 0;    // 0: no `memory` table is dirty
+    bool dirty = false;          // in dirty_
+    bool memory_due = false;     // the next delta takes `memory` tables too
+    uint64_t memory_due_ms = 0;  // 0: no `memory` table is dirty
     std::string damage;
   };
   using Waiters = std::vector<kj::Own<kj::PromiseFulfiller<Status>>>;
@@ -157,12 +161,12 @@ class ServerCore : private kj::TaskSet::ErrorHandler {
   std::map<uint64_t, Window> closed_;  // appended or being appended, with waiters left
   bool close_scheduled_ = false;
   bool appending_ = false;
-  Status failure_;                     // of the log; ok while pushes are served
-  uint64_t generation_ = 0;            // the log's, see LogAppender
-  Waiters failed_waiters_;             // of windows that a failure caught; answered once their rows are logged again
-  uint64_t resident_bytes_ = 0;        // as of the last look
+  Status failure_;           // of the log; ok while pushes are served
+  uint64_t generation_ = 0;  // the log's, see LogAppender
+  Waiters failed_waiters_;   // of windows that a failure caught; answered once their rows are logged again
+  uint64_t resident_bytes_ = 0;  // as of the last look
   uint32_t pushes_since_look_ = 0;
-  kj::TaskSet tasks_;                  // last: its promises use all of the above
+  kj::TaskSet tasks_;  // last: its promises use all of the above
 };
 
 }  // namespace penstock

@@ -20,7 +20,8 @@ class CoreRuntime {
 
   Status Listen(std::shared_ptr<const ClusterIdentity> identity, const RpcServerOptions& options) {
     return loop_.Run([&]() -> Status {
-      auto server = RpcServer::Listen(loop_, std::move(identity), options, kj::heap<DataService>(*core_, *metrics_));
+      auto server =
+          RpcServer::Listen(loop_, std::move(identity), options, kj::heap<DataService>(*core_, *metrics_));
       if (!server.ok()) return server.status();
       rpc_ = std::move(*server);
       return Status::Ok();

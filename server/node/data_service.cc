@@ -9,8 +9,8 @@
 namespace penstock {
 namespace {
 
-constexpr uint32_t kMaxTables = 4096;    // of one call
-constexpr uint32_t kMaxGroups = 65536;   // of one table of a call
+constexpr uint32_t kMaxTables = 4096;   // of one call
+constexpr uint32_t kMaxGroups = 65536;  // of one table of a call
 
 void SetResult(const Status& status, proto::GroupResult::Builder out) {
   out.setCode(static_cast<proto::Code>(status.code()));
@@ -22,7 +22,8 @@ void SetResult(const Status& status, proto::GroupResult::Builder out) {
 Status CheckKeys(uint32_t table, capnp::List<proto::Group>::Reader groups, capnp::Data::Reader keys) {
   const std::string context = "table " + std::to_string(table) + " of the call";
   if (groups.size() == 0 || groups.size() > kMaxGroups) {
-    return InvalidArgument(context + ": " + std::to_string(groups.size()) + " groups, allowed is 1 to " + std::to_string(kMaxGroups));
+    return InvalidArgument(context + ": " + std::to_string(groups.size()) + " groups, allowed is 1 to " +
+                           std::to_string(kMaxGroups));
   }
   uint64_t rows = 0;
   for (auto group : groups) {
@@ -30,9 +31,11 @@ Status CheckKeys(uint32_t table, capnp::List<proto::Group>::Reader groups, capnp
     rows += group.getCount();
   }
   if (keys.size() != rows * sizeof(Key)) {
-    return InvalidArgument(context + ": " + std::to_string(keys.size()) + " bytes of keys for groups of " + std::to_string(rows) + " rows");
+    return InvalidArgument(context + ": " + std::to_string(keys.size()) + " bytes of keys for groups of " +
+                           std::to_string(rows) + " rows");
   }
-  if (reinterpret_cast<uintptr_t>(keys.begin()) % alignof(Key) != 0) return InvalidArgument(context + ": keys are not aligned to 8 bytes");
+  if (reinterpret_cast<uintptr_t>(keys.begin()) % alignof(Key) != 0)
+    return InvalidArgument(context + ": keys are not aligned to 8 bytes");
   return Status::Ok();
 }
 
@@ -41,7 +44,8 @@ Status CheckTables(Request request) {
   if (request.getCodec() != proto::Codec::F32) return InvalidArgument("codec: this server knows f32 only");
   const auto tables = request.getTables();
   if (tables.size() > kMaxTables) {
-    return InvalidArgument("a call with " + std::to_string(tables.size()) + " tables, allowed is " + std::to_string(kMaxTables));
+    return InvalidArgument("a call with " + std::to_string(tables.size()) + " tables, allowed is " +
+                           std::to_string(kMaxTables));
   }
   for (auto table : tables) RETURN_IF_ERROR(CheckKeys(table.getTable(), table.getGroups(), table.getKeys()));
   return Status::Ok();
@@ -52,11 +56,13 @@ Status CheckPush(proto::PushRequest::Reader request) {
   RETURN_IF_ERROR(CheckTables(request));
   if (request.getProducer() == 0) return InvalidArgument("a push without a producer id");
   if (request.getLow() > request.getSequence()) {
-    return InvalidArgument("a push with low " + std::to_string(request.getLow()) + " above its sequence " + std::to_string(request.getSequence()));
+    return InvalidArgument("a push with low " + std::to_string(request.getLow()) + " above its sequence " +
+                           std::to_string(request.getSequence()));
   }
   for (auto table : request.getTables()) {
     const auto values = table.getValues();
-    if (reinterpret_cast<uintptr_t>(values.begin()) % alignof(float) != 0 || values.size() % sizeof(float) != 0) {
+    if (reinterpret_cast<uintptr_t>(values.begin()) % alignof(float) != 0 ||
+        values.size() % sizeof(float) != 0) {
       return InvalidArgument("table " + std::to_string(table.getTable()) + ": values are not aligned floats");
     }
   }
@@ -97,7 +103,8 @@ void DataService::PullTable(proto::PullRequest::Table::Reader in, proto::PullRes
     auto found = core_.Find(groups[i].getShard(), groups[i].getEpoch());
     const TableSpec* spec = found.status.ok() ? found.shard->FindSpec(in.getTable()) : nullptr;
     if (found.status.ok() && spec == nullptr) {
-      found.status = Unavailable("table " + std::to_string(in.getTable()) + " is not known at " + core_.options().node_name, 50);
+      found.status = Unavailable(
+          "table " + std::to_string(in.getTable()) + " is not known at " + core_.options().node_name, 50);
     }
     SetResult(found.status, results[i]);
     results[i].setEpoch(found.epoch);
@@ -167,11 +174,14 @@ Durability DataService::PushTable(proto::PushRequest::Reader request, proto::Pus
     if (found.status.ok()) {
       const TableSpec* spec = found.shard->FindSpec(in.getTable());
       if (spec != nullptr && floats != rows * spec->dim) {
-        found.status = InvalidArgument("table '" + spec->name + "': " + std::to_string(floats) + " values for " + std::to_string(rows) +
-                                       " rows of " + std::to_string(spec->dim));
-      } else if (spec != nullptr && uint64_t{count} * (sizeof(Key) + spec->dim * sizeof(float)) > core_.options().max_unit_bytes) {
-        found.status = InvalidArgument("table '" + spec->name + "', shard " + std::to_string(shard) + ": a unit of " + std::to_string(count) +
-                                       " rows is over " + std::to_string(core_.options().max_unit_bytes) + " bytes");
+        found.status =
+            InvalidArgument("table '" + spec->name + "': " + std::to_string(floats) + " values for " +
+                            std::to_string(rows) + " rows of " + std::to_string(spec->dim));
+      } else if (spec != nullptr && uint64_t{count} * (sizeof(Key) + spec->dim * sizeof(float)) >
+                                        core_.options().max_unit_bytes) {
+        found.status = InvalidArgument("table '" + spec->name + "', shard " + std::to_string(shard) +
+                                       ": a unit of " + std::to_string(count) + " rows is over " +
+                                       std::to_string(core_.options().max_unit_bytes) + " bytes");
       } else {
         auto applied = core_.Apply(shard, {.producer = request.getProducer(),
                                            .sequence = request.getSequence(),

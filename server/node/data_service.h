@@ -1,4 +1,5 @@
-// DataService: decodes the data plane's calls on one core, checks every size before any loop, and answers from the core.
+// DataService: decodes the data plane's calls on one core, checks every size before any loop, and answers
+// from the core.
 //
 // One capability a core, shared by all its connections; lives on the core's loop.
 #pragma once
@@ -20,7 +21,8 @@ class DataService final : public proto::DataPlane::Server {
  private:
   void PullTable(proto::PullRequest::Table::Reader in, proto::PullResponse::Table::Builder out);
   // Applies the table's units; returns the level to wait for.
-  Durability PushTable(proto::PushRequest::Reader request, proto::PushRequest::Table::Reader in, proto::PushResponse::Table::Builder out);
+  Durability PushTable(proto::PushRequest::Reader request, proto::PushRequest::Table::Reader in,
+                       proto::PushResponse::Table::Builder out);
 
   ServerCore& core_;
   ServerMetrics& metrics_;

@@ -10,8 +10,8 @@ constexpr auto kLookEvery = std::chrono::milliseconds(100);
 constexpr auto kRetryAfterFailure = std::chrono::seconds(2);
 }  // namespace
 
-FoldRunner::FoldRunner(const Options& options, FileLayer& files, DeltaLog& log, LogAppender& appender, BaseStore& base,
-                       ServerMetrics& metrics, std::function<void(const Folded&)> on_folded)
+FoldRunner::FoldRunner(const Options& options, FileLayer& files, DeltaLog& log, LogAppender& appender,
+                       BaseStore& base, ServerMetrics& metrics, std::function<void(const Folded&)> on_folded)
     : options_(options),
       files_(files),
       log_(log),
@@ -39,7 +39,8 @@ void FoldRunner::Main() {
     const uint64_t failures = metrics_.fold_failures;
     FoldOnce();
     lock.lock();
-    if (metrics_.fold_failures != failures) wake_.wait_for(lock, kRetryAfterFailure, [this] { return stopping_; });
+    if (metrics_.fold_failures != failures)
+      wake_.wait_for(lock, kRetryAfterFailure, [this] { return stopping_; });
   }
 }
 
@@ -55,9 +56,11 @@ void FoldRunner::FoldOnce() {
     return;
   }
   for (const auto& [shard, reason] : report->broken) LOG(ERROR) << "fold: shard " << shard << ": " << reason;
-  if (!report->removal.ok()) LOG(WARNING) << "fold: " << report->removal.ToString() << "; the next one tries again";
+  if (!report->removal.ok())
+    LOG(WARNING) << "fold: " << report->removal.ToString() << "; the next one tries again";
   Folded folded;
-  for (const auto& [shard, point] : report->folded) folded.emplace_back(shard, FoldedPoint{point.incarnation, point.lsn, point.checksum});
+  for (const auto& [shard, point] : report->folded)
+    folded.emplace_back(shard, FoldedPoint{point.incarnation, point.lsn, point.checksum});
   on_folded_(folded);
   metrics_.folds++;
   metrics_.log_bytes = log_.Bytes();

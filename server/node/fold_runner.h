@@ -1,4 +1,5 @@
-// FoldRunner: the thread that folds the log into the base when it has grown past fold_bytes, and tells the cores what is folded.
+// FoldRunner: the thread that folds the log into the base when it has grown past fold_bytes, and tells the
+// cores what is folded.
 #pragma once
 
 #include <condition_variable>
@@ -25,8 +26,8 @@ class FoldRunner {
   };
   using Folded = std::vector<std::pair<ShardId, FoldedPoint>>;
 
-  FoldRunner(const Options& options, FileLayer& files, DeltaLog& log, LogAppender& appender, BaseStore& base, ServerMetrics& metrics,
-             std::function<void(const Folded&)> on_folded);
+  FoldRunner(const Options& options, FileLayer& files, DeltaLog& log, LogAppender& appender, BaseStore& base,
+             ServerMetrics& metrics, std::function<void(const Folded&)> on_folded);
   ~FoldRunner();
 
  private:

@@ -1,10 +1,11 @@
 // LogAppender: the one thread of a server that writes the delta log, and the one beside it that syncs.
 //
-// Cores submit their closed windows from their own threads; the appender takes all that wait and appends them by one write, so a write
-// starts when the one before it has returned. Windows that ask for it are then synced by the second thread: a slow fsync delays the pushes
-// that wait for it, not the next write. Callbacks run on these threads and only post.
-// After a failed write or sync the log's generation rises, and every window of an older generation is refused with the failure, until
-// recovery windows (core.h) have been appended to a fresh segment and synced (rule 8).
+// Cores submit their closed windows from their own threads; the appender takes all that wait and appends them
+// by one write, so a write starts when the one before it has returned. Windows that ask for it are then
+// synced by the second thread: a slow fsync delays the pushes that wait for it, not the next write. Callbacks
+// run on these threads and only post. After a failed write or sync the log's generation rises, and every
+// window of an older generation is refused with the failure, until recovery windows (core.h) have been
+// appended to a fresh segment and synced (rule 8).
 #pragma once
 
 #include <absl/functional/any_invocable.h>
@@ -51,9 +52,9 @@ class LogAppender {
   std::atomic<uint64_t> generation_{1};
   std::mutex mutex_;
   std::condition_variable wake_appender_, wake_syncer_, seal_done_;
-  std::vector<WindowRecord> waiting_;      // guarded by mutex_, like what follows
+  std::vector<WindowRecord> waiting_;  // guarded by mutex_, like what follows
   std::vector<absl::AnyInvocable<void(Status)>> sync_waiting_;
-  Status failure_;                         // what made the current generation
+  Status failure_;  // what made the current generation
   bool seal_wanted_ = false;
   Status seal_status_;
   bool stopping_ = false;

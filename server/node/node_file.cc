@@ -17,14 +17,16 @@ Result<NodeState> NodeFile::Load() const {
   try {
     // Two lines: the checksum of the second, and the state.
     const size_t newline = text->find('\n');
-    if (newline == std::string::npos) return DataLoss("node file " + path_ + " is damaged: it has no second line");
+    if (newline == std::string::npos)
+      return DataLoss("node file " + path_ + " is damaged: it has no second line");
     const std::string body = text->substr(newline + 1);
     const auto json = nlohmann::json::parse(body);
     if (std::stoul(text->substr(0, newline)) != Crc32c(0, body.data(), body.size())) {
       return DataLoss("node file " + path_ + " is damaged: its checksum does not match");
     }
     if (json.at("version").get<int>() != kVersion) {
-      return FailedPrecondition("node file " + path_ + " has version " + json.at("version").dump() + ", this program knows 1");
+      return FailedPrecondition("node file " + path_ + " has version " + json.at("version").dump() +
+                                ", this program knows 1");
     }
     NodeState state;
     json.at("cluster").get_to(state.cluster);
@@ -43,9 +45,12 @@ Result<NodeState> NodeFile::Load() const {
 }
 
 Status NodeFile::Save(const NodeState& state) const {
-  nlohmann::json json = {{"version", kVersion},       {"cluster", state.cluster},
-                         {"node", state.node},        {"term", state.term},
-                         {"map_version", state.map_version}, {"table_version", state.table_version},
+  nlohmann::json json = {{"version", kVersion},
+                         {"cluster", state.cluster},
+                         {"node", state.node},
+                         {"term", state.term},
+                         {"map_version", state.map_version},
+                         {"table_version", state.table_version},
                          {"tables", nlohmann::json::array()}};
   for (const auto& [id, spec] : state.tables) json["tables"].push_back(spec);
   const std::string body = json.dump();

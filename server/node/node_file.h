@@ -1,6 +1,8 @@
-// NodeFile: what a server must know before it has spoken to anyone: its ids, the highest term it obeyed, and its tables' specs.
+// NodeFile: what a server must know before it has spoken to anyone: its ids, the highest term it obeyed, and
+// its tables' specs.
 //
-// One small JSON file with a version and a checksum, replaced atomically (temporary name, fsync, rename, fsync of the folder).
+// One small JSON file with a version and a checksum, replaced atomically (temporary name, fsync, rename,
+// fsync of the folder).
 #pragma once
 
 #include <cstdint>
@@ -16,8 +18,8 @@ namespace penstock {
 struct NodeState {
   uint64_t cluster = 0;  // 0: never registered
   NodeId node = 0;
-  uint64_t term = 0;         // highest scheduler term seen; lower ones are refused
-  uint64_t map_version = 0;  // highest seen
+  uint64_t term = 0;           // highest scheduler term seen; lower ones are refused
+  uint64_t map_version = 0;    // highest seen
   uint64_t table_version = 0;  // of `tables`, as the scheduler counts
   std::map<TableId, TableSpec> tables;
 };
@@ -25,7 +27,8 @@ struct NodeState {
 class NodeFile {
  public:
   explicit NodeFile(std::string path) : path_(std::move(path)) {}
-  // An absent file is a new node. kDataLoss naming the file when it is damaged, kFailedPrecondition when it is of a later version.
+  // An absent file is a new node. kDataLoss naming the file when it is damaged, kFailedPrecondition when it
+  // is of a later version.
   Result<NodeState> Load() const;
   Status Save(const NodeState& state) const;
 

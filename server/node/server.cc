@@ -1,6 +1,7 @@
 #include "server/node/server.h"
 
 #include <glog/logging.h>
+
 #include <algorithm>
 #include <chrono>
 #include <filesystem>
@@ -40,7 +41,8 @@ class Server::Impl : public NodeSession::Host {
     }
     identity_->cluster = state_.cluster;
     control_.Run([this] {
-      connections_ = std::make_unique<ConnectionCache>(control_, identity_, ConnectionOptions{.connect_timeout_ms = options_.client.connect_timeout_ms});
+      connections_ = std::make_unique<ConnectionCache>(
+          control_, identity_, ConnectionOptions{.connect_timeout_ms = options_.client.connect_timeout_ms});
       link_ = std::make_unique<SchedulerLink>(control_, *connections_, options_.cluster.scheduler);
     });
     RETURN_IF_ERROR(LearnCluster(interrupted));
@@ -48,11 +50,11 @@ class Server::Impl : public NodeSession::Host {
     RETURN_IF_ERROR(StartCores());
     RETURN_IF_ERROR(StartHttp());
     control_.Run([this] {
-      session_ = std::make_unique<NodeSession>(control_, *link_, *this, name_, options_.scheduler.heartbeat_ms);
+      session_ =
+          std::make_unique<NodeSession>(control_, *link_, *this, name_, options_.scheduler.heartbeat_ms);
       session_->set_term(state_.term);
-      running_ = session_->Run().eagerlyEvaluate([this](kj::Exception&& e) {
-        LOG(ERROR) << name_ << ": session: " << e.getDescription().cStr();
-      });
+      running_ = session_->Run().eagerlyEvaluate(
+          [this](kj::Exception&& e) { LOG(ERROR) << name_ << ": session: " << e.getDescription().cStr(); });
     });
     return Status::Ok();
   }
@@ -94,13 +96,16 @@ class Server::Impl : public NodeSession::Host {
       auto connected = std::make_shared<std::promise<Status>>();
       auto future = connected->get_future();
       control_.Post([this, connected] {
-        control_.Detach(link_->Get().then([connected](Result<proto::Scheduler::Client>&& s) { connected->set_value(s.status()); }),
+        control_.Detach(link_->Get().then([connected](Result<proto::Scheduler::Client>&& s) {
+          connected->set_value(s.status());
+        }),
                         "first contact");
       });
       const Status status = future.get();
       if (status.ok()) break;
       if (status.code() == Code::kPermissionDenied) return status;
-      if (status.message() != said) LOG(WARNING) << name_ << ": waiting for the scheduler: " << (said = status.message());
+      if (status.message() != said)
+        LOG(WARNING) << name_ << ": waiting for the scheduler: " << (said = status.message());
       std::this_thread::sleep_for(std::chrono::milliseconds(200));
     }
     state_.cluster = identity_->cluster;
@@ -126,27 +131,40 @@ class Server::Impl : public NodeSession::Host {
     }
     for (auto& [id, shard] : shards_) GiveSpecs(*shard);
     ASSIGN_OR_RETURN(log_, DeltaLog::Open(files_, log_dir,
-                                          {.cluster = state_.cluster, .node = state_.node, .segment_bytes = options_.server.segment_bytes},
+                                          {.cluster = state_.cluster,
+                                           .node = state_.node,
+                                           .segment_bytes = options_.server.segment_bytes},
                                           report.tail));
     appender_ = std::make_unique<LogAppender>(*log_, metrics_);
-    FoldRunner::Options fold{.log_dir = log_dir, .cluster = state_.cluster, .fold_bytes = options_.server.fold_bytes, .quarantined = {}};
+    FoldRunner::Options fold{.log_dir = log_dir,
+                             .cluster = state_.cluster,
+                             .fold_bytes = options_.server.fold_bytes,
+                             .quarantined = {}};
     for (const auto& [shard, reason] : damage_) fold.quarantined.insert(shard);
     fold_runner_ = std::make_unique<FoldRunner>(fold, files_, *log_, *appender_, *base_, metrics_,
                                                 [this](const FoldRunner::Folded& done) { TellFolded(done); });
-    const auto ms = std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - started).count();
-    LOG(INFO) << name_ << ": " << shards_.size() << " shards from disk, " << report.deltas << " deltas replayed in " << ms << " ms";
+    const auto ms =
+        std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - started)
+            .count();
+    LOG(INFO) << name_ << ": " << shards_.size() << " shards from disk, " << report.deltas
+              << " deltas replayed in " << ms << " ms";
     return Status::Ok();
   }
 
   Status LoadShard(const StoredMeta& stored, std::map<ShardId, ShardFolded>* folded) {
     const auto meta = stored.reader();
     const ShardId id = meta.getShard();
-    auto shard = std::make_unique<Shard>(ShardOptions{.cluster = state_.cluster, .shard = id, .incarnation = meta.getIncarnation()});
+    auto shard = std::make_unique<Shard>(
+        ShardOptions{.cluster = state_.cluster, .shard = id, .incarnation = meta.getIncarnation()});
     RETURN_IF_ERROR(shard->LoadMeta(meta));
     RETURN_IF_ERROR(base_->ForEachRow(meta.getIncarnation(), [&](const BaseRow& row) {
-      return shard->LoadRow(row.table, row.key, row.lsn, {.push_count = row.push_count, .flags = row.flags}, row.floats);
+      return shard->LoadRow(row.table, row.key, row.lsn, {.push_count = row.push_count, .flags = row.flags},
+                            row.floats);
     }));
-    (*folded)[id] = {.incarnation = meta.getIncarnation(), .epoch = meta.getEpoch(), .lsn = meta.getLsn(), .checksum = meta.getChecksum()};
+    (*folded)[id] = {.incarnation = meta.getIncarnation(),
+                     .epoch = meta.getEpoch(),
+                     .lsn = meta.getLsn(),
+                     .checksum = meta.getChecksum()};
     folded_[id] = {meta.getIncarnation(), meta.getLsn(), meta.getChecksum()};
     shards_[id] = std::move(shard);
     return Status::Ok();
@@ -155,7 +173,8 @@ class Server::Impl : public NodeSession::Host {
   Status ReplayDelta(ShardId id, const proto::Delta::Reader& delta, uint32_t checksum) {
     auto& shard = shards_[id];
     if (shard == nullptr || shard->incarnation() < delta.getIncarnation()) {
-      shard = std::make_unique<Shard>(ShardOptions{.cluster = state_.cluster, .shard = id, .incarnation = delta.getIncarnation()});
+      shard = std::make_unique<Shard>(
+          ShardOptions{.cluster = state_.cluster, .shard = id, .incarnation = delta.getIncarnation()});
       folded_.erase(id);
     }
     return shard->ApplyDelta(delta, checksum);
@@ -169,19 +188,22 @@ class Server::Impl : public NodeSession::Host {
   }
 
   Status StartCores() {
-    const uint64_t budget = options_.server.memory_budget_bytes != 0 ? options_.server.memory_budget_bytes : MachineMemoryBytes() / 2;
+    const uint64_t budget = options_.server.memory_budget_bytes != 0 ? options_.server.memory_budget_bytes
+                                                                     : MachineMemoryBytes() / 2;
     for (uint32_t i = 0; i < options_.server.cores; ++i) {
-      cores_.push_back(std::make_unique<CoreRuntime>(CoreOptions{.core = i,
-                                                                 .cluster = state_.cluster,
-                                                                 .memory_budget_bytes = budget / options_.server.cores,
-                                                                 .memory_lag_ms = options_.server.memory_lag_ms,
-                                                                 .max_unit_bytes = options_.server.max_unit_bytes,
-                                                                 .log_limit_bytes = options_.server.log_limit_bytes,
-                                                                 .node_name = name_},
-                                                     *appender_, metrics_));
-      RpcServerOptions rpc{.host = options_.server.listen,
-                           .port = static_cast<uint16_t>(options_.server.port == 0 ? 0 : options_.server.port + i),
-                           .advertise_host = options_.server.advertise_host};
+      cores_.push_back(
+          std::make_unique<CoreRuntime>(CoreOptions{.core = i,
+                                                    .cluster = state_.cluster,
+                                                    .memory_budget_bytes = budget / options_.server.cores,
+                                                    .memory_lag_ms = options_.server.memory_lag_ms,
+                                                    .max_unit_bytes = options_.server.max_unit_bytes,
+                                                    .log_limit_bytes = options_.server.log_limit_bytes,
+                                                    .node_name = name_},
+                                        *appender_, metrics_));
+      RpcServerOptions rpc{
+          .host = options_.server.listen,
+          .port = static_cast<uint16_t>(options_.server.port == 0 ? 0 : options_.server.port + i),
+          .advertise_host = options_.server.advertise_host};
       RETURN_IF_ERROR(cores_.back()->Listen(identity_, rpc).Prepend(name_));
     }
     std::vector<TableSpec> specs;
@@ -189,19 +211,23 @@ class Server::Impl : public NodeSession::Host {
     for (auto& core : cores_) core->loop().Run([&] { core->core().SetTables(specs, {}); });
     for (auto& [id, shard] : shards_) {
       CoreRuntime& core = CoreOf(id);
-      core.loop().Run([&] { core.core().AdoptShard(std::move(shard), folded_[id], damage_.count(id) ? damage_[id] : ""); });
+      core.loop().Run([&] {
+        core.core().AdoptShard(std::move(shard), folded_[id], damage_.count(id) ? damage_[id] : "");
+      });
     }
     shards_.clear();
     return Status::Ok();
   }
 
-  // A shard keeps its core for as long as the number of cores stays, so its data is loaded where it will be served.
+  // A shard keeps its core for as long as the number of cores stays, so its data is loaded where it will be
+  // served.
   CoreRuntime& CoreOf(ShardId shard) { return *cores_[shard % cores_.size()]; }
 
   Status StartHttp() {
     DeclareMetrics();
-    http_ = std::make_unique<HttpServer>(HttpOptions{.host = options_.server.listen, .port = options_.server.http_port, .name = name_}, registry_,
-                                         [this] { return Ready(); });
+    http_ = std::make_unique<HttpServer>(
+        HttpOptions{.host = options_.server.listen, .port = options_.server.http_port, .name = name_},
+        registry_, [this] { return Ready(); });
     RETURN_IF_ERROR(http_->Start().Prepend(name_));
     return WriteFileAtomically(data_dir_ + "/http_address", http_->address() + "\n");
   }
@@ -218,15 +244,20 @@ class Server::Impl : public NodeSession::Host {
     };
     read("penstock_server_pull_rows_total", "Rows read by clients.", metrics_.pull_rows);
     read("penstock_server_push_rows_total", "Rows that pushes were applied to.", metrics_.push_rows);
-    read("penstock_server_push_units_total", "Units applied: one table of one shard in one push.", metrics_.push_units);
-    read("penstock_server_duplicate_units_total", "Units that had been applied before and were dropped.", metrics_.duplicate_units);
-    read("penstock_server_refused_units_total", "Units refused: wrong, not finite, or over a limit.", metrics_.refused_units);
+    read("penstock_server_push_units_total", "Units applied: one table of one shard in one push.",
+         metrics_.push_units);
+    read("penstock_server_duplicate_units_total", "Units that had been applied before and were dropped.",
+         metrics_.duplicate_units);
+    read("penstock_server_refused_units_total", "Units refused: wrong, not finite, or over a limit.",
+         metrics_.refused_units);
     read("penstock_server_windows_total", "Commit windows closed.", metrics_.windows);
     read("penstock_server_deltas_total", "Deltas built.", metrics_.deltas);
-    read("penstock_server_log_written_bytes_total", "Bytes of deltas given to the log.", metrics_.log_bytes_written);
+    read("penstock_server_log_written_bytes_total", "Bytes of deltas given to the log.",
+         metrics_.log_bytes_written);
     read("penstock_server_log_failures_total", "Failed writes or syncs of the log.", metrics_.log_failures);
     read("penstock_server_folds_total", "Folds of the log into the base.", metrics_.folds);
-    read("penstock_server_fold_failures_total", "Folds that failed; they are tried again.", metrics_.fold_failures);
+    read("penstock_server_fold_failures_total", "Folds that failed; they are tried again.",
+         metrics_.fold_failures);
     read("penstock_server_log_bytes", "Log that is not folded yet.", metrics_.log_bytes);
     read("penstock_server_resident_bytes", "Memory of rows, indexes and marks.", metrics_.resident_bytes);
   }
@@ -311,8 +342,8 @@ class Server::Impl : public NodeSession::Host {
 
   Status OnHeartbeat(proto::Scheduler::HeartbeatResults::Reader results) override {
     if (results.getMapVersion() < state_.map_version) {
-      return Unavailable("a scheduler with map version " + std::to_string(results.getMapVersion()) + " answered, version " +
-                         std::to_string(state_.map_version) + " was seen before");
+      return Unavailable("a scheduler with map version " + std::to_string(results.getMapVersion()) +
+                         " answered, version " + std::to_string(state_.map_version) + " was seen before");
     }
     NodeState next = state_;
     next.term = results.getTerm();
@@ -337,7 +368,8 @@ class Server::Impl : public NodeSession::Host {
   }
 
   Status Adopt(NodeState next, const std::vector<TableId>& dropped) {
-    if (next.node == state_.node && next.term == state_.term && next.table_version == state_.table_version && next.tables == state_.tables) {
+    if (next.node == state_.node && next.term == state_.term && next.table_version == state_.table_version &&
+        next.tables == state_.tables) {
       return Status::Ok();
     }
     RETURN_IF_ERROR(node_file_.Save(next));
@@ -356,17 +388,20 @@ class Server::Impl : public NodeSession::Host {
   void GiveGrants(proto::Scheduler::HeartbeatResults::Reader results) {
     std::vector<std::vector<Grant>> grants(cores_.size());
     for (auto grant : results.getGrants()) {
-      grants[grant.getShard() % cores_.size()].push_back(
-          {.shard = grant.getShard(), .incarnation = grant.getIncarnation(), .epoch = grant.getEpoch(), .min_lsn = grant.getMinLsn()});
+      grants[grant.getShard() % cores_.size()].push_back({.shard = grant.getShard(),
+                                                          .incarnation = grant.getIncarnation(),
+                                                          .epoch = grant.getEpoch(),
+                                                          .min_lsn = grant.getMinLsn()});
     }
     const auto pairs = results.getFinishedProducers();
     std::vector<std::pair<ProducerId, ProducerId>> finished;
     for (uint32_t i = 0; i + 1 < pairs.size(); i += 2) finished.emplace_back(pairs[i], pairs[i + 1]);
     for (size_t i = 0; i < cores_.size(); ++i) {
-      cores_[i]->loop().Post([&core = *cores_[i], grants = std::move(grants[i]), finished, floor = results.getForgetFloor()] {
-        core.core().ApplyGrants(grants);
-        core.core().SetProducers(floor, finished);
-      });
+      cores_[i]->loop().Post(
+          [&core = *cores_[i], grants = std::move(grants[i]), finished, floor = results.getForgetFloor()] {
+            core.core().ApplyGrants(grants);
+            core.core().SetProducers(floor, finished);
+          });
     }
     std::lock_guard lock(mutex_);
     granted_ = results.getGrants().size() > 0;
@@ -406,7 +441,8 @@ class Server::Impl : public NodeSession::Host {
   bool granted_ = false;  // guarded by mutex_
 };
 
-Result<std::unique_ptr<Server>> Server::Start(const ClusterOptions& options, const std::function<bool()>& interrupted) {
+Result<std::unique_ptr<Server>> Server::Start(const ClusterOptions& options,
+                                              const std::function<bool()>& interrupted) {
   std::unique_ptr<Server> server(new Server(std::make_unique<Impl>(options)));
   RETURN_IF_ERROR(server->impl_->Start(interrupted));
   return server;

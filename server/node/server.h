@@ -1,8 +1,11 @@
-// Server: one server process put together: data directory, log and base, cores, session with the scheduler, fold, HTTP.
+// Server: one server process put together: data directory, log and base, cores, session with the scheduler,
+// fold, HTTP.
 //
-//   Open the node file -> (first start: learn the cluster's id from the scheduler) -> base and replay -> cores -> listen -> register
+//   Open the node file -> (first start: learn the cluster's id from the scheduler) -> base and replay ->
+//   cores -> listen -> register
 //
-// Start and Stop belong to the main thread. Stop ends in reverse order; what was applied is logged before it returns.
+// Start and Stop belong to the main thread. Stop ends in reverse order; what was applied is logged before it
+// returns.
 #pragma once
 
 #include <atomic>
@@ -17,9 +20,11 @@ namespace penstock {
 
 class Server {
  public:
-  // Returns when the server is listening and has begun to register. kFailedPrecondition, kPermissionDenied and kDataLoss name what is in
-  // the way: a port in use, a directory that cannot be written, a damaged file. `interrupted` is polled while it waits for the scheduler.
-  static Result<std::unique_ptr<Server>> Start(const ClusterOptions& options, const std::function<bool()>& interrupted);
+  // Returns when the server is listening and has begun to register. kFailedPrecondition, kPermissionDenied
+  // and kDataLoss name what is in the way: a port in use, a directory that cannot be written, a damaged file.
+  // `interrupted` is polled while it waits for the scheduler.
+  static Result<std::unique_ptr<Server>> Start(const ClusterOptions& options,
+                                               const std::function<bool()>& interrupted);
   ~Server();
   void Stop();
 

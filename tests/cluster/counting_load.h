@@ -1,6 +1,8 @@
-// CountingLoad: threads that push +1 to random rows of an `add` table and keep account of what was acknowledged.
+// CountingLoad: threads that push +1 to random rows of an `add` table and keep account of what was
+// acknowledged.
 //
-// Values are whole numbers, so the sums are exact; a final error leaves a push's increments uncertain, each 0 or 1 times.
+// Values are whole numbers, so the sums are exact; a final error leaves a push's increments uncertain, each 0
+// or 1 times.
 #pragma once
 
 #include <atomic>
@@ -20,14 +22,15 @@ class CountingLoad {
   struct Options {
     std::string table = "counters";
     uint32_t rows = 1000;
-    uint32_t keys = 20;      // a push
+    uint32_t keys = 20;  // a push
     int threads = 2;
-    int inflight = 4;        // a thread
+    int inflight = 4;  // a thread
     uint64_t seed = 1;
     Durability durability = Durability::kLogged;
   };
 
-  CountingLoad(Client& client, const Options& options) : client_(client), options_(options), acknowledged_(options.rows), uncertain_(options.rows) {}
+  CountingLoad(Client& client, const Options& options)
+      : client_(client), options_(options), acknowledged_(options.rows), uncertain_(options.rows) {}
   ~CountingLoad() { Stop(); }
 
   Status Start() {
@@ -60,7 +63,8 @@ class CountingLoad {
     return first_error_;
   }
 
-  // After Stop: every row's value is what was acknowledged, plus at most what is uncertain. Empty, or what is wrong.
+  // After Stop: every row's value is what was acknowledged, plus at most what is uncertain. Empty, or what is
+  // wrong.
   std::string Check() {
     TableKeys keys{table_.id, {}};
     for (uint32_t row = 0; row < options_.rows; ++row) keys.keys.push_back(row);
@@ -68,10 +72,11 @@ class CountingLoad {
     if (!pulled.ok()) return pulled.status().ToString();
     for (uint32_t row = 0; row < options_.rows; ++row) {
       const double value = pulled->values[0][row];
-      const double low = static_cast<double>(acknowledged_[row]), high = low + static_cast<double>(uncertain_[row]);
+      const double low = static_cast<double>(acknowledged_[row]),
+                   high = low + static_cast<double>(uncertain_[row]);
       if (value < low || value > high) {
-        return "row " + std::to_string(row) + " is " + std::to_string(value) + ", acknowledged " + std::to_string(low) + ", uncertain " +
-               std::to_string(uncertain_[row]);
+        return "row " + std::to_string(row) + " is " + std::to_string(value) + ", acknowledged " +
+               std::to_string(low) + ", uncertain " + std::to_string(uncertain_[row]);
       }
     }
     return "";
@@ -105,7 +110,8 @@ class CountingLoad {
       taken[row] = true;
     }
     ++in_flight_;
-    push.answer = client_.Push(producer, {{table_.id, push.keys, std::vector<float>(push.keys.size(), 1.0f)}});
+    push.answer =
+        client_.Push(producer, {{table_.id, push.keys, std::vector<float>(push.keys.size(), 1.0f)}});
     return push;
   }
 

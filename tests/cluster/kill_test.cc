@@ -37,7 +37,8 @@ TEST(KillTest, ServersUnderACountingLoad) {
     const int in_flight = load.in_flight();
     cluster.Kill(victim);
     least_in_flight = std::min(least_in_flight, in_flight);
-    std::printf("kill %d: %s after %lu pushes, %d in flight\n", i + 1, victim.c_str(), static_cast<unsigned long>(load.pushes()), in_flight);
+    std::printf("kill %d: %s after %lu pushes, %d in flight\n", i + 1, victim.c_str(),
+                static_cast<unsigned long>(load.pushes()), in_flight);
     ASSERT_TRUE(cluster.StartOne(victim).ok());
   }
   ASSERT_TRUE(cluster.WaitServing().ok());
@@ -47,7 +48,8 @@ TEST(KillTest, ServersUnderACountingLoad) {
   EXPECT_EQ(load.Check(), "");
   EXPECT_EQ(load.failed(), 0u) << load.first_error();
   EXPECT_GT(least_in_flight, 0);
-  std::printf("%lu pushes acknowledged, %lu uncertain\n", static_cast<unsigned long>(load.pushes() - load.failed()),
+  std::printf("%lu pushes acknowledged, %lu uncertain\n",
+              static_cast<unsigned long>(load.pushes() - load.failed()),
               static_cast<unsigned long>(load.failed()));
 }
 

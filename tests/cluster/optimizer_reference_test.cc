@@ -1,4 +1,5 @@
-// Every optimizer on a running server, through a client, against references in float64 over 1,000 steps (optimizer_reference.py).
+// Every optimizer on a running server, through a client, against references in float64 over 1,000 steps
+// (optimizer_reference.py).
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -33,7 +34,10 @@ TEST(OptimizerReference, ThousandStepsThroughARunningServer) {
   ASSERT_TRUE(cluster.Start().ok()) << cluster.Output("scheduler") << cluster.Output("server-0");
   const std::string folder = cluster.dir() + "/reference";
   ASSERT_TRUE(std::filesystem::create_directory(folder));
-  ASSERT_EQ(std::system((std::string(kPython) + " " PENSTOCK_SOURCE_DIR "/tests/cluster/optimizer_reference.py " + folder).c_str()), 0);
+  ASSERT_EQ(std::system((std::string(kPython) +
+                         " " PENSTOCK_SOURCE_DIR "/tests/cluster/optimizer_reference.py " + folder)
+                            .c_str()),
+            0);
   auto client = cluster.Connect();
   ASSERT_TRUE(client.ok()) << client.status().ToString();
   int cases = 0;
@@ -45,12 +49,14 @@ TEST(OptimizerReference, ThousandStepsThroughARunningServer) {
     const auto keys = ReadArray<uint64_t>(stem + ".keys");
     const auto grads = ReadArray<float>(stem + ".grads");
     const auto want = ReadArray<double>(stem + ".want");
-    const uint32_t rows = json.at("rows"), dim = json.at("dim"), touched = json.at("touched"), steps = json.at("steps");
+    const uint32_t rows = json.at("rows"), dim = json.at("dim"), touched = json.at("touched"),
+                   steps = json.at("steps");
     TableSpec spec;
     spec.name = json.at("name");
     spec.dim = dim;
     spec.durability = Durability::kMemory;
-    spec.initializer = {.kind = InitializerKind::kConstant, .value = json.at("initial").get<float>()};
+    const float initial = json.at("initial");
+    if (initial != 0) spec.initializer = {.kind = InitializerKind::kConstant, .value = initial};
     const auto& o = json.at("optimizer");
     spec.optimizer = {.kind = *ParseOptimizerKind(o.at("kind").get<std::string>()),
                       .learning_rate = o.value("learning_rate", 0.0f),
@@ -66,8 +72,10 @@ TEST(OptimizerReference, ThousandStepsThroughARunningServer) {
     auto producer = (*client)->NewProducer();
     ASSERT_TRUE(producer.ok()) << producer.status().ToString();
     for (uint32_t step = 0; step < steps; ++step) {
-      TablePush push{table->id, {keys.begin() + step * touched, keys.begin() + (step + 1) * touched},
-                     {grads.begin() + size_t{step} * touched * dim, grads.begin() + size_t{step + 1} * touched * dim}};
+      TablePush push{
+          table->id,
+          {keys.begin() + step * touched, keys.begin() + (step + 1) * touched},
+          {grads.begin() + size_t{step} * touched * dim, grads.begin() + size_t{step + 1} * touched * dim}};
       auto done = (*client)->Push(**producer, {std::move(push)}).get();
       ASSERT_TRUE(done.ok()) << done.status().ToString();
     }

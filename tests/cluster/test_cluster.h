@@ -1,4 +1,5 @@
-// TestCluster: a real cluster of child processes in a temporary folder, whose members a test may kill, stop and start again.
+// TestCluster: a real cluster of child processes in a temporary folder, whose members a test may kill, stop
+// and start again.
 #pragma once
 
 #include <sys/types.h>

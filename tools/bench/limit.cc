@@ -24,7 +24,9 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-double SecondsSince(Clock::time_point begin) { return std::chrono::duration<double>(Clock::now() - begin).count(); }
+double SecondsSince(Clock::time_point begin) {
+  return std::chrono::duration<double>(Clock::now() - begin).count();
+}
 
 bool ReadFully(int fd, char* data, size_t size) {
   while (size > 0) {
@@ -55,7 +57,8 @@ class Peer {
     address.sin_family = AF_INET;
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     socklen_t size = sizeof address;
-    if (listener < 0 || ::bind(listener, reinterpret_cast<sockaddr*>(&address), size) != 0 || ::listen(listener, 1) != 0 ||
+    if (listener < 0 || ::bind(listener, reinterpret_cast<sockaddr*>(&address), size) != 0 ||
+        ::listen(listener, 1) != 0 ||
         ::getsockname(listener, reinterpret_cast<sockaddr*>(&address), &size) != 0) {
       return ErrnoStatus(errno, "listen on loopback");
     }
@@ -74,7 +77,8 @@ class Peer {
     }
     ::close(listener);
     Peer result(child, ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-    if (::connect(result.fd_, reinterpret_cast<sockaddr*>(&address), size) != 0) return ErrnoStatus(errno, "connect on loopback");
+    if (::connect(result.fd_, reinterpret_cast<sockaddr*>(&address), size) != 0)
+      return ErrnoStatus(errno, "connect on loopback");
     NoDelay(result.fd_);
     return result;
   }
@@ -100,14 +104,16 @@ class Peer {
   int fd_;
 };
 
-// The child counts what it receives until the end and answers with the number, so that only what has arrived counts.
+// The child counts what it receives until the end and answers with the number, so that only what has arrived
+// counts.
 Result<double> TcpBandwidth(size_t buffer_bytes, double seconds) {
   ASSIGN_OR_RETURN(Peer peer, Peer::Start([buffer_bytes](int fd) {
-    std::vector<char> buffer(buffer_bytes);
-    uint64_t total = 0;
-    for (ssize_t n; (n = ::read(fd, buffer.data(), buffer.size())) > 0;) total += static_cast<uint64_t>(n);
-    WriteFully(fd, reinterpret_cast<const char*>(&total), sizeof total);
-  }));
+                     std::vector<char> buffer(buffer_bytes);
+                     uint64_t total = 0;
+                     for (ssize_t n; (n = ::read(fd, buffer.data(), buffer.size())) > 0;)
+                       total += static_cast<uint64_t>(n);
+                     WriteFully(fd, reinterpret_cast<const char*>(&total), sizeof total);
+                   }));
   std::vector<char> buffer(buffer_bytes, 'x');
   const auto begin = Clock::now();
   while (SecondsSince(begin) < seconds) {
@@ -115,7 +121,8 @@ Result<double> TcpBandwidth(size_t buffer_bytes, double seconds) {
   }
   ::shutdown(peer.fd(), SHUT_WR);
   uint64_t total = 0;
-  if (!ReadFully(peer.fd(), reinterpret_cast<char*>(&total), sizeof total)) return Internal("the receiving process ended early");
+  if (!ReadFully(peer.fd(), reinterpret_cast<char*>(&total), sizeof total))
+    return Internal("the receiving process ended early");
   return static_cast<double>(total) / SecondsSince(begin);
 }
 
@@ -123,10 +130,10 @@ Result<double> TcpBandwidth(size_t buffer_bytes, double seconds) {
 Result<double> PingPong(double seconds) {
   constexpr size_t kBytes = 64;
   ASSIGN_OR_RETURN(Peer peer, Peer::Start([](int fd) {
-    char message[kBytes];
-    while (ReadFully(fd, message, kBytes) && WriteFully(fd, message, kBytes)) {
-    }
-  }));
+                     char message[kBytes];
+                     while (ReadFully(fd, message, kBytes) && WriteFully(fd, message, kBytes)) {
+                     }
+                   }));
   char message[kBytes] = {};
   std::vector<double> trips;
   const auto begin = Clock::now();
@@ -203,7 +210,8 @@ nlohmann::json DescribeMachine() {
   ::uname(&names);
   return {{"processor", FirstLineAfter("/proc/cpuinfo", "model name")},
           {"cpus", std::thread::hardware_concurrency()},
-          {"memory_bytes", static_cast<uint64_t>(::sysconf(_SC_PHYS_PAGES)) * static_cast<uint64_t>(::sysconf(_SC_PAGESIZE))},
+          {"memory_bytes",
+           static_cast<uint64_t>(::sysconf(_SC_PHYS_PAGES)) * static_cast<uint64_t>(::sysconf(_SC_PAGESIZE))},
           {"kernel", std::string(names.sysname) + " " + names.release}};
 }
 

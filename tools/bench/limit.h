@@ -1,7 +1,7 @@
 // MeasureLimit: what the machine itself can do, which every other figure is compared with.
 //
-//   tcp        best bandwidth of a plain TCP connection on loopback between two processes, over several sizes of buffer
-//   ping-pong  64 bytes there and back between two processes that sleep while they wait; the median
+//   tcp        best bandwidth of a plain TCP connection on loopback between two processes, over several sizes
+//   of buffer ping-pong  64 bytes there and back between two processes that sleep while they wait; the median
 //   memcpy     copying 64 MiB that no cache holds
 //
 // Forks, so it must be called before the process has other threads. Takes about four seconds.

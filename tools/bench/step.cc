@@ -34,7 +34,11 @@ Result<TableSpec> MakeTable(Client& client, const StepOptions& options) {
 class StepRun {
  public:
   StepRun(Client& client, const StepOptions& options, TableSpec table, std::shared_ptr<Producer> producer)
-      : client_(client), options_(options), table_(std::move(table)), producer_(std::move(producer)), flights_(options.inflight) {
+      : client_(client),
+        options_(options),
+        table_(std::move(table)),
+        producer_(std::move(producer)),
+        flights_(options.inflight) {
     for (uint32_t d = 0; d < options.dim; ++d) gradient_.push_back(Pushed(d));
   }
 
@@ -81,7 +85,8 @@ class StepRun {
           const float expected = sign * Pushed(d) * static_cast<float>(pushes[keys[i]]);
           const float found = pulled.values[0][i * options_.dim + d];
           if (found == expected) continue;
-          return DataLoss(StrCat("row ", keys[i], ", column ", d, " holds ", found, ", but the acknowledged pushes make ", expected));
+          return DataLoss(StrCat("row ", keys[i], ", column ", d, " holds ", found,
+                                 ", but the acknowledged pushes make ", expected));
         }
       }
     }
@@ -109,9 +114,11 @@ class StepRun {
       auto pulled = flight.pull.get();
       flight.pulling = false;
       if (!pulled.ok()) return pulled.status().Prepend("pull");
-      // The gradient is written over the pulled rows, as a model that computes in place would: the memory is there and warm.
+      // The gradient is written over the pulled rows, as a model that computes in place would: the memory is
+      // there and warm.
       std::vector<float> values = std::move(pulled->values[0]);
-      for (size_t i = 0; i < values.size(); i += options_.dim) std::copy(gradient_.begin(), gradient_.end(), values.begin() + static_cast<ptrdiff_t>(i));
+      for (size_t i = 0; i < values.size(); i += options_.dim)
+        std::copy(gradient_.begin(), gradient_.end(), values.begin() + static_cast<ptrdiff_t>(i));
       flight.push = client_.Push(*producer_, {{table_.id, pool_[flight.batch], std::move(values)}});
       flight.pushing = true;
       return Status::Ok();
@@ -136,7 +143,8 @@ class StepRun {
   uint64_t steps_ = 0;
 };
 
-Result<StepFigures> Measure(StepRun& run, const StepOptions& options, const std::function<bool()>& interrupted) {
+Result<StepFigures> Measure(StepRun& run, const StepOptions& options,
+                            const std::function<bool()>& interrupted) {
   run.MakePool();
   RETURN_IF_ERROR(run.Run(kWarmUpSeconds, interrupted).status());
   std::vector<double> figures;
@@ -156,7 +164,8 @@ BatchMaker::BatchMaker(uint64_t rows, uint64_t seed) : permutation_(rows), state
   std::iota(permutation_.begin(), permutation_.end(), 0u);
 }
 
-// The first steps of a Fisher-Yates shuffle of what the last batch left: uniform, distinct, and as quick for few keys as for all.
+// The first steps of a Fisher-Yates shuffle of what the last batch left: uniform, distinct, and as quick for
+// few keys as for all.
 std::vector<Key> BatchMaker::Next(uint64_t keys) {
   std::vector<Key> batch(keys);
   for (uint64_t i = 0; i < keys; ++i) {
@@ -170,20 +179,27 @@ std::vector<Key> BatchMaker::Next(uint64_t keys) {
 }
 
 Status CheckStepOptions(const StepOptions& o) {
-  if (o.rows < 1 || o.rows > UINT32_MAX) return InvalidArgument(StrCat("--rows ", o.rows, ": must be from 1 to 4294967295"));
-  if (o.keys < 1 || o.keys > o.rows) return InvalidArgument(StrCat("--keys ", o.keys, ": must be from 1 to --rows (", o.rows, ")"));
-  if (o.dim < 1 || o.dim > 65536) return InvalidArgument(StrCat("--dim ", o.dim, ": must be from 1 to 65536"));
-  if (o.inflight < 1 || o.inflight > 1024) return InvalidArgument(StrCat("--inflight ", o.inflight, ": must be from 1 to 1024"));
+  if (o.rows < 1 || o.rows > UINT32_MAX)
+    return InvalidArgument(StrCat("--rows ", o.rows, ": must be from 1 to 4294967295"));
+  if (o.keys < 1 || o.keys > o.rows)
+    return InvalidArgument(StrCat("--keys ", o.keys, ": must be from 1 to --rows (", o.rows, ")"));
+  if (o.dim < 1 || o.dim > 65536)
+    return InvalidArgument(StrCat("--dim ", o.dim, ": must be from 1 to 65536"));
+  if (o.inflight < 1 || o.inflight > 1024)
+    return InvalidArgument(StrCat("--inflight ", o.inflight, ": must be from 1 to 1024"));
   if (o.batches < 1) return InvalidArgument("--batches 0: must be at least 1");
   if (o.repeats < 1) return InvalidArgument("--repeats 0: must be at least 1");
-  if (!(o.seconds > 0 && o.seconds <= 3600)) return InvalidArgument(StrCat("--seconds ", o.seconds, ": must be above 0, at most 3600"));
+  if (!(o.seconds > 0 && o.seconds <= 3600))
+    return InvalidArgument(StrCat("--seconds ", o.seconds, ": must be above 0, at most 3600"));
   if (o.optimizer != "sgd" && o.optimizer != "add") {
-    return InvalidArgument("--optimizer '" + o.optimizer + "': must be sgd or add, whose results can be checked exactly");
+    return InvalidArgument("--optimizer '" + o.optimizer +
+                           "': must be sgd or add, whose results can be checked exactly");
   }
   return ParseDurability(o.durability).status().Prepend("--durability");
 }
 
-Result<StepFigures> RunStepBench(Client& client, const StepOptions& options, const std::function<bool()>& interrupted) {
+Result<StepFigures> RunStepBench(Client& client, const StepOptions& options,
+                                 const std::function<bool()>& interrupted) {
   RETURN_IF_ERROR(CheckStepOptions(options));
   ASSIGN_OR_RETURN(const TableSpec table, MakeTable(client, options));
   ASSIGN_OR_RETURN(auto producer, client.NewProducer());
@@ -192,13 +208,17 @@ Result<StepFigures> RunStepBench(Client& client, const StepOptions& options, con
   const Status dropped = client.DropTable(table.name);
   if (!figures.ok()) return figures.status();
   if (!dropped.ok()) return dropped.Prepend("drop " + table.name);
-  if (figures->steps * 4 >= kExactFloats) return Internal("too many steps for sums of whole numbers to be exact: make --seconds less");
+  if (figures->steps * 4 >= kExactFloats)
+    return Internal("too many steps for sums of whole numbers to be exact: make --seconds less");
   return figures;
 }
 
-nlohmann::json StepJson(const StepOptions& options, const StepFigures& figures, uint64_t servers, double tcp_bytes_per_second) {
+nlohmann::json StepJson(const StepOptions& options, const StepFigures& figures, uint64_t servers,
+                        double tcp_bytes_per_second) {
   const Spread payload = figures.rows_per_second.Times(figures.payload_bytes_per_row);
-  const auto json = [](const Spread& s) { return nlohmann::json{{"min", s.min}, {"median", s.median}, {"max", s.max}}; };
+  const auto json = [](const Spread& s) {
+    return nlohmann::json{{"min", s.min}, {"median", s.median}, {"max", s.max}};
+  };
   return {{"work", "step"},
           {"dim", options.dim},
           {"rows", options.rows},

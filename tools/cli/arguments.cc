@@ -1,7 +1,6 @@
 #include "tools/cli/arguments.h"
 
 #include <CLI/CLI.hpp>
-
 #include <algorithm>
 
 #include "common/base/strings.h"
@@ -13,7 +12,8 @@ namespace {
 
 class Parser {
  public:
-  explicit Parser(Arguments* arguments) : a_(*arguments), app_("A parameter server: launches, trains, inspects and measures.", "penstock") {
+  explicit Parser(Arguments* arguments)
+      : a_(*arguments), app_("A parameter server: launches, trains, inspects and measures.", "penstock") {
     app_.require_subcommand(1);
     app_.set_version_flag("--version", std::string("penstock ") + PENSTOCK_VERSION);
     AddLaunch();
@@ -26,7 +26,8 @@ class Parser {
 
   CLI::App& app() { return app_; }
 
-  // CLI11 would only say that a subcommand is missing. Of a word that is no command: what to say of it; else "".
+  // CLI11 would only say that a subcommand is missing. Of a word that is no command: what to say of it; else
+  // "".
   std::string UnknownCommand(int argc, const char* const* argv) const {
     const CLI::App* level = &app_;
     for (int i = 1; i < argc && argv[i][0] != '-'; ++i) {
@@ -35,7 +36,8 @@ class Parser {
       if (names.empty()) return "";
       if (std::find(names.begin(), names.end(), argv[i]) == names.end()) {
         const std::string near = Suggest(argv[i], names);
-        return "'" + std::string(argv[i]) + "' is no command of " + (level == &app_ ? "penstock" : "penstock " + level->get_name()) +
+        return "'" + std::string(argv[i]) + "' is no command of " +
+               (level == &app_ ? "penstock" : "penstock " + level->get_name()) +
                (near.empty() ? ": there are " + StrJoin(names, ", ") : ": did you mean '" + near + "'?");
       }
       level = level->get_subcommand(argv[i]);
@@ -65,55 +67,75 @@ class Parser {
 
   CLI::Option* Target(CLI::App* command) {
     CLI::Option* data_dir = DataDir(command);
-    CLI::Option* scheduler = command->add_option("--scheduler", a_.target.scheduler, "host:port of a scheduler, instead of --data-dir");
+    CLI::Option* scheduler = command->add_option("--scheduler", a_.target.scheduler,
+                                                 "host:port of a scheduler, instead of --data-dir");
     scheduler->excludes(data_dir);
-    command->add_option("--token-file", a_.target.token_file, "the cluster's token, with --scheduler")->needs(scheduler);
+    command->add_option("--token-file", a_.target.token_file, "the cluster's token, with --scheduler")
+        ->needs(scheduler);
     return scheduler;
   }
 
   void Output(CLI::App* command) {
-    static const std::map<std::string, OutputFormat> kFormats{{"table", OutputFormat::kTable}, {"json", OutputFormat::kJson}};
+    static const std::map<std::string, OutputFormat> kFormats{{"table", OutputFormat::kTable},
+                                                              {"json", OutputFormat::kJson}};
     command->add_option("-o,--output", a_.output, "table or json")
         ->transform(CLI::Transformer(kFormats).description(""))
         ->type_name("FORMAT");
   }
 
   void Nodes(CLI::App* command, const std::string& default_text) {
-    command->add_option("--servers", a_.servers, "how many servers (default: " + default_text + ")")->check(CLI::Range(1, 4096));
-    command->add_option("--workers", a_.workers, "how many pool workers (default: " + default_text + ")")->check(CLI::Range(0, 4096));
+    command->add_option("--servers", a_.servers, "how many servers (default: " + default_text + ")")
+        ->check(CLI::Range(1, 4096));
+    command->add_option("--workers", a_.workers, "how many pool workers (default: " + default_text + ")")
+        ->check(CLI::Range(0, 4096));
   }
 
   void Set(CLI::App* command, const std::string& help) {
-    command->add_option("--set", a_.assignments, help)->type_name("SECTION.KEY=VALUE")->allow_extra_args(false);
+    command->add_option("--set", a_.assignments, help)
+        ->type_name("SECTION.KEY=VALUE")
+        ->allow_extra_args(false);
   }
 
   void AddLaunch() {
-    CLI::App* up = Command(&app_, "up", "Start a cluster on this machine, and go on with its unfinished jobs");
+    CLI::App* up =
+        Command(&app_, "up", "Start a cluster on this machine, and go on with its unfinished jobs");
     DataDir(up);
     Nodes(up, "as last time in this folder, else 1");
     up->add_flag("-d,--detach", a_.detach, "go to the background when the cluster is ready");
-    up->add_option("--config", a_.config, "cluster file (see `penstock config sample`); remembered in the folder");
+    up->add_option("--config", a_.config,
+                   "cluster file (see `penstock config sample`); remembered in the folder");
     Set(up, "an option of the cluster, over the file; may be repeated; remembered in the folder");
-    up->add_option("--ready-seconds", a_.ready_seconds, "how long to wait until it is ready (default 60)")->check(CLI::Range(1, 86400));
+    up->add_option("--ready-seconds", a_.ready_seconds, "how long to wait until it is ready (default 60)")
+        ->check(CLI::Range(1, 86400));
     CLI::App* down = Command(&app_, "down", "End the cluster that `penstock up` started; its data stay");
     DataDir(down);
   }
 
   void AddTraining() {
     CLI::App* train = Command(&app_, "train", "Submit a training job and follow it");
-    train->add_option("job_file", a_.job_file, "the job (conf/jobs has examples)")->required()->type_name("JOB.toml");
+    train->add_option("job_file", a_.job_file, "the job (conf/jobs has examples)")
+        ->required()
+        ->type_name("JOB.toml");
     CLI::Option* scheduler = Target(train);
     CLI::Option* local = train->add_flag("--local", a_.local, "in a private cluster that ends with the job");
     local->excludes(scheduler)->excludes(train->get_option("--data-dir"));
-    train->add_option("--servers", a_.servers, "with --local: how many servers (default 1)")->check(CLI::Range(1, 4096))->needs(local);
-    train->add_option("--workers", a_.workers, "with --local: how many workers (default 1)")->check(CLI::Range(1, 4096))->needs(local);
+    train->add_option("--servers", a_.servers, "with --local: how many servers (default 1)")
+        ->check(CLI::Range(1, 4096))
+        ->needs(local);
+    train->add_option("--workers", a_.workers, "with --local: how many workers (default 1)")
+        ->check(CLI::Range(1, 4096))
+        ->needs(local);
     Set(train, "a key of the job, over the file; may be repeated");
     train->add_option("--report", a_.report, "write the result as JSON to this file")->type_name("FILE");
 
     CLI::App* evaluate = Command(&app_, "evaluate", "Metrics of a job, or of its weights on other data");
     evaluate->add_option("job", a_.id, "id of the job")->required()->type_name("JOB");
-    evaluate->add_option("--data", a_.data, "evaluate the weights on this file, in the format of the job's data")->type_name("FILE");
-    evaluate->add_option("--labels", a_.labels, "idx: the labels of --data")->type_name("FILE")->needs("--data");
+    evaluate
+        ->add_option("--data", a_.data, "evaluate the weights on this file, in the format of the job's data")
+        ->type_name("FILE");
+    evaluate->add_option("--labels", a_.labels, "idx: the labels of --data")
+        ->type_name("FILE")
+        ->needs("--data");
     Target(evaluate);
     Output(evaluate);
   }
@@ -138,14 +160,20 @@ class Parser {
 
     CLI::App* shard = Group("shard", "Slices of the key space");
     Inspect(shard, "ls", "All shards");
-    Inspect(shard, "show", "One shard")->add_option("shard", a_.id, "number of the shard")->required()->type_name("SHARD");
+    Inspect(shard, "show", "One shard")
+        ->add_option("shard", a_.id, "number of the shard")
+        ->required()
+        ->type_name("SHARD");
     CLI::App* accept = Command(shard, "accept-loss", "Let a quarantined shard go on with what is left of it");
     accept->add_option("shard", a_.id, "number of the shard")->required()->type_name("SHARD");
     Target(accept);
 
     CLI::App* table = Group("table", "Tables of weights");
     Inspect(table, "ls", "All tables");
-    Inspect(table, "describe", "One table")->add_option("name", a_.name, "name of the table")->required()->type_name("NAME");
+    Inspect(table, "describe", "One table")
+        ->add_option("name", a_.name, "name of the table")
+        ->required()
+        ->type_name("NAME");
     CLI::App* get = Inspect(table, "get", "Values of some rows");
     get->add_option("name", a_.name, "name of the table")->required()->type_name("NAME");
     get->add_option("keys", a_.keys, "keys of rows")->required()->type_name("KEY");
@@ -154,7 +182,8 @@ class Parser {
   void AddBench() {
     CLI::App* bench = Group("bench", "Measurements");
     Output(Command(bench, "limit", "What the machine can do: TCP on loopback, ping-pong, memcpy"));
-    CLI::App* step = Command(bench, "step", "Pull then push of random rows, in a cluster of its own or in a running one");
+    CLI::App* step =
+        Command(bench, "step", "Pull then push of random rows, in a cluster of its own or in a running one");
     Output(step);
     CLI::Option* scheduler = Target(step);
     StepOptions& o = a_.step;
@@ -164,7 +193,8 @@ class Parser {
     step->add_option("--optimizer", o.optimizer, "sgd or add (default sgd)");
     step->add_option("--durability", o.durability, "memory, logged or synced (default memory)");
     step->add_option("--inflight", o.inflight, "steps in flight (default 2)");
-    step->add_option("--batches", o.batches, "batches drawn before the clock starts (default 500; fewer need less memory)");
+    step->add_option("--batches", o.batches,
+                     "batches drawn before the clock starts (default 500; fewer need less memory)");
     step->add_option("--seconds", o.seconds, "of each repeat (default 2)");
     step->add_option("--repeats", o.repeats, "default 5");
     step->add_option("--seed", o.seed, "of the random keys (default 1)");
@@ -178,7 +208,9 @@ class Parser {
   void AddConfig() {
     CLI::App* config = Group("config", "Options of clusters and jobs");
     CLI::App* explain = Command(config, "explain", "What an option means and what it may be");
-    explain->add_option("key", a_.name, "such as server.cores or train.batch_size")->required()->type_name("SECTION.NAME");
+    explain->add_option("key", a_.name, "such as server.cores or train.batch_size")
+        ->required()
+        ->type_name("SECTION.NAME");
     CLI::App* sample = Command(config, "sample", "An annotated file with every option at its default");
     a_.name = "cluster";
     sample->add_option("kind", a_.name, "cluster (default) or job")->check(CLI::IsMember({"cluster", "job"}));
@@ -190,7 +222,8 @@ class Parser {
 
 }  // namespace
 
-std::optional<int> ParseArguments(int argc, const char* const* argv, Arguments* arguments, std::ostream& out, std::ostream& err) {
+std::optional<int> ParseArguments(int argc, const char* const* argv, Arguments* arguments, std::ostream& out,
+                                  std::ostream& err) {
   Parser parser(arguments);
   if (const std::string unknown = parser.UnknownCommand(argc, argv); !unknown.empty()) {
     err << "penstock: " << unknown << "\n";

@@ -47,7 +47,9 @@ struct Arguments {
   StepOptions step;
 };
 
-// Fills `arguments`, or gives the code to end with: 0 after --help and --version, 2 after a mistake, both of which are said on out and err.
-std::optional<int> ParseArguments(int argc, const char* const* argv, Arguments* arguments, std::ostream& out, std::ostream& err);
+// Fills `arguments`, or gives the code to end with: 0 after --help and --version, 2 after a mistake, both of
+// which are said on out and err.
+std::optional<int> ParseArguments(int argc, const char* const* argv, Arguments* arguments, std::ostream& out,
+                                  std::ostream& err);
 
 }  // namespace penstock

@@ -17,33 +17,38 @@ namespace {
 std::string LimitText(const Limit& limit) {
   const auto rate = [](double bytes) { return FormatBytes(bytes) + "/s"; };
   char pingpong[64];
-  std::snprintf(pingpong, sizeof pingpong, "%.1f us (%.1f .. %.1f)", limit.pingpong_us.median, limit.pingpong_us.min, limit.pingpong_us.max);
-  return StrCat("TCP on loopback    ", rate(limit.tcp_bytes_per_second), " (", rate(limit.tcp.min), " .. ", rate(limit.tcp.max), ") with ",
-                FormatBytes(static_cast<double>(limit.tcp_buffer_bytes)), " buffers\n", "64-byte ping-pong  ", pingpong, "\n",
-                "memcpy             ", rate(limit.memcpy_bytes_per_second), "\n");
+  std::snprintf(pingpong, sizeof pingpong, "%.1f us (%.1f .. %.1f)", limit.pingpong_us.median,
+                limit.pingpong_us.min, limit.pingpong_us.max);
+  return StrCat("TCP on loopback    ", rate(limit.tcp_bytes_per_second), " (", rate(limit.tcp.min), " .. ",
+                rate(limit.tcp.max), ") with ", FormatBytes(static_cast<double>(limit.tcp_buffer_bytes)),
+                " buffers\n", "64-byte ping-pong  ", pingpong, "\n", "memcpy             ",
+                rate(limit.memcpy_bytes_per_second), "\n");
 }
 
 std::string StepText(const nlohmann::json& result) {
   const auto spread = [](const nlohmann::json& s, double unit, const char* name) {
     char text[96];
-    std::snprintf(text, sizeof text, "%.2f %s (%.2f .. %.2f)", s["median"].get<double>() / unit, name, s["min"].get<double>() / unit,
-                  s["max"].get<double>() / unit);
+    std::snprintf(text, sizeof text, "%.2f %s (%.2f .. %.2f)", s["median"].get<double>() / unit, name,
+                  s["min"].get<double>() / unit, s["max"].get<double>() / unit);
     return std::string(text);
   };
   char ratio[32];
   std::snprintf(ratio, sizeof ratio, "%.3f", result["ratio_to_limit"].get<double>());
-  return StrCat("step: ", result["keys"].get<uint64_t>(), " keys of ", result["rows"].get<uint64_t>(), " rows, dim ",
-                result["dim"].get<uint64_t>(), ", ", result["optimizer"].get<std::string>(), ", ", result["durability"].get<std::string>(), ", ",
-                result["inflight"].get<uint64_t>(), " in flight, servers ", result["servers"].get<uint64_t>(), ", ",
-                result["repeats"].get<uint64_t>(), " repeats of ", FormatSeconds(result["seconds"].get<double>()),
-                ", every row checked\n  rows      ", spread(result["rows_per_second"], 1e6, "M rows/s"), "\n  payload   ",
+  return StrCat("step: ", result["keys"].get<uint64_t>(), " keys of ", result["rows"].get<uint64_t>(),
+                " rows, dim ", result["dim"].get<uint64_t>(), ", ", result["optimizer"].get<std::string>(),
+                ", ", result["durability"].get<std::string>(), ", ", result["inflight"].get<uint64_t>(),
+                " in flight, servers ", result["servers"].get<uint64_t>(), ", ",
+                result["repeats"].get<uint64_t>(), " repeats of ",
+                FormatSeconds(result["seconds"].get<double>()), ", every row checked\n  rows      ",
+                spread(result["rows_per_second"], 1e6, "M rows/s"), "\n  payload   ",
                 spread(result["payload_bytes_per_second"], 1e9, "GB/s"), "\n  of TCP    ", ratio, "\n");
 }
 
 Result<uint64_t> CountServers(Client& client) {
   ASSIGN_OR_RETURN(const nlohmann::json nodes, client.Inspect("nodes"));
   uint64_t servers = 0;
-  for (const auto& node : nodes) servers += node.value("role", "") == "server" && node.value("state", "") == "alive" ? 1 : 0;
+  for (const auto& node : nodes)
+    servers += node.value("role", "") == "server" && node.value("state", "") == "alive" ? 1 : 0;
   return servers;
 }
 
@@ -69,10 +74,13 @@ Result<int> RunBenchStep(const Arguments& arguments, Console& console) {
   }
   ASSIGN_OR_RETURN(auto client, ConnectTo(target, "penstock bench"));
   ASSIGN_OR_RETURN(const uint64_t servers, CountServers(*client));
-  ASSIGN_OR_RETURN(const StepFigures figures, RunStepBench(*client, arguments.step, [&] { return signals.Received(); }));
+  ASSIGN_OR_RETURN(const StepFigures figures,
+                   RunStepBench(*client, arguments.step, [&] { return signals.Received(); }));
   const nlohmann::json result = StepJson(arguments.step, figures, servers, limit.tcp_bytes_per_second);
-  const nlohmann::json json = {{"machine", DescribeMachine()}, {"limit", LimitJson(limit)}, {"results", {result}}};
-  console.out << (arguments.output == OutputFormat::kJson ? RenderJson(json) : LimitText(limit) + StepText(result));
+  const nlohmann::json json = {
+      {"machine", DescribeMachine()}, {"limit", LimitJson(limit)}, {"results", {result}}};
+  console.out << (arguments.output == OutputFormat::kJson ? RenderJson(json)
+                                                          : LimitText(limit) + StepText(result));
   return kExitOk;
 }
 

@@ -1,4 +1,5 @@
-// The commands of `penstock`. Each gets the parsed command line and gives the code to end with, or the error that main prints and maps.
+// The commands of `penstock`. Each gets the parsed command line and gives the code to end with, or the error
+// that main prints and maps.
 #pragma once
 
 #include "common/base/status.h"

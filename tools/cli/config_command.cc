@@ -1,4 +1,5 @@
-// penstock config: explains options and prints annotated samples, from the declarations that the programs use.
+// penstock config: explains options and prints annotated samples, from the declarations that the programs
+// use.
 #include <algorithm>
 #include <cstdlib>
 
@@ -11,7 +12,8 @@ namespace penstock {
 namespace {
 
 constexpr char kJobIntro[] =
-    "A training job, all options at their defaults. Run it with `penstock train FILE`; single keys are overridden with --set section.key=value.";
+    "A training job, all options at their defaults. Run it with `penstock train FILE`; single keys are "
+    "overridden with --set section.key=value.";
 
 bool IsJobSection(const std::string& key) {
   static const std::vector<std::string> kSections = {"job", "data", "model", "optimizer", "train"};
@@ -34,11 +36,13 @@ Result<int> RunConfig(const Arguments& arguments, Console& console) {
   OptionSet job_set;
   job.Declare(&job_set);
   if (arguments.command == "config sample") {
-    console.out << (arguments.name == "job" ? job_set.Sample(kJobIntro) : cluster_set.Sample(ClusterSampleIntro()));
+    console.out << (arguments.name == "job" ? job_set.Sample(kJobIntro)
+                                            : cluster_set.Sample(ClusterSampleIntro()));
     return kExitOk;
   }
   const bool of_job = IsJobSection(arguments.name);
-  if (!of_job) RETURN_IF_ERROR(cluster_set.LoadEnvironment([](const char* name) { return std::getenv(name); }));
+  if (!of_job)
+    RETURN_IF_ERROR(cluster_set.LoadEnvironment([](const char* name) { return std::getenv(name); }));
   auto text = of_job ? job_set.Explain(arguments.name) : cluster_set.Explain(arguments.name);
   if (!text.ok()) return InvalidArgument(text.status().message());
   if (of_job) DropEnvironmentLine(&*text);

@@ -29,7 +29,8 @@ Result<TrainedModel> OpenModel(Client& client, const nlohmann::json& job) {
     ASSIGN_OR_RETURN(trained.spec, JobFromJson(job.at("spec").at("options")));
     const auto plan = job.at("spec").at("data_plan").get<JobPlan>();
     ASSIGN_OR_RETURN(trained.model, CreateModel(trained.spec, plan.shape()));
-    const std::string prefix = job.at("name").get<std::string>() + "." + std::to_string(job.at("id").get<uint64_t>());
+    const std::string prefix =
+        job.at("name").get<std::string>() + "." + std::to_string(job.at("id").get<uint64_t>());
     for (const TableSpec& wanted : trained.model->Tables()) {
       ASSIGN_OR_RETURN(TableSpec table, client.OpenTable(prefix + wanted.name.substr(wanted.name.find('/'))));
       trained.tables.push_back(std::move(table));
@@ -49,9 +50,11 @@ Result<Evaluation> EvaluateExamples(Client& client, TrainedModel& trained, const
     examples.Gather(plan.Indices(k), &batch);
     trained.model->Prepare(batch, Purpose::kEvaluate, &prepared);
     std::vector<TableKeys> keys;
-    for (size_t t = 0; t < trained.tables.size(); ++t) keys.push_back({trained.tables[t].id, prepared.keys[t]});
+    for (size_t t = 0; t < trained.tables.size(); ++t)
+      keys.push_back({trained.tables[t].id, prepared.keys[t]});
     ASSIGN_OR_RETURN(const PullResult pulled, client.Pull(std::move(keys), kPullDeadlineMs).get());
-    trained.model->Evaluate(batch, prepared, TableValues(pulled.values.begin(), pulled.values.end()), &evaluation);
+    trained.model->Evaluate(batch, prepared, TableValues(pulled.values.begin(), pulled.values.end()),
+                            &evaluation);
   }
   return evaluation;
 }
@@ -62,8 +65,10 @@ Result<nlohmann::json> EvaluateFile(Client& client, const nlohmann::json& job, c
   trained.spec.data.test_labels = arguments.labels.empty() ? "" : AbsolutePath(arguments.labels);
   auto data = OpenJobData(trained.spec, DataRole::kTest);
   if (!data.ok()) return FailedPrecondition(data.status().message());
-  if ((*data)->dense() && (*data)->features() != job["spec"]["data_plan"]["train"]["features"].get<uint64_t>()) {
-    return FailedPrecondition(arguments.data + " has " + std::to_string((*data)->features()) + " features an example, the job's data has " +
+  if ((*data)->dense() &&
+      (*data)->features() != job["spec"]["data_plan"]["train"]["features"].get<uint64_t>()) {
+    return FailedPrecondition(arguments.data + " has " + std::to_string((*data)->features()) +
+                              " features an example, the job's data has " +
                               job["spec"]["data_plan"]["train"]["features"].dump());
   }
   // Piece by piece, so that a file may be larger than memory.
@@ -90,7 +95,8 @@ Result<int> RunEvaluate(const Arguments& arguments, Console& console) {
   if (!metrics.ok()) return metrics.status();
   if (metrics->empty()) {
     return FailedPrecondition("job " + std::to_string(arguments.id) + " has not been evaluated" +
-                              (job.value("state", "") == "running" ? " yet" : "") + "; --data FILE evaluates its weights as they are");
+                              (job.value("state", "") == "running" ? " yet" : "") +
+                              "; --data FILE evaluates its weights as they are");
   }
   console.out << (arguments.output == OutputFormat::kJson ? RenderJson(*metrics) : MetricsText(*metrics));
   return kExitOk;

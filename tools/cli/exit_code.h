@@ -18,14 +18,21 @@ enum ExitCode : int {
 
 inline ExitCode ExitCodeOf(const Status& status) {
   switch (status.code()) {
-    case Code::kOk: return kExitOk;
-    case Code::kInvalidArgument: return kExitUsage;
-    case Code::kUnavailable: return kExitUnreachable;
-    case Code::kPermissionDenied: return kExitDenied;
+    case Code::kOk:
+      return kExitOk;
+    case Code::kInvalidArgument:
+      return kExitUsage;
+    case Code::kUnavailable:
+      return kExitUnreachable;
+    case Code::kPermissionDenied:
+      return kExitDenied;
     case Code::kDeadlineExceeded:
-    case Code::kOutcomeUnknown: return kExitDeadline;
-    case Code::kCancelled: return kExitInterrupted;
-    default: return kExitFailed;
+    case Code::kOutcomeUnknown:
+      return kExitDeadline;
+    case Code::kCancelled:
+      return kExitInterrupted;
+    default:
+      return kExitFailed;
   }
 }
 

@@ -16,7 +16,8 @@ uint64_t NowMs() {
 
 // What can pass while a scheduler restarts.
 bool Passes(const Status& status) {
-  return status.code() == Code::kUnavailable || status.code() == Code::kDeadlineExceeded || status.code() == Code::kOverloaded;
+  return status.code() == Code::kUnavailable || status.code() == Code::kDeadlineExceeded ||
+         status.code() == Code::kOverloaded;
 }
 
 class ProgressDisplay {
@@ -69,7 +70,8 @@ Result<nlohmann::json> FindJob(Client& client, uint32_t job) {
   return NotFound("job " + std::to_string(job));
 }
 
-Result<nlohmann::json> FollowJob(Client& client, uint32_t job, const FollowOptions& options, InterruptSignals& signals, Console& console) {
+Result<nlohmann::json> FollowJob(Client& client, uint32_t job, const FollowOptions& options,
+                                 InterruptSignals& signals, Console& console) {
   ProgressDisplay display(console, options.line_ms);
   std::optional<uint64_t> away_since_ms;
   for (;;) {

@@ -16,9 +16,10 @@ struct FollowOptions {
   uint64_t patience_ms = 10 * 60000;  // how long the scheduler may be away
 };
 
-// Inspect "job" of the ended job. kCancelled when a signal came: the job itself goes on. kUnavailable when the scheduler was away for too
-// long. A scheduler that restarts is waited for, which is said once.
-Result<nlohmann::json> FollowJob(Client& client, uint32_t job, const FollowOptions& options, InterruptSignals& signals, Console& console);
+// Inspect "job" of the ended job. kCancelled when a signal came: the job itself goes on. kUnavailable when
+// the scheduler was away for too long. A scheduler that restarts is waited for, which is said once.
+Result<nlohmann::json> FollowJob(Client& client, uint32_t job, const FollowOptions& options,
+                                 InterruptSignals& signals, Console& console);
 
 // The element of inspect "jobs" with this id.
 Result<nlohmann::json> FindJob(Client& client, uint32_t job);

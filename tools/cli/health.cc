@@ -17,9 +17,11 @@ std::vector<std::string> HealthProblems(const nlohmann::json& status) {
   const auto serving = shards.value("serving", uint64_t{0});
   // The scheduler may have said the same in its own words; then it is not said twice.
   const auto mentioned = [&](const std::string& word) {
-    return std::any_of(problems.begin(), problems.end(), [&](const std::string& p) { return p.find(word) != std::string::npos; });
+    return std::any_of(problems.begin(), problems.end(),
+                       [&](const std::string& p) { return p.find(word) != std::string::npos; });
   };
-  if (serving < total && !mentioned("shard")) problems.push_back(StrCat(total - serving, " of ", total, " shards are not served"));
+  if (serving < total && !mentioned("shard"))
+    problems.push_back(StrCat(total - serving, " of ", total, " shards are not served"));
   for (const auto& node : status.value("nodes", nlohmann::json::array())) {
     if (node.value("state", "") != "dead") continue;
     const std::string name = node.value("name", "?");

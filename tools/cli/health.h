@@ -7,7 +7,8 @@
 
 namespace penstock {
 
-// Of inspect "status": what an operator should know: the scheduler's own list, shards that are not served, dead nodes. Empty: healthy.
+// Of inspect "status": what an operator should know: the scheduler's own list, shards that are not served,
+// dead nodes. Empty: healthy.
 std::vector<std::string> HealthProblems(const nlohmann::json& status);
 
 }  // namespace penstock

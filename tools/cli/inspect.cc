@@ -1,4 +1,5 @@
-// penstock status, node, job, shard and table: what the scheduler knows, and the few things that an operator decides.
+// penstock status, node, job, shard and table: what the scheduler knows, and the few things that an operator
+// decides.
 #include <nlohmann/json.hpp>
 
 #include "tools/cli/commands.h"
@@ -12,29 +13,63 @@ namespace {
 
 using nlohmann::json;
 
-const std::vector<Column> kNodeColumns = {
-    {"ID", "id"}, {"NAME", "name"}, {"ROLE", "role"}, {"STATE", "state"}, {"SHARDS", "shards", Show::kCount}, {"ROWS", "rows", Show::kCount},
-    {"BYTES", "bytes", Show::kBytes}, {"BUSY", "busy"}, {"SEEN MS AGO", "last_seen_ms", Show::kCount}, {"ENDPOINTS", "endpoints"},
-    {"HTTP", "http"}};
-const std::vector<Column> kJobColumns = {
-    {"ID", "id"}, {"NAME", "name"}, {"STATE", "state"}, {"PHASE", "phase"}, {"PASS", "pass"}, {"OF", "passes"},
-    {"PARTS", "partitions_done"}, {"OF", "partitions"}, {"EXAMPLES", "examples", Show::kCount}, {"PER S", "examples_per_second", Show::kCount},
-    {"LOSS", "loss", Show::kFraction}, {"TIME", "seconds", Show::kSeconds}, {"BAD", "bad_records"}, {"ERROR", "error"}};
-const std::vector<Column> kLeaseColumns = {{"PHASE", "phase"}, {"PASS", "pass"}, {"PARTITION", "partition"}, {"STATE", "state"},
-                                           {"WORKER", "worker"}, {"RECORDED", "recorded"}, {"PRODUCER", "producer"}};
-const std::vector<Column> kShardColumns = {
-    {"SHARD", "shard"}, {"STATE", "state"}, {"SERVER", "node_name"}, {"ENDPOINT", "endpoint"}, {"EPOCH", "epoch"}, {"LSN", "lsn"},
-    {"LOGGED", "logged"}, {"SYNCED", "synced"}, {"ROWS", "rows", Show::kCount}, {"BYTES", "bytes", Show::kBytes}, {"DETAIL", "detail"}};
-const std::vector<Column> kTableColumns = {{"ID", "id"}, {"NAME", "name"}, {"DIM", "dim"}, {"OPTIMIZER", "optimizer/kind"},
-                                           {"DURABILITY", "durability"}, {"FLOATS", "dense_size", Show::kCount}};
+const std::vector<Column> kNodeColumns = {{"ID", "id"},
+                                          {"NAME", "name"},
+                                          {"ROLE", "role"},
+                                          {"STATE", "state"},
+                                          {"SHARDS", "shards", Show::kCount},
+                                          {"ROWS", "rows", Show::kCount},
+                                          {"BYTES", "bytes", Show::kBytes},
+                                          {"BUSY", "busy"},
+                                          {"SEEN MS AGO", "last_seen_ms", Show::kCount},
+                                          {"ENDPOINTS", "endpoints"},
+                                          {"HTTP", "http"}};
+const std::vector<Column> kJobColumns = {{"ID", "id"},
+                                         {"NAME", "name"},
+                                         {"STATE", "state"},
+                                         {"PHASE", "phase"},
+                                         {"PASS", "pass"},
+                                         {"OF", "passes"},
+                                         {"PARTS", "partitions_done"},
+                                         {"OF", "partitions"},
+                                         {"EXAMPLES", "examples", Show::kCount},
+                                         {"PER S", "examples_per_second", Show::kCount},
+                                         {"LOSS", "loss", Show::kFraction},
+                                         {"TIME", "seconds", Show::kSeconds},
+                                         {"BAD", "bad_records"},
+                                         {"ERROR", "error"}};
+const std::vector<Column> kLeaseColumns = {
+    {"PHASE", "phase"},   {"PASS", "pass"},         {"PARTITION", "partition"}, {"STATE", "state"},
+    {"WORKER", "worker"}, {"RECORDED", "recorded"}, {"PRODUCER", "producer"}};
+const std::vector<Column> kShardColumns = {{"SHARD", "shard"},
+                                           {"STATE", "state"},
+                                           {"SERVER", "node_name"},
+                                           {"ENDPOINT", "endpoint"},
+                                           {"EPOCH", "epoch"},
+                                           {"LSN", "lsn"},
+                                           {"LOGGED", "logged"},
+                                           {"SYNCED", "synced"},
+                                           {"ROWS", "rows", Show::kCount},
+                                           {"BYTES", "bytes", Show::kBytes},
+                                           {"DETAIL", "detail"}};
+const std::vector<Column> kTableColumns = {{"ID", "id"},
+                                           {"NAME", "name"},
+                                           {"DIM", "dim"},
+                                           {"OPTIMIZER", "optimizer/kind"},
+                                           {"DURABILITY", "durability"},
+                                           {"FLOATS", "dense_size", Show::kCount}};
 
 std::string StatusText(const json& status) {
-  std::string text = RenderFields(status, {{"cluster", "name"}, {"id", "cluster"}, {"version", "version"}, {"term", "term"},
-                                           {"up for", "uptime_seconds", Show::kSeconds}, {"ready", "ready"}});
+  std::string text = RenderFields(status, {{"cluster", "name"},
+                                           {"id", "cluster"},
+                                           {"version", "version"},
+                                           {"term", "term"},
+                                           {"up for", "uptime_seconds", Show::kSeconds},
+                                           {"ready", "ready"}});
   for (const auto& problem : HealthProblems(status)) text += "problem:  " + problem + "\n";
   text += "\n" + RenderTable(status.value("nodes", json::array()),
-                             {kNodeColumns[0], kNodeColumns[1], kNodeColumns[2], kNodeColumns[3], kNodeColumns[4], kNodeColumns[5],
-                              kNodeColumns[6], kNodeColumns[7]});
+                             {kNodeColumns[0], kNodeColumns[1], kNodeColumns[2], kNodeColumns[3],
+                              kNodeColumns[4], kNodeColumns[5], kNodeColumns[6], kNodeColumns[7]});
   text += "\nshards: ";
   const json shards = status.value("shards", json::object());
   std::string counts;
@@ -61,12 +96,23 @@ Result<int> ShowJob(Client& client, const Arguments& arguments, Console& console
     return kExitOk;
   }
   ASSIGN_OR_RETURN(const json metrics, JobMetrics(job));
-  console.out << RenderFields(job, {{"id", "id"}, {"name", "name"}, {"state", "state"}, {"phase", "phase"}, {"pass", "pass"},
-                                    {"passes", "passes"}, {"partitions done", "partitions_done"}, {"partitions", "partitions"},
-                                    {"examples", "examples", Show::kCount}, {"examples in all", "examples_total", Show::kCount},
-                                    {"examples a second", "examples_per_second", Show::kCount}, {"loss", "loss", Show::kFraction},
-                                    {"time", "seconds", Show::kSeconds}, {"malformed records", "bad_records"}, {"error", "error"},
-                                    {"training data", "spec/options/data/train"}, {"held-out data", "spec/options/data/test"}})
+  console.out << RenderFields(job, {{"id", "id"},
+                                    {"name", "name"},
+                                    {"state", "state"},
+                                    {"phase", "phase"},
+                                    {"pass", "pass"},
+                                    {"passes", "passes"},
+                                    {"partitions done", "partitions_done"},
+                                    {"partitions", "partitions"},
+                                    {"examples", "examples", Show::kCount},
+                                    {"examples in all", "examples_total", Show::kCount},
+                                    {"examples a second", "examples_per_second", Show::kCount},
+                                    {"loss", "loss", Show::kFraction},
+                                    {"time", "seconds", Show::kSeconds},
+                                    {"malformed records", "bad_records"},
+                                    {"error", "error"},
+                                    {"training data", "spec/options/data/train"},
+                                    {"held-out data", "spec/options/data/test"}})
               << MetricsText(metrics);
   const json leases = job.value("leases", json::array());
   if (!leases.empty()) console.out << "\n" << RenderTable(leases, kLeaseColumns);
@@ -82,19 +128,21 @@ Result<int> ShowRows(Client& client, const Arguments& arguments, Console& consol
     const auto begin = pulled.values[0].begin() + static_cast<ptrdiff_t>(i * table.dim);
     rows.push_back({{"key", keys[i]}, {"values", std::vector<float>(begin, begin + table.dim)}});
   }
-  console.out << (arguments.output == OutputFormat::kJson ? RenderJson({{"table", table.name}, {"rows", rows}})
-                                                          : RenderTable(rows, {{"KEY", "key"}, {"VALUES", "values"}}));
+  console.out << (arguments.output == OutputFormat::kJson
+                      ? RenderJson({{"table", table.name}, {"rows", rows}})
+                      : RenderTable(rows, {{"KEY", "key"}, {"VALUES", "values"}}));
   return kExitOk;
 }
 
-Result<int> List(Client& client, const Arguments& arguments, Console& console, const std::string& what, const std::vector<Column>& columns) {
+Result<int> List(Client& client, const Arguments& arguments, Console& console, const std::string& what,
+                 const std::vector<Column>& columns) {
   ASSIGN_OR_RETURN(const json value, client.Inspect(what));
   console.out << (arguments.output == OutputFormat::kJson ? RenderJson(value) : RenderTable(value, columns));
   return kExitOk;
 }
 
-Result<int> One(Client& client, const Arguments& arguments, Console& console, const std::string& what, const std::string& name,
-                const std::vector<Column>& columns) {
+Result<int> One(Client& client, const Arguments& arguments, Console& console, const std::string& what,
+                const std::string& name, const std::vector<Column>& columns) {
   ASSIGN_OR_RETURN(const json value, client.Inspect(what, name));
   console.out << (arguments.output == OutputFormat::kJson ? RenderJson(value) : RenderFields(value, columns));
   return kExitOk;
@@ -120,7 +168,8 @@ Result<int> DescribeTable(Client& client, const Arguments& arguments, Console& c
   ASSIGN_OR_RETURN(const auto stats, client.Stats({table.id}));
   value["pushed_rows"] = stats[0].rows;
   value["memory_bytes"] = stats[0].bytes;
-  console.out << (arguments.output == OutputFormat::kJson ? RenderJson(value) : RenderFields(value, EveryMember(value)));
+  console.out << (arguments.output == OutputFormat::kJson ? RenderJson(value)
+                                                          : RenderFields(value, EveryMember(value)));
   return kExitOk;
 }
 

@@ -49,7 +49,8 @@ Result<nlohmann::json> JobMetrics(const nlohmann::json& job) {
       const auto parts = evaluations.find(role);
       if (parts == evaluations.end() || !parts->is_array() || parts->empty()) continue;
       ASSIGN_OR_RETURN(const Evaluation merged, MergeParts(*parts));
-      // The norm belongs to the objective that was minimised, which is that of the training data; on other data it is the same formula.
+      // The norm belongs to the objective that was minimised, which is that of the training data; on other
+      // data it is the same formula.
       metrics[role] = merged.Results(model->objective());
     }
   } catch (const nlohmann::json::exception& e) {
@@ -71,13 +72,15 @@ nlohmann::json JobReport(const nlohmann::json& job, const nlohmann::json& metric
 
 std::string MetricsText(const nlohmann::json& metrics) {
   std::string text;
-  for (const auto& [role, title] : {std::pair{"train", "training data"}, {"test", "held-out data"}, {"data", "the given data"}}) {
+  for (const auto& [role, title] :
+       {std::pair{"train", "training data"}, {"test", "held-out data"}, {"data", "the given data"}}) {
     const auto part = metrics.find(role);
     if (part == metrics.end()) continue;
     StrAppend(&text, title, ":");
     for (const char* name : {"loss", "accuracy", "auc", "rmse", "objective"}) {
       const auto value = part->find(name);
-      if (value != part->end() && value->is_number()) StrAppend(&text, text.back() == ':' ? " " : ", ", name, " ", Number(*value));
+      if (value != part->end() && value->is_number())
+        StrAppend(&text, text.back() == ':' ? " " : ", ", name, " ", Number(*value));
     }
     StrAppend(&text, " (", FormatCount(part->value("examples", uint64_t{0})), " examples)\n");
   }

@@ -15,7 +15,8 @@ namespace {
 Console MakeConsole() {
   Console console{.out = std::cout, .err = std::cerr, .terminal = ::isatty(STDERR_FILENO) == 1};
   winsize size{};
-  if (console.terminal && ::ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0) console.width = size.ws_col;
+  if (console.terminal && ::ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0)
+    console.width = size.ws_col;
   return console;
 }
 

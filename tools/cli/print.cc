@@ -29,7 +29,8 @@ std::string Printf(const char* format, double value) {
 
 // How many columns of a terminal a text takes: bytes that begin a UTF-8 character.
 size_t Width(const std::string& text) {
-  return static_cast<size_t>(std::count_if(text.begin(), text.end(), [](char c) { return (c & 0xc0) != 0x80; }));
+  return static_cast<size_t>(
+      std::count_if(text.begin(), text.end(), [](char c) { return (c & 0xc0) != 0x80; }));
 }
 
 void AppendCell(std::string* line, const std::string& text, size_t width, bool right, bool last) {
@@ -79,11 +80,16 @@ std::string FormatValue(const nlohmann::json& value, Show show) {
   if (!value.is_number()) return value.dump();
   const double number = value.get<double>();
   switch (show) {
-    case Show::kCount: return number >= 0 ? FormatCount(static_cast<uint64_t>(std::llround(number))) : value.dump();
-    case Show::kBytes: return FormatBytes(number);
-    case Show::kSeconds: return FormatSeconds(number);
-    case Show::kFraction: return Printf("%.4f", number);
-    case Show::kText: break;
+    case Show::kCount:
+      return number >= 0 ? FormatCount(static_cast<uint64_t>(std::llround(number))) : value.dump();
+    case Show::kBytes:
+      return FormatBytes(number);
+    case Show::kSeconds:
+      return FormatSeconds(number);
+    case Show::kFraction:
+      return Printf("%.4f", number);
+    case Show::kText:
+      break;
   }
   return value.is_number_float() ? Printf("%g", number) : value.dump();
 }
@@ -105,7 +111,8 @@ std::string RenderTable(const nlohmann::json& rows, const std::vector<Column>& c
   std::string text;
   for (const auto& row : cells) {
     std::string line;
-    for (size_t c = 0; c < columns.size(); ++c) AppendCell(&line, row[c], widths[c], right[c], c + 1 == columns.size());
+    for (size_t c = 0; c < columns.size(); ++c)
+      AppendCell(&line, row[c], widths[c], right[c], c + 1 == columns.size());
     text += line + "\n";
   }
   return text;

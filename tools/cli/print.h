@@ -10,11 +10,11 @@ namespace penstock {
 enum class OutputFormat { kTable, kJson };
 
 enum class Show {
-  kText,     // as it is; lists joined by spaces
-  kCount,    // 1,234,567
-  kBytes,    // 1.2 GiB
-  kSeconds,  // 42.0 s, 3:07, 1:02:03
-  kFraction, // 0.8834
+  kText,      // as it is; lists joined by spaces
+  kCount,     // 1,234,567
+  kBytes,     // 1.2 GiB
+  kSeconds,   // 42.0 s, 3:07, 1:02:03
+  kFraction,  // 0.8834
 };
 
 struct Column {

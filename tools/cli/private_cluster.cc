@@ -4,8 +4,8 @@ namespace penstock {
 
 constexpr uint64_t kReadyMs = 60000;
 
-Result<std::unique_ptr<PrivateCluster>> PrivateCluster::Start(uint32_t servers, uint32_t workers, InterruptSignals& signals,
-                                                              Console& console) {
+Result<std::unique_ptr<PrivateCluster>> PrivateCluster::Start(uint32_t servers, uint32_t workers,
+                                                              InterruptSignals& signals, Console& console) {
   std::unique_ptr<PrivateCluster> cluster(new PrivateCluster(signals));
   ASSIGN_OR_RETURN(cluster->folder_, MakeTemporaryFolder());
   LaunchOptions options{.data_dir = cluster->folder_ + "/cluster", .servers = servers, .workers = workers};
@@ -22,7 +22,9 @@ PrivateCluster::~PrivateCluster() {
 }
 
 TargetArguments PrivateCluster::target() const {
-  return {.data_dir = "", .scheduler = launcher_->paths().scheduler_address(), .token_file = launcher_->token_file()};
+  return {.data_dir = "",
+          .scheduler = launcher_->paths().scheduler_address(),
+          .token_file = launcher_->token_file()};
 }
 
 }  // namespace penstock

@@ -1,4 +1,5 @@
-// PrivateCluster: a cluster in a temporary folder, for one command; it ends with this object, and its folder goes with it.
+// PrivateCluster: a cluster in a temporary folder, for one command; it ends with this object, and its folder
+// goes with it.
 #pragma once
 
 #include <memory>
@@ -14,7 +15,8 @@ namespace penstock {
 class PrivateCluster {
  public:
   // Ready when it returns. `signals` and `console` must outlive it.
-  static Result<std::unique_ptr<PrivateCluster>> Start(uint32_t servers, uint32_t workers, InterruptSignals& signals, Console& console);
+  static Result<std::unique_ptr<PrivateCluster>> Start(uint32_t servers, uint32_t workers,
+                                                       InterruptSignals& signals, Console& console);
   ~PrivateCluster();
   TargetArguments target() const;
 

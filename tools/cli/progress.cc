@@ -13,6 +13,7 @@ namespace {
 
 constexpr uint64_t kRateWindowMs = 10000;
 constexpr int kBarCells = 20;
+constexpr int kLeastBarCells = 5;
 
 template <typename T>
 void Get(const nlohmann::json& job, const char* name, T* value) {
@@ -33,14 +34,17 @@ std::string Loss(double loss) {
   return text;
 }
 
-std::string Percent(const JobProgress& job) { return StrCat(static_cast<int>(std::floor(job.share() * 100)), " %"); }
+std::string Percent(const JobProgress& job) {
+  return StrCat(static_cast<int>(std::floor(job.share() * 100)), " %");
+}
 
 std::string Rate(double rate) { return FormatCount(static_cast<uint64_t>(std::max(0.0, std::round(rate)))); }
 
 std::optional<std::string> Left(const JobProgress& job, double rate) {
   if (!Training(job) || rate <= 0 || job.examples_total <= job.examples) return std::nullopt;
   const double seconds = static_cast<double>(job.examples_total - job.examples) / rate;
-  return seconds < 60 ? StrCat(static_cast<int>(std::ceil(seconds)), " s left") : FormatSeconds(seconds) + " left";
+  return seconds < 60 ? StrCat(static_cast<int>(std::ceil(seconds)), " s left")
+                      : FormatSeconds(seconds) + " left";
 }
 
 const char* PhaseText(const JobProgress& job) {
@@ -85,9 +89,11 @@ std::optional<double> RateMeter::PerSecond() const {
 
 std::string PlainLine(const JobProgress& job, double rate) {
   std::string line = StrCat(job.name, " (job ", job.id, "): ");
-  if (!Training(job)) return StrCat(line, PhaseText(job), ", partition ", job.partitions_done, " of ", job.partitions);
-  StrAppend(&line, "pass ", std::min(job.pass + 1, job.passes), " of ", job.passes, ", partition ", job.partitions_done, " of ",
-            job.partitions, ", ", FormatCount(job.examples), " of ", FormatCount(job.examples_total), " examples (", Percent(job), ")");
+  if (!Training(job))
+    return StrCat(line, PhaseText(job), ", partition ", job.partitions_done, " of ", job.partitions);
+  StrAppend(&line, "pass ", std::min(job.pass + 1, job.passes), " of ", job.passes, ", partition ",
+            job.partitions_done, " of ", job.partitions, ", ", FormatCount(job.examples), " of ",
+            FormatCount(job.examples_total), " examples (", Percent(job), ")");
   if (job.examples > 0) StrAppend(&line, ", ", Rate(rate), "/s, loss ", Loss(job.loss));
   if (const auto left = Left(job, rate)) StrAppend(&line, ", ", *left);
   if (job.bad_records > 0) StrAppend(&line, ", ", job.bad_records, " malformed records skipped");
@@ -95,18 +101,22 @@ std::string PlainLine(const JobProgress& job, double rate) {
 }
 
 std::string BarLine(const JobProgress& job, double rate, int width) {
-  const int filled = static_cast<int>(std::clamp(job.share(), 0.0, 1.0) * kBarCells);
-  std::string line = "[" + std::string(static_cast<size_t>(filled), '#') + std::string(static_cast<size_t>(kBarCells - filled), '.') + "]";
-  std::string percent = Percent(job);
-  percent.insert(0, percent.size() < 5 ? 5 - percent.size() : 0, ' ');
-  StrAppend(&line, " ", percent, "  ");
+  std::string text = Percent(job);
+  text.insert(0, text.size() < 5 ? 5 - text.size() : 0, ' ');
+  text += "  ";
   if (Training(job)) {
-    StrAppend(&line, "pass ", std::min(job.pass + 1, job.passes), "/", job.passes, "  ", job.partitions_done, "/", job.partitions, " parts");
-    if (job.examples > 0) StrAppend(&line, "  ", Rate(rate), " ex/s  loss ", Loss(job.loss));
-    if (const auto left = Left(job, rate)) StrAppend(&line, "  ", *left);
+    StrAppend(&text, "pass ", std::min(job.pass + 1, job.passes), "/", job.passes, "  ", job.partitions_done,
+              "/", job.partitions, " parts");
+    if (job.examples > 0) StrAppend(&text, "  ", Rate(rate), " ex/s  loss ", Loss(job.loss));
+    if (const auto left = Left(job, rate)) StrAppend(&text, "  ", *left);
   } else {
-    StrAppend(&line, PhaseText(job), "  ", job.partitions_done, "/", job.partitions, " parts");
+    StrAppend(&text, PhaseText(job), "  ", job.partitions_done, "/", job.partitions, " parts");
   }
+  // The bar takes the room that the words leave it.
+  const int cells = std::clamp(width - static_cast<int>(text.size()) - 3, kLeastBarCells, kBarCells);
+  const int filled = static_cast<int>(std::clamp(job.share(), 0.0, 1.0) * cells);
+  std::string line = "[" + std::string(static_cast<size_t>(filled), '#') +
+                     std::string(static_cast<size_t>(cells - filled), '.') + "] " + text;
   if (width > 0 && line.size() > static_cast<size_t>(width)) line.resize(static_cast<size_t>(width));
   return line;
 }

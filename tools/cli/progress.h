@@ -29,7 +29,9 @@ struct JobProgress {
   std::string error;
 
   bool ended() const { return state == "done" || state == "failed" || state == "cancelled"; }
-  double share() const { return examples_total == 0 ? 0 : static_cast<double>(examples) / static_cast<double>(examples_total); }
+  double share() const {
+    return examples_total == 0 ? 0 : static_cast<double>(examples) / static_cast<double>(examples_total);
+  }
 };
 
 JobProgress ReadProgress(const nlohmann::json& job);
@@ -45,9 +47,11 @@ class RateMeter {
   std::deque<std::pair<uint64_t, uint64_t>> points_;
 };
 
-// "a9a (job 3): pass 2 of 30, partition 5 of 8, 123,456 of 976,830 examples (13 %), 60,123/s, loss 0.3312, 14 s left"
+// "a9a (job 3): pass 2 of 30, partition 5 of 8, 123,456 of 976,830 examples (13 %), 60,123/s, loss 0.3312, 14
+// s left"
 std::string PlainLine(const JobProgress& job, double rate);
-// "[######..............]  30 %  pass 2/30  5/8 parts  60,123 ex/s  loss 0.3312  14 s left", cut to the width.
+// "[######..............]  30 %  pass 2/30  5/8 parts  60,123 ex/s  loss 0.3312  14 s left", cut to the
+// width.
 std::string BarLine(const JobProgress& job, double rate, int width);
 
 }  // namespace penstock

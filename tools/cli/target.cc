@@ -10,7 +10,10 @@ namespace penstock {
 constexpr uint64_t kDeadlineMs = 5000;
 
 ClientOptions TargetOptions(const TargetArguments& target, const std::string& name) {
-  ClientOptions options{.scheduler = target.scheduler, .token_file = target.token_file, .name = name, .deadline_ms = kDeadlineMs};
+  ClientOptions options{.scheduler = target.scheduler,
+                        .token_file = target.token_file,
+                        .name = name,
+                        .deadline_ms = kDeadlineMs};
   if (!target.scheduler.empty()) return options;
   const DataDirPaths paths(AbsolutePath(target.data_dir.empty() ? DefaultDataDir() : target.data_dir));
   options.scheduler = paths.scheduler_address();
@@ -24,8 +27,8 @@ Result<std::unique_ptr<Client>> ConnectTo(const TargetArguments& target, const s
   const Code code = client.status().code();
   if (code != Code::kUnavailable && code != Code::kDeadlineExceeded) return client;
   const std::string folder = AbsolutePath(target.data_dir.empty() ? DefaultDataDir() : target.data_dir);
-  return Unavailable("no cluster answers in " + folder + " (" + client.status().message() + "); start one with `penstock up --data-dir " +
-                     folder + "`");
+  return Unavailable("no cluster answers in " + folder + " (" + client.status().message() +
+                     "); start one with `penstock up --data-dir " + folder + "`");
 }
 
 }  // namespace penstock

@@ -1,4 +1,5 @@
-// penstock train: submits a job to a running cluster or to a private one, follows it, and says how well it did.
+// penstock train: submits a job to a running cluster or to a private one, follows it, and says how well it
+// did.
 #include <unistd.h>
 
 #include <filesystem>
@@ -28,7 +29,8 @@ Status CheckReport(const std::string& path) {
 
 std::string HowToReach(const TargetArguments& target) {
   if (!target.scheduler.empty()) {
-    return " --scheduler " + target.scheduler + (target.token_file.empty() ? "" : " --token-file " + target.token_file);
+    return " --scheduler " + target.scheduler +
+           (target.token_file.empty() ? "" : " --token-file " + target.token_file);
   }
   return " --data-dir " + AbsolutePath(target.data_dir.empty() ? DefaultDataDir() : target.data_dir);
 }
@@ -43,14 +45,18 @@ Result<int> Finish(const nlohmann::json& job, const Arguments& arguments, Consol
   ASSIGN_OR_RETURN(const nlohmann::json metrics, JobMetrics(job));
   const nlohmann::json report = JobReport(job, metrics);
   console.out << job.value("name", "") << ": " << report["status"].get<std::string>() << ", "
-              << FormatCount(report["examples"].get<uint64_t>()) << " examples in " << FormatSeconds(report["seconds"].get<double>()) << " ("
-              << FormatCount(static_cast<uint64_t>(report["examples_per_second"].get<double>())) << " a second)\n"
+              << FormatCount(report["examples"].get<uint64_t>()) << " examples in "
+              << FormatSeconds(report["seconds"].get<double>()) << " ("
+              << FormatCount(static_cast<uint64_t>(report["examples_per_second"].get<double>()))
+              << " a second)\n"
               << MetricsText(metrics);
-  if (!arguments.report.empty()) RETURN_IF_ERROR(WriteFileAtomically(AbsolutePath(arguments.report), report.dump(2) + "\n"));
+  if (!arguments.report.empty())
+    RETURN_IF_ERROR(WriteFileAtomically(AbsolutePath(arguments.report), report.dump(2) + "\n"));
   if (report["status"] == "done") return kExitOk;
-  const std::string error = job.contains("error") && job["error"].is_string() ? job["error"].get<std::string>() : "";
-  return FailedPrecondition("job " + std::to_string(job.value("id", 0)) + " " + report["status"].get<std::string>() +
-                            (error.empty() ? "" : ": " + error));
+  const std::string error =
+      job.contains("error") && job["error"].is_string() ? job["error"].get<std::string>() : "";
+  return FailedPrecondition("job " + std::to_string(job.value("id", 0)) + " " +
+                            report["status"].get<std::string>() + (error.empty() ? "" : ": " + error));
 }
 
 }  // namespace
@@ -66,13 +72,15 @@ Result<int> RunTrain(const Arguments& arguments, Console& console) {
   ASSIGN_OR_RETURN(const nlohmann::json submission, MakeSubmission(spec));
   std::unique_ptr<PrivateCluster> own;
   if (arguments.local) {
-    ASSIGN_OR_RETURN(own, PrivateCluster::Start(arguments.servers.value_or(1), arguments.workers.value_or(1), signals, console));
+    ASSIGN_OR_RETURN(own, PrivateCluster::Start(arguments.servers.value_or(1), arguments.workers.value_or(1),
+                                                signals, console));
     ASSIGN_OR_RETURN(client, ConnectTo(own->target(), "penstock train"));
   }
   if (signals.Received()) return Cancelled("interrupted before the job was submitted");
   ASSIGN_OR_RETURN(const uint32_t id, client->SubmitJob(submission));
-  console.err << "job " << id << " '" << spec.name << "': " << submission["plan"]["train"]["records"] << " examples in "
-              << submission["plan"]["train"]["partitions"] << " partitions, " << spec.train.passes << " passes" << std::endl;
+  console.err << "job " << id << " '" << spec.name << "': " << submission["plan"]["train"]["records"]
+              << " examples in " << submission["plan"]["train"]["partitions"] << " partitions, "
+              << spec.train.passes << " passes" << std::endl;
   auto job = FollowJob(*client, id, {}, signals, console);
   if (!job.ok()) {
     if (!arguments.local && job.status().code() == Code::kCancelled) SayJobGoesOn(id, arguments, console);

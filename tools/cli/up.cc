@@ -33,29 +33,37 @@ std::string AddressIn(const std::string& file) {
 }
 
 // Of `count` things: "1 server", "2 servers".
-std::string Counted(uint64_t count, const std::string& thing) { return StrCat(count, " ", thing, count == 1 ? "" : "s"); }
+std::string Counted(uint64_t count, const std::string& thing) {
+  return StrCat(count, " ", thing, count == 1 ? "" : "s");
+}
 
 void SayWhereThingsAre(const ClusterLauncher& cluster, Console& console) {
   const auto& paths = cluster.paths();
-  console.out << "Penstock is up: " << Counted(cluster.record().servers, "server") << ", " << Counted(cluster.record().workers, "worker")
-              << "\n  data       " << paths.root << "\n  scheduler  " << AddressIn(paths.scheduler_address()) << "  (http://"
-              << AddressIn(paths.node("scheduler") + "/http_address") << ")\n  token      " << cluster.token_file() << "\n  logs       "
-              << paths.logs() << "\n";
+  console.out << "Penstock is up: " << Counted(cluster.record().servers, "server") << ", "
+              << Counted(cluster.record().workers, "worker") << "\n  data       " << paths.root
+              << "\n  scheduler  " << AddressIn(paths.scheduler_address()) << "  (http://"
+              << AddressIn(paths.node("scheduler") + "/http_address") << ")\n  token      "
+              << cluster.token_file() << "\n  logs       " << paths.logs() << "\n";
 }
 
 Status SayWhichJobsGoOn(const ClusterLauncher& cluster, Console& console) {
-  ASSIGN_OR_RETURN(auto client, ConnectTo({.data_dir = cluster.paths().root, .token_file = cluster.token_file()}, "penstock up"));
+  ASSIGN_OR_RETURN(
+      auto client,
+      ConnectTo({.data_dir = cluster.paths().root, .token_file = cluster.token_file()}, "penstock up"));
   ASSIGN_OR_RETURN(const nlohmann::json jobs, client->Inspect("jobs"));
   for (const auto& job : jobs) {
     const JobProgress progress = ReadProgress(job);
-    if (!progress.ended()) console.out << "  goes on: " << PlainLine(progress, progress.examples_per_second) << "\n";
+    if (!progress.ended())
+      console.out << "  goes on: " << PlainLine(progress, progress.examples_per_second) << "\n";
   }
   return Status::Ok();
 }
 
 // Runs the cluster until a signal. `ready` is called once it serves.
-Result<int> RunCluster(const Arguments& arguments, Console& console, InterruptSignals& signals, const std::function<void()>& ready) {
-  LaunchOptions options{.data_dir = DataDirOf(arguments), .servers = arguments.servers, .workers = arguments.workers};
+Result<int> RunCluster(const Arguments& arguments, Console& console, InterruptSignals& signals,
+                       const std::function<void()>& ready) {
+  LaunchOptions options{
+      .data_dir = DataDirOf(arguments), .servers = arguments.servers, .workers = arguments.workers};
   if (arguments.config) options.config = arguments.config;
   if (!arguments.assignments.empty()) options.assignments = arguments.assignments;
   options.say = [&console](const std::string& line) { console.err << "penstock: " << line << std::endl; };
@@ -66,7 +74,8 @@ Result<int> RunCluster(const Arguments& arguments, Console& console, InterruptSi
     return waited;
   }
   SayWhereThingsAre(*cluster, console);
-  if (const Status said = SayWhichJobsGoOn(*cluster, console); !said.ok()) console.err << "penstock: " << said.message() << std::endl;
+  if (const Status said = SayWhichJobsGoOn(*cluster, console); !said.ok())
+    console.err << "penstock: " << said.message() << std::endl;
   ready();
   while (!signals.Wait(60000)) {
   }
@@ -76,7 +85,8 @@ Result<int> RunCluster(const Arguments& arguments, Console& console, InterruptSi
   return signal == SIGINT ? kExitInterrupted : kExitOk;
 }
 
-// In the background process, once the cluster is up: tells the one in front, and writes to the log from now on.
+// In the background process, once the cluster is up: tells the one in front, and writes to the log from now
+// on.
 void Detach(const std::string& log) {
   [[maybe_unused]] const ssize_t n = ::write(STDOUT_FILENO, &kReadyMark, 1);
   const int fd = ::open(log.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
@@ -95,7 +105,8 @@ Result<int> RunBehind(const Arguments& arguments, Console& console, int pipe_end
   ::close(pipe_end);
   InterruptSignals signals;
   return RunCluster(arguments, console, signals, [&] {
-    console.out << "In the background; `penstock down --data-dir " << DataDirOf(arguments) << "` ends it.\n" << std::flush;
+    console.out << "In the background; `penstock down --data-dir " << DataDirOf(arguments) << "` ends it.\n"
+                << std::flush;
     Detach(DataDirPaths(DataDirOf(arguments)).logs() + "/launcher.out");
   });
 }
@@ -112,7 +123,8 @@ int WatchStart(pid_t child, int pipe_end, Console& console) {
   InterruptSignals signals;
   bool told = false;
   for (;;) {
-    pollfd fds[] = {{.fd = pipe_end, .events = POLLIN, .revents = 0}, {.fd = signals.fd(), .events = POLLIN, .revents = 0}};
+    pollfd fds[] = {{.fd = pipe_end, .events = POLLIN, .revents = 0},
+                    {.fd = signals.fd(), .events = POLLIN, .revents = 0}};
     ::poll(fds, told ? 1 : 2, -1);
     if (!told && signals.Received()) {
       ::kill(child, SIGINT);
@@ -151,13 +163,15 @@ Result<int> RunUp(const Arguments& arguments, Console& console) {
   if (arguments.detach) return RunDetached(arguments, console);
   InterruptSignals signals;
   return RunCluster(arguments, console, signals, [&] {
-    console.out << "Ctrl-C, or `penstock down --data-dir " << DataDirOf(arguments) << "`, ends it.\n" << std::flush;
+    console.out << "Ctrl-C, or `penstock down --data-dir " << DataDirOf(arguments) << "`, ends it.\n"
+                << std::flush;
   });
 }
 
 Result<int> RunDown(const Arguments& arguments, Console& console) {
   const DataDirPaths paths(DataDirOf(arguments));
-  if (!std::filesystem::exists(paths.record())) return NotFound("no cluster was ever started in " + paths.root);
+  if (!std::filesystem::exists(paths.record()))
+    return NotFound("no cluster was ever started in " + paths.root);
   const auto holder = LockHolder(paths);
   if (!holder) {
     console.out << "no cluster runs in " << paths.root << "\n";
@@ -171,8 +185,8 @@ Result<int> RunDown(const Arguments& arguments, Console& console) {
   const int ended = ::poll(&exit, 1, kDownSeconds * 1000);
   ::close(pidfd);
   if (ended <= 0) {
-    return DeadlineExceeded("the cluster in " + paths.root + " has not ended after " + std::to_string(kDownSeconds) + " s (process " +
-                            std::to_string(*holder) + ")");
+    return DeadlineExceeded("the cluster in " + paths.root + " has not ended after " +
+                            std::to_string(kDownSeconds) + " s (process " + std::to_string(*holder) + ")");
   }
   console.out << "the cluster in " << paths.root << " has ended; its data stay\n";
   return kExitOk;

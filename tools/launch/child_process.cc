@@ -13,7 +13,8 @@
 namespace penstock {
 namespace {
 
-// In the child, between fork and exec: only calls that are safe there, as other threads of the parent may have held locks.
+// In the child, between fork and exec: only calls that are safe there, as other threads of the parent may
+// have held locks.
 [[noreturn]] void RunChild(pid_t parent, char* const* argv, int input, int output) {
   ::prctl(PR_SET_PDEATHSIG, SIGKILL);
   if (::getppid() != parent) ::_exit(126);  // the launcher died before the line above

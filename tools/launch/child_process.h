@@ -1,7 +1,8 @@
-// ChildProcess: one process that was started by fork and exec and that never outlives the thread that started it.
+// ChildProcess: one process that was started by fork and exec and that never outlives the thread that started
+// it.
 //
-// The kernel kills the child when that thread ends, however it ends (PR_SET_PDEATHSIG), so a launcher that is killed leaves nothing behind.
-// One thread.
+// The kernel kills the child when that thread ends, however it ends (PR_SET_PDEATHSIG), so a launcher that is
+// killed leaves nothing behind. One thread.
 #pragma once
 
 #include <sys/types.h>
@@ -15,7 +16,7 @@
 namespace penstock {
 
 struct ExitState {
-  int code = 0;    // when signal is 0
+  int code = 0;  // when signal is 0
   int signal = 0;
   // "exit code 3", "signal 9 (Killed)"
   std::string ToString() const;
@@ -23,9 +24,10 @@ struct ExitState {
 
 class ChildProcess {
  public:
-  // argv[0] is the path of the program. Standard output and error are appended to the file `output`, standard input is empty. The child has
-  // a process group of its own (a Ctrl-C at the terminal reaches the launcher alone), no blocked signals, and the working folder of the
-  // launcher. A program that cannot be executed is an exit with code 127 and a line in `output`.
+  // argv[0] is the path of the program. Standard output and error are appended to the file `output`, standard
+  // input is empty. The child has a process group of its own (a Ctrl-C at the terminal reaches the launcher
+  // alone), no blocked signals, and the working folder of the launcher. A program that cannot be executed is
+  // an exit with code 127 and a line in `output`.
   static Result<ChildProcess> Spawn(const std::vector<std::string>& argv, const std::string& output);
   ChildProcess(ChildProcess&& other) noexcept;
   ChildProcess& operator=(ChildProcess&& other) noexcept;
@@ -44,7 +46,8 @@ class ChildProcess {
   int pidfd_ = -1;
 };
 
-// A descriptor that becomes readable when the process ends; -1 with errno. (glibc 2.36 declares pidfd_open without C linkage.)
+// A descriptor that becomes readable when the process ends; -1 with errno. (glibc 2.36 declares pidfd_open
+// without C linkage.)
 int OpenPidFd(pid_t pid);
 
 }  // namespace penstock

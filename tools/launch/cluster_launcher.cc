@@ -18,8 +18,8 @@
 namespace penstock {
 namespace {
 
-// A child that dies so often in a row before the cluster was ready will not come up. (The first deaths may be those of a launch right
-// after a crash, when an old process still holds its folder.)
+// A child that dies so often in a row before the cluster was ready will not come up. (The first deaths may be
+// those of a launch right after a crash, when an old process still holds its folder.)
 constexpr uint32_t kMaxFailures = 5;
 constexpr int kUsageExit = 2;
 constexpr size_t kTailBytes = 2000;
@@ -76,7 +76,8 @@ Result<std::unique_ptr<ClusterLauncher>> ClusterLauncher::Start(LaunchOptions op
   ASSIGN_OR_RETURN(DataDirLock lock, DataDirLock::Acquire(paths));
   std::unique_ptr<ClusterLauncher> launcher(new ClusterLauncher(paths, std::move(lock)));
   ASSIGN_OR_RETURN(launcher->record_, Decide(options, paths));
-  ASSIGN_OR_RETURN(const ClusterOptions cluster, LoadClusterOptions(launcher->record_.config, launcher->record_.assignments));
+  ASSIGN_OR_RETURN(const ClusterOptions cluster,
+                   LoadClusterOptions(launcher->record_.config, launcher->record_.assignments));
   launcher->token_file_ = cluster.security.token_file;
   if (launcher->token_file_.empty()) {
     launcher->token_file_ = paths.token();
@@ -86,8 +87,8 @@ Result<std::unique_ptr<ClusterLauncher>> ClusterLauncher::Start(LaunchOptions op
   // An address of the last life must not be taken for that of the new one.
   std::error_code ignored;
   std::filesystem::remove(paths.scheduler_address(), ignored);
-  launcher->supervisor_ = std::make_unique<Supervisor>(PlanLaunch(paths, programs, launcher->record_, cluster), options.policy,
-                                                       std::move(options.say));
+  launcher->supervisor_ = std::make_unique<Supervisor>(
+      PlanLaunch(paths, programs, launcher->record_, cluster), options.policy, std::move(options.say));
   RETURN_IF_ERROR(launcher->supervisor_->Start());
   return launcher;
 }
@@ -99,8 +100,8 @@ Status ClusterLauncher::CheckChildren() const {
     if (!child.last_exit || child.failures == 0) continue;
     const bool refused = child.last_exit->signal == 0 && child.last_exit->code == kUsageExit;
     if (!refused && child.failures < kMaxFailures) continue;
-    return FailedPrecondition(child.name + " does not start (" + child.last_exit->ToString() + "). The end of " + child.output + ":\n" +
-                              Tail(child.output));
+    return FailedPrecondition(child.name + " does not start (" + child.last_exit->ToString() +
+                              "). The end of " + child.output + ":\n" + Tail(child.output));
   }
   return Status::Ok();
 }
@@ -108,7 +109,8 @@ Status ClusterLauncher::CheckChildren() const {
 Status ClusterLauncher::WaitUntilReady(uint64_t deadline_ms, InterruptSignals* signals) {
   using Clock = std::chrono::steady_clock;
   const auto end = Clock::now() + std::chrono::milliseconds(deadline_ms);
-  ClientOptions options{.scheduler = paths_.scheduler_address(), .token_file = token_file_, .name = "penstock up"};
+  ClientOptions options{
+      .scheduler = paths_.scheduler_address(), .token_file = token_file_, .name = "penstock up"};
   options.deadline_ms = 2000;
   options.connect_timeout_ms = 1000;
   std::unique_ptr<Client> client;
@@ -122,7 +124,8 @@ Status ClusterLauncher::WaitUntilReady(uint64_t deadline_ms, InterruptSignals* s
     }
     if (client != nullptr) {
       auto status = client->Inspect("status");
-      missing = status.ok() ? MissingForReady(*status, record_.servers, record_.workers) : status.status().message();
+      missing = status.ok() ? MissingForReady(*status, record_.servers, record_.workers)
+                            : status.status().message();
       if (missing.empty()) return Status::Ok();
     }
     if (signals == nullptr) {
@@ -131,8 +134,9 @@ Status ClusterLauncher::WaitUntilReady(uint64_t deadline_ms, InterruptSignals* s
       return Cancelled("interrupted while the cluster was starting");
     }
   }
-  return DeadlineExceeded("the cluster in " + paths_.root + " is not ready after " + std::to_string(deadline_ms / 1000) +
-                          " s: " + missing + " (logs in " + paths_.logs() + ")");
+  return DeadlineExceeded("the cluster in " + paths_.root + " is not ready after " +
+                          std::to_string(deadline_ms / 1000) + " s: " + missing + " (logs in " +
+                          paths_.logs() + ")");
 }
 
 void ClusterLauncher::Stop(InterruptSignals* signals) {
@@ -142,7 +146,8 @@ void ClusterLauncher::Stop(InterruptSignals* signals) {
     signals->Clear();
     const auto running = [&] {
       const auto children = supervisor_->Children();
-      return std::any_of(children.begin(), children.end(), [](const ChildState& child) { return child.pid > 0; });
+      return std::any_of(children.begin(), children.end(),
+                         [](const ChildState& child) { return child.pid > 0; });
     };
     while (running()) {
       if (!signals->Wait(20)) continue;
@@ -168,7 +173,9 @@ std::string MissingForReady(const nlohmann::json& status, uint32_t servers, uint
     if (problem.is_string()) StrAppend(&problems, problems.empty() ? "" : "; ", problem.get<std::string>());
   }
   const auto shards = status.value("shards", nlohmann::json::object());
-  return problems.empty() ? StrCat(shards.value("serving", 0), " of ", shards.value("total", 0), " shards are served") : problems;
+  return problems.empty()
+             ? StrCat(shards.value("serving", 0), " of ", shards.value("total", 0), " shards are served")
+             : problems;
 }
 
 Result<std::string> MakeTemporaryFolder() {

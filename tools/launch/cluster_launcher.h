@@ -1,4 +1,5 @@
-// ClusterLauncher: a cluster of local processes in one data directory: starts it, waits until it serves, keeps it running, ends it.
+// ClusterLauncher: a cluster of local processes in one data directory: starts it, waits until it serves,
+// keeps it running, ends it.
 //
 //   Start (lock, record, token, children) -> WaitUntilReady -> ... -> Stop
 //
@@ -25,20 +26,21 @@ struct LaunchOptions {
   std::optional<uint32_t> workers;
   std::optional<std::string> config;  // cluster file; nothing: as last time
   std::optional<std::vector<std::string>> assignments;
-  std::string programs;             // folder of the programs; empty: that of the running program
+  std::string programs;  // folder of the programs; empty: that of the running program
   SupervisorPolicy policy;
   std::function<void(const std::string&)> say = [](const std::string&) {};
 };
 
 class ClusterLauncher {
  public:
-  // kInvalidArgument: a wrong option, or too few servers; kFailedPrecondition: the folder is taken or cannot be written, or a program is
-  // missing. Nothing is left running after an error.
+  // kInvalidArgument: a wrong option, or too few servers; kFailedPrecondition: the folder is taken or cannot
+  // be written, or a program is missing. Nothing is left running after an error.
   static Result<std::unique_ptr<ClusterLauncher>> Start(LaunchOptions options);
   ~ClusterLauncher();  // Stop
 
-  // Until all shards are served and all servers and workers have registered. kCancelled when a signal came; kDeadlineExceeded with what is
-  // missing; kFailedPrecondition when a process cannot be kept running, with the last lines that it printed.
+  // Until all shards are served and all servers and workers have registered. kCancelled when a signal came;
+  // kDeadlineExceeded with what is missing; kFailedPrecondition when a process cannot be kept running, with
+  // the last lines that it printed.
   Status WaitUntilReady(uint64_t deadline_ms, InterruptSignals* signals);
 
   // In order: workers, servers, scheduler. A second signal while it waits kills what is left.
@@ -60,7 +62,8 @@ class ClusterLauncher {
   std::unique_ptr<Supervisor> supervisor_;
 };
 
-// Of the scheduler's status (inspect "status"): what keeps a cluster with so many servers and workers from being ready; empty: nothing.
+// Of the scheduler's status (inspect "status"): what keeps a cluster with so many servers and workers from
+// being ready; empty: nothing.
 std::string MissingForReady(const nlohmann::json& status, uint32_t servers, uint32_t workers);
 // The folder of the running program.
 std::string ProgramFolder();

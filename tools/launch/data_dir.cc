@@ -46,7 +46,8 @@ Result<DataDirLock> DataDirLock::Acquire(const DataDirPaths& paths) {
                               "; `penstock down --data-dir " + paths.root + "` ends it");
   }
   const std::string pid = std::to_string(::getpid()) + "\n";
-  if (::ftruncate(fd, 0) != 0 || ::pwrite(fd, pid.data(), pid.size(), 0) != static_cast<ssize_t>(pid.size())) {
+  if (::ftruncate(fd, 0) != 0 ||
+      ::pwrite(fd, pid.data(), pid.size(), 0) != static_cast<ssize_t>(pid.size())) {
     return Unusable(paths, ErrnoStatus(errno, paths.lock()));
   }
   return lock;
@@ -99,7 +100,8 @@ Status WriteLaunchRecord(const DataDirPaths& paths, const LaunchRecord& record) 
   return WriteFileAtomically(paths.record(), json.dump(2) + "\n");
 }
 
-Result<LaunchRecord> DecideLaunch(std::optional<uint32_t> servers, std::optional<uint32_t> workers, const std::optional<LaunchRecord>& last) {
+Result<LaunchRecord> DecideLaunch(std::optional<uint32_t> servers, std::optional<uint32_t> workers,
+                                  const std::optional<LaunchRecord>& last) {
   LaunchRecord record;
   if (last) record = *last;
   if (servers) record.servers = *servers;

@@ -1,10 +1,11 @@
-// DataDir: the folder of a cluster as the launcher keeps it: its lock, its token, and the record of what was launched in it.
+// DataDir: the folder of a cluster as the launcher keeps it: its lock, its token, and the record of what was
+// launched in it.
 //
 //   D/cluster.token      what every process of the cluster must prove to know (mode 0600)
 //   D/launcher.lock      held by the one launcher of the folder, with its process id in it
 //   D/launcher.json      LaunchRecord of the last launch
-//   D/scheduler/  D/server-N/  D/worker-N/   of the processes; D/scheduler/address is where the scheduler listens now
-//   D/logs/              log files, and <process>.out with what it printed
+//   D/scheduler/  D/server-N/  D/worker-N/   of the processes; D/scheduler/address is where the scheduler
+//   listens now D/logs/              log files, and <process>.out with what it printed
 //
 // One thread. Errors name the folder or the file.
 #pragma once
@@ -47,7 +48,8 @@ std::string AbsolutePath(const std::string& path);
 // The lock of a data directory. The kernel releases it when the process ends, however it ends.
 class DataDirLock {
  public:
-  // Makes the folder if need be. kFailedPrecondition when another launcher has it (its process is named) or when it cannot be written.
+  // Makes the folder if need be. kFailedPrecondition when another launcher has it (its process is named) or
+  // when it cannot be written.
   static Result<DataDirLock> Acquire(const DataDirPaths& paths);
   DataDirLock(DataDirLock&& other) noexcept;
   DataDirLock& operator=(DataDirLock&& other) noexcept;
@@ -65,8 +67,9 @@ std::optional<pid_t> LockHolder(const DataDirPaths& paths);
 Result<LaunchRecord> ReadLaunchRecord(const DataDirPaths& paths);
 Status WriteLaunchRecord(const DataDirPaths& paths, const LaunchRecord& record);
 
-// What to launch, from what was asked for (nothing: as last time, or 1 and 1) and what was before. kInvalidArgument when there would be
-// fewer servers than the cluster's shards lie on.
-Result<LaunchRecord> DecideLaunch(std::optional<uint32_t> servers, std::optional<uint32_t> workers, const std::optional<LaunchRecord>& last);
+// What to launch, from what was asked for (nothing: as last time, or 1 and 1) and what was before.
+// kInvalidArgument when there would be fewer servers than the cluster's shards lie on.
+Result<LaunchRecord> DecideLaunch(std::optional<uint32_t> servers, std::optional<uint32_t> workers,
+                                  const std::optional<LaunchRecord>& last);
 
 }  // namespace penstock

@@ -29,7 +29,8 @@ bool InterruptSignals::Wait(uint64_t ms) {
     pollfd poll_fd{.fd = fd_, .events = POLLIN, .revents = 0};
     const int ready = ::poll(&poll_fd, 1, left > 0 ? static_cast<int>(left) + 1 : 0);
     signalfd_siginfo info;
-    if (ready > 0 && ::read(fd_, &info, sizeof info) == sizeof info) signal_ = static_cast<int>(info.ssi_signo);
+    if (ready > 0 && ::read(fd_, &info, sizeof info) == sizeof info)
+      signal_ = static_cast<int>(info.ssi_signo);
     if (ready == 0 && left <= 0) return false;
   }
   return true;

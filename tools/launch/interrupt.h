@@ -1,6 +1,8 @@
-// InterruptSignals: SIGINT, SIGTERM and SIGHUP as something to wait for, instead of something that ends the process.
+// InterruptSignals: SIGINT, SIGTERM and SIGHUP as something to wait for, instead of something that ends the
+// process.
 //
-// Make it in main before any other thread exists: it blocks the signals for the calling thread and all that are started later. One thread.
+// Make it in main before any other thread exists: it blocks the signals for the calling thread and all that
+// are started later. One thread.
 #pragma once
 
 #include <cstdint>

@@ -5,11 +5,14 @@
 namespace penstock {
 namespace {
 
-ChildSpec PlanChild(const DataDirPaths& paths, const std::string& programs, const LaunchRecord& record, const ClusterOptions& options,
-                    const std::string& role, const std::string& name) {
-  ChildSpec child{.name = name, .argv = {programs + "/penstock-" + role}, .output = paths.logs() + "/" + name + ".out"};
+ChildSpec PlanChild(const DataDirPaths& paths, const std::string& programs, const LaunchRecord& record,
+                    const ClusterOptions& options, const std::string& role, const std::string& name) {
+  ChildSpec child{
+      .name = name, .argv = {programs + "/penstock-" + role}, .output = paths.logs() + "/" + name + ".out"};
   if (!record.config.empty()) child.argv.insert(child.argv.end(), {"--config", record.config});
-  const auto set = [&](const std::string& assignment) { child.argv.insert(child.argv.end(), {"--set", assignment}); };
+  const auto set = [&](const std::string& assignment) {
+    child.argv.insert(child.argv.end(), {"--set", assignment});
+  };
   for (const auto& assignment : record.assignments) set(assignment);
   set("cluster.data_dir=" + paths.node(name));
   if (role != "scheduler") set("cluster.scheduler=" + paths.scheduler_address());
@@ -25,7 +28,8 @@ void SetPort(ChildSpec* child, const std::string& key, uint16_t first, uint32_t 
 
 }  // namespace
 
-Result<ClusterOptions> LoadClusterOptions(const std::string& config, const std::vector<std::string>& assignments) {
+Result<ClusterOptions> LoadClusterOptions(const std::string& config,
+                                          const std::vector<std::string>& assignments) {
   ClusterOptions values;
   OptionSet options;
   values.Declare(options);
@@ -37,21 +41,24 @@ Result<ClusterOptions> LoadClusterOptions(const std::string& config, const std::
   return values;
 }
 
-std::vector<ChildSpec> PlanLaunch(const DataDirPaths& paths, const std::string& programs, const LaunchRecord& record,
-                                  const ClusterOptions& options) {
+std::vector<ChildSpec> PlanLaunch(const DataDirPaths& paths, const std::string& programs,
+                                  const LaunchRecord& record, const ClusterOptions& options) {
   std::vector<ChildSpec> children;
   children.push_back(PlanChild(paths, programs, record, options, "scheduler", "scheduler"));
   children.back().stop_order = 2;
   // A new cluster places its shards when this many servers are there; an old one has placed them.
-  children.back().argv.insert(children.back().argv.end(), {"--set", "scheduler.servers=" + std::to_string(record.servers)});
+  children.back().argv.insert(children.back().argv.end(),
+                              {"--set", "scheduler.servers=" + std::to_string(record.servers)});
   for (uint32_t i = 0; i < record.servers; ++i) {
-    children.push_back(PlanChild(paths, programs, record, options, "server", "server-" + std::to_string(i + 1)));
+    children.push_back(
+        PlanChild(paths, programs, record, options, "server", "server-" + std::to_string(i + 1)));
     children.back().stop_order = 1;
     SetPort(&children.back(), "server.port", options.server.port, i * options.server.cores);
     SetPort(&children.back(), "server.http_port", options.server.http_port, i);
   }
   for (uint32_t i = 0; i < record.workers; ++i) {
-    children.push_back(PlanChild(paths, programs, record, options, "worker", "worker-" + std::to_string(i + 1)));
+    children.push_back(
+        PlanChild(paths, programs, record, options, "worker", "worker-" + std::to_string(i + 1)));
     children.back().stop_order = 0;
     SetPort(&children.back(), "worker.http_port", options.worker.http_port, i);
   }

@@ -32,8 +32,12 @@ std::string Seconds(uint64_t ms) {
 
 }  // namespace
 
-Supervisor::Supervisor(std::vector<ChildSpec> children, const SupervisorPolicy& policy, std::function<void(const std::string&)> say)
-    : specs_(std::move(children)), say_(std::move(say)), fsm_(StopOrders(specs_), policy), processes_(specs_.size()) {
+Supervisor::Supervisor(std::vector<ChildSpec> children, const SupervisorPolicy& policy,
+                       std::function<void(const std::string&)> say)
+    : specs_(std::move(children)),
+      say_(std::move(say)),
+      fsm_(StopOrders(specs_), policy),
+      processes_(specs_.size()) {
   for (const auto& spec : specs_) states_.push_back({.name = spec.name, .output = spec.output});
 }
 
@@ -127,8 +131,8 @@ void Supervisor::Reap() {
       states_[i].failures = fsm_.failures(i);
     }
     if (!fsm_.stopping()) {
-      say_(specs_[i].name + " ended with " + exit->ToString() + "; it is started again in " + Seconds(fsm_.delay_ms(i)) +
-           " (see " + specs_[i].output + ")");
+      say_(specs_[i].name + " ended with " + exit->ToString() + "; it is started again in " +
+           Seconds(fsm_.delay_ms(i)) + " (see " + specs_[i].output + ")");
     } else if (exit->signal == SIGKILL) {
       say_(specs_[i].name + " did not end by itself and was killed");
     }
@@ -139,7 +143,9 @@ void Supervisor::Reap() {
 void Supervisor::Perform(const SupervisorFsm::Actions& actions) {
   for (const auto& action : actions) {
     switch (action.act) {
-      case SupervisorFsm::Act::kStart: StartChild(action.child); break;
+      case SupervisorFsm::Act::kStart:
+        StartChild(action.child);
+        break;
       case SupervisorFsm::Act::kTerminate:
         if (processes_[action.child]) processes_[action.child]->Signal(SIGTERM);
         break;

@@ -1,7 +1,7 @@
 // Supervisor: keeps a set of child processes running until it is told to stop them.
 //
-// Its own thread starts the children, waits for them and signals them, as SupervisorFsm says. Start and Stop belong to the thread that owns
-// the object; RequestStop and the questions may come from any.
+// Its own thread starts the children, waits for them and signals them, as SupervisorFsm says. Start and Stop
+// belong to the thread that owns the object; RequestStop and the questions may come from any.
 #pragma once
 
 #include <functional>
@@ -37,7 +37,8 @@ struct ChildState {
 class Supervisor {
  public:
   // `say` gets a line for every death, on the supervisor's thread.
-  Supervisor(std::vector<ChildSpec> children, const SupervisorPolicy& policy, std::function<void(const std::string&)> say);
+  Supervisor(std::vector<ChildSpec> children, const SupervisorPolicy& policy,
+             std::function<void(const std::string&)> say);
   ~Supervisor();  // Stop
   Supervisor(const Supervisor&) = delete;
   Supervisor& operator=(const Supervisor&) = delete;

@@ -99,7 +99,8 @@ std::optional<uint64_t> SupervisorFsm::NextWake() const {
 }
 
 bool SupervisorFsm::finished() const {
-  return stopping_ && std::none_of(children_.begin(), children_.end(), [](const Child& c) { return c.running; });
+  return stopping_ &&
+         std::none_of(children_.begin(), children_.end(), [](const Child& c) { return c.running; });
 }
 
 }  // namespace penstock

@@ -1,8 +1,10 @@
-// SupervisorFsm: decides when the children of a launcher are started, started again, asked to end and killed. Pure logic.
+// SupervisorFsm: decides when the children of a launcher are started, started again, asked to end and killed.
+// Pure logic.
 //
-// Events and the time go in, actions come out; the driver (supervisor.h) forks and signals. A child that dies is started again after a
-// delay that doubles with every death in a row and falls back to the first one when the child has lived for a while. Stopping goes group
-// by group: all of one stop order are asked to end and waited for, then the next; who has not ended by the deadline is killed.
+// Events and the time go in, actions come out; the driver (supervisor.h) forks and signals. A child that dies
+// is started again after a delay that doubles with every death in a row and falls back to the first one when
+// the child has lived for a while. Stopping goes group by group: all of one stop order are asked to end and
+// waited for, then the next; who has not ended by the deadline is killed.
 #pragma once
 
 #include <cstddef>
@@ -46,7 +48,9 @@ class SupervisorFsm {
   bool running(size_t child) const { return children_[child].running; }
   // Deaths in a row, not counting those after a steady life.
   uint32_t failures(size_t child) const { return children_[child].failures; }
-  uint64_t delay_ms(size_t child) const { return children_[child].delay_ms; }  // before the start that is being waited for
+  uint64_t delay_ms(size_t child) const {
+    return children_[child].delay_ms;
+  }  // before the start that is being waited for
 
  private:
   struct Child {

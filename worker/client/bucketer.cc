@@ -1,3 +1,4 @@
+// The counting pass: counts, then places for groups, then rows to their places.
 #include "worker/client/bucketer.h"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// Client: checks and cuts up calls on the caller's thread, and hands them to the core on the loop.
 #include "worker/client/client.h"
 
 #include <algorithm>

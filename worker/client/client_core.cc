@@ -1,3 +1,4 @@
+// ClientCore: its wiring, the first map, flush, and who hears what is logged.
 #include "worker/client/client_core.h"
 
 #include <glog/logging.h>

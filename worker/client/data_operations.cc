@@ -1,3 +1,4 @@
+// Pull, push, flush and stats on the wire.
 #include "worker/client/data_operations.h"
 
 #include <capnp/message.h>

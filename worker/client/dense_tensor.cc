@@ -1,3 +1,4 @@
+// DenseTensor: from floats to rows and back.
 #include "worker/client/dense_tensor.h"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// Dispatcher: the thin driver between operations, the retry policy, the map and the connections.
 #include "worker/client/dispatcher.h"
 
 #include <glog/logging.h>

@@ -1,3 +1,4 @@
+// MapKeeper: one look at a time, with back-off.
 #include "worker/client/map_keeper.h"
 
 #include <glog/logging.h>

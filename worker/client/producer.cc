@@ -1,3 +1,4 @@
+// Producer: a ProducerWindow under a lock.
 #include "worker/client/producer.h"
 
 namespace penstock {

@@ -1,3 +1,4 @@
+// ProducerWindow: the transitions.
 #include "worker/client/producer_window.h"
 
 #include <string>

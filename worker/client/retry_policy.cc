@@ -1,3 +1,4 @@
+// GroupRetry: one reaction to each code.
 #include "worker/client/retry_policy.h"
 
 #include <algorithm>

@@ -8,7 +8,8 @@ std::string JobTableName(const std::string& job_name, uint32_t job, const std::s
   return job_name + "." + std::to_string(job) + model_table.substr(model_table.find('/'));
 }
 
-Result<std::unique_ptr<JobContext>> JobContext::Create(Client& client, const LeaseInfo& lease, std::shared_ptr<IdxCache> cache) {
+Result<std::unique_ptr<JobContext>> JobContext::Create(Client& client, const LeaseInfo& lease,
+                                                       std::shared_ptr<IdxCache> cache) {
   std::unique_ptr<JobContext> context(new JobContext());
   context->cache_ = std::move(cache);
   const Status status = context->Load(client, lease);
@@ -36,7 +37,8 @@ Result<Examples> JobContext::ReadPartition(const LeaseInfo& lease) {
   const DataPlan* plan = !test ? &plan_.train : plan_.test ? &*plan_.test : nullptr;
   if (plan == nullptr) return InvalidArgument(lease.Describe() + ": the job has no test data");
   if (lease.partition >= plan->partitions.size()) {
-    return InvalidArgument(lease.Describe() + ": its data has " + std::to_string(plan->partitions.size()) + " partitions");
+    return InvalidArgument(lease.Describe() + ": its data has " + std::to_string(plan->partitions.size()) +
+                           " partitions");
   }
   auto& data = test ? test_ : train_;
   if (data == nullptr) {

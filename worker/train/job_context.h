@@ -1,4 +1,5 @@
-// JobContext: what a worker keeps of a job between its leases: the parsed options, the model, the opened tables and data sets.
+// JobContext: what a worker keeps of a job between its leases: the parsed options, the model, the opened
+// tables and data sets.
 //
 // Made from a lease; belongs to the training thread.
 #pragma once
@@ -18,14 +19,15 @@ namespace penstock {
 class JobContext {
  public:
   // Errors name the job and the option, file or table.
-  static Result<std::unique_ptr<JobContext>> Create(Client& client, const LeaseInfo& lease, std::shared_ptr<IdxCache> cache);
+  static Result<std::unique_ptr<JobContext>> Create(Client& client, const LeaseInfo& lease,
+                                                    std::shared_ptr<IdxCache> cache);
 
   const JobSpec& job() const { return job_; }
   Model& model() { return *model_; }
   // As the cluster knows the model's tables, in their order.
   const std::vector<TableSpec>& tables() const { return tables_; }
-  // The examples of a lease; its data set is opened at its first use. kFailedPrecondition naming the file when it is not the data that
-  // the job was submitted with.
+  // The examples of a lease; its data set is opened at its first use. kFailedPrecondition naming the file
+  // when it is not the data that the job was submitted with.
   Result<Examples> ReadPartition(const LeaseInfo& lease);
 
  private:
@@ -40,7 +42,8 @@ class JobContext {
   std::unique_ptr<Dataset> train_, test_;
 };
 
-// "<job name>.<job id>/<what>" for the model's table "<job name>/<what>": every run of a job has tables of its own.
+// "<job name>.<job id>/<what>" for the model's table "<job name>/<what>": every run of a job has tables of
+// its own.
 std::string JobTableName(const std::string& job_name, uint32_t job, const std::string& model_table);
 
 }  // namespace penstock

@@ -5,9 +5,15 @@ namespace penstock {
 std::string LeaseInfo::Describe() const {
   std::string text = "job '" + job_name + "' (" + std::to_string(job) + "), ";
   switch (phase) {
-    case proto::Lease::Phase::TRAIN: text += "pass " + std::to_string(pass); break;
-    case proto::Lease::Phase::EVALUATE_TRAIN: text += "evaluation on training data"; break;
-    case proto::Lease::Phase::EVALUATE_TEST: text += "evaluation on test data"; break;
+    case proto::Lease::Phase::TRAIN:
+      text += "pass " + std::to_string(pass);
+      break;
+    case proto::Lease::Phase::EVALUATE_TRAIN:
+      text += "evaluation on training data";
+      break;
+    case proto::Lease::Phase::EVALUATE_TEST:
+      text += "evaluation on test data";
+      break;
   }
   return text + ", partition " + std::to_string(partition);
 }
@@ -25,7 +31,8 @@ Result<LeaseInfo> ReadLease(proto::Lease::Reader lease) {
                  .begin = lease.getBegin()};
   if (info.spec.is_discarded()) return InvalidArgument(info.Describe() + ": its specification is not JSON");
   if (info.partition >= info.partitions) {
-    return InvalidArgument(info.Describe() + ": there are " + std::to_string(info.partitions) + " partitions");
+    return InvalidArgument(info.Describe() + ": there are " + std::to_string(info.partitions) +
+                           " partitions");
   }
   return info;
 }

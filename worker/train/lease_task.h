@@ -1,6 +1,7 @@
 // LeaseTask: one leased partition while a worker works on it, as its two threads see it.
 //
-// The training thread writes progress, the client's loop reads it for reports and writes the scheduler's answer back.
+// The training thread writes progress, the client's loop reads it for reports and writes the scheduler's
+// answer back.
 #pragma once
 
 #include <atomic>

@@ -24,8 +24,10 @@ bool Passes(Code code) {
     case Code::kDeadlineExceeded:
     case Code::kOutcomeUnknown:
     case Code::kDataLoss:
-    case Code::kFailedPrecondition: return true;
-    default: return false;
+    case Code::kFailedPrecondition:
+      return true;
+    default:
+      return false;
   }
 }
 
@@ -53,7 +55,8 @@ void Trainer::Run(LeaseTask& task) {
     }
     auto examples = context->ReadPartition(lease);
     if (!examples.ok()) return examples.status();
-    for (const auto& message : examples->bad_messages) LOG(WARNING) << lease.Describe() << ": skipped: " << message;
+    for (const auto& message : examples->bad_messages)
+      LOG(WARNING) << lease.Describe() << ": skipped: " << message;
     task.Update([&](LeaseProgress& p) { p.bad_records = examples->bad_records; });
     return lease.training() ? Train(task, *context, *examples) : Evaluate(task, *context, *examples);
   }();
@@ -66,7 +69,8 @@ void Trainer::Run(LeaseTask& task) {
 Status Trainer::Train(LeaseTask& task, JobContext& context, const Examples& examples) {
   const LeaseInfo& lease = task.info();
   const auto& train = context.job().train;
-  const MinibatchPlan plan(train.batch_size, train.shuffle, train.seed, lease.pass, lease.partition, examples.size());
+  const MinibatchPlan plan(train.batch_size, train.shuffle, train.seed, lease.pass, lease.partition,
+                           examples.size());
   auto producer = client_.AttachProducer(lease.producer, lease.begin);
   std::string said;
   for (;;) {
@@ -81,14 +85,16 @@ Status Trainer::Train(LeaseTask& task, JobContext& context, const Examples& exam
     if (!Passes(status.code())) return status;
     if (status.message() != said) {
       said = status.message();
-      LOG(WARNING) << lease.Describe() << ": waiting at minibatch " << producer->recorded() << ": " << status.ToString()
-                   << (drained.ok() ? "" : "; " + drained.ToString());
+      LOG(WARNING) << lease.Describe() << ": waiting at minibatch " << producer->recorded() << ": "
+                   << status.ToString() << (drained.ok() ? "" : "; " + drained.ToString());
     }
-    std::this_thread::sleep_for(std::chrono::milliseconds(std::clamp<uint32_t>(status.retry_after_ms(), 50, 1000)));
+    std::this_thread::sleep_for(
+        std::chrono::milliseconds(std::clamp<uint32_t>(status.retry_after_ms(), 50, 1000)));
   }
 }
 
-Status Trainer::TrainFrom(LeaseTask& task, JobContext& context, const Examples& examples, const MinibatchPlan& plan, Producer& producer) {
+Status Trainer::TrainFrom(LeaseTask& task, JobContext& context, const Examples& examples,
+                          const MinibatchPlan& plan, Producer& producer) {
   auto begin = producer.Rewind();
   if (!begin.ok()) return begin.status();
   Step steps[2];
@@ -99,7 +105,8 @@ Status Trainer::TrainFrom(LeaseTask& task, JobContext& context, const Examples& 
     Step& step = steps[(k - *begin) % 2];
     auto pulled = step.pull.get();
     if (!pulled.ok()) return pulled.status();
-    if (k + 1 < plan.count()) Prefetch(context, examples, plan, k + 1, Purpose::kTrain, &steps[(k + 1 - *begin) % 2]);
+    if (k + 1 < plan.count())
+      Prefetch(context, examples, plan, k + 1, Purpose::kTrain, &steps[(k + 1 - *begin) % 2]);
     TableValues values(pulled->values.begin(), pulled->values.end());
     const double loss = context.model().Compute(step.batch, step.prepared, values, &gradients);
     std::vector<TablePush> pushes;
@@ -123,12 +130,14 @@ Status Trainer::TrainFrom(LeaseTask& task, JobContext& context, const Examples& 
   return Status::Ok();
 }
 
-void Trainer::Prefetch(JobContext& context, const Examples& examples, const MinibatchPlan& plan, uint64_t k, Purpose purpose, Step* step) {
+void Trainer::Prefetch(JobContext& context, const Examples& examples, const MinibatchPlan& plan, uint64_t k,
+                       Purpose purpose, Step* step) {
   step->k = k;
   examples.Gather(plan.Indices(k), &step->batch);
   context.model().Prepare(step->batch, purpose, &step->prepared);
   std::vector<TableKeys> tables;
-  for (size_t t = 0; t < step->prepared.keys.size(); ++t) tables.push_back({context.tables()[t].id, step->prepared.keys[t]});
+  for (size_t t = 0; t < step->prepared.keys.size(); ++t)
+    tables.push_back({context.tables()[t].id, step->prepared.keys[t]});
   step->pull = client_.Pull(std::move(tables));
 }
 
@@ -151,7 +160,8 @@ void Trainer::Report(LeaseTask& task, const MinibatchPlan& plan, const Producer&
 }
 
 Status Trainer::Evaluate(LeaseTask& task, JobContext& context, const Examples& examples) {
-  const MinibatchPlan plan(std::max<uint32_t>(context.job().train.batch_size, 1024), /*shuffle=*/false, 0, 0, 0, examples.size());
+  const MinibatchPlan plan(std::max<uint32_t>(context.job().train.batch_size, 1024), /*shuffle=*/false, 0, 0,
+                           0, examples.size());
   Evaluation evaluation;
   Step steps[2];
   if (plan.count() > 0) Prefetch(context, examples, plan, 0, Purpose::kEvaluate, &steps[0]);
@@ -160,12 +170,15 @@ Status Trainer::Evaluate(LeaseTask& task, JobContext& context, const Examples& e
     auto pulled = step.pull.get();
     if (!pulled.ok()) {
       if (!Passes(pulled.status().code())) return pulled.status();
-      Prefetch(context, examples, plan, k, Purpose::kEvaluate, &step);  // wait for it: pulls have deadlines of their own
+      Prefetch(context, examples, plan, k, Purpose::kEvaluate,
+               &step);  // wait for it: pulls have deadlines of their own
       --k;
       continue;
     }
-    if (k + 1 < plan.count()) Prefetch(context, examples, plan, k + 1, Purpose::kEvaluate, &steps[(k + 1) % 2]);
-    context.model().Evaluate(step.batch, step.prepared, TableValues(pulled->values.begin(), pulled->values.end()), &evaluation);
+    if (k + 1 < plan.count())
+      Prefetch(context, examples, plan, k + 1, Purpose::kEvaluate, &steps[(k + 1) % 2]);
+    context.model().Evaluate(step.batch, step.prepared,
+                             TableValues(pulled->values.begin(), pulled->values.end()), &evaluation);
     task.Update([&](LeaseProgress& p) { p.examples += step.batch.rows; });
   }
   if (task.info().partition == 0) RETURN_IF_ERROR(EvaluateWeights(context, &evaluation));
@@ -182,7 +195,8 @@ Status Trainer::EvaluateWeights(JobContext& context, Evaluation* evaluation) {
     const uint64_t rows = context.model().RegularizedRows(t);
     for (uint64_t first = 0; first < rows; first += kWeightRowsPerPull) {
       TableKeys keys{context.tables()[t].id, {}};
-      for (uint64_t key = first; key < std::min<uint64_t>(rows, first + kWeightRowsPerPull); ++key) keys.keys.push_back(key);
+      for (uint64_t key = first; key < std::min<uint64_t>(rows, first + kWeightRowsPerPull); ++key)
+        keys.keys.push_back(key);
       auto pulled = client_.Pull({std::move(keys)}).get();
       if (!pulled.ok()) return pulled.status();
       evaluation->AddWeights(pulled->values[0]);

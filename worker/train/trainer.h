@@ -1,9 +1,11 @@
-// Trainer: works one lease off: reads the partition, and for each minibatch pulls rows, computes, and pushes gradients; or evaluates.
+// Trainer: works one lease off: reads the partition, and for each minibatch pulls rows, computes, and pushes
+// gradients; or evaluates.
 //
-// One training thread calls Run for one lease after the other. While minibatch k computes, the rows of k + 1 are on their way, and up to
-// `inflight` pushes are unanswered. A minibatch counts as progress only when every unit of it is logged on all copies (rule 16). Whatever can
-// pass (a server that restarts, a full log) is waited for and said once; then the partition goes on from what is recorded, under the same
-// identities, so that what survived is not applied again.
+// One training thread calls Run for one lease after the other. While minibatch k computes, the rows of k + 1
+// are on their way, and up to `inflight` pushes are unanswered. A minibatch counts as progress only when
+// every unit of it is logged on all copies (rule 16). Whatever can pass (a server that restarts, a full log)
+// is waited for and said once; then the partition goes on from what is recorded, under the same identities,
+// so that what survived is not applied again.
 #pragma once
 
 #include <deque>
@@ -27,10 +29,12 @@ class Trainer {
   struct Step;
 
   Status Train(LeaseTask& task, JobContext& context, const Examples& examples);
-  Status TrainFrom(LeaseTask& task, JobContext& context, const Examples& examples, const class MinibatchPlan& plan, Producer& producer);
+  Status TrainFrom(LeaseTask& task, JobContext& context, const Examples& examples,
+                   const class MinibatchPlan& plan, Producer& producer);
   Status Evaluate(LeaseTask& task, JobContext& context, const Examples& examples);
   Status EvaluateWeights(JobContext& context, Evaluation* evaluation);
-  void Prefetch(JobContext& context, const Examples& examples, const MinibatchPlan& plan, uint64_t k, Purpose purpose, Step* step);
+  void Prefetch(JobContext& context, const Examples& examples, const MinibatchPlan& plan, uint64_t k,
+                Purpose purpose, Step* step);
   Status FinishPushes(LeaseTask& task, size_t leave);
   void Report(LeaseTask& task, const MinibatchPlan& plan, const Producer& producer);
 

@@ -11,10 +11,12 @@ namespace {
 constexpr uint64_t kCallMs = 10 * 1000;
 }
 
-WorkerAgent::WorkerAgent(Client& client, const WorkerAgentOptions& options, std::function<Status(NodeId)> on_registered)
+WorkerAgent::WorkerAgent(Client& client, const WorkerAgentOptions& options,
+                         std::function<Status(NodeId)> on_registered)
     : client_(client), options_(options), on_registered_(std::move(on_registered)) {
   client_.loop().Run([this] {
-    session_ = std::make_unique<NodeSession>(client_.loop(), client_.scheduler(), *this, options_.name, options_.heartbeat_ms);
+    session_ = std::make_unique<NodeSession>(client_.loop(), client_.scheduler(), *this, options_.name,
+                                             options_.heartbeat_ms);
     running_ = session_->Run().exclusiveJoin(ReportLoop()).eagerlyEvaluate([](kj::Exception&& e) {
       LOG(ERROR) << "worker session: " << e.getDescription().cStr();
     });
@@ -41,7 +43,8 @@ void WorkerAgent::Stop() {
 Status WorkerAgent::Ready() const {
   std::lock_guard lock(mutex_);
   if (!refused_.ok()) return refused_;
-  return registered_ ? Status::Ok() : Unavailable(options_.name + " is not registered with the scheduler yet");
+  return registered_ ? Status::Ok()
+                     : Unavailable(options_.name + " is not registered with the scheduler yet");
 }
 
 Result<std::shared_ptr<LeaseTask>> WorkerAgent::NextLease() {
@@ -51,17 +54,20 @@ Result<std::shared_ptr<LeaseTask>> WorkerAgent::NextLease() {
       if (stopping_) return std::shared_ptr<LeaseTask>();
       if (!refused_.ok()) return refused_;
     }
-    auto lease = CallOnLoop<std::shared_ptr<LeaseTask>>(client_.loop(), "lease", [this] { return AskForLease(); });
+    auto lease =
+        CallOnLoop<std::shared_ptr<LeaseTask>>(client_.loop(), "lease", [this] { return AskForLease(); });
     uint32_t wait_ms = 100;
     if (lease.ok() && *lease != nullptr) {
       std::lock_guard lock(mutex_);
       task_ = *lease;
       return lease;
     }
-    if (!lease.ok() && lease.status().code() == Code::kInvalidArgument) LOG(ERROR) << options_.name << ": " << lease.status().ToString();
+    if (!lease.ok() && lease.status().code() == Code::kInvalidArgument)
+      LOG(ERROR) << options_.name << ": " << lease.status().ToString();
     if (!lease.ok()) wait_ms = std::max<uint32_t>(wait_ms, lease.status().retry_after_ms());
     std::unique_lock lock(mutex_);
-    wake_.wait_for(lock, std::chrono::milliseconds(std::min<uint32_t>(wait_ms, 1000)), [this] { return stopping_; });
+    wake_.wait_for(lock, std::chrono::milliseconds(std::min<uint32_t>(wait_ms, 1000)),
+                   [this] { return stopping_; });
   }
 }
 
@@ -82,7 +88,8 @@ kj::Promise<Result<std::shared_ptr<LeaseTask>>> WorkerAgent::AskForLease() {
         if (leases.size() == 0) return Unavailable("no partition is free", (*response).getRetryAfterMs());
         auto info = ReadLease(leases[0]);
         if (!info.ok()) return info.status();
-        LOG(INFO) << "leased " << info->Describe() << " from minibatch " << info->begin << " as producer " << info->producer;
+        LOG(INFO) << "leased " << info->Describe() << " from minibatch " << info->begin << " as producer "
+                  << info->producer;
         return std::make_shared<LeaseTask>(std::move(*info));
       });
 }
@@ -108,7 +115,8 @@ kj::Promise<Result<bool>> WorkerAgent::Report(std::shared_ptr<LeaseTask> task) {
   const LeaseProgress progress = task->progress();
   return client_.scheduler()
       .Call("report", kCallMs,
-            [task, progress, node = session_->node(), session = session_->session()](proto::Scheduler::Client& scheduler) {
+            [task, progress, node = session_->node(),
+             session = session_->session()](proto::Scheduler::Client& scheduler) {
               auto request = scheduler.reportRequest();
               request.setNode(node);
               request.setSession(session);
@@ -127,7 +135,9 @@ kj::Promise<Result<bool>> WorkerAgent::Report(std::shared_ptr<LeaseTask> task) {
       .then([task](auto&& response) -> Result<bool> {
         if (!response.ok()) return response.status();
         auto results = (*response).getResults();
-        if (results.size() != 1) return Internal("the scheduler answered " + std::to_string(results.size()) + " results for one lease");
+        if (results.size() != 1)
+          return Internal("the scheduler answered " + std::to_string(results.size()) +
+                          " results for one lease");
         const Status status = ReadStatus(results[0]);
         if (!status.ok()) {
           LOG(WARNING) << task->info().Describe() << ": lease ended by the scheduler: " << status.message();
@@ -138,20 +148,23 @@ kj::Promise<Result<bool>> WorkerAgent::Report(std::shared_ptr<LeaseTask> task) {
 }
 
 kj::Promise<void> WorkerAgent::ReportLoop() {
-  return client_.loop().Sleep(options_.heartbeat_ms).then([this]() -> kj::Promise<void> {
-    std::shared_ptr<LeaseTask> task;
-    {
-      std::lock_guard lock(mutex_);
-      task = task_;
-    }
-    // The end of a lease is reported by FinishLease alone, so that it is reported once.
-    if (task == nullptr || session_->session() == 0) return kj::READY_NOW;
-    const LeaseProgress progress = task->progress();
-    if (progress.done || !progress.error.ok()) return kj::READY_NOW;
-    return Report(task).then([](Result<bool>&& taken) {
-      if (!taken.ok()) LOG(WARNING) << "report: " << taken.status().ToString();
-    });
-  }).then([this] { return ReportLoop(); });
+  return client_.loop()
+      .Sleep(options_.heartbeat_ms)
+      .then([this]() -> kj::Promise<void> {
+        std::shared_ptr<LeaseTask> task;
+        {
+          std::lock_guard lock(mutex_);
+          task = task_;
+        }
+        // The end of a lease is reported by FinishLease alone, so that it is reported once.
+        if (task == nullptr || session_->session() == 0) return kj::READY_NOW;
+        const LeaseProgress progress = task->progress();
+        if (progress.done || !progress.error.ok()) return kj::READY_NOW;
+        return Report(task).then([](Result<bool>&& taken) {
+          if (!taken.ok()) LOG(WARNING) << "report: " << taken.status().ToString();
+        });
+      })
+      .then([this] { return ReportLoop(); });
 }
 
 kj::Promise<void> WorkerAgent::FillRegister(proto::Scheduler::RegisterParams::Builder params) {

@@ -1,4 +1,5 @@
-// WorkerAgent: a pool worker's standing in the cluster: its session with the scheduler, the leases it asks for, and their reports.
+// WorkerAgent: a pool worker's standing in the cluster: its session with the scheduler, the leases it asks
+// for, and their reports.
 //
 // The agent lives on the client's loop; the training thread calls NextLease and FinishLease, which block.
 #pragma once
@@ -50,7 +51,7 @@ class WorkerAgent : public NodeSession::Host {
   Client& client_;
   const WorkerAgentOptions options_;
   std::function<Status(NodeId)> on_registered_;
-  std::unique_ptr<NodeSession> session_;     // on the loop
+  std::unique_ptr<NodeSession> session_;      // on the loop
   std::optional<kj::Promise<void>> running_;  // on the loop: session and reports
   mutable std::mutex mutex_;
   std::condition_variable wake_;

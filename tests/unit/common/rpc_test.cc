@@ -21,7 +21,8 @@ class Answering final : public proto::DataPlane::Server {
   KjLoop& loop_;
 };
 
-std::shared_ptr<ClusterIdentity> Identity(const std::string& name, uint64_t cluster, const std::string& token) {
+std::shared_ptr<ClusterIdentity> Identity(const std::string& name, uint64_t cluster,
+                                          const std::string& token) {
   auto identity = std::make_shared<ClusterIdentity>();
   identity->name = name;
   identity->cluster = cluster;
@@ -33,7 +34,8 @@ class RpcTest : public ::testing::Test {
  protected:
   void Serve(uint64_t cluster, const std::string& token) {
     const Status status = loop_.Run([&]() -> Status {
-      auto server = RpcServer::Listen(loop_, Identity("server-0", cluster, token), {}, kj::heap<Answering>(loop_));
+      auto server =
+          RpcServer::Listen(loop_, Identity("server-0", cluster, token), {}, kj::heap<Answering>(loop_));
       if (server.ok()) server_ = std::move(*server);
       return server.status();
     });
@@ -45,21 +47,27 @@ class RpcTest : public ::testing::Test {
     loop_.Run([&] { server_.reset(); });
   }
   // Calls flush with `shards` entries and says how many came back.
-  Result<uint32_t> Call(std::shared_ptr<ClusterIdentity> identity, uint32_t shards = 3, uint64_t deadline_ms = 2000) {
+  Result<uint32_t> Call(std::shared_ptr<ClusterIdentity> identity, uint32_t shards = 3,
+                        uint64_t deadline_ms = 2000) {
     std::promise<Result<uint32_t>> done;
     auto future = done.get_future();
     client_.Post([&] {
-      if (cache_ == nullptr || identity != nullptr) cache_ = std::make_unique<ConnectionCache>(client_, identity, ConnectionOptions{.connect_timeout_ms = 1000});
-      auto call = cache_->Get(endpoint_).then([&, shards, deadline_ms](Result<capnp::Capability::Client>&& service) -> kj::Promise<Result<uint32_t>> {
-        if (!service.ok()) return Result<uint32_t>(service.status());
-        auto request = service->castAs<proto::DataPlane>().flushRequest();
-        request.initShards(shards);
-        using Response = capnp::Response<proto::DataPlane::FlushResults>;
-        return WithDeadline<Response>(client_.timer(), deadline_ms, request.send(), "flush").then([](Result<Response>&& r) -> Result<uint32_t> {
-          if (!r.ok()) return r.status();
-          return (*r).getShards().size();
-        });
-      });
+      if (cache_ == nullptr || identity != nullptr)
+        cache_ = std::make_unique<ConnectionCache>(client_, identity,
+                                                   ConnectionOptions{.connect_timeout_ms = 1000});
+      auto call = cache_->Get(endpoint_).then(
+          [&, shards,
+           deadline_ms](Result<capnp::Capability::Client>&& service) -> kj::Promise<Result<uint32_t>> {
+            if (!service.ok()) return Result<uint32_t>(service.status());
+            auto request = service->castAs<proto::DataPlane>().flushRequest();
+            request.initShards(shards);
+            using Response = capnp::Response<proto::DataPlane::FlushResults>;
+            return WithDeadline<Response>(client_.timer(), deadline_ms, request.send(), "flush")
+                .then([](Result<Response>&& r) -> Result<uint32_t> {
+                  if (!r.ok()) return r.status();
+                  return (*r).getShards().size();
+                });
+          });
       client_.Detach(call.then([&](Result<uint32_t>&& r) { done.set_value(r); }), "call");
     });
     return future.get();
@@ -118,7 +126,8 @@ TEST_F(RpcTest, AServerThatRestartsIsFoundAgain) {
   const uint16_t port = server_->port();
   loop_.Run([&] {
     server_.reset();
-    auto again = RpcServer::Listen(loop_, Identity("server-0", 77, ""), {.port = port}, kj::heap<Answering>(loop_));
+    auto again =
+        RpcServer::Listen(loop_, Identity("server-0", 77, ""), {.port = port}, kj::heap<Answering>(loop_));
     ASSERT_TRUE(again.ok()) << again.status().ToString();
     server_ = std::move(*again);
   });
@@ -131,7 +140,9 @@ TEST_F(RpcTest, AServerThatRestartsIsFoundAgain) {
 TEST_F(RpcTest, PortInUseIsNamed) {
   Serve(77, "");
   const Status status = loop_.Run([&]() -> Status {
-    return RpcServer::Listen(loop_, Identity("server-1", 77, ""), {.port = server_->port()}, kj::heap<Answering>(loop_)).status();
+    return RpcServer::Listen(loop_, Identity("server-1", 77, ""), {.port = server_->port()},
+                             kj::heap<Answering>(loop_))
+        .status();
   });
   EXPECT_EQ(status.code(), Code::kFailedPrecondition);
   EXPECT_NE(status.message().find(std::to_string(server_->port())), std::string::npos) << status.message();
@@ -140,7 +151,9 @@ TEST_F(RpcTest, PortInUseIsNamed) {
 TEST_F(RpcTest, BeyondLoopbackNeedsAToken) {
   Serve(77, "");
   const Status status = loop_.Run([&]() -> Status {
-    return RpcServer::Listen(loop_, Identity("server-1", 77, ""), {.host = "0.0.0.0"}, kj::heap<Answering>(loop_)).status();
+    return RpcServer::Listen(loop_, Identity("server-1", 77, ""), {.host = "0.0.0.0"},
+                             kj::heap<Answering>(loop_))
+        .status();
   });
   EXPECT_EQ(status.code(), Code::kFailedPrecondition);
   EXPECT_NE(status.message().find("token"), std::string::npos) << status.message();
@@ -154,7 +167,10 @@ TEST(KjLoopTest, RunsTasksInOrderAndBringsBlockingResultsBack) {
   std::promise<bool> done;
   auto future = done.get_future();
   loop.Post([&] {
-    loop.Detach(pool.Run(loop, [] { return 42; }).then([&](int value) { done.set_value(value == 42 && loop.OnLoop()); }), "pool");
+    loop.Detach(pool.Run(loop, [] { return 42; }).then([&](int value) {
+      done.set_value(value == 42 && loop.OnLoop());
+    }),
+                "pool");
   });
   EXPECT_TRUE(future.get());
   ASSERT_EQ(order.size(), 100u);

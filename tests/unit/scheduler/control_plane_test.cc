@@ -1,8 +1,8 @@
 // Nodes, grants, quarantine, the shard map, tables and producers.
 #include <gmock/gmock.h>
 
-#include "scheduler/placement.h"
 #include "fake_cluster.h"
+#include "scheduler/placement.h"
 
 namespace penstock {
 namespace {
@@ -180,7 +180,8 @@ TEST(ControlPlaneTest, ARestartOfTheSchedulerChangesNothingForItsNodes) {
   const auto before = **c.plane->Map(c.now);
   c.Start();
   EXPECT_EQ(c.plane->data().term, before.term + 1);
-  EXPECT_EQ(c.plane->Map(c.now).status().code(), Code::kUnavailable) << "clients keep the map they have meanwhile";
+  EXPECT_EQ(c.plane->Map(c.now).status().code(), Code::kUnavailable)
+      << "clients keep the map they have meanwhile";
   ASSERT_TRUE(c.Beat(c.s1).ok());
   ASSERT_TRUE(c.Beat(c.s2).ok());
   auto after = c.plane->Map(c.now);

@@ -1,4 +1,5 @@
-// FakeCluster: a control plane on a log in memory and a clock that stands, with servers and workers that do as they are told.
+// FakeCluster: a control plane on a log in memory and a clock that stands, with servers and workers that do
+// as they are told.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -70,8 +71,14 @@ class FakeCluster {
   }
 
   Status Register(FakeNode& node, uint64_t highest_term = 0) {
-    RegisterRequest request{.role = node.role, .node = node.id, .name = node.name, .endpoints = {}, .http = "",
-                            .lines = {}, .highest_term = highest_term, .highest_map_version = 0};
+    RegisterRequest request{.role = node.role,
+                            .node = node.id,
+                            .name = node.name,
+                            .endpoints = {},
+                            .http = "",
+                            .lines = {},
+                            .highest_term = highest_term,
+                            .highest_map_version = 0};
     if (node.role == NodeRole::kServer) request.endpoints = {node.name + ":1", node.name + ":2"};
     for (const auto& [id, line] : node.lines) {
       request.lines.push_back(line);
@@ -139,17 +146,21 @@ class FakeCluster {
     line.synced = synced;
   }
 
-  static std::string JobText(uint32_t passes, uint32_t partitions, uint32_t tests = 0, const std::string& name = "job") {
+  static std::string JobText(uint32_t passes, uint32_t partitions, uint32_t tests = 0,
+                             const std::string& name = "job") {
     TableSpec spec;
     spec.name = "weights";
-    nlohmann::json json{{"name", name},
-                        {"options", nlohmann::json::object()},
-                        {"tables", {spec}},
-                        {"plan", {{"train", {{"partitions", partitions}, {"records", 1000}, {"bytes", 1}, {"fingerprint", "00"}}}, {"test", nullptr}}},
-                        {"passes", passes},
-                        {"consistency", "async"},
-                        {"evaluate_train", tests > 0},
-                        {"evaluate_test", tests > 0}};
+    nlohmann::json json{
+        {"name", name},
+        {"options", nlohmann::json::object()},
+        {"tables", {spec}},
+        {"plan",
+         {{"train", {{"partitions", partitions}, {"records", 1000}, {"bytes", 1}, {"fingerprint", "00"}}},
+          {"test", nullptr}}},
+        {"passes", passes},
+        {"consistency", "async"},
+        {"evaluate_train", tests > 0},
+        {"evaluate_test", tests > 0}};
     if (tests > 0) json["plan"]["test"] = {{"partitions", tests}, {"records", 10}};
     return json.dump();
   }
@@ -170,19 +181,27 @@ class FakeCluster {
     if (!answer.ok()) return given;
     for (const auto& lease : answer->leases) {
       const auto& partition = lease.job->partitions[lease.partition];
-      given.push_back({lease.job->id, lease.partition, partition.token, partition.producer, partition.recorded, lease.job->phase,
-                       lease.job->pass});
+      given.push_back({lease.job->id, lease.partition, partition.token, partition.producer,
+                       partition.recorded, lease.job->phase, lease.job->pass});
     }
     return given;
   }
   // The result of the one line; of the call if that failed.
-  Status Report(FakeNode& worker, const Given& lease, uint64_t recorded, bool done = false, Status error = {}, std::string result = "{}") {
-    ReportedProgress line{.job = lease.job, .token = lease.token, .recorded = recorded, .tally = {.examples = recorded * 10, .loss_sum = 0.5},
-                          .done = done, .result = std::move(result), .error = std::move(error)};
+  Status Report(FakeNode& worker, const Given& lease, uint64_t recorded, bool done = false, Status error = {},
+                std::string result = "{}") {
+    ReportedProgress line{.job = lease.job,
+                          .token = lease.token,
+                          .recorded = recorded,
+                          .tally = {.examples = recorded * 10, .loss_sum = 0.5},
+                          .done = done,
+                          .result = std::move(result),
+                          .error = std::move(error)};
     auto answer = plane->Report(worker.id, worker.session, {line}, now);
     return answer.ok() ? answer->front() : answer.status();
   }
-  Status Done(FakeNode& worker, const Given& lease, uint64_t recorded = 10) { return Report(worker, lease, recorded, true); }
+  Status Done(FakeNode& worker, const Given& lease, uint64_t recorded = 10) {
+    return Report(worker, lease, recorded, true);
+  }
 
   const JobRecord& Job(JobId id = 1) const { return *plane->state().FindJob(id); }
   ShardEntry Entry(ShardId shard) {
@@ -197,7 +216,8 @@ class FakeCluster {
   std::unique_ptr<ControlPlane> plane;
   std::map<ShardId, Lsn> min_lsns;  // of the latest grants
   FakeNode s1{.name = "server-1"}, s2{.name = "server-2"};
-  FakeNode w1{.name = "worker-1", .role = NodeRole::kWorker}, w2{.name = "worker-2", .role = NodeRole::kWorker};
+  FakeNode w1{.name = "worker-1", .role = NodeRole::kWorker},
+      w2{.name = "worker-2", .role = NodeRole::kWorker};
 };
 
 }  // namespace penstock

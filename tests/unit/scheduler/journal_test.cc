@@ -54,7 +54,8 @@ class JournalTest : public ::testing::Test {
     if (state_->data().cluster == 0) {
       ASSERT_TRUE(state_->Commit(BeginTerm{.term = 1, .cluster = 5, .shards = 8}).ok());
     }
-    for (int i = 0; i < tables; ++i) ASSERT_TRUE(Table("t" + std::to_string(state_->data().last_table + 1)).ok());
+    for (int i = 0; i < tables; ++i)
+      ASSERT_TRUE(Table("t" + std::to_string(state_->data().last_table + 1)).ok());
   }
   std::string Json() const { return (*state_)->ToJson().dump(); }
   void Close() {
@@ -66,7 +67,8 @@ class JournalTest : public ::testing::Test {
   fs::path Largest(const std::string& extension) const {
     fs::path largest;
     for (const auto& entry : fs::directory_iterator(dir_)) {
-      if (entry.path().extension() == extension && (largest.empty() || fs::file_size(entry.path()) > fs::file_size(largest))) {
+      if (entry.path().extension() == extension &&
+          (largest.empty() || fs::file_size(entry.path()) > fs::file_size(largest))) {
         largest = entry.path();
       }
     }
@@ -199,7 +201,9 @@ TEST_F(JournalTest, LaterVersionsAreRefused) {
   ASSERT_TRUE(Open(3).ok());
   Fill(5);
   Close();
-  Raw([](rocksdb::DB* db) { ASSERT_TRUE(db->Put({}, "c/00000000000000000007", R"({"v":2,"type":"drop_table","table":1})").ok()); });
+  Raw([](rocksdb::DB* db) {
+    ASSERT_TRUE(db->Put({}, "c/00000000000000000007", R"({"v":2,"type":"drop_table","table":1})").ok());
+  });
   Status opened = Open();
   EXPECT_EQ(opened.code(), Code::kFailedPrecondition);
   EXPECT_THAT(opened.message(), HasSubstr("version 2"));
@@ -269,7 +273,8 @@ TEST_F(JournalTest, AFullDiskIsNamed) {
 // A real one, where mounting is allowed.
 TEST_F(JournalTest, ServiceResumesWhenAFullDiskHasSpaceAgain) {
   fs::create_directories(dir_);
-  if (mount("tmpfs", dir_.c_str(), "tmpfs", 0, "size=2m") != 0) GTEST_SKIP() << "no right to mount a small file system";
+  if (mount("tmpfs", dir_.c_str(), "tmpfs", 0, "size=2m") != 0)
+    GTEST_SKIP() << "no right to mount a small file system";
   const std::shared_ptr<void> unmount(nullptr, [this](void*) {
     Close();
     umount(dir_.c_str());
@@ -285,7 +290,8 @@ TEST_F(JournalTest, ServiceResumesWhenAFullDiskHasSpaceAgain) {
     }
     Status failed;
     int taken = 0;
-    for (; failed.ok() && taken < 10000; ++taken) failed = Table("t" + std::to_string((*state_)->data().last_table + 1));
+    for (; failed.ok() && taken < 10000; ++taken)
+      failed = Table("t" + std::to_string((*state_)->data().last_table + 1));
     ASSERT_EQ(failed.code(), Code::kOverloaded) << failed.ToString();
     EXPECT_THAT(failed.message(), HasSubstr("free space on the disk"));
     const std::string before = Json();

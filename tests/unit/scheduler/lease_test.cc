@@ -305,7 +305,9 @@ TEST_F(LeaseTest, AHeldShardIsGrantedAfterARestartOfTheScheduler) {
 TEST_F(LeaseTest, LossesThatAreNoNumbersAreTaken) {
   Submit(1, 1);
   const auto lease = c.Lease(c.w1)[0];
-  ReportedProgress line{.job = lease.job, .token = lease.token, .recorded = 1,
+  ReportedProgress line{.job = lease.job,
+                        .token = lease.token,
+                        .recorded = 1,
                         .tally = {.examples = 10, .loss_sum = std::numeric_limits<double>::quiet_NaN()}};
   ASSERT_TRUE(c.plane->Report(c.w1.id, c.w1.session, {line}, c.now)->front().ok());
   c.Pass(600, All());
@@ -330,7 +332,8 @@ TEST_F(LeaseTest, WrongSubmissionsNameWhatIsWrong) {
   };
   EXPECT_THAT(refused([](auto& j) { j["name"] = "a b"; }), HasSubstr("name is 'a b'"));
   EXPECT_THAT(refused([](auto& j) { j.erase("plan"); }), HasSubstr("plan is missing"));
-  EXPECT_THAT(refused([](auto& j) { j["plan"]["train"]["partitions"] = 0; }), HasSubstr("plan.train.partitions is 0"));
+  EXPECT_THAT(refused([](auto& j) { j["plan"]["train"]["partitions"] = 0; }),
+              HasSubstr("plan.train.partitions is 0"));
   EXPECT_THAT(refused([](auto& j) { j["plan"]["test"] = nullptr; }), HasSubstr("plan.test is missing"));
   EXPECT_THAT(refused([](auto& j) { j["passes"] = -1; }), HasSubstr("passes is -1"));
   EXPECT_THAT(refused([](auto& j) { j["consistency"] = "sync"; }), HasSubstr("consistency"));

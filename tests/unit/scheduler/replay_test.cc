@@ -26,23 +26,40 @@ class RandomRun {
   // Whatever is refused is as good: refused commands must leave no trace.
   void Step() {
     switch (Pick(12)) {
-      case 0: (void)c_.Register(Any()); break;
-      case 1:
-      case 2: Serve(); break;
-      case 3: Tables(); break;
-      case 4: (void)c_.plane->NewProducers(static_cast<uint32_t>(Pick(5))); break;
-      case 5:
-        (void)c_.plane->Submit(FakeCluster::JobText(static_cast<uint32_t>(Pick(3)), 1 + static_cast<uint32_t>(Pick(4)),
-                                                    static_cast<uint32_t>(Pick(2))), c_.now);
+      case 0:
+        (void)c_.Register(Any());
         break;
-      case 6: Lease(); break;
+      case 1:
+      case 2:
+        Serve();
+        break;
+      case 3:
+        Tables();
+        break;
+      case 4:
+        (void)c_.plane->NewProducers(static_cast<uint32_t>(Pick(5)));
+        break;
+      case 5:
+        (void)c_.plane->Submit(
+            FakeCluster::JobText(static_cast<uint32_t>(Pick(3)), 1 + static_cast<uint32_t>(Pick(4)),
+                                 static_cast<uint32_t>(Pick(2))),
+            c_.now);
+        break;
+      case 6:
+        Lease();
+        break;
       case 7:
-      case 8: Report(); break;
-      case 9: (void)c_.plane->Accept(static_cast<ShardId>(Pick(9)), c_.now); break;
+      case 8:
+        Report();
+        break;
+      case 9:
+        (void)c_.plane->Accept(static_cast<ShardId>(Pick(9)), c_.now);
+        break;
       case 10:
         if (Pick(4) == 0) (void)c_.plane->Cancel(static_cast<JobId>(1 + Pick(10)), c_.now);
         break;
-      default: Time();
+      default:
+        Time();
     }
   }
 
@@ -53,7 +70,8 @@ class RandomRun {
       line.logged = std::max(line.logged, line.applied - Pick(line.applied + 1));
       line.synced = std::max(line.synced, line.logged / 2);
       if (Pick(200) == 0) line.damage = "a scratch";
-      if (Pick(100) == 0) line.applied = line.logged = line.synced = line.applied / 2;  // seen at its next register
+      if (Pick(100) == 0)
+        line.applied = line.logged = line.synced = line.applied / 2;  // seen at its next register
     }
     (void)c_.Beat(server);
   }
@@ -72,15 +90,22 @@ class RandomRun {
     FakeNode& worker = Worker();
     auto answer = c_.plane->Lease(worker.id, worker.session, 1 + static_cast<uint32_t>(Pick(3)), c_.now);
     if (!answer.ok()) return;
-    for (const auto& lease : answer->leases) tokens_.emplace_back(lease.job->id, lease.job->partitions[lease.partition].token);
+    for (const auto& lease : answer->leases)
+      tokens_.emplace_back(lease.job->id, lease.job->partitions[lease.partition].token);
   }
   void Report() {
     if (tokens_.empty()) return;
     FakeNode& worker = Worker();
     const auto [job, token] = tokens_[tokens_.size() - 1 - Pick(std::min<uint64_t>(tokens_.size(), 6))];
-    ReportedProgress line{.job = job, .token = token, .recorded = Pick(50),
-                          .tally = {.examples = Pick(1000), .loss_sum = static_cast<double>(Pick(1000)) / 7, .bad_records = Pick(3)},
-                          .done = Pick(2) == 0, .result = R"({"loss":0.1})", .error = {}};
+    ReportedProgress line{.job = job,
+                          .token = token,
+                          .recorded = Pick(50),
+                          .tally = {.examples = Pick(1000),
+                                    .loss_sum = static_cast<double>(Pick(1000)) / 7,
+                                    .bad_records = Pick(3)},
+                          .done = Pick(2) == 0,
+                          .result = R"({"loss":0.1})",
+                          .error = {}};
     const uint64_t fate = Pick(20);
     if (fate == 0) line.error = InvalidArgument("malformed line");
     if (fate < 3) line.error = Unavailable("gone");
@@ -109,7 +134,8 @@ TEST(ReplayTest, EqualFromTheBeginningAndFromAnySnapshot) {
     RandomRun run(seed);
     run.Run(400);
     const MemoryLog& log = run.cluster().log;
-    for (const auto& command : log.commands) ++types[nlohmann::json::parse(command)["type"].get<std::string>()];
+    for (const auto& command : log.commands)
+      ++types[nlohmann::json::parse(command)["type"].get<std::string>()];
     const std::string expected = run.cluster().plane->state().ToJson().dump();
     ASSERT_EQ(log.Replay().ToJson().dump(), expected);
     std::mt19937_64 random(seed);
@@ -118,7 +144,8 @@ TEST(ReplayTest, EqualFromTheBeginningAndFromAnySnapshot) {
       ASSERT_EQ(log.Replay(begin).ToJson().dump(), expected) << "from the snapshot before command " << begin;
     }
   }
-  EXPECT_EQ(types.size(), std::variant_size_v<Command>) << "a run that never makes some command proves nothing about it";
+  EXPECT_EQ(types.size(), std::variant_size_v<Command>)
+      << "a run that never makes some command proves nothing about it";
 }
 
 TEST(CommandTest, UnknownVersionsAndTypesAreRefused) {

@@ -9,9 +9,9 @@
 #include <nlohmann/json.hpp>
 #include <thread>
 
+#include "common/cluster/scheduler_link.h"
 #include "common/cluster/shard_map.h"
 #include "common/cluster/wire.h"
-#include "common/cluster/scheduler_link.h"
 
 namespace penstock {
 namespace {
@@ -72,7 +72,8 @@ class SchedulerTest : public ::testing::Test {
     return false;
   }
 
-  Status Register(proto::Role role, const std::string& name, NodeId* node, uint64_t* session, NodeId known = 0) {
+  Status Register(proto::Role role, const std::string& name, NodeId* node, uint64_t* session,
+                  NodeId known = 0) {
     return Call(
         [=](proto::Scheduler::Client& s) {
           auto request = s.registerRequest();
@@ -106,7 +107,8 @@ class SchedulerTest : public ::testing::Test {
         },
         [this](auto& results) {
           grants_.clear();
-          for (auto grant : results.getGrants()) grants_[grant.getShard()] = {grant.getIncarnation(), grant.getEpoch()};
+          for (auto grant : results.getGrants())
+            grants_[grant.getShard()] = {grant.getIncarnation(), grant.getEpoch()};
           table_version_ = results.getTableVersion();
           for (auto spec : results.getTables()) tables_[spec.getId()] = spec.getName().cStr();
           map_version_ = results.getMapVersion();
@@ -164,12 +166,10 @@ class SchedulerTest : public ::testing::Test {
 std::string SmallJob() {
   TableSpec spec;
   spec.name = "weights";
-  return nlohmann::json{{"name", "small"},
-                        {"options", nlohmann::json::object()},
-                        {"tables", {spec}},
-                        {"plan", {{"train", {{"partitions", 1}, {"records", 10}}}, {"test", nullptr}}},
-                        {"passes", 1},
-                        {"consistency", "async"}}
+  return nlohmann::json{
+      {"name", "small"},  {"options", nlohmann::json::object()},
+      {"tables", {spec}}, {"plan", {{"train", {{"partitions", 1}, {"records", 10}}}, {"test", nullptr}}},
+      {"passes", 1},      {"consistency", "async"}}
       .dump();
 }
 
@@ -178,7 +178,8 @@ TEST_F(SchedulerTest, ServesAClusterThroughARestart) {
   ASSERT_TRUE(Register(proto::Role::SERVER, "server-1", &server_, &server_session_).ok());
   ShardMap map;
   const auto serving = [&] {
-    return Map(0, &map).ok() && std::all_of(map.shards.begin(), map.shards.end(), [](const auto& s) { return s.state == ShardState::kServing; });
+    return Map(0, &map).ok() && std::all_of(map.shards.begin(), map.shards.end(),
+                                            [](const auto& s) { return s.state == ShardState::kServing; });
   };
   ASSERT_TRUE(BeatUntil(serving));
   EXPECT_EQ(map.shards[0].endpoint, "server-1:7");
@@ -289,7 +290,8 @@ TEST_F(SchedulerTest, GivesProducers) {
                     EXPECT_EQ(results.getCluster(), identity_->cluster);
                   })
                   .ok());
-  EXPECT_EQ(Call([](proto::Scheduler::Client& s) { return s.newProducersRequest(); }, [](auto&) {}).code(), Code::kInvalidArgument);
+  EXPECT_EQ(Call([](proto::Scheduler::Client& s) { return s.newProducersRequest(); }, [](auto&) {}).code(),
+            Code::kInvalidArgument);
   EXPECT_EQ(Call(
                 [](proto::Scheduler::Client& s) {
                   auto request = s.acceptLossRequest();
@@ -314,7 +316,8 @@ TEST_F(SchedulerTest, WhatIsInTheWayIsNamedAndNothingIsBegun) {
   Start();
   ClusterOptions second = options_;
   second.cluster.data_dir = options_.cluster.data_dir + "/second";
-  second.scheduler.port = static_cast<uint16_t>(std::stoul(scheduler_->endpoint().substr(scheduler_->endpoint().find(':') + 1)));
+  second.scheduler.port =
+      static_cast<uint16_t>(std::stoul(scheduler_->endpoint().substr(scheduler_->endpoint().find(':') + 1)));
   auto started = Scheduler::Start(second);
   ASSERT_FALSE(started.ok());
   EXPECT_THAT(started.status().message(), HasSubstr(scheduler_->endpoint()));

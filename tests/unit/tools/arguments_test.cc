@@ -30,7 +30,8 @@ Parsed Parse(std::vector<const char*> words) {
 }
 
 TEST(Arguments, Up) {
-  const auto p = Parse({"up", "--data-dir", "d", "--servers", "2", "--workers", "3", "--detach", "--set", "log.level=error", "--set", "server.cores=2"});
+  const auto p = Parse({"up", "--data-dir", "d", "--servers", "2", "--workers", "3", "--detach", "--set",
+                        "log.level=error", "--set", "server.cores=2"});
   ASSERT_EQ(p.code, std::nullopt) << p.err;
   EXPECT_EQ(p.arguments.command, "up");
   EXPECT_EQ(p.arguments.target.data_dir, "d");
@@ -64,7 +65,8 @@ TEST(Arguments, NestedCommandsAndOutput) {
 }
 
 TEST(Arguments, TrainLocally) {
-  const auto p = Parse({"train", "job.toml", "--local", "--servers", "2", "--workers", "2", "--set", "train.passes=5", "--report", "r.json"});
+  const auto p = Parse({"train", "job.toml", "--local", "--servers", "2", "--workers", "2", "--set",
+                        "train.passes=5", "--report", "r.json"});
   ASSERT_EQ(p.code, std::nullopt) << p.err;
   EXPECT_EQ(p.arguments.job_file, "job.toml");
   EXPECT_TRUE(p.arguments.local);
@@ -73,7 +75,8 @@ TEST(Arguments, TrainLocally) {
 }
 
 TEST(Arguments, BenchStep) {
-  const auto p = Parse({"bench", "step", "--dim", "64", "--keys", "100", "--rows", "1000", "--optimizer", "add", "--inflight", "4"});
+  const auto p = Parse({"bench", "step", "--dim", "64", "--keys", "100", "--rows", "1000", "--optimizer",
+                        "add", "--inflight", "4"});
   ASSERT_EQ(p.code, std::nullopt) << p.err;
   EXPECT_EQ(p.arguments.step.dim, 64u);
   EXPECT_EQ(p.arguments.step.keys, 100u);
@@ -86,7 +89,8 @@ TEST(Arguments, BenchStep) {
 TEST(Arguments, HelpAndVersionEndWithZero) {
   const auto help = Parse({"--help"});
   EXPECT_EQ(help.code, kExitOk);
-  for (const char* command : {"up", "down", "status", "train", "evaluate", "table", "shard", "node", "job", "bench", "config"}) {
+  for (const char* command :
+       {"up", "down", "status", "train", "evaluate", "table", "shard", "node", "job", "bench", "config"}) {
     EXPECT_THAT(help.out, HasSubstr(std::string("\n  ") + command + " ")) << command;
   }
   EXPECT_EQ(Parse({"train", "--help"}).code, kExitOk);
@@ -107,18 +111,21 @@ TEST_P(Mistakes, EndWithTwoAndNameTheWord) {
   EXPECT_THAT(p.err, HasSubstr(GetParam().named));
 }
 
-INSTANTIATE_TEST_SUITE_P(All, Mistakes,
-                         testing::Values(Mistake{{}, "subcommand"}, Mistake{{"frobnicate"}, "frobnicate"}, Mistake{{"up", "--servrs", "2"}, "--servrs"},
-                                         Mistake{{"up", "--servers", "0"}, "--servers"}, Mistake{{"up", "--servers", "two"}, "--servers"},
-                                         Mistake{{"up", "--workers", "-1"}, "--workers"}, Mistake{{"node"}, "subcommand"},
-                                         Mistake{{"train"}, "job_file"}, Mistake{{"train", "j", "--servers", "2"}, "--local"},
-                                         Mistake{{"train", "j", "--local", "--data-dir", "d"}, "--data-dir"},
-                                         Mistake{{"status", "-o", "xml"}, "output"}, Mistake{{"status", "--token-file", "t"}, "--scheduler"},
-                                         Mistake{{"status", "--scheduler", "h:1", "--data-dir", "d"}, "--data-dir"},
-                                         Mistake{{"table", "get", "t"}, "keys"}, Mistake{{"table", "get", "t", "x"}, "keys"},
-                                         Mistake{{"job", "show", "one"}, "job"}, Mistake{{"evaluate", "1", "--labels", "l"}, "--data"},
-                                         Mistake{{"bench", "step", "--workers", "2"}, "--workers"},
-                                         Mistake{{"config", "sample", "server"}, "server"}));
+INSTANTIATE_TEST_SUITE_P(
+    All, Mistakes,
+    testing::Values(
+        Mistake{{}, "subcommand"}, Mistake{{"frobnicate"}, "frobnicate"},
+        Mistake{{"up", "--servrs", "2"}, "--servrs"}, Mistake{{"up", "--servers", "0"}, "--servers"},
+        Mistake{{"up", "--servers", "two"}, "--servers"}, Mistake{{"up", "--workers", "-1"}, "--workers"},
+        Mistake{{"node"}, "subcommand"}, Mistake{{"train"}, "job_file"},
+        Mistake{{"train", "j", "--servers", "2"}, "--local"},
+        Mistake{{"train", "j", "--local", "--data-dir", "d"}, "--data-dir"},
+        Mistake{{"status", "-o", "xml"}, "output"}, Mistake{{"status", "--token-file", "t"}, "--scheduler"},
+        Mistake{{"status", "--scheduler", "h:1", "--data-dir", "d"}, "--data-dir"},
+        Mistake{{"table", "get", "t"}, "keys"}, Mistake{{"table", "get", "t", "x"}, "keys"},
+        Mistake{{"job", "show", "one"}, "job"}, Mistake{{"evaluate", "1", "--labels", "l"}, "--data"},
+        Mistake{{"bench", "step", "--workers", "2"}, "--workers"},
+        Mistake{{"config", "sample", "server"}, "server"}));
 
 TEST(ExitCodes, FollowWhatTheCallerCanDo) {
   EXPECT_EQ(ExitCodeOf(Status::Ok()), 0);

@@ -1,4 +1,5 @@
-// The bench's own parts: its random batches, its spread, its options, and the figures it measures of the machine.
+// The bench's own parts: its random batches, its spread, its options, and the figures it measures of the
+// machine.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -53,7 +54,8 @@ TEST(BatchMaker, IsAFunctionOfItsSeed) {
 
 TEST(StepOptions, NamesWhatIsWrong) {
   EXPECT_TRUE(CheckStepOptions({}).ok());
-  EXPECT_THAT(CheckStepOptions({.keys = 11, .rows = 10}).message(), HasSubstr("--keys 11: must be from 1 to --rows (10)"));
+  EXPECT_THAT(CheckStepOptions({.keys = 11, .rows = 10}).message(),
+              HasSubstr("--keys 11: must be from 1 to --rows (10)"));
   EXPECT_THAT(CheckStepOptions({.optimizer = "adam"}).message(), HasSubstr("--optimizer 'adam'"));
   EXPECT_THAT(CheckStepOptions({.durability = "eternal"}).message(), HasSubstr("--durability"));
   EXPECT_THAT(CheckStepOptions({.inflight = 0}).message(), HasSubstr("--inflight"));

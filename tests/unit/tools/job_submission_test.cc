@@ -18,11 +18,15 @@ class JobSubmissionTest : public testing::Test {
  protected:
   std::string JobFile(const std::string& more = "") {
     std::string lines;
-    for (int i = 0; i < 100; ++i) lines += (i % 2 == 0 ? "+1 1:1 3:" : "-1 2:1 3:") + std::to_string(i) + "\n";
+    for (int i = 0; i < 100; ++i)
+      lines += (i % 2 == 0 ? "+1 1:1 3:" : "-1 2:1 3:") + std::to_string(i) + "\n";
     train_ = folder_.Write("train.txt", lines);
     test_ = folder_.Write("test.txt", lines.substr(0, lines.find("\n-1") + 1));
-    return folder_.Write("job.toml", "[job]\nname = \"tiny\"\n[data]\ntrain = \"" + train_ + "\"\ntest = \"" + test_ +
-                                         "\"\n[model]\nkind = \"linear\"\n[optimizer]\nkind = \"sgd\"\n[train]\npasses = 3\nbatch_size = 10\n" + more);
+    return folder_.Write("job.toml", "[job]\nname = \"tiny\"\n[data]\ntrain = \"" + train_ + "\"\ntest = \"" +
+                                         test_ +
+                                         "\"\n[model]\nkind = \"linear\"\n[optimizer]\nkind = "
+                                         "\"sgd\"\n[train]\npasses = 3\nbatch_size = 10\n" +
+                                         more);
   }
   TempFolder folder_;
   std::string train_, test_;

@@ -15,10 +15,12 @@ using nlohmann::json;
 using testing::ElementsAre;
 using testing::IsEmpty;
 
-const std::vector<Column> kColumns = {{"ID", "id"}, {"NAME", "name"}, {"ROWS", "rows", Show::kCount}, {"KIND", "optimizer/kind"}};
+const std::vector<Column> kColumns = {
+    {"ID", "id"}, {"NAME", "name"}, {"ROWS", "rows", Show::kCount}, {"KIND", "optimizer/kind"}};
 
 TEST(Print, TheSameValueAsTableAndAsJson) {
-  const json rows = {{{"id", 1}, {"name", "user"}, {"rows", 1234567}, {"optimizer", {{"kind", "sgd"}}}}, {{"id", 12}, {"name", "item-weights"}}};
+  const json rows = {{{"id", 1}, {"name", "user"}, {"rows", 1234567}, {"optimizer", {{"kind", "sgd"}}}},
+                     {{"id", 12}, {"name", "item-weights"}}};
   EXPECT_EQ(RenderTable(rows, kColumns),
             "ID  NAME               ROWS  KIND\n"
             " 1  user          1,234,567  sgd\n"
@@ -33,7 +35,8 @@ TEST(Print, FieldsLeaveOutWhatIsMissing) {
 }
 
 TEST(Print, WidthIsCountedInCharacters) {
-  EXPECT_EQ(RenderTable(json::array({{{"id", 1}, {"name", "größe"}}, {{"id", 2}, {"name", "x"}}}), {{"NAME", "name"}, {"ID", "id"}}),
+  EXPECT_EQ(RenderTable(json::array({{{"id", 1}, {"name", "größe"}}, {{"id", 2}, {"name", "x"}}}),
+                        {{"NAME", "name"}, {"ID", "id"}}),
             "NAME   ID\ngröße   1\nx       2\n");
 }
 
@@ -68,7 +71,8 @@ TEST(Health, ShardsThatAreNotServedAndDeadNodesAreProblems) {
   json status = HealthyStatus();
   status["shards"]["serving"] = 120;
   status["nodes"].push_back({{"name", "server-2"}, {"role", "server"}, {"state", "dead"}});
-  EXPECT_THAT(HealthProblems(status), ElementsAre("8 of 128 shards are not served", "server server-2 is dead"));
+  EXPECT_THAT(HealthProblems(status),
+              ElementsAre("8 of 128 shards are not served", "server server-2 is dead"));
 }
 
 TEST(Health, TheSchedulersWordsAreNotRepeated) {

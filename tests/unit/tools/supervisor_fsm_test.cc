@@ -15,7 +15,8 @@ using testing::Optional;
 
 TEST(SupervisorFsm, StartsAllInTheirOrder) {
   SupervisorFsm fsm({2, 1, 0}, {});
-  EXPECT_THAT(fsm.Start(0), ElementsAre(Action{Act::kStart, 0}, Action{Act::kStart, 1}, Action{Act::kStart, 2}));
+  EXPECT_THAT(fsm.Start(0),
+              ElementsAre(Action{Act::kStart, 0}, Action{Act::kStart, 1}, Action{Act::kStart, 2}));
   EXPECT_EQ(fsm.NextWake(), std::nullopt);
   EXPECT_TRUE(fsm.running(1));
 }

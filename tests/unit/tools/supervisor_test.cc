@@ -1,4 +1,5 @@
-// The supervisor with real child processes: restart, order of stopping, kill after the deadline, nothing left behind.
+// The supervisor with real child processes: restart, order of stopping, kill after the deadline, nothing left
+// behind.
 #include "tools/launch/supervisor.h"
 
 #include <gtest/gtest.h>
@@ -27,14 +28,19 @@ bool Eventually(const std::function<bool()>& condition) {
   return true;
 }
 
-bool Contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+bool Contains(const std::string& text, const std::string& part) {
+  return text.find(part) != std::string::npos;
+}
 
 bool Gone(pid_t pid) { return ::kill(pid, 0) != 0 && errno == ESRCH; }
 
 class SupervisorTest : public testing::Test {
  protected:
   ChildSpec Shell(const std::string& name, const std::string& script, int stop_order = 0) {
-    return {.name = name, .argv = {"/bin/sh", "-c", script}, .output = folder_.path() + "/" + name + ".out", .stop_order = stop_order};
+    return {.name = name,
+            .argv = {"/bin/sh", "-c", script},
+            .output = folder_.path() + "/" + name + ".out",
+            .stop_order = stop_order};
   }
   std::function<void(const std::string&)> Say() {
     return [this](const std::string& line) {
@@ -53,7 +59,8 @@ class SupervisorTest : public testing::Test {
 };
 
 TEST_F(SupervisorTest, StartsAChildAgainAndSaysWhy) {
-  Supervisor supervisor({Shell("child", "echo started; exit 3")}, {.first_delay_ms = 1, .max_delay_ms = 5}, Say());
+  Supervisor supervisor({Shell("child", "echo started; exit 3")}, {.first_delay_ms = 1, .max_delay_ms = 5},
+                        Say());
   ASSERT_TRUE(supervisor.Start().ok());
   ASSERT_TRUE(Eventually([&] { return supervisor.Children()[0].starts >= 3; }));
   supervisor.Stop();
@@ -75,11 +82,14 @@ TEST_F(SupervisorTest, StopsInOrder) {
   const auto script = [&](const std::string& name) {
     return "trap 'echo " + name + " >> " + log + "; exit 0' TERM; echo ready; while :; do sleep 0.02; done";
   };
-  Supervisor supervisor({Shell("scheduler", script("scheduler"), 2), Shell("server", script("server"), 1), Shell("worker", script("worker"), 0)},
+  Supervisor supervisor({Shell("scheduler", script("scheduler"), 2), Shell("server", script("server"), 1),
+                         Shell("worker", script("worker"), 0)},
                         {}, Say());
   ASSERT_TRUE(supervisor.Start().ok());
   for (const char* name : {"scheduler", "server", "worker"}) {
-    ASSERT_TRUE(Eventually([&] { return Contains(TempFolder::Read(folder_.path() + "/" + name + ".out"), "ready"); })) << name;
+    ASSERT_TRUE(Eventually([&] {
+      return Contains(TempFolder::Read(folder_.path() + "/" + name + ".out"), "ready");
+    })) << name;
   }
   supervisor.Stop();
   EXPECT_EQ(TempFolder::Read(log), "worker\nserver\nscheduler\n");
@@ -88,7 +98,8 @@ TEST_F(SupervisorTest, StopsInOrder) {
 }
 
 TEST_F(SupervisorTest, KillsWhoDoesNotEnd) {
-  Supervisor supervisor({Shell("deaf", "trap '' TERM; echo ready; while :; do sleep 0.02; done")}, {.stop_deadline_ms = 50}, Say());
+  Supervisor supervisor({Shell("deaf", "trap '' TERM; echo ready; while :; do sleep 0.02; done")},
+                        {.stop_deadline_ms = 50}, Say());
   ASSERT_TRUE(supervisor.Start().ok());
   ASSERT_TRUE(Eventually([&] { return Contains(TempFolder::Read(folder_.path() + "/deaf.out"), "ready"); }));
   const pid_t pid = supervisor.Children()[0].pid;
@@ -114,7 +125,8 @@ TEST_F(SupervisorTest, ChildrenDieWithTheirLauncher) {
   const pid_t launcher = ::fork();
   ASSERT_GE(launcher, 0);
   if (launcher == 0) {
-    Supervisor supervisor({Shell("child", "echo $$ > " + pid_file + "; while :; do sleep 0.02; done")}, {}, [](const std::string&) {});
+    Supervisor supervisor({Shell("child", "echo $$ > " + pid_file + "; while :; do sleep 0.02; done")}, {},
+                          [](const std::string&) {});
     if (!supervisor.Start().ok()) ::_exit(1);
     ::pause();
     ::_exit(0);
@@ -128,7 +140,9 @@ TEST_F(SupervisorTest, ChildrenDieWithTheirLauncher) {
   ::kill(launcher, SIGKILL);
   ::waitpid(launcher, nullptr, 0);
   // The orphan is waited for by whoever adopted it; until then it is a zombie, which is as good as gone.
-  EXPECT_TRUE(Eventually([&] { return Gone(child) || Contains(TempFolder::Read("/proc/" + std::to_string(child) + "/stat"), ") Z "); }));
+  EXPECT_TRUE(Eventually([&] {
+    return Gone(child) || Contains(TempFolder::Read("/proc/" + std::to_string(child) + "/stat"), ") Z ");
+  }));
 }
 
 TEST_F(SupervisorTest, AChildIsInAGroupOfItsOwnWithoutBlockedSignals) {
@@ -137,7 +151,9 @@ TEST_F(SupervisorTest, AChildIsInAGroupOfItsOwnWithoutBlockedSignals) {
   ::sigaddset(&blocked, SIGTERM);
   ::pthread_sigmask(SIG_BLOCK, &blocked, nullptr);
   {
-    Supervisor supervisor({Shell("child", "cat /proc/self/status; ps -o pgid= -p $$ 2>/dev/null; echo end; exec sleep 1000")}, {}, Say());
+    Supervisor supervisor(
+        {Shell("child", "cat /proc/self/status; ps -o pgid= -p $$ 2>/dev/null; echo end; exec sleep 1000")},
+        {}, Say());
     ASSERT_TRUE(supervisor.Start().ok());
     const pid_t pid = supervisor.Children()[0].pid;
     const std::string out = folder_.path() + "/child.out";
