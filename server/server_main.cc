@@ -17,6 +17,10 @@ namespace {
 int Main(int argc, char** argv) {
   auto options =
       LoadProcessOptions(argc, argv, "penstock-server", "A Penstock server: holds shards of the tables.");
+  if (options.ok()) {
+    const Status reachable = RequireScheduler(*options);
+    if (!reachable.ok()) options = reachable;
+  }
   if (!options.ok()) {
     std::cerr << "penstock-server: " << options.status().message() << "\n";
     return 2;
@@ -36,12 +40,13 @@ int Main(int argc, char** argv) {
     const timespec wait{wait_ms / 1000, wait_ms % 1000 * 1000000};
     return sigtimedwait(&ending, nullptr, &wait) > 0;
   };
-  auto logging = Logging::Start({.program = "penstock-server",
-                                 .node = std::filesystem::path(options->cluster.data_dir).filename().string(),
-                                 .level = options->log.level,
-                                 .dir = options->log.dir,
-                                 .max_mib = options->log.max_mib,
-                                 .keep_days = options->log.keep_days});
+  // Named by the node: several servers may share a folder of logs.
+  auto logging =
+      Logging::Start({.program = std::filesystem::path(options->cluster.data_dir).filename().string(),
+                      .level = options->log.level,
+                      .dir = options->log.dir,
+                      .max_mib = options->log.max_mib,
+                      .keep_days = options->log.keep_days});
   if (!logging.ok()) {
     std::cerr << "penstock-server: " << logging.status().message() << "\n";
     return 1;

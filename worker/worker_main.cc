@@ -61,7 +61,9 @@ class Worker {
         {.name = name_,
          .node = KeptNode(),
          .http_endpoint = http.address(),
-         .heartbeat_ms = options_.scheduler.heartbeat_ms},
+         .heartbeat_ms = options_.scheduler.heartbeat_ms,
+         .poll_ms = options_.worker.poll_ms,
+         .lease_ms = options_.scheduler.lease_ms},
         [this](NodeId node) { return WriteFileAtomically(NodePath(), std::to_string(node) + "\n"); });
     agent_ = &agent;
     std::jthread watch([&](std::stop_token stop) {
@@ -110,6 +112,10 @@ int Main(int argc, char** argv) {
   auto options =
       LoadProcessOptions(argc, argv, "penstock-worker",
                          "A Penstock worker: trains on the partitions that the scheduler leases to it.");
+  if (options.ok()) {
+    const Status reachable = RequireScheduler(*options);
+    if (!reachable.ok()) options = reachable;
+  }
   if (!options.ok()) {
     std::cerr << "penstock-worker: " << options.status().message() << "\n";
     return 2;
@@ -120,12 +126,13 @@ int Main(int argc, char** argv) {
   sigaddset(&signals, SIGTERM);
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   signal(SIGPIPE, SIG_IGN);
-  auto logging = Logging::Start({.program = "penstock-worker",
-                                 .node = std::filesystem::path(options->cluster.data_dir).filename().string(),
-                                 .level = options->log.level,
-                                 .dir = options->log.dir,
-                                 .max_mib = options->log.max_mib,
-                                 .keep_days = options->log.keep_days});
+  // Named by the node: several servers may share a folder of logs.
+  auto logging =
+      Logging::Start({.program = std::filesystem::path(options->cluster.data_dir).filename().string(),
+                      .level = options->log.level,
+                      .dir = options->log.dir,
+                      .max_mib = options->log.max_mib,
+                      .keep_days = options->log.keep_days});
   if (!logging.ok()) {
     std::cerr << "penstock-worker: " << logging.status().message() << "\n";
     return 1;

@@ -23,8 +23,7 @@ void Declare(OptionSet& set, ClusterOptions::Cluster& o) {
            .required = true});
   set.Add("cluster", "scheduler", &o.scheduler,
           {.help = "Where servers, workers and clients find the scheduler: host:port, or the path of the "
-                   "address file that the "
-                   "scheduler writes. Empty: scheduler.address in the data folder of `penstock up`."});
+                   "address file that the scheduler writes in its data_dir."});
 }
 
 void Declare(OptionSet& set, ClusterOptions::Scheduler& o) {
@@ -77,9 +76,6 @@ void DeclareServerNetwork(OptionSet& set, ClusterOptions::Server& o) {
           {.help = "Event loops, one thread and one port each; the server's shards are spread over them.",
            .min = 1,
            .max = 256});
-  set.Add(
-      "server", "pool_threads", &o.pool_threads,
-      {.help = "Threads for what blocks: log writes, fsync, the fold into the base.", .min = 1, .max = 256});
 }
 
 void DeclareServerStorage(OptionSet& set, ClusterOptions::Server& o) {

@@ -38,7 +38,6 @@ struct ClusterOptions {
     uint16_t port = 0;
     uint16_t http_port = 0;
     uint32_t cores = 1;
-    uint32_t pool_threads = 2;
     uint64_t memory_budget_bytes = 0;
     uint64_t segment_bytes = 256ull << 20;
     uint64_t fold_bytes = 1ull << 30;
@@ -49,7 +48,7 @@ struct ClusterOptions {
   struct Worker {
     std::string listen = "127.0.0.1";
     uint16_t http_port = 0;
-    uint32_t poll_ms = 200;
+    uint32_t poll_ms = 50;
   };
   struct Client {
     uint32_t deadline_ms = 30000;

@@ -33,4 +33,10 @@ Result<ClusterOptions> LoadProcessOptions(int argc, char** argv, const std::stri
   return values;
 }
 
+Status RequireScheduler(const ClusterOptions& options) {
+  if (!options.cluster.scheduler.empty()) return Status::Ok();
+  return InvalidArgument(
+      "cluster.scheduler must be given: host:port, or the path of the scheduler's address file");
+}
+
 }  // namespace penstock

@@ -13,5 +13,7 @@ namespace penstock {
 // --version print and end the process with 0. An error is for stderr and exit code 2.
 Result<ClusterOptions> LoadProcessOptions(int argc, char** argv, const std::string& program,
                                           const std::string& summary);
+// For processes that need one: InvalidArgument unless cluster.scheduler says where it is.
+Status RequireScheduler(const ClusterOptions& options);
 
 }  // namespace penstock

@@ -10,7 +10,6 @@
 #include <kj/async-io.h>
 #include <kj/async-unix.h>
 
-#include <boost/asio/thread_pool.hpp>
 #include <deque>
 #include <future>
 #include <memory>
@@ -26,7 +25,7 @@ class KjLoop {
  public:
   using Task = absl::AnyInvocable<void()>;
 
-  // Starts the thread; returns when the loop runs. `spin_us`: how long to poll before sleeping (0: never).
+  // Starts the thread; returns when the loop runs.
   explicit KjLoop(std::string name);
   ~KjLoop();  // Stop()
   KjLoop(const KjLoop&) = delete;
@@ -80,22 +79,4 @@ class KjLoop {
   std::thread thread_;
 };
 
-// Threads for what can block (RocksDB, fsync, files): fn runs there, its result comes back to the loop as a
-// promise.
-class BlockingPool {
- public:
-  explicit BlockingPool(size_t threads) : pool_(threads) {}
-  ~BlockingPool() { Stop(); }
-  void Stop() { pool_.join(); }
-
-  // On `loop`'s thread. fn must not throw.
-  template <typename Fn>
-  auto Run(KjLoop& loop, Fn fn) -> kj::Promise<decltype(fn())>;
-
- private:
-  boost::asio::thread_pool pool_;
-};
-
 }  // namespace penstock
-
-#include "common/net/kj_loop_inl.h"

@@ -17,7 +17,7 @@ Status StatusFromException(const kj::Exception& e, std::string_view context) {
   }
   // Reset and refused connections arrive as FAILED in some of KJ's paths.
   for (const char* word : {"ECONNREFUSED", "Connection refused", "ECONNRESET", "Connection reset", "EPIPE",
-                           "Broken pipe", "disconnected", "Peer disconnected"}) {
+                           "Broken pipe", "disconnected", "Peer disconnected", "RpcSystem was destroyed"}) {
     if (message.find(word) != std::string::npos) return Unavailable(std::move(message));
   }
   return Internal(std::move(message));

@@ -22,17 +22,32 @@ namespace {
 // those of a launch right after a crash, when an old process still holds its folder.)
 constexpr uint32_t kMaxFailures = 5;
 constexpr int kUsageExit = 2;
-constexpr size_t kTailBytes = 2000;
+constexpr size_t kTailLines = 5;
+constexpr uint64_t kFullBytes = 1 << 20;
 
-std::string Tail(const std::string& path) {
+// What the program said last: the line in which it says why it ends, or else the last few.
+std::string LastWords(const std::string& path) {
   auto text = ReadWholeFile(path);
-  if (!text.ok() || text->empty()) return "(it printed nothing)";
-  if (text->size() > kTailBytes) {
-    const size_t line = text->find('\n', text->size() - kTailBytes);
-    text->erase(0, line == std::string::npos ? text->size() - kTailBytes : line + 1);
+  std::vector<std::string> lines;
+  if (text.ok()) {
+    for (const std::string_view line : StrSplit(*text, '\n')) {
+      if (!line.empty()) lines.emplace_back(line);
+    }
   }
-  while (!text->empty() && text->back() == '\n') text->pop_back();
-  return *text;
+  if (lines.empty()) return "(it printed nothing)";
+  if (lines.size() > kTailLines) lines.erase(lines.begin(), lines.end() - kTailLines);
+  for (auto line = lines.rbegin(); line != lines.rend(); ++line) {
+    if (line->starts_with("penstock-")) return *line;
+  }
+  return StrJoin(lines, "\n");
+}
+
+// A process on a full disk may not even be able to say so.
+std::string FullDisk(const std::string& folder) {
+  std::error_code error;
+  const auto space = std::filesystem::space(folder, error);
+  if (error || space.available >= kFullBytes) return "";
+  return StrCat("\nThe disk of ", folder, " is full: ", space.available / 1024, " KiB are left");
 }
 
 Status CheckPrograms(const std::string& folder) {
@@ -100,8 +115,8 @@ Status ClusterLauncher::CheckChildren() const {
     if (!child.last_exit || child.failures == 0) continue;
     const bool refused = child.last_exit->signal == 0 && child.last_exit->code == kUsageExit;
     if (!refused && child.failures < kMaxFailures) continue;
-    return FailedPrecondition(child.name + " does not start (" + child.last_exit->ToString() +
-                              "). The end of " + child.output + ":\n" + Tail(child.output));
+    return FailedPrecondition(StrCat(child.name, " does not start (", child.last_exit->ToString(), "), see ",
+                                     child.output, ":\n", LastWords(child.output), FullDisk(paths_.root)));
   }
   return Status::Ok();
 }

@@ -56,7 +56,6 @@ Result<std::shared_ptr<LeaseTask>> WorkerAgent::NextLease() {
     }
     auto lease =
         CallOnLoop<std::shared_ptr<LeaseTask>>(client_.loop(), "lease", [this] { return AskForLease(); });
-    uint32_t wait_ms = 100;
     if (lease.ok() && *lease != nullptr) {
       std::lock_guard lock(mutex_);
       task_ = *lease;
@@ -64,10 +63,8 @@ Result<std::shared_ptr<LeaseTask>> WorkerAgent::NextLease() {
     }
     if (!lease.ok() && lease.status().code() == Code::kInvalidArgument)
       LOG(ERROR) << options_.name << ": " << lease.status().ToString();
-    if (!lease.ok()) wait_ms = std::max<uint32_t>(wait_ms, lease.status().retry_after_ms());
     std::unique_lock lock(mutex_);
-    wake_.wait_for(lock, std::chrono::milliseconds(std::min<uint32_t>(wait_ms, 1000)),
-                   [this] { return stopping_; });
+    wake_.wait_for(lock, std::chrono::milliseconds(options_.poll_ms), [this] { return stopping_; });
   }
 }
 
@@ -82,8 +79,9 @@ kj::Promise<Result<std::shared_ptr<LeaseTask>>> WorkerAgent::AskForLease() {
               request.setCount(1);
               return request;
             })
-      .then([](auto&& response) -> Result<std::shared_ptr<LeaseTask>> {
+      .then([this, asked = NowMs()](auto&& response) -> Result<std::shared_ptr<LeaseTask>> {
         if (!response.ok()) return response.status();
+        last_report_ms_ = asked;
         auto leases = (*response).getLeases();
         if (leases.size() == 0) return Unavailable("no partition is free", (*response).getRetryAfterMs());
         auto info = ReadLease(leases[0]);
@@ -132,8 +130,9 @@ kj::Promise<Result<bool>> WorkerAgent::Report(std::shared_ptr<LeaseTask> task) {
               WriteStatus(progress.error, to.initError());
               return request;
             })
-      .then([task](auto&& response) -> Result<bool> {
+      .then([this, task, sent = NowMs()](auto&& response) -> Result<bool> {
         if (!response.ok()) return response.status();
+        last_report_ms_ = sent;
         auto results = (*response).getResults();
         if (results.size() != 1)
           return Internal("the scheduler answered " + std::to_string(results.size()) +
@@ -156,15 +155,31 @@ kj::Promise<void> WorkerAgent::ReportLoop() {
           std::lock_guard lock(mutex_);
           task = task_;
         }
+        if (task == nullptr) return kj::READY_NOW;
+        if (session_->session() == 0) {
+          DropIfSilent(*task, Unavailable("not registered with the scheduler"));
+          return kj::READY_NOW;
+        }
         // The end of a lease is reported by FinishLease alone, so that it is reported once.
-        if (task == nullptr || session_->session() == 0) return kj::READY_NOW;
         const LeaseProgress progress = task->progress();
         if (progress.done || !progress.error.ok()) return kj::READY_NOW;
-        return Report(task).then([](Result<bool>&& taken) {
-          if (!taken.ok()) LOG(WARNING) << "report: " << taken.status().ToString();
+        return Report(task).then([this, task](Result<bool>&& taken) {
+          if (!taken.ok()) DropIfSilent(*task, taken.status());
         });
       })
       .then([this] { return ReportLoop(); });
+}
+
+// By now the scheduler may have given the partition to another worker, or have rewound the job: stop pushing.
+void WorkerAgent::DropIfSilent(LeaseTask& task, const Status& status) {
+  if (NowMs() - last_report_ms_ < options_.lease_ms || task.dropped()) return;
+  LOG(WARNING) << task.info().Describe() << ": lease given up, it could not be reported for "
+               << options_.lease_ms << " ms: " << status.message();
+  task.Drop();
+}
+
+uint64_t WorkerAgent::NowMs() {
+  return (client_.loop().timer().now() - kj::origin<kj::TimePoint>()) / kj::MILLISECONDS;
 }
 
 kj::Promise<void> WorkerAgent::FillRegister(proto::Scheduler::RegisterParams::Builder params) {
