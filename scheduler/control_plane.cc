@@ -420,8 +420,12 @@ std::vector<std::string> ControlPlane::Problems(Now now) const {
   std::vector<std::string> problems;
   if (!superseded_.empty()) problems.push_back(superseded_);
   if (!state_.log_status().ok()) problems.push_back(state_.log_status().ToString());
+  const auto& jobs = state_.data().jobs;
+  const bool working = std::any_of(jobs.begin(), jobs.end(),
+                                   [](const auto& job) { return job.second.state == JobState::kRunning; });
   for (const auto& [id, node] : state_.data().nodes) {
     const Liveness liveness = nodes_.StateOf(id, now.ms);
+    if (node.role == NodeRole::kWorker && !working) continue;  // it holds nothing, and nobody needs it
     if (liveness != Liveness::kAlive) problems.push_back(StrCat(node.name, " is ", ToString(liveness)));
   }
   for (ShardState bad :

@@ -1,16 +1,12 @@
 // penstock-worker: a pool worker: leases partitions of whatever jobs run in the cluster and trains on them.
 #include <glog/logging.h>
-#include <pthread.h>
-#include <signal.h>
 
 #include <atomic>
 #include <filesystem>
-#include <iostream>
 #include <thread>
 
 #include "common/base/atomic_file.h"
-#include "common/base/log.h"
-#include "common/config/process_options.h"
+#include "common/config/process.h"
 #include "common/net/http_server.h"
 #include "model/blas.h"
 #include "worker/train/trainer.h"
@@ -108,47 +104,21 @@ class Worker {
   std::atomic<WorkerAgent*> agent_{nullptr};
 };
 
-int Main(int argc, char** argv) {
-  auto options =
-      LoadProcessOptions(argc, argv, "penstock-worker",
-                         "A Penstock worker: trains on the partitions that the scheduler leases to it.");
-  if (options.ok()) {
-    const Status reachable = RequireScheduler(*options);
-    if (!reachable.ok()) options = reachable;
-  }
-  if (!options.ok()) {
-    std::cerr << "penstock-worker: " << options.status().message() << "\n";
-    return 2;
-  }
-  sigset_t signals;
-  sigemptyset(&signals);
-  sigaddset(&signals, SIGINT);
-  sigaddset(&signals, SIGTERM);
-  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
-  signal(SIGPIPE, SIG_IGN);
-  // Named by the node: several servers may share a folder of logs.
-  auto logging =
-      Logging::Start({.program = std::filesystem::path(options->cluster.data_dir).filename().string(),
-                      .level = options->log.level,
-                      .dir = options->log.dir,
-                      .max_mib = options->log.max_mib,
-                      .keep_days = options->log.keep_days});
-  if (!logging.ok()) {
-    std::cerr << "penstock-worker: " << logging.status().message() << "\n";
-    return 1;
-  }
+Status Work(const ClusterOptions& options, EndingSignals& signals) {
   std::atomic<bool> ending{false};
-  std::jthread waiter([&](std::stop_token stop) {
-    const timespec wait{0, 100 * 1000000};
-    while (!stop.stop_requested() && sigtimedwait(&signals, nullptr, &wait) <= 0) {
-    }
-    ending = true;
+  Status status;
+  Worker worker(options);
+  // Signals belong to the main thread, the work to another.
+  std::atomic<bool> done{false};
+  std::jthread work([&] {
+    status = worker.Run(ending);
+    done = true;
   });
-  Worker worker(*options);
-  const Status status = worker.Run(ending);
-  if (status.ok() || ending) return 0;
-  std::cerr << "penstock-worker: " << status.ToString() << "\n";
-  return 1;
+  while (!done && !signals.Wait(50)) {
+  }
+  ending = true;
+  work.join();
+  return signals.Wait(0) ? Status::Ok() : status;
 }
 
 }  // namespace
@@ -156,5 +126,8 @@ int Main(int argc, char** argv) {
 
 int main(int argc, char** argv) {
   penstock::PrepareBlas(argv);
-  return penstock::Main(argc, argv);
+  return penstock::RunProcess(argc, argv,
+                              {.program = "penstock-worker",
+                               .summary = "A Penstock worker: trains on the partitions that it is leased."},
+                              penstock::Work);
 }

@@ -2,6 +2,7 @@
 #include "common/config/cluster_options.h"
 
 #include <bit>
+#include <cstdlib>
 
 #include "common/base/strings.h"
 
@@ -203,6 +204,19 @@ std::string ClusterSampleIntro() {
          "common/config/cluster_options.cc; a test fails when the two differ.\n"
          "Each option can also be set by the environment (PENSTOCK_<SECTION>_<NAME>) and by --set "
          "section.name=value, which wins.";
+}
+
+Result<ClusterOptions> LoadClusterOptions(const std::string& config,
+                                          const std::vector<std::string>& assignments) {
+  ClusterOptions values;
+  OptionSet options;
+  values.Declare(options);
+  if (!config.empty()) RETURN_IF_ERROR(options.LoadFile(config));
+  RETURN_IF_ERROR(options.LoadEnvironment([](const char* name) { return std::getenv(name); }));
+  for (const auto& assignment : assignments) RETURN_IF_ERROR(options.Set(assignment, "--set"));
+  RETURN_IF_ERROR(options.Validate());
+  RETURN_IF_ERROR(values.Check());
+  return values;
 }
 
 }  // namespace penstock

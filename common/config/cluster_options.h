@@ -79,6 +79,11 @@ struct ClusterOptions {
   Status Check() const;
 };
 
+// Defaults, then the file, the environment and the assignments, as every process of the cluster reads them.
+// Errors are kInvalidArgument (kNotFound: no such file).
+Result<ClusterOptions> LoadClusterOptions(const std::string& config,
+                                          const std::vector<std::string>& assignments);
+
 // The comment at the top of conf/cluster.toml.
 std::string ClusterSampleIntro();
 

@@ -5,6 +5,7 @@
 // or 1 times.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
 #include <mutex>
@@ -23,6 +24,7 @@ class CountingLoad {
     std::string table = "counters";
     uint32_t rows = 1000;
     uint32_t keys = 20;  // a push
+    uint32_t dim = 1;
     int threads = 2;
     int inflight = 4;  // a thread
     uint64_t seed = 1;
@@ -36,7 +38,7 @@ class CountingLoad {
   Status Start() {
     TableSpec spec;
     spec.name = options_.table;
-    spec.dim = 1;
+    spec.dim = options_.dim;
     spec.optimizer.kind = OptimizerKind::kAdd;
     spec.durability = options_.durability;
     auto table = client_.CreateTable(spec);
@@ -63,21 +65,24 @@ class CountingLoad {
     return first_error_;
   }
 
-  // After Stop: every row's value is what was acknowledged, plus at most what is uncertain. Empty, or what is
-  // wrong.
+  // After Stop: every row's values are what was acknowledged, plus at most what is uncertain; a push counts
+  // in all columns of its rows or in none. Empty, or what is wrong.
   std::string Check() {
     TableKeys keys{table_.id, {}};
     for (uint32_t row = 0; row < options_.rows; ++row) keys.keys.push_back(row);
     auto pulled = client_.Pull({keys}).get();
     if (!pulled.ok()) return pulled.status().ToString();
     for (uint32_t row = 0; row < options_.rows; ++row) {
-      const double value = pulled->values[0][row];
+      const float* values = pulled->values[0].data() + size_t{row} * options_.dim;
+      const double value = values[0];
       const double low = static_cast<double>(acknowledged_[row]),
                    high = low + static_cast<double>(uncertain_[row]);
       if (value < low || value > high) {
         return "row " + std::to_string(row) + " is " + std::to_string(value) + ", acknowledged " +
                std::to_string(low) + ", uncertain " + std::to_string(uncertain_[row]);
       }
+      if (std::count(values, values + options_.dim, values[0]) != options_.dim)
+        return "row " + std::to_string(row) + " has columns that differ";
     }
     return "";
   }
@@ -110,8 +115,8 @@ class CountingLoad {
       taken[row] = true;
     }
     ++in_flight_;
-    push.answer =
-        client_.Push(producer, {{table_.id, push.keys, std::vector<float>(push.keys.size(), 1.0f)}});
+    push.answer = client_.Push(
+        producer, {{table_.id, push.keys, std::vector<float>(push.keys.size() * options_.dim, 1.0f)}});
     return push;
   }
 

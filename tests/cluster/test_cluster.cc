@@ -1,35 +1,15 @@
 #include "tests/cluster/test_cluster.h"
 
-#include <fcntl.h>
 #include <signal.h>
-#include <sys/prctl.h>
-#include <sys/wait.h>
-#include <unistd.h>
+#include <stdlib.h>
 
-#include <chrono>
 #include <filesystem>
-#include <fstream>
 #include <nlohmann/json.hpp>
-#include <sstream>
-#include <thread>
 
 #include "common/base/atomic_file.h"
 #include "common/net/identity.h"
 
-extern char** environ;
-
 namespace penstock {
-
-std::string ProgramFolder() { return PENSTOCK_PROGRAMS; }
-
-bool WaitFor(int deadline_ms, const std::function<bool()>& done) {
-  const auto end = std::chrono::steady_clock::now() + std::chrono::milliseconds(deadline_ms);
-  while (!done()) {
-    if (std::chrono::steady_clock::now() > end) return false;
-    std::this_thread::sleep_for(std::chrono::milliseconds(5));  // between two looks at the condition
-  }
-  return true;
-}
 
 TestCluster::TestCluster(const Options& options) : options_(options), dir_(options.dir) {
   if (dir_.empty()) {
@@ -42,7 +22,7 @@ TestCluster::TestCluster(const Options& options) : options_(options), dir_(optio
 }
 
 TestCluster::~TestCluster() {
-  while (!running_.empty()) Kill(running_.begin()->first);
+  running_.clear();
   if (own_dir_) {
     std::error_code ignored;
     std::filesystem::remove_all(dir_, ignored);
@@ -61,12 +41,13 @@ Status TestCluster::Start() {
   return WaitServing();
 }
 
-Status TestCluster::StartOne(const std::string& name, const std::map<std::string, std::string>& environment) {
+Status TestCluster::StartOne(const std::string& name, const std::map<std::string, std::string>& environment,
+                             const std::vector<std::string>& more) {
   const std::string role = name.substr(0, name.find('-'));
-  std::vector<std::string> arguments{ProgramFolder() + "/penstock-" + role};
+  std::vector<std::string> argv{ProgramFolder() + "/penstock-" + role};
   const auto set = [&](const std::string& assignment) {
-    arguments.push_back("--set");
-    arguments.push_back(assignment);
+    argv.push_back("--set");
+    argv.push_back(assignment);
   };
   set("cluster.data_dir=" + dir_ + "/" + name);
   set("cluster.scheduler=" + scheduler_address());
@@ -74,41 +55,19 @@ Status TestCluster::StartOne(const std::string& name, const std::map<std::string
   set("scheduler.servers=" + std::to_string(options_.servers));
   set("scheduler.shards=" + std::to_string(options_.shards));
   for (const auto& assignment : options_.set) set(assignment);
-  std::vector<char*> argv;
-  for (auto& argument : arguments) argv.push_back(argument.data());
-  argv.push_back(nullptr);
-  std::vector<std::string> variables;
-  for (char** variable = environ; *variable != nullptr; ++variable) variables.emplace_back(*variable);
-  for (const auto& [key, value] : environment) variables.push_back(key + "=" + value);
-  std::vector<char*> envp;
-  for (auto& variable : variables) envp.push_back(variable.data());
-  envp.push_back(nullptr);
-  const std::string output = dir_ + "/" + name + ".out";
-  const pid_t parent = getpid();
-  const pid_t child = fork();
-  if (child < 0) return ErrnoStatus(errno, "fork");
-  if (child == 0) {
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
-    if (getppid() != parent) _exit(127);
-    const int fd = open(output.c_str(), O_WRONLY | O_CREAT | O_APPEND, 0644);
-    dup2(fd, 1);
-    dup2(fd, 2);
-    execve(argv[0], argv.data(), envp.data());
-    _exit(127);
-  }
-  running_[name] = child;
+  for (const auto& assignment : more) set(assignment);
+  running_.erase(name);
+  ASSIGN_OR_RETURN(
+      ChildProgram child,
+      ChildProgram::Start(
+          {.argv = argv, .output = dir_ + "/" + name + ".out", .errors = "", .environment = environment}));
+  running_.emplace(name, std::move(child));
   return Status::Ok();
 }
 
-void TestCluster::Signal(const std::string& name, int signal) { kill(running_.at(name), signal); }
+void TestCluster::Signal(const std::string& name, int signal) { running_.at(name).Signal(signal); }
 
-void TestCluster::Kill(const std::string& name) {
-  auto it = running_.find(name);
-  if (it == running_.end()) return;
-  kill(it->second, SIGKILL);
-  waitpid(it->second, nullptr, 0);
-  running_.erase(it);
-}
+void TestCluster::Kill(const std::string& name) { running_.erase(name); }
 
 int TestCluster::Terminate(const std::string& name) {
   Signal(name, SIGTERM);
@@ -120,18 +79,14 @@ int TestCluster::Terminate(const std::string& name) {
 int TestCluster::WaitExit(const std::string& name, int deadline_ms) {
   auto it = running_.find(name);
   if (it == running_.end()) return -1;
-  int status = 0;
-  if (!WaitFor(deadline_ms, [&] { return waitpid(it->second, &status, WNOHANG) == it->second; })) return -1;
-  running_.erase(it);
-  return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+  const int code = it->second.WaitExit(deadline_ms);
+  if (code >= 0) running_.erase(it);
+  return code;
 }
 
 bool TestCluster::Running(const std::string& name) {
   auto it = running_.find(name);
-  if (it == running_.end()) return false;
-  if (waitpid(it->second, nullptr, WNOHANG) == 0) return true;
-  running_.erase(it);
-  return false;
+  return it != running_.end() && it->second.Running();
 }
 
 Status TestCluster::WaitServing(int deadline_ms) {

@@ -2,14 +2,13 @@
 // and start again.
 #pragma once
 
-#include <sys/types.h>
-
 #include <map>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "common/base/status.h"
+#include "tests/cluster/child_program.h"
 #include "worker/client/client.h"
 
 namespace penstock {
@@ -29,8 +28,9 @@ class TestCluster {
 
   // Starts scheduler, servers and workers, and waits until every shard is served.
   Status Start();
-  // By name: "scheduler", "server-0", "worker-1".
-  Status StartOne(const std::string& name, const std::map<std::string, std::string>& environment = {});
+  // By name: "scheduler", "server-0", "worker-1". `set` comes after all else and so wins.
+  Status StartOne(const std::string& name, const std::map<std::string, std::string>& environment = {},
+                  const std::vector<std::string>& set = {});
   void Signal(const std::string& name, int signal);
   // SIGKILL, and waits for the end.
   void Kill(const std::string& name);
@@ -53,13 +53,7 @@ class TestCluster {
   const Options options_;
   std::string dir_;
   bool own_dir_ = false;
-  std::map<std::string, pid_t> running_;
+  std::map<std::string, ChildProgram> running_;
 };
-
-// The folder of the programs under test.
-std::string ProgramFolder();
-
-// Waits until `done` is true, polling; false at the deadline.
-bool WaitFor(int deadline_ms, const std::function<bool()>& done);
 
 }  // namespace penstock

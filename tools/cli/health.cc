@@ -23,7 +23,8 @@ std::vector<std::string> HealthProblems(const nlohmann::json& status) {
   if (serving < total && !mentioned("shard"))
     problems.push_back(StrCat(total - serving, " of ", total, " shards are not served"));
   for (const auto& node : status.value("nodes", nlohmann::json::array())) {
-    if (node.value("state", "") != "dead") continue;
+    // Whether a worker is missed the scheduler says itself: it depends on the jobs.
+    if (node.value("state", "") != "dead" || node.value("role", "") == "worker") continue;
     const std::string name = node.value("name", "?");
     if (!mentioned(name)) problems.push_back(StrCat(node.value("role", "node"), " ", name, " is dead"));
   }

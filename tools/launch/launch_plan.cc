@@ -28,19 +28,6 @@ void SetPort(ChildSpec* child, const std::string& key, uint16_t first, uint32_t 
 
 }  // namespace
 
-Result<ClusterOptions> LoadClusterOptions(const std::string& config,
-                                          const std::vector<std::string>& assignments) {
-  ClusterOptions values;
-  OptionSet options;
-  values.Declare(options);
-  if (!config.empty()) RETURN_IF_ERROR(options.LoadFile(config));
-  RETURN_IF_ERROR(options.LoadEnvironment([](const char* name) { return std::getenv(name); }));
-  for (const auto& assignment : assignments) RETURN_IF_ERROR(options.Set(assignment, "--set"));
-  RETURN_IF_ERROR(options.Validate());
-  RETURN_IF_ERROR(values.Check());
-  return values;
-}
-
 std::vector<ChildSpec> PlanLaunch(const DataDirPaths& paths, const std::string& programs,
                                   const LaunchRecord& record, const ClusterOptions& options) {
   std::vector<ChildSpec> children;

@@ -12,11 +12,6 @@
 
 namespace penstock {
 
-// Defaults, then the file, the environment and the assignments, as every process of the cluster reads them.
-// Errors are kInvalidArgument (kNotFound: no such file).
-Result<ClusterOptions> LoadClusterOptions(const std::string& config,
-                                          const std::vector<std::string>& assignments);
-
 // Scheduler, servers and workers in this order; they stop in the reverse one. `programs` is the folder of the
 // programs, `options` what LoadClusterOptions made of the record. Ports that were set are those of the first
 // server or worker, the next ones take the following.

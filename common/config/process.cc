@@ -1,0 +1,81 @@
+#include "common/config/process.h"
+
+#include <glog/logging.h>
+#include <pthread.h>
+
+#include <CLI/CLI.hpp>
+#include <cstdlib>
+#include <filesystem>
+#include <iostream>
+
+#include "common/base/fault.h"
+#include "common/base/log.h"
+
+namespace penstock {
+namespace {
+
+Result<ClusterOptions> ParseCommandLine(int argc, char** argv, const ProcessInfo& info) {
+  CLI::App app(info.summary, info.program);
+  std::string config;
+  std::vector<std::string> assignments;
+  app.add_option("--config", config, "cluster file (conf/cluster.toml is an annotated sample)");
+  app.add_option("--set", assignments,
+                 "section.key=value, over the file and the environment; may be repeated");
+  app.set_version_flag("--version", PENSTOCK_VERSION);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::Success& e) {
+    std::exit(app.exit(e));
+  } catch (const CLI::ParseError& e) {
+    return InvalidArgument(std::string(e.what()) + " (see " + info.program + " --help)");
+  }
+  ASSIGN_OR_RETURN(ClusterOptions options, LoadClusterOptions(config, assignments));
+  if (info.needs_scheduler && options.cluster.scheduler.empty()) {
+    return InvalidArgument(
+        "cluster.scheduler must be given: host:port, or the path of the scheduler's address file");
+  }
+  return options;
+}
+
+int Fail(const ProcessInfo& info, const Status& status, int code) {
+  std::cerr << info.program << ": " << status.ToString() << "\n";
+  return code;
+}
+
+}  // namespace
+
+EndingSignals::EndingSignals() {
+  sigemptyset(&signals_);
+  sigaddset(&signals_, SIGINT);
+  sigaddset(&signals_, SIGTERM);
+  pthread_sigmask(SIG_BLOCK, &signals_, nullptr);
+}
+
+bool EndingSignals::Wait(long ms) {
+  const timespec wait{ms / 1000, ms % 1000 * 1000000};
+  if (!ending_) ending_ = sigtimedwait(&signals_, nullptr, &wait) > 0;
+  return ending_;
+}
+
+int RunProcess(int argc, char** argv, const ProcessInfo& info,
+               const std::function<Status(const ClusterOptions&, EndingSignals&)>& run) {
+  auto options = ParseCommandLine(argc, argv, info);
+  if (!options.ok()) return Fail(info, options.status(), 2);
+  if (Status armed = ArmFaultsFromEnvironment(); !armed.ok()) return Fail(info, armed, 2);
+  EndingSignals signals;
+  // Files are named by the node: several servers may share a folder of logs.
+  auto logging =
+      Logging::Start({.program = std::filesystem::path(options->cluster.data_dir).filename().string(),
+                      .level = options->log.level,
+                      .dir = options->log.dir,
+                      .max_mib = options->log.max_mib,
+                      .keep_days = options->log.keep_days});
+  if (!logging.ok()) return Fail(info, logging.status(), 1);
+  const Status status = run(*options, signals);
+  if (status.ok() || status.code() == Code::kCancelled) return 0;
+  // Standard error has it below, in one line; the log file shall have it, too.
+  if (!options->log.dir.empty()) LOG(WARNING) << status.ToString();
+  return Fail(info, status, status.code() == Code::kPermissionDenied ? 4 : 1);
+}
+
+}  // namespace penstock

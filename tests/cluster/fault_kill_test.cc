@@ -1,0 +1,252 @@
+// A server that dies at every step of append, sync, seal, fold, ingest and removal, under a load whose sums
+// can be checked; and damage to what it had synced.
+#include <gtest/gtest.h>
+#include <signal.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <random>
+
+#include "common/base/hash.h"
+#include "server/storage/segment_reader.h"
+#include "tests/cluster/counting_load.h"
+#include "tests/cluster/penstock_command.h"
+#include "tests/cluster/test_cluster.h"
+
+namespace penstock {
+namespace {
+
+struct FaultPoint {
+  const char* name;
+  uint64_t most;  // the server dies at a hit from 1 to this
+};
+constexpr FaultPoint kPoints[] = {
+    {"log.append.before", 200}, {"log.append.partial", 200}, {"log.append.after", 200},
+    {"log.sync.before", 100},   {"log.sync.after", 100},     {"log.seal.before", 3},
+    {"log.seal.created", 4},    {"log.seal.header", 4},      {"log.seal.after", 3},
+    {"log.remove.before", 3},   {"log.remove.unlinked", 3},  {"log.remove.after", 3},
+    {"fold.read", 3},           {"fold.sst.before", 2},      {"fold.sst.after", 2},
+    {"fold.ingest.before", 2},  {"fold.ingest.after", 2},    {"fold.remove.before", 3},
+    {"fold.remove.after", 3},
+};
+
+uint64_t FromEnvironment(const char* name, uint64_t otherwise) {
+  const char* text = std::getenv(name);
+  return text == nullptr ? otherwise : std::strtoull(text, nullptr, 10);
+}
+
+constexpr int kDieMs = 30000;
+constexpr int kProgressMs = 30000;
+constexpr uint64_t kPushesBetween = 20;
+
+// PENSTOCK_FAULT_ROUNDS=10 for the long form.
+TEST(FaultKillTest, DiesAtEveryStep) {
+  const uint64_t rounds = FromEnvironment("PENSTOCK_FAULT_ROUNDS", 1);
+  const uint64_t seed = FromEnvironment("PENSTOCK_SEED", 1);
+  std::printf("seed %lu (PENSTOCK_SEED), %lu rounds (PENSTOCK_FAULT_ROUNDS) of %zu points\n",
+              static_cast<unsigned long>(seed), static_cast<unsigned long>(rounds), std::size(kPoints));
+  TestCluster cluster(
+      {.servers = 1, .set = {"server.fold_bytes=1048576", "server.segment_bytes=1048576"}, .dir = {}});
+  ASSERT_TRUE(cluster.Start().ok()) << cluster.Output("scheduler") << cluster.Output("server-0");
+  auto client = cluster.Connect(120000);
+  ASSERT_TRUE(client.ok()) << client.status().ToString();
+  CountingLoad logged(**client, {.table = "logged", .dim = 32, .seed = seed});
+  CountingLoad synced(
+      **client,
+      {.table = "synced", .dim = 32, .threads = 1, .seed = seed + 1, .durability = Durability::kSynced});
+  ASSERT_TRUE(logged.Start().ok());
+  ASSERT_TRUE(synced.Start().ok());
+  const auto goes_on = [&] {
+    const uint64_t a = logged.pushes(), b = synced.pushes();
+    return WaitFor(kProgressMs, [&] {
+      return logged.pushes() >= a + kPushesBetween && synced.pushes() >= b + kPushesBetween;
+    });
+  };
+  std::mt19937_64 random(seed);
+  std::map<std::string, int> deaths;
+  for (uint64_t round = 0; round < rounds; ++round) {
+    std::vector<FaultPoint> points(std::begin(kPoints), std::end(kPoints));
+    std::shuffle(points.begin(), points.end(), random);
+    for (const FaultPoint& point : points) {
+      const std::string where =
+          std::string(point.name) + "=kill@" + std::to_string(1 + random() % point.most);
+      SCOPED_TRACE("round " + std::to_string(round) + ", " + where);
+      cluster.Kill("server-0");
+      ASSERT_TRUE(cluster.StartOne("server-0", {{"PENSTOCK_FAULT_POINTS", where}}).ok());
+      ASSERT_EQ(cluster.WaitExit("server-0", kDieMs), 128 + SIGKILL) << cluster.Output("server-0");
+      ++deaths[point.name];
+      ASSERT_TRUE(cluster.StartOne("server-0").ok());
+      ASSERT_TRUE(goes_on()) << logged.first_error() << synced.first_error() << cluster.Output("server-0");
+    }
+    auto status = (*client)->Inspect("status");
+    ASSERT_TRUE(status.ok()) << status.status().ToString();
+    ASSERT_EQ(status->at("shards").at("quarantined"), 0) << status->at("problems").dump();
+  }
+  logged.Stop();
+  synced.Stop();
+  EXPECT_EQ(logged.Check(), "");
+  EXPECT_EQ(synced.Check(), "");
+  EXPECT_EQ(logged.failed() + synced.failed(), 0u) << logged.first_error() << synced.first_error();
+  // Once more from the disk alone.
+  EXPECT_EQ(cluster.Terminate("server-0"), 0);
+  ASSERT_TRUE(cluster.StartOne("server-0").ok());
+  ASSERT_TRUE(cluster.WaitServing().ok());
+  EXPECT_EQ(logged.Check(), "");
+  EXPECT_EQ(synced.Check(), "");
+  int total = 0;
+  for (const auto& [name, count] : deaths) total += count;
+  for (const auto& point : kPoints) EXPECT_EQ(deaths[point.name], static_cast<int>(rounds)) << point.name;
+  std::printf("%d deaths at %zu points; %lu pushes acknowledged at level logged, %lu at level synced\n",
+              total, deaths.size(), static_cast<unsigned long>(logged.pushes()),
+              static_cast<unsigned long>(synced.pushes()));
+}
+
+// --- Damage.
+
+struct Place {
+  std::string file;
+  uint64_t offset = 0;
+  ShardId shard = 0;
+};
+
+// The middle of the first delta behind the middle of the oldest segment's records.
+Result<Place> MiddleOfTheLog(const std::string& folder) {
+  std::vector<std::string> names;
+  for (const auto& entry : std::filesystem::directory_iterator(folder)) {
+    if (ParseSegmentFileName(entry.path().filename().string()))
+      names.push_back(entry.path().filename().string());
+  }
+  if (names.empty()) return NotFound("no segment in " + folder);
+  const std::string oldest = *std::min_element(names.begin(), names.end());
+  PosixFileLayer files;
+  ASSIGN_OR_RETURN(auto reader, SegmentReader::Open(files, folder, *ParseSegmentFileName(oldest)));
+  ASSIGN_OR_RETURN(const auto record, reader->FindHead(reader->end() / 2));
+  if (!record) return NotFound("no record behind the middle of " + reader->path());
+  return Place{.file = reader->path(),
+               .offset = record->delta_offsets[0] + record->sections[0].bytes() / 2,
+               .shard = record->sections[0].shard};
+}
+
+void FlipByte(const Place& place) {
+  std::fstream file(place.file, std::ios::binary | std::ios::in | std::ios::out);
+  file.seekg(static_cast<std::streamoff>(place.offset));
+  const char byte = static_cast<char>(file.get() ^ 0x20);
+  file.seekp(static_cast<std::streamoff>(place.offset));
+  file.put(byte);
+}
+
+class DamageTest : public ::testing::Test {
+ protected:
+  DamageTest() : cluster_({.servers = 1, .dir = {}}) {}
+
+  void SetUp() override {
+    ASSERT_TRUE(cluster_.Start().ok()) << cluster_.Output("scheduler") << cluster_.Output("server-0");
+    auto client = cluster_.Connect();
+    ASSERT_TRUE(client.ok()) << client.status().ToString();
+    client_ = std::move(*client);
+    TableSpec spec;
+    spec.name = "counters";
+    spec.dim = 4;
+    spec.optimizer.kind = OptimizerKind::kAdd;
+    spec.durability = Durability::kSynced;
+    auto table = client_->CreateTable(spec);
+    ASSERT_TRUE(table.ok()) << table.status().ToString();
+    table_ = *table;
+    auto producer = client_->NewProducer();
+    ASSERT_TRUE(producer.ok());
+    producer_ = *producer;
+    for (Key key = 0; key < kRows; ++key)
+      keys_[ShardOf(RowHash(key, table_.id), client_->shard_count())].push_back(key);
+  }
+
+  Status Push(const std::vector<Key>& keys, uint64_t deadline_ms = 0) {
+    return client_->Push(*producer_, {{table_.id, keys, std::vector<float>(keys.size() * 4, 1)}}, deadline_ms)
+        .get()
+        .status();
+  }
+  // The sum of the first column, or -1.
+  double Sum(const std::vector<Key>& keys, uint64_t deadline_ms = 0) {
+    auto pulled = client_->Pull({{table_.id, keys}}, deadline_ms).get();
+    if (!pulled.ok()) return -1;
+    double sum = 0;
+    for (size_t i = 0; i < keys.size(); ++i) sum += pulled->values[0][i * 4];
+    return sum;
+  }
+  void Restart() {
+    ASSERT_EQ(cluster_.Terminate("server-0"), 0);
+    ASSERT_TRUE(cluster_.StartOne("server-0").ok());
+  }
+  CommandResult Command(std::vector<std::string> arguments) const {
+    arguments.insert(arguments.end(), {"--data-dir", cluster_.dir()});
+    return RunPenstock(arguments);
+  }
+
+  static constexpr Key kRows = 400;
+  static constexpr int kPushes = 30;
+  TestCluster cluster_;
+  std::unique_ptr<Client> client_;
+  TableSpec table_;
+  std::shared_ptr<Producer> producer_;
+  std::map<ShardId, std::vector<Key>> keys_;
+};
+
+TEST_F(DamageTest, BeforeTheLastSyncedByteQuarantinesThatShardAlone) {
+  ASSERT_EQ(keys_.size(), client_->shard_count()) << "every shard has rows";
+  for (int i = 0; i < kPushes; ++i) {
+    for (const auto& [shard, keys] : keys_) ASSERT_TRUE(Push(keys).ok());
+  }
+  ASSERT_EQ(cluster_.Terminate("server-0"), 0);
+  const auto found = MiddleOfTheLog(cluster_.dir() + "/server-0/log");
+  ASSERT_TRUE(found.ok()) << found.status().ToString();
+  const Place place = *found;
+  FlipByte(place);
+  ASSERT_TRUE(cluster_.StartOne("server-0").ok());
+
+  // The others serve, and the damaged one is named.
+  for (const auto& [shard, keys] : keys_) {
+    if (shard == place.shard) continue;
+    ASSERT_EQ(Sum(keys), 1.0 * kPushes * static_cast<double>(keys.size())) << "shard " << shard;
+    const Status pushed = Push(keys);
+    ASSERT_TRUE(pushed.ok()) << "shard " << shard << ": " << pushed.ToString();
+  }
+  const std::string name = "shard " + std::to_string(place.shard);
+  const CommandResult sick = Command({"status"});
+  EXPECT_EQ(sick.code, 10);
+  EXPECT_NE(sick.out.find(name), std::string::npos) << sick.out;
+  EXPECT_NE(sick.out.find("1 quarantined"), std::string::npos) << sick.out;
+  EXPECT_NE(sick.out.find("7 serving"), std::string::npos) << sick.out;
+  EXPECT_EQ(Sum(keys_[place.shard], 500), -1);
+  EXPECT_FALSE(Push(keys_[place.shard], 500).ok());
+  const CommandResult healthy = Command({"shard", "accept-loss", std::to_string((place.shard + 1) % 8)});
+  EXPECT_EQ(healthy.code, 1) << "loss can be accepted of a quarantined shard only";
+
+  const CommandResult accepted = Command({"shard", "accept-loss", std::to_string(place.shard)});
+  ASSERT_EQ(accepted.code, 0) << accepted.err;
+  ASSERT_TRUE(cluster_.WaitServing().ok()) << cluster_.Output("server-0");
+  EXPECT_EQ(Command({"status"}).code, 0);
+  const auto& keys = keys_[place.shard];
+  const double left = Sum(keys);
+  std::printf("%s was damaged at offset %lu; %.0f of %.0f increments are left\n", name.c_str(),
+              static_cast<unsigned long>(place.offset), left,
+              1.0 * kPushes * static_cast<double>(keys.size()));
+  EXPECT_GT(left, 0);
+  EXPECT_LT(left, 1.0 * kPushes * static_cast<double>(keys.size()));
+  const Status pushed = Push(keys);
+  ASSERT_TRUE(pushed.ok()) << pushed.ToString();
+
+  // The acceptance outlives a restart, and so does what came after it.
+  ASSERT_NO_FATAL_FAILURE(Restart());
+  ASSERT_TRUE(cluster_.WaitServing().ok()) << cluster_.Output("server-0");
+  EXPECT_EQ(Sum(keys), left + static_cast<double>(keys.size()));
+  for (const auto& [shard, others] : keys_) {
+    if (shard != place.shard)
+      EXPECT_EQ(Sum(others), (kPushes + 1.0) * static_cast<double>(others.size())) << "shard " << shard;
+  }
+  EXPECT_EQ(Command({"status"}).code, 0);
+}
+
+}  // namespace
+}  // namespace penstock
