@@ -28,7 +28,7 @@ Status WriteFileAtomically(const std::string& path, std::string_view contents, i
   const std::string partial = path + ".partial";
   const int fd = open(partial.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode);
   if (fd < 0) return ErrnoStatus(errno, "write " + path);
-  const Status written = WriteAll(fd, contents, path);
+  Status written = WriteAll(fd, contents, path);
   close(fd);
   if (!written.ok()) {
     unlink(partial.c_str());

@@ -147,8 +147,8 @@ class ConnectionCache::Impl : public kj::Refcounted, public kj::TaskSet::ErrorHa
       const uint64_t mine = identity_->cluster;
       if (mine != 0 && cluster != 0 && mine != cluster) {
         return Result<capnp::Capability::Client>(
-            PermissionDenied("connect to " + peer + ": it belongs to cluster " + std::to_string(cluster) +
-                             ", '" + identity_->name + "' to cluster " + std::to_string(mine)));
+            PermissionDenied("connect to " + peer + ": it belongs to cluster " + ClusterIdText(cluster) +
+                             ", '" + identity_->name + "' to cluster " + ClusterIdText(mine)));
       }
       if (mine == 0) identity_->cluster = cluster;
       const Proof proof = MakeProof(identity_->token, "client", nonce, server_nonce, cluster);

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdio>
 #include <fstream>
 
 #include "common/base/atomic_file.h"
@@ -32,6 +33,12 @@ uint64_t RandomId() {
   uint64_t id = 0;
   while (id == 0) FillRandom(&id, sizeof id);
   return id;
+}
+
+std::string ClusterIdText(uint64_t cluster) {
+  char text[17];
+  std::snprintf(text, sizeof text, "%016llx", static_cast<unsigned long long>(cluster));
+  return text;
 }
 
 Proof MakeProof(const std::string& token, std::string_view role, const Nonce& client, const Nonce& server,

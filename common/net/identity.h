@@ -23,6 +23,8 @@ using Proof = std::array<uint8_t, 32>;
 
 Nonce RandomNonce();
 uint64_t RandomId();  // never 0
+// The id of a cluster as `penstock status` shows it: 16 hexadecimal digits.
+std::string ClusterIdText(uint64_t cluster);
 // HMAC-SHA256(token, role | client nonce | server nonce | cluster), role "client" or "server".
 Proof MakeProof(const std::string& token, std::string_view role, const Nonce& client, const Nonce& server,
                 uint64_t cluster);

@@ -73,8 +73,8 @@ class HandshakeServer final : public proto::Handshake::Server {
     }
     const uint64_t mine = identity_->cluster;
     if (hello.getCluster() != 0 && mine != 0 && hello.getCluster() != mine) {
-      return PermissionDenied("'" + peer_ + "' belongs to cluster " + std::to_string(hello.getCluster()) +
-                              ", " + identity_->name + " to cluster " + std::to_string(mine));
+      return PermissionDenied("'" + peer_ + "' belongs to cluster " + ClusterIdText(hello.getCluster()) +
+                              ", " + identity_->name + " to cluster " + ClusterIdText(mine));
     }
     if (hello.getNonce().size() != client_nonce_.size())
       return InvalidArgument("'" + peer_ + "': the nonce must have 16 bytes");

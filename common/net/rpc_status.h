@@ -21,7 +21,7 @@ Status StatusFromException(const kj::Exception& e, std::string_view context);
 // StatusFromException.
 template <typename T>
 kj::Promise<Result<T>> WithDeadline(kj::Timer& timer, uint64_t ms, kj::Promise<T> promise,
-                                    std::string context) {
+                                    const std::string& context) {
   auto late = timer.afterDelay(ms * kj::MILLISECONDS).then([context, ms]() -> Result<T> {
     return DeadlineExceeded(context + ": no answer within " + std::to_string(ms) + " ms");
   });

@@ -111,7 +111,7 @@ TEST_F(JobErrors, AMissingFileIsNamed) {
   const std::string missing = cluster_->folder().path() + "/missing.libsvm";
   ExpectRefusal(Train(kJobFile, {"data.train=" + missing}), 1, {missing});
   ExpectRefusal(Train(kJobFile, {"data.train=" + good_, "data.test=" + missing}), 1, {missing});
-  ExpectRefusal(Train(cluster_->folder().path() + "/missing.toml", {}), 2, {"missing.toml"});
+  ExpectRefusal(Train(cluster_->folder().path() + "/missing.toml", {}), 1, {"missing.toml"});
   EXPECT_EQ(Jobs(), before) << "nothing was submitted";
 }
 
@@ -149,7 +149,7 @@ TEST(ClusterErrors, OptionsOfTheClusterFile) {
   ExpectRefusal(up("[server]\ncores = \"two\"\n"), 2, {"cluster.toml", "server.cores", "integer"});
   ExpectRefusal(up("[scheduler]\nshards = 100\n"), 2, {"scheduler.shards", "power of two"});
   ExpectRefusal(RunPenstock({"up", "--data-dir", data, "--set", "server.core=2"}), 2,
-                {"server.core", "server.cores"});
+                {"[server]", "'core'", "'cores'"});
   ExpectRefusal(RunPenstock({"up", "--data-dir", data, "--servers", "0"}), 2, {"--servers"});
   ExpectRefusal(RunPenstock({"upp"}), 2, {"upp", "up"});
   EXPECT_FALSE(std::filesystem::exists(data)) << "nothing was made";
@@ -182,7 +182,7 @@ TEST(ClusterErrors, AWrongToken) {
 
   for (const std::string name : {"server-9", "worker-9"}) {
     ASSERT_TRUE(cluster.StartOne(name, {}, {"security.token_file=" + token}).ok());
-    EXPECT_EQ(cluster.WaitExit(name, 20000), 1) << cluster.Output(name);
+    EXPECT_EQ(cluster.WaitExit(name, 20000), 4) << cluster.Output(name);
     EXPECT_NE(cluster.Output(name).find("wrong token"), std::string::npos) << cluster.Output(name);
   }
   const CommandResult nodes = RunPenstock({"node", "ls", "--data-dir", cluster.dir(), "-o", "json"});
@@ -215,7 +215,7 @@ TEST(ClusterErrors, AnotherClustersNode) {
       a.StartOne("server-0", {},
                  {"cluster.scheduler=" + b.scheduler_address(), "security.token_file=" + b.token_file()})
           .ok());
-  EXPECT_EQ(a.WaitExit("server-0", 20000), 1) << a.Output("server-0");
+  EXPECT_EQ(a.WaitExit("server-0", 20000), 4) << a.Output("server-0");
   const std::string said = a.Output("server-0");
   EXPECT_NE(said.find(ClusterId(a)), std::string::npos) << ClusterId(a) << " in " << said;
   EXPECT_NE(said.find(ClusterId(b)), std::string::npos) << ClusterId(b) << " in " << said;
@@ -254,18 +254,19 @@ TEST(ClusterErrors, APortInUse) {
   TakenPort taken;
   ASSERT_NE(taken.port(), 0);
   const std::string port = std::to_string(taken.port());
-  TemporaryFolder folder;
-  const std::string data = folder.path() + "/data";
   for (const std::string option :
        {"scheduler.port", "scheduler.http_port", "server.port", "server.http_port", "worker.http_port"}) {
     SCOPED_TRACE(option);
-    ExpectRefusal(RunPenstock({"up", "--data-dir", data, "--set", option + "=" + port}), 1, {port});
+    TemporaryFolder folder;
+    const std::string data = folder.path() + "/data";
+    ExpectRefusal(RunPenstock({"up", "--data-dir", data, "--set", option + "=" + port}), 1,
+                  {":" + port, "in use"});
+    // The same folder serves when any free port will do.
+    const CommandResult up = RunPenstock({"up", "--data-dir", data, "--detach", "--set", option + "=0"});
+    EXPECT_EQ(up.code, 0) << up.out << up.err;
+    EXPECT_EQ(RunPenstock({"status", "--data-dir", data}).code, 0);
+    EXPECT_EQ(RunPenstock({"down", "--data-dir", data}).code, 0);
   }
-  // The same folder serves when the port is asked for instead.
-  const CommandResult up = RunPenstock({"up", "--data-dir", data, "--detach", "--set", "scheduler.port=0"});
-  EXPECT_EQ(up.code, 0) << up.out << up.err;
-  EXPECT_EQ(RunPenstock({"status", "--data-dir", data}).code, 0);
-  EXPECT_EQ(RunPenstock({"down", "--data-dir", data}).code, 0);
 }
 
 TEST(ClusterErrors, AClusterRunsThereAlready) {

@@ -102,8 +102,10 @@ TEST_F(RpcTest, AnotherClusterIsDeniedWithBothNamed) {
   Serve(77, "a long enough token");
   auto answer = Call(Identity("worker-0", 78, "a long enough token"));
   EXPECT_EQ(answer.status().code(), Code::kPermissionDenied);
-  EXPECT_NE(answer.status().message().find("77"), std::string::npos) << answer.status().message();
-  EXPECT_NE(answer.status().message().find("78"), std::string::npos) << answer.status().message();
+  EXPECT_NE(answer.status().message().find(ClusterIdText(77)), std::string::npos)
+      << answer.status().message();
+  EXPECT_NE(answer.status().message().find(ClusterIdText(78)), std::string::npos)
+      << answer.status().message();
 }
 
 TEST_F(RpcTest, NobodyThereIsUnavailableAndNamesTheEndpoint) {
