@@ -48,7 +48,8 @@ GrantDecision DecideGrants(const ClusterState& state, NodeId node, const std::st
     auto it = reported.find(id);
     const ShardLine* line = it == reported.end() ? nullptr : it->second;
     const Lsn held = line == nullptr ? 0 : std::max({line->applied, line->logged, line->synced});
-    if (std::string reason = WhyNot(shard, name, line, held); !reason.empty()) {
+    // A held shard waits for the grant of a loss that was accepted; its process may still report the damage.
+    if (std::string reason = shard.held ? "" : WhyNot(shard, name, line, held); !reason.empty()) {
       decision.quarantines.push_back({.shard = id, .reason = std::move(reason)});
       continue;
     }

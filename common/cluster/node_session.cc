@@ -5,7 +5,10 @@
 namespace penstock {
 
 kj::Promise<void> NodeSession::Run() {
-  return Next().then([this] { return loop_.Sleep(heartbeat_ms_); }).then([this] { return Run(); });
+  return Next()
+      .catch_([this](kj::Exception&& e) { Complain(Internal(e.getDescription().cStr())); })
+      .then([this] { return loop_.Sleep(heartbeat_ms_); })
+      .then([this] { return Run(); });
 }
 
 kj::Promise<void> NodeSession::Next() { return session_ == 0 ? Register() : Heartbeat(); }

@@ -8,6 +8,7 @@ namespace penstock {
 namespace {
 
 constexpr uint64_t kRecoverEveryMs = 1000;
+constexpr uint64_t kRetryDeltaMs = 100;       // after a delta that there was no memory for
 constexpr uint32_t kPushesBetweenLooks = 64;  // how stale the memory figure of the budget may be
 
 }  // namespace
@@ -164,7 +165,15 @@ ServerCore::Found ServerCore::Find(ShardId id, Epoch epoch) {
 
 Lsn ServerCore::Logged(ShardId shard) const {
   auto it = slots_.find(shard);
-  return it == slots_.end() ? 0 : it->second->logged;
+  if (it == slots_.end()) return 0;
+  // A unit of a `memory` table was told the lsn of the window it fell in, whose delta may have left it out:
+  // until the delta that takes it is logged, nothing at or above that lsn is said to be.
+  const Slot& slot = *it->second;
+  Lsn logged = slot.logged;
+  for (Lsn told : {slot.memory_told, slot.memory_appending}) {
+    if (told != 0) logged = std::min(logged, told - 1);
+  }
+  return logged;
 }
 
 Status ServerCore::Writable() const {
@@ -213,6 +222,7 @@ ServerCore::Applied ServerCore::Apply(ShardId id, const Unit& unit) {
     metrics_.push_units++;
     metrics_.push_rows += unit.keys.size();
   }
+  if (spec->durability == Durability::kMemory && slot.memory_told == 0) slot.memory_told = applied.lsn;
   if (spec->durability == Durability::kMemory && !slot.shard->MarksPress(unit.table)) {
     NoteMemoryDirty(id, slot);
   } else if (spec->durability == Durability::kMemory) {
@@ -240,6 +250,11 @@ void ServerCore::NoteMemoryDirty(ShardId shard, Slot& slot) {
 }
 
 void ServerCore::MemoryTick() {
+  if (stopping_) return;
+  // The log failed under another core: what this one has logged may be lost with it.
+  if (failure_.ok() && generation_ != appender_.generation()) {
+    Fail(Unavailable("the log failed under another core"));
+  }
   const uint64_t now = NowMs();
   for (auto& [id, slot] : slots_) {
     if (slot->memory_due_ms != 0 && slot->memory_due_ms <= now) {
@@ -286,40 +301,60 @@ void ServerCore::ScheduleClose() {
         "close window");
 }
 
-void ServerCore::AddSections(Window& window, LogRecord* record) {
+bool ServerCore::AddSections(Window& window, LogRecord* record) {
   std::vector<ShardId> dirty;
   dirty.swap(dirty_);
+  bool complete = true;
   for (ShardId id : dirty) {
     Slot& slot = *GetSlot(id);
-    slot.dirty = false;
-    const bool memory_too = slot.memory_due;
-    if (!slot.granted) continue;
     const Shard& shard = *slot.shard;
+    const bool memory_too = slot.memory_due;
     auto delta = slot.shard->BuildDelta([&shard, memory_too](TableId table) {
       const TableSpec* spec = shard.FindSpec(table);
       return memory_too || spec == nullptr || spec->durability != Durability::kMemory;
     });
-    slot.memory_due = false;
-    if (memory_too) slot.memory_due_ms = 0;
     if (!delta.ok()) {
       LOG(ERROR) << options_.node_name << ": shard " << id << ": " << delta.status().ToString();
+      dirty_.push_back(id);  // with the next window
+      complete = false;
       continue;
     }
-    window.lsns.emplace_back(id, delta->lsn);
+    slot.dirty = slot.memory_due = false;
+    if (memory_too) TakeMemory(slot);
+    window.lsns.push_back({id, delta->lsn, memory_too});
     metrics_.deltas++;
     record->sections.push_back({id, kj::mv(delta->words)});
   }
+  return complete;
+}
+
+// The delta that is being appended holds everything of the `memory` tables so far.
+void ServerCore::TakeMemory(Slot& slot) {
+  slot.memory_due_ms = 0;
+  slot.memory_appending = slot.memory_told;
+  slot.memory_told = 0;
 }
 
 void ServerCore::Close() {
-  if (appending_ || !failure_.ok()) return;
+  if (appending_ || stopping_ || !failure_.ok()) return;
   Window window = std::move(open_);
   open_ = Window{.number = window.number + 1, .logged = {}, .synced = {}, .lsns = {}};
   WindowRecord submit;
   submit.record.core = options_.core;
   submit.generation = generation_;
   submit.sync = window.sync();
-  AddSections(window, &submit.record);
+  if (!AddSections(window, &submit.record)) {
+    // Who waits, waits for the window that has everything.
+    open_.logged = std::move(window.logged);
+    open_.synced = std::move(window.synced);
+    window.logged.clear();
+    window.synced.clear();
+    submit.sync = false;
+    if (window.lsns.empty()) {
+      Spawn(loop_.Sleep(kRetryDeltaMs).then([this] { ScheduleClose(); }), "delta again");
+      return;
+    }
+  }
   if (window.lsns.empty() && window.logged.empty() && window.synced.empty()) return;
   const uint64_t number = window.number;
   submit.logged = [this, number](Status status) {
@@ -334,34 +369,38 @@ void ServerCore::Close() {
   appender_.Submit(std::move(submit));
 }
 
-void ServerCore::OnLogged(uint64_t number, Status status) {
+void ServerCore::OnLogged(uint64_t number, const Status& status) {
   appending_ = false;
   if (!status.ok()) return Fail(status);
   auto it = closed_.find(number);
-  if (it == closed_.end()) return;  // a failed sync took its waiters
-  Window& window = it->second;
-  for (const auto& [shard, lsn] : window.lsns) {
-    if (Slot* slot = GetSlot(shard)) slot->logged = std::max(slot->logged, lsn);
+  if (it != closed_.end()) {  // else a failed sync took its waiters
+    Window& window = it->second;
+    for (const LoggedShard& logged : window.lsns) {
+      Slot* slot = GetSlot(logged.shard);
+      if (slot == nullptr) continue;
+      slot->logged = std::max(slot->logged, logged.lsn);
+      if (logged.memory_too) slot->memory_appending = 0;
+    }
+    for (auto& waiter : window.logged) waiter->fulfill(Status::Ok());
+    window.logged.clear();
+    if (!window.sync()) closed_.erase(it);
   }
-  for (auto& waiter : window.logged) waiter->fulfill(Status::Ok());
-  window.logged.clear();
-  if (!window.sync()) closed_.erase(number);
   if (!dirty_.empty() || !open_.logged.empty() || !open_.synced.empty()) ScheduleClose();
 }
 
-void ServerCore::OnSynced(uint64_t number, Status status) {
+void ServerCore::OnSynced(uint64_t number, const Status& status) {
   auto it = closed_.find(number);
   if (it == closed_.end()) return;  // a failure took its waiters
   if (!status.ok()) return Fail(status);
   // A sync covers everything that was appended before it.
-  for (const auto& [shard, lsn] : it->second.lsns) {
-    if (Slot* slot = GetSlot(shard)) slot->synced = std::max(slot->synced, lsn);
+  for (const LoggedShard& synced : it->second.lsns) {
+    if (Slot* slot = GetSlot(synced.shard)) slot->synced = std::max(slot->synced, synced.lsn);
   }
   for (auto& waiter : it->second.synced) waiter->fulfill(Status::Ok());
   closed_.erase(it);
 }
 
-void ServerCore::Fail(Status status) {
+void ServerCore::Fail(const Status& status) {
   for (auto& [number, window] : closed_) {
     std::move(window.logged.begin(), window.logged.end(), std::back_inserter(failed_waiters_));
     std::move(window.synced.begin(), window.synced.end(), std::back_inserter(failed_waiters_));
@@ -371,13 +410,18 @@ void ServerCore::Fail(Status status) {
   LOG(ERROR) << options_.node_name << ": core " << options_.core
              << ": pushes are refused until the log can be written: " << status.message();
   metrics_.log_failures++;
-  failure_ = std::move(status);
+  failure_ = status;
+  RecoverLater();
+}
+
+void ServerCore::RecoverLater() {
   Spawn(loop_.Sleep(kRecoverEveryMs).then([this] { Recover(); }), "recover");
 }
 
+// Everything that the base does not have goes into a fresh segment, whatever was believed to be logged
+// before.
 void ServerCore::Recover() {
-  // Everything that the base does not have goes into a fresh segment, whatever was believed to be logged
-  // before.
+  if (stopping_) return;
   std::move(open_.logged.begin(), open_.logged.end(), std::back_inserter(failed_waiters_));
   std::move(open_.synced.begin(), open_.synced.end(), std::back_inserter(failed_waiters_));
   open_.logged.clear();
@@ -389,39 +433,46 @@ void ServerCore::Recover() {
   auto window = std::make_shared<Window>();
   dirty_.clear();
   for (auto& [id, slot] : slots_) {
-    slot->dirty = slot->memory_due = false;
-    slot->memory_due_ms = 0;
-    if (!slot->granted) continue;
+    if (slot->shard->epoch() == 0) continue;  // never served, so nothing but what replay brought
     slot->shard->RelogFrom(slot->folded.lsn, slot->folded.checksum);
     auto delta = slot->shard->BuildDelta();
+    if (!delta.ok() && delta.status().code() == Code::kFailedPrecondition)
+      continue;  // not granted since the start
     if (!delta.ok()) {
       LOG(ERROR) << options_.node_name << ": shard " << id << ": " << delta.status().ToString();
-      continue;
+      return RecoverLater();
     }
-    window->lsns.emplace_back(id, delta->lsn);
+    slot->dirty = slot->memory_due = false;
+    TakeMemory(*slot);
+    window->lsns.push_back({id, delta->lsn, true});
     submit.record.sections.push_back({id, kj::mv(delta->words)});
   }
-  submit.logged = [](Status) {};  // only the sync counts here
+  submit.logged = [](const Status&) {};  // only the sync counts here
   submit.synced = [this, window](Status status) {
-    loop_.Post([this, window, status = std::move(status)] {
-      if (!status.ok()) {
-        failure_ = status;
-        Spawn(loop_.Sleep(kRecoverEveryMs).then([this] { Recover(); }), "recover");
-        return;
-      }
-      generation_ = appender_.generation();
-      failure_ = Status::Ok();
-      LOG(WARNING) << options_.node_name << ": core " << options_.core << ": the log can be written again; "
-                   << window->lsns.size() << " shards were logged anew";
-      for (const auto& [shard, lsn] : window->lsns) {
-        if (Slot* slot = GetSlot(shard)) slot->logged = slot->synced = std::max(slot->logged, lsn);
-      }
-      for (auto& waiter : failed_waiters_) waiter->fulfill(Status::Ok());
-      failed_waiters_.clear();
-      ScheduleClose();
-    });
+    loop_.Post([this, window, status = std::move(status)] { OnRecovered(*window, status); });
   };
   appender_.Submit(std::move(submit));
+}
+
+void ServerCore::OnRecovered(const Window& window, const Status& status) {
+  if (stopping_) return;
+  if (!status.ok()) {
+    failure_ = status;
+    return RecoverLater();
+  }
+  generation_ = appender_.generation();
+  failure_ = Status::Ok();
+  LOG(WARNING) << options_.node_name << ": core " << options_.core << ": the log can be written again; "
+               << window.lsns.size() << " shards were logged anew";
+  for (const LoggedShard& logged : window.lsns) {
+    Slot* slot = GetSlot(logged.shard);
+    if (slot == nullptr) continue;
+    slot->logged = slot->synced = std::max(slot->logged, logged.lsn);
+    slot->memory_appending = 0;
+  }
+  for (auto& waiter : failed_waiters_) waiter->fulfill(Status::Ok());
+  failed_waiters_.clear();
+  ScheduleClose();
 }
 
 }  // namespace penstock

@@ -85,7 +85,7 @@ class ServerCore : private kj::TaskSet::ErrorHandler {
     Epoch epoch = 0;
   };
   Found Find(ShardId shard, Epoch epoch);
-  // The shard's deltas up to here are logged.
+  // Every unit that was told an lsn up to here is logged.
   Lsn Logged(ShardId shard) const;
 
   struct Unit {
@@ -109,6 +109,9 @@ class ServerCore : private kj::TaskSet::ErrorHandler {
   kj::Promise<Status> Flush(std::span<const ShardId> shards);
   kj::Promise<Status> FlushAll();
 
+  // The appender is about to end: nothing is submitted any more.
+  void BeginStop() { stopping_ = true; }
+
   // Ok, or why pushes are refused now.
   Status Writable() const;
   const CoreOptions& options() const { return options_; }
@@ -122,13 +125,20 @@ class ServerCore : private kj::TaskSet::ErrorHandler {
     bool dirty = false;          // in dirty_
     bool memory_due = false;     // the next delta takes `memory` tables too
     uint64_t memory_due_ms = 0;  // 0: no `memory` table is dirty
+    Lsn memory_told = 0;         // lowest lsn told to a `memory` unit that no delta has taken yet; 0: none
+    Lsn memory_appending = 0;    // the same of units in the delta that is being appended
     std::string damage;
   };
   using Waiters = std::vector<kj::Own<kj::PromiseFulfiller<Status>>>;
+  struct LoggedShard {
+    ShardId shard = 0;
+    Lsn lsn = 0;
+    bool memory_too = false;  // the delta took the `memory` tables as well
+  };
   struct Window {
     uint64_t number = 0;
     Waiters logged, synced;
-    std::vector<std::pair<ShardId, Lsn>> lsns;
+    std::vector<LoggedShard> lsns;
     bool sync() const { return !synced.empty(); }
   };
 
@@ -138,11 +148,15 @@ class ServerCore : private kj::TaskSet::ErrorHandler {
   void MemoryTick();
   void ScheduleClose();
   void Close();
-  void AddSections(Window& window, LogRecord* record);
-  void OnLogged(uint64_t number, Status status);
-  void OnSynced(uint64_t number, Status status);
-  void Fail(Status status);
+  // False when a delta could not be built; its shard stays dirty.
+  bool AddSections(Window& window, LogRecord* record);
+  static void TakeMemory(Slot& slot);
+  void OnLogged(uint64_t number, const Status& status);
+  void OnSynced(uint64_t number, const Status& status);
+  void Fail(const Status& status);
   void Recover();
+  void RecoverLater();
+  void OnRecovered(const Window& window, const Status& status);
   uint64_t NowMs();
   void Spawn(kj::Promise<void> promise, const char* what);
   void taskFailed(kj::Exception&& e) override;
@@ -161,6 +175,7 @@ class ServerCore : private kj::TaskSet::ErrorHandler {
   std::map<uint64_t, Window> closed_;  // appended or being appended, with waiters left
   bool close_scheduled_ = false;
   bool appending_ = false;
+  bool stopping_ = false;
   Status failure_;           // of the log; ok while pushes are served
   uint64_t generation_ = 0;  // the log's, see LogAppender
   Waiters failed_waiters_;   // of windows that a failure caught; answered once their rows are logged again

@@ -45,8 +45,13 @@ class CoreRuntime {
     });
     future.wait_for(std::chrono::seconds(10));  // a log that cannot be written does not hold up the end
   }
+  // Before the appender ends: nothing is submitted to it any more.
+  void BeginStop() {
+    loop_.Run([&] { core_->BeginStop(); });
+  }
   // After the appender has ended: no callback will come any more.
   void Stop() {
+    loop_.Run([] {});  // answers that its last callbacks have made ready go out before the core does
     loop_.Run([&] { core_.reset(); });
     loop_.Stop();
   }

@@ -9,8 +9,9 @@
 namespace penstock {
 namespace {
 
-constexpr uint32_t kMaxTables = 4096;   // of one call
-constexpr uint32_t kMaxGroups = 65536;  // of one table of a call
+constexpr uint32_t kMaxTables = 4096;            // of one call
+constexpr uint64_t kMaxAnswerBytes = 256 << 20;  // values of one table of a pull
+constexpr uint32_t kMaxGroups = 65536;           // of one table of a call
 
 void SetResult(const Status& status, proto::GroupResult::Builder out) {
   out.setCode(static_cast<proto::Code>(status.code()));
@@ -116,6 +117,13 @@ void DataService::PullTable(proto::PullRequest::Table::Reader in, proto::PullRes
     parts.push_back({found.shard, keys});
   }
   if (parts.empty()) return;
+  if (rows * dim * sizeof(float) > kMaxAnswerBytes) {
+    const Status large =
+        InvalidArgument("table " + std::to_string(in.getTable()) + ": an answer of " + std::to_string(rows) +
+                        " rows is over " + std::to_string(kMaxAnswerBytes) + " bytes");
+    for (auto result : results) SetResult(large, result);
+    return;
+  }
   auto values = out.initValues(static_cast<uint32_t>(rows * dim * sizeof(float)));
   auto* to = reinterpret_cast<float*>(values.begin());
   for (const Part& part : parts) {

@@ -90,23 +90,28 @@ void LogAppender::Write(std::vector<WindowRecord> batch) {
   Status status;
   if (recovery && log_.failed()) status = log_.StartFreshSegment();
   if (status.ok() && !records.empty()) status = log_.Append(records);
-  std::vector<absl::AnyInvocable<void(Status)>> to_sync;
-  for (WindowRecord* window : admitted) {
-    if (status.ok() && window->sync) to_sync.push_back(std::move(window->synced));
-    if (!status.ok() && window->sync) window->synced(status);
-  }
   metrics_.log_bytes_written += bytes;
   metrics_.log_bytes = log_.Bytes();
-  {
-    std::lock_guard lock(mutex_);
-    if (!status.ok()) {
-      failure_ = status;
-      ++generation_;
-    }
-    for (auto& waiter : to_sync) sync_waiting_.push_back(std::move(waiter));
-  }
+  if (!status.ok()) SetFailure(status);
+  // Told before they are handed to the syncer, so that no core hears of a sync before it has heard of the
+  // write.
   for (WindowRecord* window : admitted) window->logged(status);
-  if (!to_sync.empty()) wake_syncer_.notify_one();
+  std::unique_lock lock(mutex_);
+  for (WindowRecord* window : admitted) {
+    if (window->sync && status.ok()) sync_waiting_.push_back({generation_, std::move(window->synced)});
+  }
+  const bool wake = !sync_waiting_.empty();
+  lock.unlock();
+  if (wake) wake_syncer_.notify_one();
+  for (WindowRecord* window : admitted) {
+    if (window->sync && !status.ok()) window->synced(status);
+  }
+}
+
+void LogAppender::SetFailure(const Status& status) {
+  std::lock_guard lock(mutex_);
+  failure_ = status;
+  ++generation_;
 }
 
 void LogAppender::SyncLoop() {
@@ -114,16 +119,18 @@ void LogAppender::SyncLoop() {
   for (;;) {
     wake_syncer_.wait(lock, [&] { return !sync_waiting_.empty() || appender_done_; });
     if (sync_waiting_.empty()) return;
-    std::vector<absl::AnyInvocable<void(Status)>> batch;
+    std::vector<SyncWaiter> batch;
     batch.swap(sync_waiting_);
     lock.unlock();
     const Status status = log_.Sync();
-    if (!status.ok()) {
-      std::lock_guard guard(mutex_);
-      failure_ = status;
-      ++generation_;
-    }
-    for (auto& waiter : batch) waiter(status);
+    if (!status.ok()) SetFailure(status);
+    lock.lock();
+    // What was written before a failure lies in a file that this sync did not touch.
+    const uint64_t generation = generation_;
+    const Status failure = failure_;
+    lock.unlock();
+    for (auto& waiter : batch)
+      waiter.done(!status.ok() || waiter.generation == generation ? status : failure);
     lock.lock();
   }
 }

@@ -42,10 +42,16 @@ class LogAppender {
   uint64_t generation() const { return generation_; }
 
  private:
+  struct SyncWaiter {
+    uint64_t generation;  // in which its window was appended
+    absl::AnyInvocable<void(Status)> done;
+  };
+
   void AppendLoop();
   void SyncLoop();
   void Write(std::vector<WindowRecord> batch);
   Status Admit(const WindowRecord& window);
+  void SetFailure(const Status& status);
 
   DeltaLog& log_;
   ServerMetrics& metrics_;
@@ -53,7 +59,7 @@ class LogAppender {
   std::mutex mutex_;
   std::condition_variable wake_appender_, wake_syncer_, seal_done_;
   std::vector<WindowRecord> waiting_;  // guarded by mutex_, like what follows
-  std::vector<absl::AnyInvocable<void(Status)>> sync_waiting_;
+  std::vector<SyncWaiter> sync_waiting_;
   Status failure_;  // what made the current generation
   bool seal_wanted_ = false;
   Status seal_status_;

@@ -48,6 +48,7 @@ class Server::Impl : public NodeSession::Host {
     RETURN_IF_ERROR(LearnCluster(interrupted));
     RETURN_IF_ERROR(OpenStorage());
     RETURN_IF_ERROR(StartCores());
+    StartFold();
     RETURN_IF_ERROR(StartHttp());
     control_.Run([this] {
       session_ =
@@ -72,6 +73,7 @@ class Server::Impl : public NodeSession::Host {
     for (auto& core : cores_) core->CloseConnections();
     for (auto& core : cores_) core->FlushAll();
     fold_runner_.reset();
+    for (auto& core : cores_) core->BeginStop();
     appender_.reset();
     for (auto& core : cores_) core->Stop();
     cores_.clear();
@@ -136,13 +138,6 @@ class Server::Impl : public NodeSession::Host {
                                            .segment_bytes = options_.server.segment_bytes},
                                           report.tail));
     appender_ = std::make_unique<LogAppender>(*log_, metrics_);
-    FoldRunner::Options fold{.log_dir = log_dir,
-                             .cluster = state_.cluster,
-                             .fold_bytes = options_.server.fold_bytes,
-                             .quarantined = {}};
-    for (const auto& [shard, reason] : damage_) fold.quarantined.insert(shard);
-    fold_runner_ = std::make_unique<FoldRunner>(fold, files_, *log_, *appender_, *base_, metrics_,
-                                                [this](const FoldRunner::Folded& done) { TellFolded(done); });
     const auto ms =
         std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - started)
             .count();
@@ -219,6 +214,17 @@ class Server::Impl : public NodeSession::Host {
     return Status::Ok();
   }
 
+  // After the cores, whom it tells.
+  void StartFold() {
+    FoldRunner::Options fold{.log_dir = log_->dir(),
+                             .cluster = state_.cluster,
+                             .fold_bytes = options_.server.fold_bytes,
+                             .quarantined = {}};
+    for (const auto& [shard, reason] : damage_) fold.quarantined.insert(shard);
+    fold_runner_ = std::make_unique<FoldRunner>(fold, files_, *log_, *appender_, *base_, metrics_,
+                                                [this](const FoldRunner::Folded& done) { TellFolded(done); });
+  }
+
   // A shard keeps its core for as long as the number of cores stays, so its data is loaded where it will be
   // served.
   CoreRuntime& CoreOf(ShardId shard) { return *cores_[shard % cores_.size()]; }
@@ -280,8 +286,9 @@ class Server::Impl : public NodeSession::Host {
     pending->missing = cores_.size();
     pending->done = kj::mv(paf.fulfiller);
     for (uint32_t i = 0; i < cores_.size(); ++i) {
-      cores_[i]->loop().Post([this, i, pending] {
-        control_.Post([i, pending, lines = cores_[i]->core().Report()] {
+      // The core keeps no reference: the fulfiller belongs to the control loop.
+      cores_[i]->loop().Post([this, i, pending = pending]() mutable {
+        control_.Post([i, pending = std::move(pending), lines = cores_[i]->core().Report()] {
           for (const auto& line : lines) pending->lines.emplace_back(i, line);
           if (--pending->missing == 0) pending->done->fulfill(kj::mv(pending->lines));
         });

@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <random>
 
@@ -142,7 +143,9 @@ void FlipByte(const Place& place) {
 
 class DamageTest : public ::testing::Test {
  protected:
-  DamageTest() : cluster_({.servers = 1, .dir = {}}) {}
+  // A shard goes on when leases from before its loss was accepted, or from before the scheduler began, have
+  // ended.
+  DamageTest() : cluster_({.servers = 1, .set = {"scheduler.lease_ms=1000"}, .dir = {}}) {}
 
   void SetUp() override {
     ASSERT_TRUE(cluster_.Start().ok()) << cluster_.Output("scheduler") << cluster_.Output("server-0");

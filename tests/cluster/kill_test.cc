@@ -105,5 +105,45 @@ TEST(KillTest, ACleanEndLosesNothingAtLevelMemory) {
   EXPECT_EQ(load.Check(), "");
 }
 
+// The delta that a table at level logged makes leaves the `memory` table of the same shard out: its units are
+// not logged by it.
+TEST(KillTest, AMemoryUnitIsNotSaidLoggedByAnotherTablesDelta) {
+  TestCluster cluster({.servers = 1, .shards = 2, .set = {"server.memory_lag_ms=60000"}});
+  ASSERT_TRUE(cluster.Start().ok()) << cluster.Output("scheduler");
+  auto client = cluster.Connect();
+  ASSERT_TRUE(client.ok());
+  TableSpec spec;
+  spec.optimizer.kind = OptimizerKind::kAdd;
+  spec.name = "quick";
+  spec.durability = Durability::kMemory;
+  auto quick = (*client)->CreateTable(spec);
+  spec.name = "safe";
+  spec.durability = Durability::kLogged;
+  auto safe = (*client)->CreateTable(spec);
+  ASSERT_TRUE(quick.ok() && safe.ok());
+  auto producer = (*client)->NewProducer();
+  ASSERT_TRUE(producer.ok());
+  std::vector<Key> keys;
+  for (Key key = 0; key < 64; ++key) keys.push_back(key);
+  const std::vector<float> ones(keys.size(), 1.0f);
+  for (int i = 0; i < 5; ++i) {
+    auto pushed = (*client)->Push(**producer, {{quick->id, keys, ones}, {safe->id, keys, ones}}).get();
+    ASSERT_TRUE(pushed.ok()) << pushed.status().ToString();
+    for (const PushedUnit& unit : pushed->units) {
+      if (unit.table != quick->id) continue;
+      EXPECT_FALSE(unit.logged) << "shard " << unit.shard;
+    }
+  }
+  ASSERT_TRUE((*client)->Flush().ok());
+  // What Flush said is logged survives.
+  cluster.Kill("server-0");
+  ASSERT_TRUE(cluster.StartOne("server-0").ok());
+  ASSERT_TRUE(cluster.WaitServing().ok());
+  auto pulled = (*client)->Pull({{quick->id, keys}, {safe->id, keys}}).get();
+  ASSERT_TRUE(pulled.ok()) << pulled.status().ToString();
+  EXPECT_EQ(pulled->values[0], std::vector<float>(keys.size(), 5.0f));
+  EXPECT_EQ(pulled->values[1], std::vector<float>(keys.size(), 5.0f));
+}
+
 }  // namespace
 }  // namespace penstock

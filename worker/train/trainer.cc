@@ -72,25 +72,30 @@ Status Trainer::Train(LeaseTask& task, JobContext& context, const Examples& exam
   const MinibatchPlan plan(train.batch_size, train.shuffle, train.seed, lease.pass, lease.partition,
                            examples.size());
   auto producer = client_.AttachProducer(lease.producer, lease.begin);
-  std::string said;
   for (;;) {
-    Status status = TrainFrom(task, context, examples, plan, *producer);
+    const Status status = TrainFrom(task, context, examples, plan, *producer);
+    // All in flight get an answer now, also those of a lease that was taken away: nothing of it outlives it.
+    const Status drained = FinishPushes(task, 0);
     Report(task, plan, *producer);
     if (task.dropped()) return Status::Ok();
     if (status.ok()) {
       task.Update([](LeaseProgress& p) { p.done = true; });
       return status;
     }
-    const Status drained = FinishPushes(task, 0);  // all in flight have an answer now, whatever it was
     if (!Passes(status.code())) return status;
-    if (status.message() != said) {
-      said = status.message();
-      LOG(WARNING) << lease.Describe() << ": waiting at minibatch " << producer->recorded() << ": "
-                   << status.ToString() << (drained.ok() ? "" : "; " + drained.ToString());
-    }
-    std::this_thread::sleep_for(
-        std::chrono::milliseconds(std::clamp<uint32_t>(status.retry_after_ms(), 50, 1000)));
+    WaitFor(task, drained.ok() ? status : Status(status.code(), status.message() + "; " + drained.message()));
   }
+}
+
+// Something that passes: says so, once for each reason, and waits a moment.
+void Trainer::WaitFor(LeaseTask& task, const Status& status) {
+  if (status.message() != said_) {
+    said_ = status.message();
+    LOG(WARNING) << task.info().Describe() << ": waiting at minibatch " << task.progress().recorded << ": "
+                 << status.ToString();
+  }
+  std::this_thread::sleep_for(
+      std::chrono::milliseconds(std::clamp<uint32_t>(status.retry_after_ms(), 50, 1000)));
 }
 
 Status Trainer::TrainFrom(LeaseTask& task, JobContext& context, const Examples& examples,
@@ -170,8 +175,8 @@ Status Trainer::Evaluate(LeaseTask& task, JobContext& context, const Examples& e
     auto pulled = step.pull.get();
     if (!pulled.ok()) {
       if (!Passes(pulled.status().code())) return pulled.status();
-      Prefetch(context, examples, plan, k, Purpose::kEvaluate,
-               &step);  // wait for it: pulls have deadlines of their own
+      WaitFor(task, pulled.status());
+      Prefetch(context, examples, plan, k, Purpose::kEvaluate, &step);
       --k;
       continue;
     }

@@ -36,6 +36,7 @@ class Trainer {
   void Prefetch(JobContext& context, const Examples& examples, const MinibatchPlan& plan, uint64_t k,
                 Purpose purpose, Step* step);
   Status FinishPushes(LeaseTask& task, size_t leave);
+  void WaitFor(LeaseTask& task, const Status& status);
   void Report(LeaseTask& task, const MinibatchPlan& plan, const Producer& producer);
 
   Client& client_;
@@ -43,6 +44,7 @@ class Trainer {
   std::map<uint32_t, std::unique_ptr<JobContext>> jobs_;
   std::deque<std::future<Result<PushResult>>> pushes_;
   uint64_t clock_ = 0;  // steps done by this worker
+  std::string said_;    // the last reason for waiting
 };
 
 }  // namespace penstock

@@ -58,6 +58,7 @@ Result<std::shared_ptr<LeaseTask>> WorkerAgent::NextLease() {
         CallOnLoop<std::shared_ptr<LeaseTask>>(client_.loop(), "lease", [this] { return AskForLease(); });
     if (lease.ok() && *lease != nullptr) {
       std::lock_guard lock(mutex_);
+      if (stopping_) return std::shared_ptr<LeaseTask>();
       task_ = *lease;
       return lease;
     }
