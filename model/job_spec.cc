@@ -29,10 +29,11 @@ void DeclareData(JobSpec::Data* d, OptionSet* o) {
                   "staler steps.",
           .min = 0,
           .max = 1});
-  o->Add("data", "max_bad_records", &d->max_bad_records,
-         {.help = "How many malformed records are counted and skipped; one more fails the job.",
-          .min = 0,
-          .max = 1e15});
+  o->Add(
+      "data", "max_bad_records", &d->max_bad_records,
+      {.help = "How many malformed records of a partition are counted and skipped; one more fails the job.",
+       .min = 0,
+       .max = 1e15});
   o->Add("data", "partitions", &d->partitions,
          {.help = "Into how many pieces a file is cut, each leased to one worker at a time; 0: one for every "
                   "16 MiB, at least 8, none with "

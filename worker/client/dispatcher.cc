@@ -100,6 +100,9 @@ bool Dispatcher::Place(Operation& operation, uint32_t g) {
   group.where = Where(entry);
   if (entry.state == ShardState::kServing && !entry.endpoint.empty()) return true;
   if (entry.state == ShardState::kQuarantined) {
+    // The next call shall know whether an operator has acted meanwhile: nobody waits for this look at the
+    // map.
+    tasks_.add(map_.Refresh().catch_([](kj::Exception&&) {}));
     operation.failure_ = DataLoss(operation.Describe(g) + " (" + group.where + "): " + NotServing(entry));
   } else {
     group.retry.OnNotSent(Unavailable(NotServing(entry)));
