@@ -357,11 +357,11 @@ void ServerCore::Close() {
   }
   if (window.lsns.empty() && window.logged.empty() && window.synced.empty()) return;
   const uint64_t number = window.number;
-  submit.logged = [this, number](Status status) {
-    loop_.Post([this, number, status = std::move(status)] { OnLogged(number, status); });
+  submit.logged = [this, number](const Status& status) {
+    loop_.Post([this, number, status] { OnLogged(number, status); });
   };
-  submit.synced = [this, number](Status status) {
-    loop_.Post([this, number, status = std::move(status)] { OnSynced(number, status); });
+  submit.synced = [this, number](const Status& status) {
+    loop_.Post([this, number, status] { OnSynced(number, status); });
   };
   closed_.emplace(number, std::move(window));
   appending_ = true;
@@ -448,8 +448,8 @@ void ServerCore::Recover() {
     submit.record.sections.push_back({id, kj::mv(delta->words)});
   }
   submit.logged = [](const Status&) {};  // only the sync counts here
-  submit.synced = [this, window](Status status) {
-    loop_.Post([this, window, status = std::move(status)] { OnRecovered(*window, status); });
+  submit.synced = [this, window](const Status& status) {
+    loop_.Post([this, window, status] { OnRecovered(*window, status); });
   };
   appender_.Submit(std::move(submit));
 }

@@ -27,8 +27,8 @@ struct WindowRecord {
   bool recovery = false;    // everything unclean of the core: welcome in any generation
   bool sync = false;        // somebody waits for `synced`
   // Each is called once; `synced` only if `sync`.
-  absl::AnyInvocable<void(Status)> logged;
-  absl::AnyInvocable<void(Status)> synced;
+  absl::AnyInvocable<void(const Status&)> logged;
+  absl::AnyInvocable<void(const Status&)> synced;
 };
 
 class LogAppender {
@@ -44,7 +44,7 @@ class LogAppender {
  private:
   struct SyncWaiter {
     uint64_t generation;  // in which its window was appended
-    absl::AnyInvocable<void(Status)> done;
+    absl::AnyInvocable<void(const Status&)> done;
   };
 
   void AppendLoop();

@@ -60,7 +60,7 @@ class Server::Impl : public NodeSession::Host {
     return Status::Ok();
   }
 
-  ~Impl() override { Stop(); }
+  ~Impl() noexcept override { Stop(); }
 
   void Stop() {
     if (stopped_) return;
@@ -103,7 +103,7 @@ class Server::Impl : public NodeSession::Host {
         }),
                         "first contact");
       });
-      const Status status = future.get();
+      Status status = future.get();
       if (status.ok()) break;
       if (status.code() == Code::kPermissionDenied) return status;
       if (status.message() != said)
@@ -204,10 +204,11 @@ class Server::Impl : public NodeSession::Host {
     std::vector<TableSpec> specs;
     for (const auto& [id, spec] : state_.tables) specs.push_back(spec);
     for (auto& core : cores_) core->loop().Run([&] { core->core().SetTables(specs, {}); });
-    for (auto& [id, shard] : shards_) {
+    for (auto& entry : shards_) {
+      const ShardId id = entry.first;
       CoreRuntime& core = CoreOf(id);
       core.loop().Run([&] {
-        core.core().AdoptShard(std::move(shard), folded_[id], damage_.count(id) ? damage_[id] : "");
+        core.core().AdoptShard(std::move(entry.second), folded_[id], damage_.count(id) ? damage_[id] : "");
       });
     }
     shards_.clear();

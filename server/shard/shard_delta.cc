@@ -139,8 +139,9 @@ std::vector<Shard::PlannedEntry> Shard::PlanEntries(const TableChoice& choose) c
                          .table = table.get(),
                          .rows = dirty.subspan(first, std::min(piece, dirty.size() - first))};
       if (table->rows.deleted_rows() > 0) {
-        entry.deleted = std::count_if(entry.rows.begin(), entry.rows.end(),
-                                      [&](RowNumber row) { return table->rows.Header(row)->deleted(); });
+        entry.deleted =
+            std::count_if(entry.rows.begin(), entry.rows.end(),
+                          [rows = &table->rows](RowNumber row) { return rows->Header(row)->deleted(); });
       }
       entry.marks = first == 0;
       first += entry.rows.size();

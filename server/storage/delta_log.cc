@@ -140,7 +140,7 @@ Result<DeltaLog::OpenSegment> DeltaLog::MakeSegment(const SegmentHeader& unseale
   return OpenSegment{.number = header.number, .bytes = sizeof(header), .file = std::move(file)};
 }
 
-Status DeltaLog::Fail(Status status) {
+Status DeltaLog::Fail(const Status& status) {
   Status named = status.Prepend("log directory " + dir_);
   std::lock_guard lock(mutex_);
   if (failure_.ok()) failure_ = named;
@@ -340,7 +340,7 @@ Status DeltaLog::Remove(uint64_t number) {
     }
   }
   RETURN_IF_ERROR(PENSTOCK_FAULT("log.remove.before"));
-  const Status removed = files_.Remove(PathOf(number, aside));
+  Status removed = files_.Remove(PathOf(number, aside));
   if (!removed.ok() && removed.code() != Code::kNotFound) return removed;
   RETURN_IF_ERROR(PENSTOCK_FAULT("log.remove.unlinked"));
   // Before the next removal: a loss of power must not bring an older segment back and not a newer one.

@@ -93,7 +93,7 @@ class DeltaLog {
   Status Roll();
   Result<OpenSegment> MakeSegment(const SegmentHeader& header) const;
   SegmentHeader NextHeader();
-  Status Fail(Status status);
+  Status Fail(const Status& status);
   Status WriteRecords(File& file, std::span<const iovec> parts, uint64_t offset, uint64_t bytes);
   std::vector<SegmentInfo>::iterator FindSealed(uint64_t number);
 

@@ -188,8 +188,7 @@ Status Folder::ReadSegment(Segment& segment) {
                       [&](ShardId shard, kj::ArrayPtr<const capnp::word> words, uint32_t checksum) -> Status {
                         try {
                           capnp::FlatArrayMessageReader message(words, DeltaReaderOptions());
-                          const Status taken =
-                              TakeDelta(segment, shard, message.getRoot<proto::Delta>(), checksum);
+                          Status taken = TakeDelta(segment, shard, message.getRoot<proto::Delta>(), checksum);
                           ++next_delta_;
                           return taken;
                         } catch (const kj::Exception& e) {

@@ -206,7 +206,7 @@ TEST_F(DamageTest, BeforeTheLastSyncedByteQuarantinesThatShardAlone) {
   ASSERT_EQ(cluster_.Terminate("server-0"), 0);
   const auto found = MiddleOfTheLog(cluster_.dir() + "/server-0/log");
   ASSERT_TRUE(found.ok()) << found.status().ToString();
-  const Place place = *found;
+  const Place& place = *found;
   FlipByte(place);
   ASSERT_TRUE(cluster_.StartOne("server-0").ok());
 
