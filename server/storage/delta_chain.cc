@@ -43,7 +43,7 @@ DeltaChain::Verdict DeltaChain::Offer(proto::Delta::Reader delta, uint32_t check
           " stands among those of cluster " + std::to_string(cluster);
   } else if (delta.getIncarnation() < last_.incarnation) {
     return Verdict::kSkip;
-  } else if (delta.getIncarnation() > last_.incarnation) {  // NOLINT(bugprone-branch-clone): it forgets first
+  } else if (delta.getIncarnation() > last_.incarnation) {
     // A new life; what became of the one before does not matter any more.
     folded_ = last_ = ShardFolded{.incarnation = delta.getIncarnation()};
     broken_.clear();

@@ -165,7 +165,7 @@ Status DeltaLog::Append(std::span<const LogRecord> records) {
     if (!failure_.ok()) return failure_;
   }
   Status status = AppendUnlessFailed(records);
-  return status.ok() ? status : Fail(std::move(status));
+  return status.ok() ? status : Fail(status);
 }
 
 Status DeltaLog::AppendUnlessFailed(std::span<const LogRecord> records) {
@@ -214,7 +214,7 @@ Status DeltaLog::Seal() {
     if (open_.bytes == sizeof(SegmentHeader)) return Status::Ok();
   }
   Status status = Roll();
-  return status.ok() ? status : Fail(std::move(status));
+  return status.ok() ? status : Fail(status);
 }
 
 Status DeltaLog::Roll() {
