@@ -17,7 +17,7 @@ class Completion {
  public:
   using Function = absl::AnyInvocable<void(Result<T>)>;
   explicit Completion(Function function) : function_(std::move(function)) {}
-  Completion(Completion&& other) : function_(std::exchange(other.function_, nullptr)) {}
+  Completion(Completion&& other) noexcept : function_(std::exchange(other.function_, nullptr)) {}
   Completion& operator=(Completion&&) = delete;
   ~Completion() {
     if (function_) (*this)(Result<T>(Cancelled("the client is being destroyed")));

@@ -23,7 +23,7 @@ WorkerAgent::WorkerAgent(Client& client, const WorkerAgentOptions& options,
   });
 }
 
-WorkerAgent::~WorkerAgent() {
+WorkerAgent::~WorkerAgent() noexcept {
   Stop();
   client_.loop().Run([this] {
     running_.reset();

@@ -29,7 +29,7 @@ class WorkerAgent : public NodeSession::Host {
  public:
   // `on_registered` is called on the loop with the node id to keep.
   WorkerAgent(Client& client, const WorkerAgentOptions& options, std::function<Status(NodeId)> on_registered);
-  ~WorkerAgent() override;
+  ~WorkerAgent() noexcept override;
 
   // Waits for work; nullptr after Stop. kPermissionDenied and the like: this worker was refused for good.
   Result<std::shared_ptr<LeaseTask>> NextLease();
