@@ -14,6 +14,10 @@
 #include "common/base/options.h"
 #include "common/base/status.h"
 #include "common/cluster/table_spec.h"
+#include "model/job_data.h"
+#include "model/job_model.h"
+#include "model/job_optimizer.h"
+#include "model/job_train.h"
 #include "model/loss.h"
 
 namespace penstock {
@@ -21,52 +25,10 @@ namespace penstock {
 struct JobSpec {
   std::string name;
 
-  struct Data {
-    std::string train;
-    std::string test;
-    std::string format = "libsvm";
-    std::string train_labels;
-    std::string test_labels;
-    double pixel_mean = 0;
-    uint64_t max_bad_records = 0;
-    uint32_t partitions = 0;
-  } data;
-
-  struct Model {
-    std::string kind = "linear";
-    std::string loss = "logistic";
-    std::vector<int64_t> hidden;
-    std::string activation = "relu";
-    uint32_t classes = 0;
-    uint64_t features = 0;
-    bool bias = true;
-    double l1 = 0;
-    double l2 = 0;
-    bool l2_all = false;
-  } model;
-
-  struct Optimizer {
-    std::string kind = "sgd";
-    double learning_rate = 0.1;
-    double l1 = 0;
-    double l2 = 0;
-    double beta1 = 0.9;
-    double beta2 = 0.999;
-    double epsilon = 1e-8;
-    double beta = 1;
-    double initial_accumulator = 0;
-  } optimizer;
-
-  struct Train {
-    uint32_t passes = 1;
-    uint32_t batch_size = 64;
-    std::string consistency = "async";
-    std::string durability = "logged";
-    uint64_t seed = 1;
-    bool shuffle = true;
-    uint32_t inflight = 2;
-    bool evaluate = true;
-  } train;
+  JobData data;
+  JobModel model;
+  JobOptimizer optimizer;
+  JobTrain train;
 
   // Adds every key to `options`, bound to the members of this object, which must outlive the set and stay
   // where it is.

@@ -48,6 +48,9 @@ struct TableSpec {
     epsilon @9 :Float32;
     beta @10 :Float32;
     initialAccumulator @11 :Float32;
+    momentum @22 :Float32;
+    clipValue @23 :Float32;
+    clipNorm @24 :Float32;
   }
   initializer :group {
     kind @12 :UInt8;
@@ -56,9 +59,28 @@ struct TableSpec {
     high @15 :Float32;
     mean @16 :Float32;
     stddev @17 :Float32;
+    fanIn @25 :UInt32;
+    fanOut @26 :UInt32;
   }
   seed @18 :UInt64;
   durability @19 :Durability;
   allowNonFinite @20 :Bool;
   denseSize @21 :UInt64;
+  schedule :group {
+    kind @27 :UInt8;
+    warmupSteps @28 :UInt64;
+    decaySteps @29 :UInt64;
+    decayRate @30 :Float32;
+    minimum @31 :Float32;
+  }
+  accumulate @32 :Bool;
+  admission :group {
+    minCount @33 :UInt32;
+    probability @34 :Float32;
+  }
+  expiry :group {
+    ttlSeconds @35 :UInt32;
+    unusedPasses @36 :UInt32;
+    minNorm @37 :Float32;
+  }
 }

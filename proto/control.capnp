@@ -59,6 +59,8 @@ struct Lease {
   token @7 :UInt64;        # every report names it; an old token is refused
   producer @8 :UInt64;     # the same for every worker that ever takes this (job, pass, partition)
   begin @9 :UInt64;        # minibatch to begin with: all before it are recorded as logged
+  clock @10 :UInt64;       # ssp: the clock at which the worker joins
+  position @11 :UInt32;    # how many partitions of this phase come before it in the order in which they are given out
   enum Phase { train @0; evaluateTrain @1; evaluateTest @2; }
   # train: `passes` times over the training data; then each evaluation once over its data, after everything was pushed and logged.
 }
@@ -74,6 +76,16 @@ struct Progress {
   done @6 :Bool;           # the partition is finished and everything of it logged
   result @7 :Text;         # with done, evaluation phases: metrics as JSON, merged by the scheduler's caller
   error @8 :Common.Status; # not ok: the worker gives the lease back; a permanent code fails the job, a transient one leases it again
+  clock @9 :UInt64;        # ssp: the worker's clock, so that a restarted scheduler knows it
+}
+
+struct FinishedMinibatch {
+  # A sync job's minibatch, every unit of which is logged on all shards.
+  round @0 :UInt64;        # 0: none
+  stream @1 :UInt32;
+  examples @2 :UInt64;
+  lossSum @3 :Float64;
+  badRecords @4 :UInt64;
 }
 
 interface Scheduler {
@@ -116,4 +128,23 @@ interface Scheduler {
 
   acceptLoss @12 (shard :UInt32) -> (status :Common.Status);
   # The operator's word: a quarantined shard goes on with what its owner still has. Jobs that run are rewound to the start of their pass.
+
+  clock @13 (node :UInt32, session :UInt64, job :UInt32, token :UInt64, clock :UInt64, want :UInt64)
+      -> (status :Common.Status, minimum :UInt64);
+  # ssp, by workers: `clock` is what the lease's holder has reached. Answered when the slowest worker of the job has reached `want` (0: at once),
+  # or after a second with the minimum as it is.
+
+  minibatch @14 (node :UInt32, session :UInt64, job :UInt32, token :UInt64, finished :FinishedMinibatch, committed :UInt64)
+      -> (status :Common.Status, action :SyncAction, round :UInt64, stream :UInt32, producer :UInt64, examples :UInt64, step :UInt64);
+  # sync, by workers that hold a seat (a lease of a sync job's train phase): says what was finished (again after a lost answer is fine) and which
+  # round the caller has committed on all shards (0: none), and asks what to do next. Answered after at most a second.
+  #   work    compute minibatch `round` of `stream` and push its sums as (producer, round)
+  #   commit  send commitRound(round, examples, step) to all shards, then say so
+  #   wait    ask again
+  #   end     the pass is over, or the seat is gone: give the lease up
+  enum SyncAction { wait @0; work @1; commit @2; end @3; }
+
+  pauseJob @15 (job :UInt32) -> (status :Common.Status);
+  resumeJob @16 (job :UInt32) -> (status :Common.Status);
+  # Paused: no partition is leased; those that are leased are given back at the next report. Both may be repeated.
 }

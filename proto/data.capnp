@@ -50,11 +50,13 @@ struct PushRequest {
   producer @0 :UInt64;
   sequence @1 :UInt64;
   low @2 :UInt64;          # every sequence below it is finished everywhere (rule 13)
-  clock @3 :UInt64;        # the worker's step count; 0 outside jobs
-  round @4 :UInt64;        # sync jobs of a later version; 0
-  step @5 :UInt64;         # optimizer step, for schedules of a later version; 0
+  clock @3 :UInt64;        # the clock that this push takes its worker to, from 1; 0 outside jobs
+  round @4 :UInt64;        # sync jobs: the round whose accumulators the values (sums over examples) go into, from 1; 0 elsewhere
+  step @5 :UInt64;         # optimizer step of the job, from 1, for schedules; 0: the row's own count of pushes
   tables @6 :List(Table);
   codec @7 :Codec;
+  worker @8 :UInt32;       # node id of the worker whose clock it is; 0 outside jobs
+  pass @9 :UInt32;         # pass of the job, from 1, for expiry by unused passes; 0 outside jobs
   struct Table {
     table @0 :UInt32;
     groups @1 :List(Group);
@@ -98,4 +100,23 @@ interface DataPlane {
 
   stats @3 (tables :List(UInt32), shards :List(ShardRef)) -> (status :Common.Status, shards :List(GroupResult), stats :List(TableStats));
   # Sums over the named shards of this server, one entry a table.
+
+  commitRound @4 (round :UInt64, examples :UInt64, step :UInt64, tables :List(UInt32), shards :List(ShardRef))
+      -> (status :Common.Status, shards :List(GroupResult));
+  # By a worker of a sync job whom the scheduler told to, after every minibatch of the round was logged on all shards. Each row of the tables
+  # with an open accumulator takes one optimizer step on sum / examples. Answered when the commit is logged. A round that a shard has
+  # committed already is ok and changes nothing, so the call may be repeated by anybody.
+
+  expire @5 (table :UInt32, dryRun :Bool, shards :List(ShardRef)) -> (status :Common.Status, shards :List(GroupResult), rows :UInt64, expired :UInt64);
+  # By an operator: applies the table's expiry rules at once to the named shards (dryRun: only counts). `rows` are those looked at.
+  # Answered when the deletions are logged. Safe to repeat.
+
+  clocks @6 (table :UInt32) -> (status :Common.Status, clocks :List(WorkerClock));
+  # What pushes into the table have carried, as this core saw it, by worker.
+}
+
+struct WorkerClock {
+  worker @0 :UInt32;        # node id
+  clock @1 :UInt64;         # the latest
+  lead @2 :UInt64;          # the most that it was ever ahead of the slowest of the others that pushed since it began
 }

@@ -27,13 +27,15 @@ struct TableDelta {
   dropped @2 :Bool;           # the table was dropped: all its rows and marks are gone; nothing else is set
   dim @3 :UInt32;             # values a row
   slots @4 :UInt32;           # optimizer slots a row, in floats (slots_per_value * dim)
-  sections @5 :UInt16;        # bit 0: values, bit 1: slots, bit 2: accumulator (a later version). Replay merges sections.
+  sections @5 :UInt16;        # bit 0: values, bit 1: slots, bit 2: accumulator. An entry with bit 2 has bits 0 and 1 as well.
   keys @6 :Data;              # uint64 each
-  headers @7 :Data;           # RowHeader each: pushCount uint32, flags uint32
-  images @8 :Data;            # after-images: float32[dim + slots] each, in the order of keys
+  headers @7 :Data;           # RowHeader each: pushCount uint32, then uint32: bits 0-5 flags, bits 6-31 last touch (row_table.h)
+  images @8 :Data;            # after-images: float32 of the sections each, in the order of keys
   deletions @9 :Data;         # uint64 keys of deleted rows
   marks @10 :List(ProducerMarks);  # producers whose marks advanced since the last delta of this table
   full @11 :Bool;             # marks is the table's whole set and replaces what was known (in the base's meta)
+  openRound @12 :UInt64;      # tables that accumulate: the round of the open accumulators; 0: none is open
+  committedRound @13 :UInt64; # the last round that was committed; both are the present state, in every entry of the table
 }
 
 struct ProducerMarks {

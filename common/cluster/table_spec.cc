@@ -7,8 +7,14 @@ namespace penstock {
 namespace {
 
 constexpr std::string_view kDurabilities[] = {"memory", "logged", "synced"};
-constexpr std::string_view kOptimizers[] = {"assign", "add", "sgd", "adagrad", "adam", "ftrl"};
-constexpr std::string_view kInitializers[] = {"zeros", "constant", "uniform", "normal"};
+constexpr std::string_view kOptimizers[] = {"assign", "add",         "sgd",      "adagrad", "adam",
+                                            "ftrl",   "momentum",    "nesterov", "rmsprop", "adamw",
+                                            "lamb",   "adagrad_row", "adam_row"};
+constexpr std::string_view kInitializers[] = {"zeros",  "constant", "uniform",
+                                              "normal", "xavier",   "truncated_normal"};
+constexpr std::string_view kSchedules[] = {"constant", "step", "cosine", "inverse_sqrt"};
+
+constexpr uint32_t kMaxTtlSeconds = 1u << 25;  // the last touch of a row is kept modulo 2^26 seconds
 
 template <typename Enum, size_t N>
 Result<Enum> Parse(std::string_view what, const std::string_view (&words)[N], std::string_view word) {
@@ -31,6 +37,7 @@ Status CheckRange(const char* name, float value, double low, double high) {
 std::string_view ToString(Durability d) { return kDurabilities[static_cast<size_t>(d)]; }
 std::string_view ToString(OptimizerKind k) { return kOptimizers[static_cast<size_t>(k)]; }
 std::string_view ToString(InitializerKind k) { return kInitializers[static_cast<size_t>(k)]; }
+std::string_view ToString(ScheduleKind k) { return kSchedules[static_cast<size_t>(k)]; }
 Result<Durability> ParseDurability(std::string_view w) {
   return Parse<Durability>("durability", kDurabilities, w);
 }
@@ -40,17 +47,32 @@ Result<OptimizerKind> ParseOptimizerKind(std::string_view w) {
 Result<InitializerKind> ParseInitializerKind(std::string_view w) {
   return Parse<InitializerKind>("initializer kind", kInitializers, w);
 }
+Result<ScheduleKind> ParseScheduleKind(std::string_view w) {
+  return Parse<ScheduleKind>("schedule kind", kSchedules, w);
+}
 
-uint32_t TableSpec::slots_per_value() const {
+uint32_t TableSpec::slots() const {
   switch (optimizer.kind) {
-    case OptimizerKind::kAdagrad:
-      return 1;
-    case OptimizerKind::kAdam:
-    case OptimizerKind::kFtrl:
-      return 2;
-    default:
+    case OptimizerKind::kAssign:
+    case OptimizerKind::kAdd:
+    case OptimizerKind::kSgd:
       return 0;
+    case OptimizerKind::kAdagrad:
+    case OptimizerKind::kMomentum:
+    case OptimizerKind::kNesterov:
+    case OptimizerKind::kRmsprop:
+      return dim;
+    case OptimizerKind::kAdam:
+    case OptimizerKind::kAdamw:
+    case OptimizerKind::kLamb:
+    case OptimizerKind::kFtrl:
+      return 2 * dim;
+    case OptimizerKind::kAdagradRow:
+      return 1;
+    case OptimizerKind::kAdamRow:
+      return dim + 1;
   }
+  return 0;
 }
 
 Status TableSpec::Validate() const {
@@ -95,7 +117,27 @@ Status TableSpec::Validate() const {
     RETURN_IF_ERROR(CheckRange("initializer.low", initializer.low, -1e30, 1e30));
     RETURN_IF_ERROR(CheckRange("initializer.high", initializer.high, initializer.low, 1e30));
     RETURN_IF_ERROR(CheckRange("initializer.mean", initializer.mean, -1e30, 1e30));
-    return CheckRange("initializer.stddev", initializer.stddev, 0, 1e30);
+    RETURN_IF_ERROR(CheckRange("initializer.stddev", initializer.stddev, 0, 1e30));
+    if (initializer.kind == InitializerKind::kXavier && (initializer.fan_in < 1 || initializer.fan_out < 1))
+      return InvalidArgument("initializer.fan_in and fan_out must be at least 1 for xavier");
+    RETURN_IF_ERROR(CheckRange("optimizer.momentum", o.momentum, 0, 0.9999999));
+    RETURN_IF_ERROR(CheckRange("optimizer.clip_value", o.clip_value, 0, 1e30));
+    RETURN_IF_ERROR(CheckRange("optimizer.clip_norm", o.clip_norm, 0, 1e30));
+    if (schedule.kind != ScheduleKind::kConstant && schedule.decay_steps < 1) {
+      return InvalidArgument("schedule.decay_steps is 0, schedule.kind '" +
+                             std::string(ToString(schedule.kind)) + "' needs at least 1");
+    }
+    RETURN_IF_ERROR(CheckRange("schedule.decay_rate", schedule.decay_rate, 0, 1));
+    RETURN_IF_ERROR(CheckRange("schedule.minimum", schedule.minimum, 0, 1));
+    RETURN_IF_ERROR(CheckRange("admission.probability", admission.probability, 0, 1));
+    RETURN_IF_ERROR(CheckRange("expiry.min_norm", expiry.min_norm, 0, 1e30));
+    if (expiry.ttl_seconds > 0 && expiry.unused_passes > 0)
+      return InvalidArgument("expiry.ttl_seconds and expiry.unused_passes exclude each other");
+    if (expiry.ttl_seconds > kMaxTtlSeconds) {
+      return InvalidArgument("expiry.ttl_seconds is " + std::to_string(expiry.ttl_seconds) +
+                             ", allowed is 0 to " + std::to_string(kMaxTtlSeconds));
+    }
+    return Status::Ok();
   }();
   return checked.Prepend(context);
 }
@@ -115,18 +157,35 @@ void to_json(nlohmann::json& j, const TableSpec& s) {
          {"beta2", o.beta2},
          {"epsilon", o.epsilon},
          {"beta", o.beta},
-         {"initial_accumulator", o.initial_accumulator}}},
+         {"initial_accumulator", o.initial_accumulator},
+         {"momentum", o.momentum},
+         {"clip_value", o.clip_value},
+         {"clip_norm", o.clip_norm}}},
        {"initializer",
         {{"kind", ToString(i.kind)},
          {"value", i.value},
          {"low", i.low},
          {"high", i.high},
          {"mean", i.mean},
-         {"stddev", i.stddev}}},
+         {"stddev", i.stddev},
+         {"fan_in", i.fan_in},
+         {"fan_out", i.fan_out}}},
        {"seed", s.seed},
        {"durability", ToString(s.durability)},
        {"allow_non_finite", s.allow_non_finite},
-       {"dense_size", s.dense_size}};
+       {"dense_size", s.dense_size},
+       {"schedule",
+        {{"kind", ToString(s.schedule.kind)},
+         {"warmup_steps", s.schedule.warmup_steps},
+         {"decay_steps", s.schedule.decay_steps},
+         {"decay_rate", s.schedule.decay_rate},
+         {"minimum", s.schedule.minimum}}},
+       {"accumulate", s.accumulate},
+       {"admission", {{"min_count", s.admission.min_count}, {"probability", s.admission.probability}}},
+       {"expiry",
+        {{"ttl_seconds", s.expiry.ttl_seconds},
+         {"unused_passes", s.expiry.unused_passes},
+         {"min_norm", s.expiry.min_norm}}}};
 }
 
 void from_json(const nlohmann::json& j, TableSpec& s) {
@@ -147,6 +206,9 @@ void from_json(const nlohmann::json& j, TableSpec& s) {
   o.at("epsilon").get_to(s.optimizer.epsilon);
   o.at("beta").get_to(s.optimizer.beta);
   o.at("initial_accumulator").get_to(s.optimizer.initial_accumulator);
+  o.at("momentum").get_to(s.optimizer.momentum);
+  o.at("clip_value").get_to(s.optimizer.clip_value);
+  o.at("clip_norm").get_to(s.optimizer.clip_norm);
   const auto& i = j.at("initializer");
   s.initializer.kind = word(ParseInitializerKind(i.at("kind").get<std::string>()));
   i.at("value").get_to(s.initializer.value);
@@ -154,10 +216,24 @@ void from_json(const nlohmann::json& j, TableSpec& s) {
   i.at("high").get_to(s.initializer.high);
   i.at("mean").get_to(s.initializer.mean);
   i.at("stddev").get_to(s.initializer.stddev);
+  i.at("fan_in").get_to(s.initializer.fan_in);
+  i.at("fan_out").get_to(s.initializer.fan_out);
   j.at("seed").get_to(s.seed);
   s.durability = word(ParseDurability(j.at("durability").get<std::string>()));
   j.at("allow_non_finite").get_to(s.allow_non_finite);
   j.at("dense_size").get_to(s.dense_size);
+  const auto& h = j.at("schedule");
+  s.schedule.kind = word(ParseScheduleKind(h.at("kind").get<std::string>()));
+  h.at("warmup_steps").get_to(s.schedule.warmup_steps);
+  h.at("decay_steps").get_to(s.schedule.decay_steps);
+  h.at("decay_rate").get_to(s.schedule.decay_rate);
+  h.at("minimum").get_to(s.schedule.minimum);
+  j.at("accumulate").get_to(s.accumulate);
+  j.at("admission").at("min_count").get_to(s.admission.min_count);
+  j.at("admission").at("probability").get_to(s.admission.probability);
+  j.at("expiry").at("ttl_seconds").get_to(s.expiry.ttl_seconds);
+  j.at("expiry").at("unused_passes").get_to(s.expiry.unused_passes);
+  j.at("expiry").at("min_norm").get_to(s.expiry.min_norm);
 }
 
 }  // namespace penstock

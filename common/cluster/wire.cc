@@ -32,6 +32,9 @@ void WriteTableSpec(const TableSpec& spec, proto::TableSpec::Builder out) {
   o.setEpsilon(spec.optimizer.epsilon);
   o.setBeta(spec.optimizer.beta);
   o.setInitialAccumulator(spec.optimizer.initial_accumulator);
+  o.setMomentum(spec.optimizer.momentum);
+  o.setClipValue(spec.optimizer.clip_value);
+  o.setClipNorm(spec.optimizer.clip_norm);
   auto i = out.getInitializer();
   i.setKind(static_cast<uint8_t>(spec.initializer.kind));
   i.setValue(spec.initializer.value);
@@ -39,10 +42,25 @@ void WriteTableSpec(const TableSpec& spec, proto::TableSpec::Builder out) {
   i.setHigh(spec.initializer.high);
   i.setMean(spec.initializer.mean);
   i.setStddev(spec.initializer.stddev);
+  i.setFanIn(spec.initializer.fan_in);
+  i.setFanOut(spec.initializer.fan_out);
   out.setSeed(spec.seed);
   out.setDurability(static_cast<proto::Durability>(spec.durability));
   out.setAllowNonFinite(spec.allow_non_finite);
   out.setDenseSize(spec.dense_size);
+  auto h = out.getSchedule();
+  h.setKind(static_cast<uint8_t>(spec.schedule.kind));
+  h.setWarmupSteps(spec.schedule.warmup_steps);
+  h.setDecaySteps(spec.schedule.decay_steps);
+  h.setDecayRate(spec.schedule.decay_rate);
+  h.setMinimum(spec.schedule.minimum);
+  out.setAccumulate(spec.accumulate);
+  out.getAdmission().setMinCount(spec.admission.min_count);
+  out.getAdmission().setProbability(spec.admission.probability);
+  auto e = out.getExpiry();
+  e.setTtlSeconds(spec.expiry.ttl_seconds);
+  e.setUnusedPasses(spec.expiry.unused_passes);
+  e.setMinNorm(spec.expiry.min_norm);
 }
 
 Result<TableSpec> ReadTableSpec(proto::TableSpec::Reader in) {
@@ -53,12 +71,17 @@ Result<TableSpec> ReadTableSpec(proto::TableSpec::Reader in) {
   const auto o = in.getOptimizer();
   const auto i = in.getInitializer();
   const std::string context = "table '" + spec.name + "'";
-  if (o.getKind() > static_cast<uint8_t>(OptimizerKind::kFtrl)) {
+  if (o.getKind() > static_cast<uint8_t>(OptimizerKind::kAdamRow)) {
     return InvalidArgument(context + ": optimizer kind " + std::to_string(o.getKind()) +
                            " is not known to this version");
   }
-  if (i.getKind() > static_cast<uint8_t>(InitializerKind::kNormal)) {
+  if (i.getKind() > static_cast<uint8_t>(InitializerKind::kTruncatedNormal)) {
     return InvalidArgument(context + ": initializer kind " + std::to_string(i.getKind()) +
+                           " is not known to this version");
+  }
+  const auto h = in.getSchedule();
+  if (h.getKind() > static_cast<uint8_t>(ScheduleKind::kInverseSqrt)) {
+    return InvalidArgument(context + ": schedule kind " + std::to_string(h.getKind()) +
                            " is not known to this version");
   }
   if (static_cast<uint16_t>(in.getDurability()) > static_cast<uint16_t>(Durability::kSynced)) {
@@ -72,17 +95,33 @@ Result<TableSpec> ReadTableSpec(proto::TableSpec::Reader in) {
                     .beta2 = o.getBeta2(),
                     .epsilon = o.getEpsilon(),
                     .beta = o.getBeta(),
-                    .initial_accumulator = o.getInitialAccumulator()};
+                    .initial_accumulator = o.getInitialAccumulator(),
+                    .momentum = o.getMomentum(),
+                    .clip_value = o.getClipValue(),
+                    .clip_norm = o.getClipNorm()};
   spec.initializer = {.kind = static_cast<InitializerKind>(i.getKind()),
                       .value = i.getValue(),
                       .low = i.getLow(),
                       .high = i.getHigh(),
                       .mean = i.getMean(),
-                      .stddev = i.getStddev()};
+                      .stddev = i.getStddev(),
+                      .fan_in = i.getFanIn(),
+                      .fan_out = i.getFanOut()};
   spec.seed = in.getSeed();
   spec.durability = static_cast<Durability>(in.getDurability());
   spec.allow_non_finite = in.getAllowNonFinite();
   spec.dense_size = in.getDenseSize();
+  spec.schedule = {.kind = static_cast<ScheduleKind>(h.getKind()),
+                   .warmup_steps = h.getWarmupSteps(),
+                   .decay_steps = h.getDecaySteps(),
+                   .decay_rate = h.getDecayRate(),
+                   .minimum = h.getMinimum()};
+  spec.accumulate = in.getAccumulate();
+  spec.admission = {.min_count = in.getAdmission().getMinCount(),
+                    .probability = in.getAdmission().getProbability()};
+  spec.expiry = {.ttl_seconds = in.getExpiry().getTtlSeconds(),
+                 .unused_passes = in.getExpiry().getUnusedPasses(),
+                 .min_norm = in.getExpiry().getMinNorm()};
   RETURN_IF_ERROR(spec.Validate());
   return spec;
 }

@@ -36,7 +36,7 @@ Status Shard::CreateTable(const TableSpec& spec) {
   RETURN_IF_ERROR(spec.Validate());
   const std::string name = "table '" + spec.name + "' (" + std::to_string(spec.id) + ")";
   if (dropped_.contains(spec.id)) return FailedPrecondition(name + " was dropped; ids are never used again");
-  const uint32_t slots = spec.dim * spec.slots_per_value();
+  const uint32_t slots = spec.slots();
   Table* table = FindTable(spec.id);
   if (table == nullptr) table = &AddTable(spec.id, spec.dim, slots);
   if (table->spec) {

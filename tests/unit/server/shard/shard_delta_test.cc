@@ -326,7 +326,7 @@ struct Base {
     table.setTable(spec.id);
     table.setLayout(kRowLayout);
     table.setDim(spec.dim);
-    table.setSlots(spec.dim * spec.slots_per_value());
+    table.setSlots(spec.slots());
     marks.WriteFull(table);
     EXPECT_TRUE(shard
                     .ForEachRow(spec.id,

@@ -1,0 +1,31 @@
+// JobData: the [data] section of a job file: which files, in which format, cut and checked how.
+//
+// Declared and checked here; job_spec.h puts the sections together and checks what concerns several of them.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "common/base/options.h"
+#include "common/base/status.h"
+
+namespace penstock {
+
+struct JobData {
+  std::string train;
+  std::string test;
+  std::string format = "libsvm";
+  std::string train_labels;
+  std::string test_labels;
+  double pixel_mean = 0;
+  uint64_t max_bad_records = 0;
+  uint32_t partitions = 0;
+
+  // Adds every key to `options`, bound to the members of this object.
+  void Declare(OptionSet* options);
+  // What single keys cannot say. InvalidArgument names the keys.
+  Status Validate() const;
+};
+
+}  // namespace penstock

@@ -1,0 +1,31 @@
+// JobTrain: the [train] section of a job file: how the training runs.
+//
+// Declared and checked here; job_spec.h puts the sections together and checks what concerns several of them.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "common/base/options.h"
+#include "common/base/status.h"
+
+namespace penstock {
+
+struct JobTrain {
+  uint32_t passes = 1;
+  uint32_t batch_size = 64;
+  std::string consistency = "async";
+  std::string durability = "logged";
+  uint64_t seed = 1;
+  bool shuffle = true;
+  uint32_t inflight = 2;
+  bool evaluate = true;
+
+  // Adds every key to `options`, bound to the members of this object.
+  void Declare(OptionSet* options);
+  // What single keys cannot say. InvalidArgument names the keys.
+  Status Validate() const;
+};
+
+}  // namespace penstock
