@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cstring>
+
 #include "common/base/crc32c.h"
 #include "tests/unit/server/shard/shard_test_util.h"
 
@@ -283,8 +285,9 @@ TEST(ShardDeltaTest, DamagedBytesNeverCrashReplay) {
   const BuiltDelta good = Build(a);
   int refused = 0;
   for (int round = 0; round < 3000; ++round) {
-    auto words = kj::heapArray<capnp::word>(good.words.asPtr());
+    auto words = kj::heapArray<capnp::word>(good.words.size());
     auto bytes = words.asBytes();
+    std::memcpy(bytes.begin(), good.words.begin(), bytes.size());
     // Pointers, sizes and small fields are where damage hurts; they stand at the beginning.
     const size_t limit = round % 2 == 0 ? std::min<size_t>(bytes.size(), 400) : bytes.size();
     for (int i = 0; i < 3; ++i)

@@ -14,7 +14,7 @@
 namespace penstock {
 namespace {
 
-using std::string_literals::operator""s;
+using std::string_literals::operator""s;  // NOLINT(misc-unused-using-decls): a literal
 
 class Libsvm : public testing::Test {
  protected:
