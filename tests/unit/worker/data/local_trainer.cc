@@ -134,7 +134,7 @@ Result<double> LocalTrainer::Pass(uint32_t pass) {
         ASSIGN_OR_RETURN(Examples read, train_->ReadPartition(plan_.train.partitions[partition]));
         MinibatchPlan plan(job_.train.batch_size, job_.train.shuffle, job_.train.seed, pass, partition,
                            read.size());
-        lease.reset(new Lease{std::move(read), std::move(plan)});
+        lease = std::make_unique<Lease>(Lease{std::move(read), std::move(plan)});
         ++partition;
       }
       if (lease == nullptr || lease->next == lease->plan.count()) continue;

@@ -62,7 +62,7 @@ TEST(MinibatchPlan, PutsEveryRecordEverywhereAboutEquallyOften) {
     const auto order = Everything(MinibatchPlan(100, true, static_cast<uint64_t>(seed), 0, 0, kRecords));
     for (int place = 0; place < kRecords; ++place) ++counts[order[static_cast<size_t>(place)]][place];
   }
-  const double mean = kTrials / kRecords, deviation = std::sqrt(mean * (1 - 1.0 / kRecords));
+  const double mean = double{kTrials} / kRecords, deviation = std::sqrt(mean * (1 - 1.0 / kRecords));
   for (const auto& record : counts) {
     for (int count : record) EXPECT_NEAR(count, mean, 5 * deviation);
   }
