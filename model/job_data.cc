@@ -1,5 +1,8 @@
 #include "model/job_data.h"
 
+#include <algorithm>
+#include <filesystem>
+
 #include "model/job_check.h"
 
 namespace penstock {
@@ -8,11 +11,15 @@ void JobData::Declare(OptionSet* o) {
   o->DescribeSection(
       "data", "What to learn from and what to test on. Relative paths are taken from the current directory.");
   o->Add("data", "train", &train,
-         {.help = "File of the training examples (idx: of the images).", .required = true});
-  o->Add("data", "test", &test, {.help = "File of the held-out examples; empty: none."});
+         {.help = "Files of the training examples (idx: of the images): names and patterns (* ? [...]), "
+                  "separated by commas, read in the order of their names. Text files may be packed with gzip "
+                  "or zstd; such a file is one partition.",
+          .required = true});
+  o->Add("data", "test", &test,
+         {.help = "Files of the held-out examples, as for train; empty: none, or those of holdout_every."});
   o->Add("data", "format", &format,
-         {.help = "libsvm: one text file, 'label id:value ...' a line. idx: images and labels as MNIST has "
-                  "them, plain or gzip.",
+         {.help = "libsvm: text, 'label id:value ...' a line. idx: images and labels as MNIST has "
+                  "them, plain, gzip or zstd.",
           .choices = {"libsvm", "idx"}});
   o->Add("data", "train_labels", &train_labels,
          {.help = "idx: file of the training labels; empty: the name of the images with 'labels-idx1' for "
@@ -35,6 +42,15 @@ void JobData::Declare(OptionSet* o) {
                   "less than a minibatch.",
           .min = 0,
           .max = 65536});
+  o->Add(
+      "data", "holdout_every", &holdout_every,
+      {.help = "Without test: the record whose index, from 0 over all files of train (headers not counted, "
+               "empty and malformed lines counted), leaves holdout_offset when divided by this is tested "
+               "on and not learned from; 0: none.",
+       .min = 0,
+       .max = 1e15});
+  o->Add("data", "holdout_offset", &holdout_offset,
+         {.help = "Which record of every holdout_every is held out.", .min = 0, .max = 1e15});
 }
 
 Status JobData::Validate() const {
@@ -42,7 +58,28 @@ Status JobData::Validate() const {
   RETURN_IF_ERROR(OnlyWith(idx, train_labels.empty(), "data.train_labels", "data.format 'idx'"));
   RETURN_IF_ERROR(OnlyWith(idx, test_labels.empty(), "data.test_labels", "data.format 'idx'"));
   RETURN_IF_ERROR(OnlyWith(idx, pixel_mean == 0, "data.pixel_mean", "data.format 'idx'"));
+  RETURN_IF_ERROR(OnlyWith(test.empty(), holdout_every == 0, "data.holdout_every", "an empty data.test"));
+  RETURN_IF_ERROR(
+      OnlyWith(holdout_every != 0, holdout_offset == 0, "data.holdout_offset", "data.holdout_every above 0"));
+  if (holdout_every == 1)
+    return InvalidArgument("data.holdout_every is 1, which leaves nothing to learn from");
+  if (holdout_every != 0 && holdout_offset >= holdout_every) {
+    return InvalidArgument("data.holdout_offset is " + std::to_string(holdout_offset) +
+                           ", it must be below data.holdout_every, " + std::to_string(holdout_every));
+  }
   return OnlyWith(!test.empty(), test_labels.empty(), "data.test_labels", "data.test");
+}
+
+std::string AbsoluteFiles(const std::string& list) {
+  std::string absolute;
+  for (size_t begin = 0; begin <= list.size();) {
+    const size_t comma = std::min(list.find(',', begin), list.size());
+    const std::string name = list.substr(begin, comma - begin);
+    if (begin > 0) absolute += ',';
+    if (!name.empty()) absolute += std::filesystem::absolute(name).lexically_normal().string();
+    begin = comma + 1;
+  }
+  return absolute;
 }
 
 }  // namespace penstock

@@ -21,11 +21,16 @@ struct JobData {
   double pixel_mean = 0;
   uint64_t max_bad_records = 0;
   uint32_t partitions = 0;
+  uint64_t holdout_every = 0;
+  uint64_t holdout_offset = 0;
 
   // Adds every key to `options`, bound to the members of this object.
   void Declare(OptionSet* options);
   // What single keys cannot say. InvalidArgument names the keys.
   Status Validate() const;
 };
+
+// A list of files as data.train has it ("a,b*"), each made absolute from the current directory.
+std::string AbsoluteFiles(const std::string& list);
 
 }  // namespace penstock

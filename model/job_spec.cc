@@ -1,6 +1,5 @@
 #include "model/job_spec.h"
 
-#include <filesystem>
 #include <nlohmann/json.hpp>
 
 namespace penstock {
@@ -15,10 +14,6 @@ Status CheckName(const std::string& name) {
   return InvalidArgument(
       "job.name is '" + name +
       "', allowed are 1 to 100 letters, digits, '_', '.' and '-', a letter or digit first");
-}
-
-void MakeAbsolute(std::string* path) {
-  if (!path->empty()) *path = std::filesystem::absolute(*path).lexically_normal().string();
 }
 
 }  // namespace
@@ -79,7 +74,7 @@ Result<JobSpec> LoadJob(const std::string& path, const std::vector<std::string>&
   RETURN_IF_ERROR(options.Validate().Prepend(path));
   RETURN_IF_ERROR(job.Validate().Prepend(path));
   for (std::string* file : {&job.data.train, &job.data.test, &job.data.train_labels, &job.data.test_labels})
-    MakeAbsolute(file);
+    *file = AbsoluteFiles(*file);
   return job;
 }
 

@@ -61,7 +61,7 @@ Result<Evaluation> EvaluateExamples(Client& client, TrainedModel& trained, const
 
 Result<nlohmann::json> EvaluateFile(Client& client, const nlohmann::json& job, const Arguments& arguments) {
   ASSIGN_OR_RETURN(TrainedModel trained, OpenModel(client, job));
-  trained.spec.data.test = AbsolutePath(arguments.data);
+  trained.spec.data.test = AbsoluteFiles(arguments.data);
   trained.spec.data.test_labels = arguments.labels.empty() ? "" : AbsolutePath(arguments.labels);
   auto data = OpenJobData(trained.spec, DataRole::kTest);
   if (!data.ok()) return FailedPrecondition(data.status().message());
@@ -73,9 +73,11 @@ Result<nlohmann::json> EvaluateFile(Client& client, const nlohmann::json& job, c
   }
   // Piece by piece, so that a file may be larger than memory.
   constexpr uint64_t kPieceBytes = 64 << 20;
-  const auto pieces = (*data)->Partitions(static_cast<uint32_t>((*data)->size_bytes() / kPieceBytes + 1));
+  auto index = (*data)->Index();
+  if (!index.ok()) return FailedPrecondition(index.status().message());
   Evaluation all;
-  for (const PartitionRange& piece : pieces) {
+  for (const PartitionRange& piece :
+       index->Cut(static_cast<uint32_t>((*data)->size_bytes() / kPieceBytes + 1))) {
     auto examples = (*data)->ReadPartition(piece);
     if (!examples.ok()) return FailedPrecondition(examples.status().message());
     ASSIGN_OR_RETURN(const Evaluation part, EvaluateExamples(client, trained, *examples));

@@ -1,8 +1,10 @@
 #include "worker/data/data_plan.h"
 
 #include <algorithm>
+#include <limits>
 #include <nlohmann/json.hpp>
 
+#include "worker/data/file_list.h"
 #include "worker/data/idx.h"
 
 namespace penstock {
@@ -12,33 +14,84 @@ constexpr uint64_t kPartitionBytes = 16 << 20;
 constexpr uint64_t kLeastPartitions = 8;
 constexpr uint64_t kMostPartitions = 65536;
 
-uint32_t PartitionCount(const JobSpec& job, const Dataset& dataset, uint64_t records) {
+uint32_t PartitionCount(const JobSpec& job, const Dataset& dataset, const DataIndex& index) {
   if (job.data.partitions != 0) return job.data.partitions;
-  const uint64_t bytes = dataset.dense() ? records * dataset.features() : dataset.size_bytes();
+  const uint64_t bytes = dataset.dense() ? index.extent() * dataset.features() : index.extent();
   const uint64_t by_size = std::clamp(bytes / kPartitionBytes, kLeastPartitions, kMostPartitions);
-  return static_cast<uint32_t>(std::clamp<uint64_t>(records / job.train.batch_size, 1, by_size));
+  return static_cast<uint32_t>(std::clamp<uint64_t>(index.records() / job.train.batch_size, 1, by_size));
 }
 
-Result<DataPlan> PlanData(const JobSpec& job, DataRole role, const std::shared_ptr<IdxCache>& cache) {
-  ASSIGN_OR_RETURN(auto dataset, OpenJobData(job, role, cache));
+bool HoldsOut(const JobSpec& job) { return job.data.test.empty() && job.data.holdout_every != 0; }
+
+// The option whose files a role reads.
+std::string OptionOf(const JobSpec& job, DataRole role) {
+  return role == DataRole::kTrain || HoldsOut(job) ? "data.train" : "data.test";
+}
+const std::string& FilesOf(const JobSpec& job, DataRole role) {
+  return role == DataRole::kTrain || HoldsOut(job) ? job.data.train : job.data.test;
+}
+
+// Opens a role's data; `max_bad_records` stands for the job's.
+Result<std::unique_ptr<Dataset>> OpenRole(const JobSpec& job, DataRole role, uint64_t max_bad_records,
+                                          std::shared_ptr<IdxCache> cache) {
+  ASSIGN_OR_RETURN(std::vector<std::string> paths, ExpandFiles(FilesOf(job, role)));
+  const std::string& labels =
+      role == DataRole::kTrain || HoldsOut(job) ? job.data.train_labels : job.data.test_labels;
+  if (!labels.empty()) paths.push_back(labels);
+  DatasetOptions options{.loss = job.loss(),
+                         .classes = job.model.classes,
+                         .features = job.data.format == "libsvm" ? job.model.features : 0,
+                         .pixel_mean = static_cast<float>(job.data.pixel_mean),
+                         .max_bad_records = max_bad_records,
+                         .idx_cache = std::move(cache)};
+  if (HoldsOut(job)) {
+    options.holdout = {job.data.holdout_every, job.data.holdout_offset, role == DataRole::kTest};
+  }
+  return Dataset::Open(job.data.format, paths, options);
+}
+
+// The good records of each partition, and of all.
+Status CountGood(const Dataset& dataset, DataPlan* plan, std::string* first_bad) {
+  plan->records = 0;
+  for (PartitionRange& range : plan->partitions) {
+    ASSIGN_OR_RETURN(const Examples examples, dataset.ReadPartition(range));
+    range.records = examples.size();
+    plan->records += examples.size();
+    if (first_bad->empty() && !examples.bad_messages.empty()) *first_bad = examples.bad_messages.front();
+  }
+  return Status::Ok();
+}
+
+Result<DataPlan> PlanRole(const JobSpec& job, DataRole role, const std::shared_ptr<IdxCache>& cache) {
+  ASSIGN_OR_RETURN(const auto dataset, OpenRole(job, role, std::numeric_limits<uint64_t>::max(), cache));
   DataPlan plan;
   ASSIGN_OR_RETURN(plan.fingerprint, dataset->Fingerprint());
-  ASSIGN_OR_RETURN(plan.records, dataset->CountRecords());
   plan.size_bytes = dataset->size_bytes();
   plan.dense = dataset->dense();
   plan.features = dataset->features();
-  if (plan.records == 0) {
-    const bool train = role == DataRole::kTrain;
-    return InvalidArgument((train ? "data.train: '" + job.data.train : "data.test: '" + job.data.test) +
-                           "' has no records");
+  {
+    ASSIGN_OR_RETURN(const DataIndex index, dataset->Index());
+    plan.partitions = index.Cut(PartitionCount(job, *dataset, index));
   }
-  plan.partitions = dataset->Partitions(PartitionCount(job, *dataset, plan.records));
+  std::string first_bad;
+  RETURN_IF_ERROR(CountGood(*dataset, &plan, &first_bad));
+  if (plan.records > 0) return plan;
+  const std::string held_out = HoldsOut(job) ? (role == DataRole::kTest ? " held out" : " left") : "";
+  return InvalidArgument("'" + FilesOf(job, role) + "' has no " + (first_bad.empty() ? "" : "good ") +
+                         "records" + held_out + (first_bad.empty() ? "" : ": " + first_bad));
+}
+
+Result<DataPlan> PlanData(const JobSpec& job, DataRole role, const std::shared_ptr<IdxCache>& cache) {
+  auto plan = PlanRole(job, role, cache);
+  if (!plan.ok()) return plan.status().Prepend(OptionOf(job, role));
   return plan;
 }
 
 nlohmann::json ToJson(const DataPlan& plan) {
   nlohmann::json partitions = nlohmann::json::array();
-  for (const PartitionRange& range : plan.partitions) partitions.push_back({range.begin, range.end});
+  for (const PartitionRange& range : plan.partitions) {
+    partitions.push_back({range.begin, range.end, range.file, range.first_record, range.records});
+  }
   return {{"fingerprint", plan.fingerprint}, {"size_bytes", plan.size_bytes},
           {"records", plan.records},         {"dense", plan.dense},
           {"features", plan.features},       {"partitions", std::move(partitions)}};
@@ -52,7 +105,11 @@ DataPlan FromJson(const nlohmann::json& json) {
   json.at("dense").get_to(plan.dense);
   json.at("features").get_to(plan.features);
   for (const auto& range : json.at("partitions")) {
-    plan.partitions.push_back({range.at(0).get<uint64_t>(), range.at(1).get<uint64_t>()});
+    plan.partitions.push_back({.begin = range.at(0).get<uint64_t>(),
+                               .end = range.at(1).get<uint64_t>(),
+                               .file = range.at(2).get<uint32_t>(),
+                               .first_record = range.at(3).get<uint64_t>(),
+                               .records = range.at(4).get<uint64_t>()});
   }
   return plan;
 }
@@ -61,18 +118,8 @@ DataPlan FromJson(const nlohmann::json& json) {
 
 Result<std::unique_ptr<Dataset>> OpenJobData(const JobSpec& job, DataRole role,
                                              std::shared_ptr<IdxCache> cache) {
-  const bool train = role == DataRole::kTrain;
-  std::vector<std::string> paths{train ? job.data.train : job.data.test};
-  const std::string& labels = train ? job.data.train_labels : job.data.test_labels;
-  if (!labels.empty()) paths.push_back(labels);
-  auto dataset = Dataset::Open(job.data.format, paths,
-                               {.loss = job.loss(),
-                                .classes = job.model.classes,
-                                .features = job.data.format == "libsvm" ? job.model.features : 0,
-                                .pixel_mean = static_cast<float>(job.data.pixel_mean),
-                                .max_bad_records = job.data.max_bad_records,
-                                .idx_cache = std::move(cache)});
-  if (!dataset.ok()) return dataset.status().Prepend(train ? "data.train" : "data.test");
+  auto dataset = OpenRole(job, role, job.data.max_bad_records, std::move(cache));
+  if (!dataset.ok()) return dataset.status().Prepend(OptionOf(job, role));
   return dataset;
 }
 
@@ -80,7 +127,7 @@ Result<JobPlan> MakeJobPlan(const JobSpec& job) {
   const auto cache = std::make_shared<IdxCache>();
   JobPlan plan;
   ASSIGN_OR_RETURN(plan.train, PlanData(job, DataRole::kTrain, cache));
-  if (job.data.test.empty()) return plan;
+  if (job.data.test.empty() && !HoldsOut(job)) return plan;
   ASSIGN_OR_RETURN(plan.test, PlanData(job, DataRole::kTest, cache));
   if (plan.test->features != plan.train.features) {
     return InvalidArgument("data.test has " + std::to_string(plan.test->features) +

@@ -22,15 +22,15 @@ namespace penstock {
 struct DataPlan {
   std::string fingerprint;  // Dataset::Fingerprint
   uint64_t size_bytes = 0;
-  uint64_t records = 0;  // malformed ones included
+  uint64_t records = 0;  // good ones, of all partitions
   bool dense = false;
-  uint64_t features = 0;  // Dataset::features
-  std::vector<PartitionRange> partitions;
+  uint64_t features = 0;                   // Dataset::features
+  std::vector<PartitionRange> partitions;  // with the number of good records of each
 };
 
 struct JobPlan {
   DataPlan train;
-  std::optional<DataPlan> test;  // absent where the job names no test data
+  std::optional<DataPlan> test;  // absent where the job neither names nor holds out test data
 
   DataShape shape() const {
     return {.dense = train.dense, .features = train.features, .training_examples = train.records};
@@ -39,14 +39,15 @@ struct JobPlan {
 
 enum class DataRole { kTrain, kTest };
 
-// The data set of a job; data.test must be set for kTest. Errors are prefixed with the option that names the
-// file.
+// The data set of a job; data.test or data.holdout_every must be set for kTest. Errors are prefixed with the
+// option that names the file.
 Result<std::unique_ptr<Dataset>> OpenJobData(const JobSpec& job, DataRole role,
                                              std::shared_ptr<IdxCache> cache = nullptr);
 
-// Reads all data once. data.partitions = 0 means one for every 16 MiB of (unpacked) data, at least 8, and
-// never so many that a partition has less than one full minibatch. InvalidArgument when there are no records
-// or test and training data differ in kind.
+// Reads all data, which tells where it is cut and how many good records each partition has. Malformed records
+// are left to the workers, which count them against max_bad_records. data.partitions = 0 means one for every
+// 16 MiB of (unpacked) data, at least 8, and never so many that a partition has less than one full minibatch.
+// InvalidArgument when there are no good records or test and training data differ in kind.
 Result<JobPlan> MakeJobPlan(const JobSpec& job);
 
 // FailedPrecondition if the data are not those of the plan any more.

@@ -7,6 +7,7 @@
 #include "worker/data/file_reader.h"
 #include "worker/data/idx.h"
 #include "worker/data/libsvm.h"
+#include "worker/data/text_dataset.h"
 
 namespace penstock {
 namespace {
@@ -64,10 +65,7 @@ Result<std::unique_ptr<Dataset>> Dataset::Open(const std::string& format,
                                                const DatasetOptions& options) {
   if (format == "idx") return OpenIdx(paths, options);
   if (format != "libsvm") return InvalidArgument("data format '" + format + "' is none of libsvm, idx");
-  if (paths.size() != 1) {
-    return InvalidArgument("format libsvm takes one file, " + std::to_string(paths.size()) + " were given");
-  }
-  return LibsvmDataset::Open(paths[0], options);
+  return TextDataset::Open(paths, std::make_unique<LibsvmFormat>(options), options);
 }
 
 Result<std::string> Dataset::Fingerprint() const {
@@ -81,17 +79,6 @@ Result<std::string> Dataset::Fingerprint() const {
     fingerprint += text;
   }
   return fingerprint;
-}
-
-std::vector<PartitionRange> Dataset::Partitions(uint32_t n) const {
-  std::vector<PartitionRange> ranges(n);
-  for (uint64_t i = 0; i < n; ++i) {
-    auto cut = [&](uint64_t at) {
-      return static_cast<uint64_t>(static_cast<unsigned __int128>(extent()) * at / n);
-    };
-    ranges[i] = {cut(i), cut(i + 1)};
-  }
-  return ranges;
 }
 
 Result<float> NormalizeLabel(double label, const DatasetOptions& options) {

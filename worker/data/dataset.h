@@ -27,6 +27,7 @@
 
 #include "common/base/status.h"
 #include "model/loss.h"
+#include "worker/data/data_index.h"
 #include "worker/data/examples.h"
 
 namespace penstock {
@@ -39,22 +40,16 @@ struct DatasetOptions {
   uint64_t features = 0;                // libsvm: ids must be below; 0 allows any id below 2^63
   float pixel_mean = 0;                 // idx: subtracted from the scaled pixels
   uint64_t max_bad_records = 0;
+  Holdout holdout = {};  // which records are taken
   std::shared_ptr<IdxCache> idx_cache =
       nullptr;  // shared by a process's data sets so that each file is unpacked once; may be null
 };
 
-// libsvm: bytes; idx: records. Empty ranges are allowed.
-struct PartitionRange {
-  uint64_t begin = 0;
-  uint64_t end = 0;
-  bool operator==(const PartitionRange&) const = default;
-};
-
 class Dataset {
  public:
-  // paths: libsvm one; idx images and labels, or images alone where the name of the labels follows from it
-  // ("images-idx3" becomes "labels-idx1"). NotFound, PermissionDenied or InvalidArgument name the file; an
-  // idx file is read and checked as a whole here.
+  // paths: of text any number, in the order that records are counted in; idx images and labels, or images
+  // alone where the name of the labels follows from it ("images-idx3" becomes "labels-idx1"). NotFound,
+  // PermissionDenied or InvalidArgument name the file; an idx file is read and checked as a whole here.
   static Result<std::unique_ptr<Dataset>> Open(const std::string& format,
                                                const std::vector<std::string>& paths,
                                                const DatasetOptions& options);
@@ -63,19 +58,17 @@ class Dataset {
   virtual bool dense() const = 0;
   virtual uint64_t features() const = 0;    // dense: floats an example; sparse: DatasetOptions::features
   virtual uint64_t size_bytes() const = 0;  // of the files as they lie on disk
-  // Reads the whole file for libsvm. Malformed records count too.
-  virtual Result<uint64_t> CountRecords() const = 0;
+  // Where the records lie. Reads all files of text. Malformed records count as well.
+  virtual Result<DataIndex> Index() const = 0;
   // Changes when the contents do: CRC-32C of each whole file up to 64 MiB, beyond that of 64 sampled MiB,
   // with the size.
   Result<std::string> Fingerprint() const;
 
-  // n >= 1 ranges that cover every record exactly once, about equal in size.
-  std::vector<PartitionRange> Partitions(uint32_t n) const;
+  // `range` must come from the index of these very files.
   virtual Result<Examples> ReadPartition(PartitionRange range) const = 0;
 
  protected:
   explicit Dataset(std::vector<std::string> paths) : paths_(std::move(paths)) {}
-  virtual uint64_t extent() const = 0;  // what Partitions divides: bytes or records
 
   const std::vector<std::string> paths_;
 };

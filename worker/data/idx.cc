@@ -1,14 +1,11 @@
 #include "worker/data/idx.h"
 
 #include <sys/stat.h>
-#include <zlib.h>
 
 #include <algorithm>
-#include <cerrno>
-#include <climits>
-#include <cstring>
+#include <cstdio>
 
-#include "worker/data/file_reader.h"
+#include "worker/data/byte_stream.h"
 
 namespace penstock {
 namespace {
@@ -16,59 +13,17 @@ namespace {
 constexpr uint64_t kMaxBytes = uint64_t{1} << 36;
 constexpr size_t kMessagesKept = 10;
 
-// A file read through zlib, which passes plain files on as they are.
-class GzipReader {
- public:
-  static Result<GzipReader> Open(const std::string& path) {
-    // FileReader's messages for what cannot be opened are better than zlib's.
-    ASSIGN_OR_RETURN(FileReader probe, FileReader::Open(path));
-    gzFile file = gzopen(path.c_str(), "rb");
-    if (file == nullptr) return ErrnoStatus(errno, "open '" + path + "'");
-    gzbuffer(file, 256 << 10);
-    return GzipReader(file, path);
-  }
-  GzipReader(GzipReader&& other) noexcept : file_(other.file_), path_(std::move(other.path_)) {
-    other.file_ = nullptr;
-  }
-  GzipReader& operator=(GzipReader&&) = delete;
-  ~GzipReader() {
-    if (file_ != nullptr) gzclose(file_);
-  }
-
-  // Fewer bytes than asked for only at the end of the file.
-  Result<size_t> Read(uint8_t* to, size_t size) {
-    size_t done = 0;
-    while (done < size) {
-      const int n = gzread(file_, to + done, static_cast<unsigned>(std::min<size_t>(size - done, INT_MAX)));
-      int error = Z_OK;
-      const char* text = gzerror(file_, &error);
-      if (error == Z_ERRNO) return ErrnoStatus(errno, "read '" + path_ + "'");
-      if (n < 0 || error != Z_OK)
-        return InvalidArgument("'" + path_ + "': damaged gzip file: " + Reason(text));
-      if (n == 0) break;
-      done += static_cast<size_t>(n);
-    }
-    return done;
-  }
-
- private:
-  GzipReader(gzFile file, std::string path) : file_(file), path_(std::move(path)) {}
-  // zlib puts the path in front, which the message has already.
-  std::string Reason(std::string text) const {
-    return text.starts_with(path_ + ": ") ? text.substr(path_.size() + 2) : text;
-  }
-
-  gzFile file_;
-  std::string path_;
-};
-
 Status Wrong(const std::string& path, const std::string& what) {
   return InvalidArgument("'" + path + "': " + what);
 }
 
-Result<std::vector<uint32_t>> ReadSizes(GzipReader* file, const std::string& path) {
+Result<size_t> ReadBytes(ByteStream* file, uint8_t* to, size_t size) {
+  return file->Read(reinterpret_cast<char*>(to), size);
+}
+
+Result<std::vector<uint32_t>> ReadSizes(ByteStream* file, const std::string& path) {
   uint8_t magic[4];
-  ASSIGN_OR_RETURN(size_t size, file->Read(magic, sizeof(magic)));
+  ASSIGN_OR_RETURN(size_t size, ReadBytes(file, magic, sizeof(magic)));
   if (size < sizeof(magic) || magic[0] != 0 || magic[1] != 0 || magic[2] != 8 || magic[3] < 1 ||
       magic[3] > 4) {
     char found[32] = "nothing";
@@ -81,7 +36,7 @@ Result<std::vector<uint32_t>> ReadSizes(GzipReader* file, const std::string& pat
   std::vector<uint32_t> sizes(magic[3]);
   for (uint32_t& value : sizes) {
     uint8_t b[4];
-    ASSIGN_OR_RETURN(size_t read, file->Read(b, sizeof(b)));
+    ASSIGN_OR_RETURN(size_t read, ReadBytes(file, b, sizeof(b)));
     if (read < sizeof(b)) return Wrong(path, "truncated: the file ends within its header");
     value = static_cast<uint32_t>(b[0]) << 24 | static_cast<uint32_t>(b[1]) << 16 |
             static_cast<uint32_t>(b[2]) << 8 | b[3];
@@ -103,9 +58,9 @@ uint64_t IdxArray::record_bytes() const {
 }
 
 Result<IdxArray> ReadIdx(const std::string& path) {
-  ASSIGN_OR_RETURN(GzipReader file, GzipReader::Open(path));
+  ASSIGN_OR_RETURN(const auto file, ByteStream::Open(path));
   IdxArray array;
-  ASSIGN_OR_RETURN(array.sizes, ReadSizes(&file, path));
+  ASSIGN_OR_RETURN(array.sizes, ReadSizes(file.get(), path));
   uint64_t total = 1;
   for (uint32_t size : array.sizes) {
     if (size != 0 && total > kMaxBytes / size) {
@@ -119,14 +74,14 @@ Result<IdxArray> ReadIdx(const std::string& path) {
   while (bytes->size() < total) {
     const size_t had = bytes->size();
     bytes->resize(std::min<uint64_t>(total, had + kStep));
-    ASSIGN_OR_RETURN(size_t read, file.Read(bytes->data() + had, bytes->size() - had));
+    ASSIGN_OR_RETURN(size_t read, ReadBytes(file.get(), bytes->data() + had, bytes->size() - had));
     if (had + read < bytes->size()) {
       return Wrong(path, "truncated: its header promises " + std::to_string(total) +
                              " bytes of data, it has " + std::to_string(had + read));
     }
   }
   uint8_t extra;
-  ASSIGN_OR_RETURN(size_t more, file.Read(&extra, 1));
+  ASSIGN_OR_RETURN(size_t more, ReadBytes(file.get(), &extra, 1));
   if (more != 0)
     return Wrong(path, "data goes on after the " + std::to_string(total) + " bytes its header promises");
   array.bytes = std::move(bytes);
@@ -178,6 +133,13 @@ IdxDataset::IdxDataset(std::vector<std::string> paths, IdxArray images, IdxArray
       size_bytes_(size_bytes),
       options_(options) {}
 
+Result<DataIndex> IdxDataset::Index() const {
+  DataIndex index(options_.holdout);
+  index.BeginFile(0, images_.sizes[0], /*divisible=*/true);
+  for (uint64_t record = 0; record < images_.sizes[0]; ++record) index.AddRecord(record + 1, true);
+  return index;
+}
+
 Result<Examples> IdxDataset::ReadPartition(PartitionRange range) const {
   Examples examples;
   examples.dense = true;
@@ -185,8 +147,9 @@ Result<Examples> IdxDataset::ReadPartition(PartitionRange range) const {
   examples.first_record = range.begin;
   examples.dim = images_.record_bytes();
   examples.mean = options_.pixel_mean;
-  const uint64_t end = std::min<uint64_t>(range.end, extent());
+  const uint64_t end = std::min<uint64_t>(range.end, images_.sizes[0]);
   for (uint64_t record = range.begin; record < end; ++record) {
+    if (!options_.holdout.Takes(record)) continue;
     const Result<float> label = NormalizeLabel((*labels_.bytes)[record], options_);
     if (label.ok()) {
       examples.records.push_back(static_cast<uint32_t>(record - range.begin));

@@ -20,8 +20,8 @@ struct IdxArray {
   uint64_t record_bytes() const;
 };
 
-// Reads and checks one idx file, plain or gzip. InvalidArgument names the file and says what is wrong:
-// another magic, too short, too long, damaged gzip.
+// Reads and checks one idx file, plain, gzip or zstd. InvalidArgument names the file and says what is wrong:
+// another magic, too short, too long, damaged gzip or zstd.
 Result<IdxArray> ReadIdx(const std::string& path);
 
 // Keeps what ReadIdx gave for as long as somebody uses it, so that a process unpacks a file once. A file that
@@ -50,11 +50,8 @@ class IdxDataset final : public Dataset {
   bool dense() const override { return true; }
   uint64_t features() const override { return images_.record_bytes(); }
   uint64_t size_bytes() const override { return size_bytes_; }
-  Result<uint64_t> CountRecords() const override { return extent(); }
+  Result<DataIndex> Index() const override;
   Result<Examples> ReadPartition(PartitionRange range) const override;
-
- protected:
-  uint64_t extent() const override { return images_.sizes[0]; }
 
  private:
   const IdxArray images_, labels_;

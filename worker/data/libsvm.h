@@ -1,38 +1,23 @@
-// LibsvmDataset: a libsvm text file, read in byte ranges (dataset.h has the format).
+// LibsvmFormat: a libsvm text file (dataset.h has the format).
 #pragma once
 
 #include <memory>
-#include <string>
-#include <vector>
 
-#include "worker/data/dataset.h"
-#include "worker/data/file_reader.h"
+#include "worker/data/libsvm_parser.h"
 
 namespace penstock {
 
-class LibsvmDataset final : public Dataset {
+class LibsvmFormat final : public TextFormat {
  public:
-  static Result<std::unique_ptr<Dataset>> Open(const std::string& path, const DatasetOptions& options);
-  LibsvmDataset(FileReader file, const DatasetOptions& options);
+  explicit LibsvmFormat(const DatasetOptions& options) : options_(options) {}
 
-  bool dense() const override { return false; }
   uint64_t features() const override { return options_.features; }
-  uint64_t size_bytes() const override { return file_.size(); }
-  Result<uint64_t> CountRecords() const override;
-  Result<Examples> ReadPartition(PartitionRange range) const override;
-
- protected:
-  uint64_t extent() const override { return file_.size(); }
+  bool comments() const override { return true; }
+  std::unique_ptr<RecordParser> NewParser(std::string_view header) const override {
+    return std::make_unique<LibsvmParser>(options_);
+  }
 
  private:
-  struct Text {
-    std::vector<char> bytes;  // the lines that begin in a range, whole, each ended by '\n'
-    uint64_t offset = 0;      // of bytes[0] in the file
-  };
-  Result<Text> ReadLines(PartitionRange range) const;
-  Result<uint64_t> CountLines(uint64_t end) const;  // newlines in [0, end)
-
-  const FileReader file_;
   const DatasetOptions options_;
 };
 

@@ -8,32 +8,28 @@
 #include <string>
 
 #include "worker/data/dataset.h"
+#include "worker/data/record_parser.h"
 
 namespace penstock {
 
-class LibsvmParser {
+class LibsvmParser final : public RecordParser {
  public:
   explicit LibsvmParser(const DatasetOptions& options);
 
-  enum class Outcome { kRecord, kEmpty, kMalformed };
-  // Parses [line, end), where *end must be readable and be '\n'. A record is appended to `examples`;
-  // otherwise it is left as it was, and for kMalformed error() says what is wrong and what is allowed.
-  Outcome ParseLine(const char* line, const char* end, Examples* examples);
-  const std::string& error() const { return error_; }
+  void Reserve(size_t bytes, Examples* examples) const override;
+  Outcome ParseLine(const char* line, const char* end, Examples* examples) override;
 
  private:
   bool ParseLabel(const char** at, const char* end, float* label);
   bool ParseFeatures(const char* at, const char* end, Examples* examples);
   bool ParseId(const char** at, const char* end, uint64_t* id);
-  // Each composes error_ and returns false.
+  // Each composes the error and returns false.
   bool BadId(const char* at, const char* end);
   bool BadOrder(uint64_t id, uint64_t previous);
   bool BadValue(uint64_t id, const char* at, const char* end);
-  bool Fail(std::string message);
 
   const DatasetOptions options_;
   const uint64_t id_limit_;
-  std::string error_;
 };
 
 }  // namespace penstock

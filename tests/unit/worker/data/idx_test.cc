@@ -67,7 +67,7 @@ TEST_F(Idx, ReadsPlainAndGzip) {
     ASSERT_TRUE(dataset.ok()) << dataset.status().ToString();
     EXPECT_TRUE((*dataset)->dense());
     EXPECT_EQ((*dataset)->features(), 6u);
-    EXPECT_EQ(*(*dataset)->CountRecords(), 4u);
+    EXPECT_EQ((*dataset)->Index()->records(), 4u);
     const auto examples = (*dataset)->ReadPartition({1, 3});
     ASSERT_TRUE(examples.ok());
     EXPECT_EQ(examples->labels, (std::vector<float>{2, 3}));
@@ -93,7 +93,7 @@ TEST_F(Idx, PartitionsHaveEveryRecordOnce) {
   ASSERT_TRUE(dataset.ok());
   for (uint32_t n : {1u, 2u, 5u, 37u, 100u}) {
     uint64_t next = 0;
-    for (const PartitionRange& range : (*dataset)->Partitions(n)) {
+    for (const PartitionRange& range : (*dataset)->Index()->Cut(n)) {
       EXPECT_EQ(range.begin, next);
       next = range.end;
     }

@@ -160,7 +160,7 @@ TEST_F(Libsvm, LineNumbersAreOfTheFileAlsoInTheMiddle) {
     text += line == 777 ? "oops\n" : "1 " + std::to_string(line) + ":1\n";
   const auto dataset = Open(text);
   bool seen = false;
-  for (const PartitionRange& range : dataset->Partitions(13)) {
+  for (const PartitionRange& range : dataset->Index()->Cut(13)) {
     const auto examples = dataset->ReadPartition(range);
     if (examples.ok()) continue;
     EXPECT_FALSE(seen);
@@ -186,11 +186,11 @@ TEST_F(Libsvm, PartitionsHaveEveryRecordOnceAndInOrder) {
       if (i + 1 < records || random() % 2 == 0) text += "\n";
     }
     const auto dataset = Open(text);
-    const auto counted = dataset->CountRecords();
-    ASSERT_TRUE(counted.ok());
-    ASSERT_EQ(*counted, records);
+    const auto index = dataset->Index();
+    ASSERT_TRUE(index.ok());
+    ASSERT_EQ(index->records(), records);
     for (uint32_t n : {1u, 2u, 3u, 7u, 50u, 1000u}) {
-      const auto ranges = dataset->Partitions(n);
+      const auto ranges = index->Cut(n);
       ASSERT_EQ(ranges.size(), n);
       std::vector<uint64_t> seen;
       for (const PartitionRange& range : ranges) {
@@ -209,7 +209,7 @@ TEST_F(Libsvm, ALineLongerThanAnyReadIsWhole) {
   text += "\n-1 5:1\n";
   const auto dataset = Open(text);
   size_t records = 0, nonzeros = 0;
-  for (const PartitionRange& range : dataset->Partitions(9)) {
+  for (const PartitionRange& range : dataset->Index()->Cut(9)) {
     const auto examples = dataset->ReadPartition(range);
     ASSERT_TRUE(examples.ok()) << examples.status().ToString();
     records += examples->size();
@@ -222,9 +222,9 @@ TEST_F(Libsvm, ALineLongerThanAnyReadIsWhole) {
 TEST_F(Libsvm, CountsRecordsAcrossReads) {
   std::string text;
   for (int i = 0; i < 300000; ++i) text += i % 3 == 0 ? "\n" : i % 3 == 1 ? "  # c\n" : "  1 1:1\n";
-  const auto counted = Open(text)->CountRecords();
-  ASSERT_TRUE(counted.ok());
-  EXPECT_EQ(*counted, 100000u);
+  const auto index = Open(text)->Index();
+  ASSERT_TRUE(index.ok());
+  EXPECT_EQ(index->records(), 100000u);
 }
 
 TEST_F(Libsvm, NamesTheFileThatCannotBeRead) {

@@ -1,0 +1,58 @@
+// TextDataset: text files of one format, plain ones read in byte ranges, packed ones (gzip, zstd) as a whole.
+//
+// Plain or packed is told file by file from its first bytes. A byte-order mark of UTF-8 is passed over.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "worker/data/byte_stream.h"
+#include "worker/data/dataset.h"
+#include "worker/data/record_parser.h"
+
+namespace penstock {
+
+class TextDataset final : public Dataset {
+ public:
+  // Looks at the first bytes of every file. InvalidArgument also "FILE:1: ..." where a header is not what it
+  // must be.
+  static Result<std::unique_ptr<Dataset>> Open(std::vector<std::string> paths,
+                                               std::unique_ptr<TextFormat> format,
+                                               const DatasetOptions& options);
+
+  bool dense() const override { return format_->dense(); }
+  uint64_t features() const override { return format_->features(); }
+  uint64_t size_bytes() const override;
+  Result<DataIndex> Index() const override;
+  Result<Examples> ReadPartition(PartitionRange range) const override;
+
+ private:
+  struct File {
+    uint64_t size = 0;  // as it lies on disk
+    Packing packing = Packing::kPlain;
+    uint64_t data_begin = 0;  // of the unpacked file: behind byte-order mark and header
+    std::string header = {};
+  };
+  struct Text {
+    std::unique_ptr<char[]> bytes;  // whole records, the last ended by '\n'
+    size_t size = 0;
+  };
+
+  TextDataset(std::vector<std::string> paths, std::unique_ptr<TextFormat> format,
+              const DatasetOptions& options)
+      : Dataset(std::move(paths)), format_(std::move(format)), options_(options) {}
+  Status OpenFile(const std::string& path);
+  Status ReadBegin(ByteStream* stream, const std::string& path, File* file) const;
+  Status IndexFile(size_t number, DataIndex* index) const;
+  Result<Text> ReadText(PartitionRange range) const;
+  // Of a byte of a file, from 1.
+  Result<uint64_t> LineNumber(uint32_t file, uint64_t offset) const;
+  bool IsEmpty(const char* record) const;
+
+  const std::unique_ptr<TextFormat> format_;
+  const DatasetOptions options_;
+  std::vector<File> files_;  // beside paths_
+};
+
+}  // namespace penstock
