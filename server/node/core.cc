@@ -205,8 +205,7 @@ ServerCore::Applied ServerCore::Apply(ShardId id, const Unit& unit) {
                 "table " + std::to_string(unit.table) + " is not known at " + options_.node_name, 50)};
   }
   const bool may_grow = ResidentBytes() < options_.memory_budget_bytes;
-  auto outcome = slot.shard->PushUnit(unit.producer, unit.sequence, unit.low, unit.table, unit.keys,
-                                      unit.values, may_grow);
+  auto outcome = slot.shard->PushUnit(unit.context, unit.table, unit.keys, unit.values, may_grow);
   if (!outcome.ok()) {
     metrics_.refused_units++;
     return {.status = outcome.status().Prepend(options_.node_name)};

@@ -89,9 +89,7 @@ class ServerCore : private kj::TaskSet::ErrorHandler {
   Lsn Logged(ShardId shard) const;
 
   struct Unit {
-    ProducerId producer = 0;
-    Sequence sequence = 0;
-    Sequence low = 0;
+    UnitContext context;
     TableId table = 0;
     std::span<const Key> keys;
     const float* values = nullptr;

@@ -174,6 +174,12 @@ Durability DataService::PushTable(proto::PushRequest::Reader request, proto::Pus
   const auto* values = reinterpret_cast<const float*>(data.begin());
   const uint64_t rows = in.getKeys().size() / sizeof(Key);
   const uint64_t floats = data.size() / sizeof(float);
+  const UnitContext context{.producer = request.getProducer(),
+                            .sequence = request.getSequence(),
+                            .low = request.getLow(),
+                            .round = request.getRound(),
+                            .step = request.getStep(),
+                            .pass = request.getPass()};
   Durability level = Durability::kMemory;
   for (uint32_t i = 0; i < groups.size(); ++i) {
     const uint32_t count = groups[i].getCount();
@@ -191,12 +197,8 @@ Durability DataService::PushTable(proto::PushRequest::Reader request, proto::Pus
                                        ": a unit of " + std::to_string(count) + " rows is over " +
                                        std::to_string(core_.options().max_unit_bytes) + " bytes");
       } else {
-        auto applied = core_.Apply(shard, {.producer = request.getProducer(),
-                                           .sequence = request.getSequence(),
-                                           .low = request.getLow(),
-                                           .table = in.getTable(),
-                                           .keys = {keys, count},
-                                           .values = values});
+        auto applied = core_.Apply(
+            shard, {.context = context, .table = in.getTable(), .keys = {keys, count}, .values = values});
         found.status = applied.status;
         results[i].setLsn(applied.lsn);
         if (applied.status.ok()) level = std::max(level, applied.level);

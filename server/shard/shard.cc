@@ -124,29 +124,29 @@ Status Shard::PullRows(TableId id, std::span<const Key> keys, float* out) const 
   return Status::Ok();
 }
 
-Result<PushOutcome> Shard::PushUnit(ProducerId producer, Sequence sequence, Sequence low, TableId id,
-                                    std::span<const Key> keys, const float* values, bool may_grow) {
+Result<PushOutcome> Shard::PushUnit(const UnitContext& unit, TableId id, std::span<const Key> keys,
+                                    const float* values, bool may_grow) {
   ASSIGN_OR_RETURN(Table * table, ServingTable(id));
-  RETURN_IF_ERROR(CheckUnit(producer, sequence, low, *table, keys));
-  if (table->marks.Contains(producer, sequence)) {
-    table->marks.AdvanceLow(producer, low);
+  RETURN_IF_ERROR(CheckUnit(unit, *table, keys));
+  if (table->marks.Contains(unit.producer, unit.sequence)) {
+    table->marks.AdvanceLow(unit.producer, unit.low);
     return PushOutcome{true, UnitLsn(*table)};
   }
-  RETURN_IF_ERROR(table->marks.CheckWindow(producer, sequence, low).Prepend(Name(*table)));
+  RETURN_IF_ERROR(table->marks.CheckWindow(unit.producer, unit.sequence, unit.low).Prepend(Name(*table)));
   RETURN_IF_ERROR(CheckFinite(*table, values, keys.size() * table->spec->dim));
   RETURN_IF_ERROR(FindOrCreate(*table, keys, may_grow));
   ApplyRows(*table, keys, values);
-  table->marks.Add(producer, sequence);
-  table->marks.AdvanceLow(producer, low);
+  table->marks.Add(unit.producer, unit.sequence);
+  table->marks.AdvanceLow(unit.producer, unit.low);
   return PushOutcome{false, NextLsn()};
 }
 
-Status Shard::CheckUnit(ProducerId producer, Sequence sequence, Sequence low, const Table& table,
-                        std::span<const Key> keys) const {
+Status Shard::CheckUnit(const UnitContext& unit, const Table& table, std::span<const Key> keys) const {
+  const ProducerId producer = unit.producer;
   if (producer == 0) return InvalidArgument(Name(table) + ": a push needs a producer id above 0");
-  if (sequence < low) {
-    return InvalidArgument(Name(table) + ": sequence " + std::to_string(sequence) + " of producer " +
-                           std::to_string(producer) + " is below its own low " + std::to_string(low));
+  if (unit.sequence < unit.low) {
+    return InvalidArgument(Name(table) + ": sequence " + std::to_string(unit.sequence) + " of producer " +
+                           std::to_string(producer) + " is below its own low " + std::to_string(unit.low));
   }
   const size_t bytes = keys.size() * (sizeof(Key) + sizeof(float) * size_t{table.spec->dim});
   if (bytes > kMaxUnitBytes) {

@@ -48,6 +48,16 @@ struct ShardOptions {
   size_t max_entry_bytes = size_t{256} << 20;
 };
 
+// What a unit carries beside its rows, as its push said it (proto::PushRequest).
+struct UnitContext {
+  ProducerId producer = 0;
+  Sequence sequence = 0;
+  Sequence low = 0;    // every sequence below it is finished everywhere
+  uint64_t round = 0;  // of a sync job, from 1: the values are sums that wait for its commit; 0: not
+  uint64_t step = 0;   // the job's optimizer step, from 1, for schedules; 0: each row's own count of pushes
+  uint32_t pass = 0;   // of the job, from 1, for expiry by unused passes; 0: outside of jobs
+};
+
 struct PushOutcome {
   bool duplicate = false;  // the unit was applied before and was dropped now
   Lsn lsn = 0;             // the delta that holds the unit, or will (rule 14)
@@ -114,8 +124,8 @@ class Shard {
   //   finished: ask for a new id Overloaded        the sequence is beyond the window (never the one at
   //   `low`), or rows would be new and may_grow is
   //                     false: nothing was applied, back off
-  Result<PushOutcome> PushUnit(ProducerId producer, Sequence sequence, Sequence low, TableId table,
-                               std::span<const Key> keys, const float* values, bool may_grow = true);
+  Result<PushOutcome> PushUnit(const UnitContext& unit, TableId table, std::span<const Key> keys,
+                               const float* values, bool may_grow = true);
   // Deletes rows (to readers they are as if never pushed); the next delta says so. Returns how many were
   // there.
   Result<size_t> DeleteRows(TableId table, std::span<const Key> keys);
@@ -197,8 +207,7 @@ class Shard {
   Table& AddTable(TableId id, uint32_t dim, uint32_t slots);
   bool Finished(ProducerId producer) const;
 
-  Status CheckUnit(ProducerId producer, Sequence sequence, Sequence low, const Table& table,
-                   std::span<const Key> keys) const;
+  Status CheckUnit(const UnitContext& unit, const Table& table, std::span<const Key> keys) const;
   Status CheckFinite(const Table& table, const float* values, size_t count);
   Status FindOrCreate(Table& table, std::span<const Key> keys, bool may_grow);
   void ApplyRows(Table& table, std::span<const Key> keys, const float* values);

@@ -168,7 +168,9 @@ class DamageTest : public ::testing::Test {
   }
 
   Status Push(const std::vector<Key>& keys, uint64_t deadline_ms = 0) {
-    return client_->Push(*producer_, {{table_.id, keys, std::vector<float>(keys.size() * 4, 1)}}, deadline_ms)
+    return client_
+        ->Push(*producer_, {{table_.id, keys, std::vector<float>(keys.size() * 4, 1)}},
+               {.deadline_ms = deadline_ms})
         .get()
         .status();
   }

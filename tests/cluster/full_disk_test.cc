@@ -77,7 +77,7 @@ TEST(FullDisk, PushesWaitPullsGoOnAndNothingIsLost) {
           disk.Fill();
           refused = (*client)
                         ->Push(**producer, {{table->id, {kOther}, std::vector<float>(32, 1.0f)}},
-                               /*deadline_ms=*/500)
+                               {.deadline_ms = 500})
                         .get()
                         .status();
           ++(refused.ok() ? acknowledged : uncertain);

@@ -136,7 +136,9 @@ void Push(benchmark::State& state) {
   Sequence sequence = 0;
   auto push = [&](std::span<const Key> unit) {
     ++sequence;
-    if (!shard.PushUnit(1, sequence, sequence, kTable, unit, values.data()).ok()) std::abort();
+    if (!shard.PushUnit({.producer = 1, .sequence = sequence, .low = sequence}, kTable, unit, values.data())
+             .ok())
+      std::abort();
   };
   for (Key key = 0; key < rows; key += kBatch) {
     for (size_t i = 0; i < kBatch; ++i) keys[i] = key + i;
@@ -170,7 +172,9 @@ void BuildDelta(benchmark::State& state) {
     for (Key key = 0; key < rows; key += keys.size()) {
       for (size_t i = 0; i < keys.size(); ++i) keys[i] = key + i;
       ++sequence;
-      if (!shard.PushUnit(1, sequence, sequence, kTable, keys, values.data()).ok()) std::abort();
+      if (!shard.PushUnit({.producer = 1, .sequence = sequence, .low = sequence}, kTable, keys, values.data())
+               .ok())
+        std::abort();
     }
     state.ResumeTiming();
     const auto built = shard.BuildDelta();

@@ -288,29 +288,28 @@ void Client::PullAsync(std::vector<TableKeys> tables, PullCallback callback, uin
 }
 
 std::future<Result<PushResult>> Client::Push(Producer& producer, std::vector<TablePush> tables,
-                                             uint64_t deadline_ms) {
+                                             const PushOptions& options) {
   auto [future, callback] = Awaited<PushResult>();
-  PushAsync(producer, std::move(tables), std::move(callback), deadline_ms);
+  PushAsync(producer, std::move(tables), std::move(callback), options);
   return std::move(future);
 }
 
 void Client::PushAsync(Producer& producer, std::vector<TablePush> tables, PushCallback callback,
-                       uint64_t deadline_ms) {
-  PushWith(producer, std::move(tables), std::move(callback), deadline_ms, 0,
+                       const PushOptions& options) {
+  PushWith(producer, std::move(tables), std::move(callback), options,
            [](ProducerWindow& window) { return window.BeginNext(); });
 }
 
 std::future<Result<PushResult>> Client::PushAt(Producer& producer, Sequence sequence,
-                                               std::vector<TablePush> tables, uint64_t deadline_ms,
-                                               uint64_t clock) {
+                                               std::vector<TablePush> tables, const PushOptions& options) {
   auto [future, callback] = Awaited<PushResult>();
-  PushAtAsync(producer, sequence, std::move(tables), std::move(callback), deadline_ms, clock);
+  PushAtAsync(producer, sequence, std::move(tables), std::move(callback), options);
   return std::move(future);
 }
 
 void Client::PushAtAsync(Producer& producer, Sequence sequence, std::vector<TablePush> tables,
-                         PushCallback callback, uint64_t deadline_ms, uint64_t clock) {
-  PushWith(producer, std::move(tables), std::move(callback), deadline_ms, clock,
+                         PushCallback callback, const PushOptions& options) {
+  PushWith(producer, std::move(tables), std::move(callback), options,
            [sequence](ProducerWindow& window) -> Result<Sequence> {
              RETURN_IF_ERROR(window.Begin(sequence));
              return sequence;
@@ -318,8 +317,7 @@ void Client::PushAtAsync(Producer& producer, Sequence sequence, std::vector<Tabl
 }
 
 void Client::PushWith(Producer& producer, std::vector<TablePush> tables, PushCallback callback,
-                      uint64_t deadline_ms, uint64_t clock,
-                      absl::AnyInvocable<Result<Sequence>(ProducerWindow&)> begin) {
+                      PushOptions options, absl::AnyInvocable<Result<Sequence>(ProducerWindow&)> begin) {
   Completion<PushResult> done(std::move(callback));
   const std::string what = "push of producer " + std::to_string(producer.id());
   auto described = impl_->Describe(tables);
@@ -330,16 +328,16 @@ void Client::PushWith(Producer& producer, std::vector<TablePush> tables, PushCal
   const auto begun = producer.With([&](ProducerWindow& window) { return begin(window); });
   if (!begun.ok()) return done(begun.status().Prepend(what));
   const Sequence sequence = *begun;
+  options.deadline_ms = impl_->Deadline(options.deadline_ms);
   auto shared = producer.shared_from_this();
   Completion<PushResult> ended([shared, sequence, done = std::move(done)](Result<PushResult> result) mutable {
     if (!result.ok()) shared->With([&](ProducerWindow& window) { window.Fail(sequence); });
     done(std::move(result));
   });
-  impl_->Post(std::move(ended),
-              [shared, sequence, batch = std::move(*batch), clock, ms = impl_->Deadline(deadline_ms)](
-                  ClientCore& core, Completion<PushResult> done) mutable {
-                core.Push(std::move(shared), sequence, std::move(batch), clock, ms, std::move(done));
-              });
+  impl_->Post(std::move(ended), [shared, sequence, batch = std::move(*batch), options](
+                                    ClientCore& core, Completion<PushResult> done) mutable {
+    core.Push(std::move(shared), sequence, std::move(batch), options, std::move(done));
+  });
 }
 
 // --- The rest of the data plane ---

@@ -119,6 +119,17 @@ struct TableStats {
   uint64_t non_zero = 0;
 };
 
+// How a push is sent, and what it says of the job that it belongs to. Outside of jobs the defaults are right.
+struct PushOptions {
+  uint64_t deadline_ms = 0;  // 0: ClientOptions::deadline_ms
+  uint64_t clock = 0;        // the clock that this push takes its worker to, from 1
+  uint64_t round = 0;   // sync: values are sums over examples, for the accumulators of this round, from 1
+  uint64_t step = 0;    // optimizer step for the schedules of the tables, from 1; 0: each row's own count
+  uint32_t worker = 0;  // node id of the worker whose clock it is
+  uint32_t pass = 0;    // pass of the job, from 1, for expiry by unused passes
+  bool operator==(const PushOptions&) const = default;
+};
+
 using PullCallback = absl::AnyInvocable<void(Result<PullResult>)>;
 using PushCallback = absl::AnyInvocable<void(Result<PushResult>)>;
 
@@ -157,16 +168,15 @@ class Client {
   // table is reached. A sequence is finished with its answer, kOutcomeUnknown included: it cannot be pushed
   // again unless the producer is an attached one.
   std::future<Result<PushResult>> Push(Producer& producer, std::vector<TablePush> tables,
-                                       uint64_t deadline_ms = 0);
+                                       const PushOptions& options = {});
   void PushAsync(Producer& producer, std::vector<TablePush> tables, PushCallback done,
-                 uint64_t deadline_ms = 0);
+                 const PushOptions& options = {});
   // The same under a sequence that the caller chose (a minibatch's number), for attached producers:
   // ascending; a sequence that failed may be pushed again, and after Producer::Rewind all from recorded() on.
-  // `clock` is the worker's step count.
   std::future<Result<PushResult>> PushAt(Producer& producer, Sequence sequence, std::vector<TablePush> tables,
-                                         uint64_t deadline_ms = 0, uint64_t clock = 0);
+                                         const PushOptions& options = {});
   void PushAtAsync(Producer& producer, Sequence sequence, std::vector<TablePush> tables, PushCallback done,
-                   uint64_t deadline_ms = 0, uint64_t clock = 0);
+                   const PushOptions& options = {});
 
   // Waits for the pushes that were begun before, then closes the lag of the shards they went to: after ok all
   // that were answered ok are logged on all copies. kOutcomeUnknown: a shard was restarted before a push of
@@ -191,8 +201,8 @@ class Client {
  private:
   class Impl;
   explicit Client(std::unique_ptr<Impl> impl);
-  void PushWith(Producer& producer, std::vector<TablePush> tables, PushCallback done, uint64_t deadline_ms,
-                uint64_t clock, absl::AnyInvocable<Result<Sequence>(ProducerWindow&)> begin);
+  void PushWith(Producer& producer, std::vector<TablePush> tables, PushCallback done, PushOptions options,
+                absl::AnyInvocable<Result<Sequence>(ProducerWindow&)> begin);
   std::unique_ptr<Impl> impl_;
 };
 

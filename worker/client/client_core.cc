@@ -78,16 +78,16 @@ void ClientCore::Pull(Batch batch, PullResult result, uint64_t deadline_ms, Comp
       std::make_shared<PullOperation>(deadline_ms, std::move(batch), std::move(result), std::move(done)));
 }
 
-void ClientCore::Push(std::shared_ptr<Producer> producer, Sequence sequence, Batch batch, uint64_t clock,
-                      uint64_t deadline_ms, Completion<PushResult> done) {
+void ClientCore::Push(std::shared_ptr<Producer> producer, Sequence sequence, Batch batch,
+                      const PushOptions& options, Completion<PushResult> done) {
   const uint64_t id = next_push_++;
   pushes_.insert(id);
   Completion<PushResult> ended([this, id, done = std::move(done)](Result<PushResult> result) mutable {
     PushEnded(id);
     done(std::move(result));
   });
-  dispatcher_->Start(std::make_shared<PushOperation>(deadline_ms, std::move(batch), std::move(producer),
-                                                     sequence, clock, std::move(ended)));
+  dispatcher_->Start(std::make_shared<PushOperation>(options, std::move(batch), std::move(producer), sequence,
+                                                     std::move(ended)));
 }
 
 void ClientCore::PushEnded(uint64_t push) {

@@ -34,9 +34,9 @@ class ClientCore : private kj::TaskSet::ErrorHandler {
   // The first map: tried again until the deadline, except when the scheduler refuses us.
   kj::Promise<Result<bool>> LoadMap(uint64_t deadline_ms);
   void Pull(Batch batch, PullResult result, uint64_t deadline_ms, Completion<PullResult> done);
-  // The producer has begun `sequence`.
-  void Push(std::shared_ptr<Producer> producer, Sequence sequence, Batch batch, uint64_t clock,
-            uint64_t deadline_ms, Completion<PushResult> done);
+  // The producer has begun `sequence`; options.deadline_ms is not 0.
+  void Push(std::shared_ptr<Producer> producer, Sequence sequence, Batch batch, const PushOptions& options,
+            Completion<PushResult> done);
   void Flush(uint64_t deadline_ms, Completion<bool> done);
   void Stats(std::vector<TableId> tables, uint64_t deadline_ms, Completion<std::vector<TableStats>> done);
   // From now on the producer hears what is logged.

@@ -214,13 +214,13 @@ void PullOperation::Complete(Status status) {
 
 // --- Push ---
 
-PushOperation::PushOperation(uint64_t deadline_ms, Batch batch, std::shared_ptr<Producer> producer,
-                             Sequence sequence, uint64_t clock, Completion<PushResult> done)
-    : Operation(deadline_ms, GroupsOf(batch)),
+PushOperation::PushOperation(const PushOptions& options, Batch batch, std::shared_ptr<Producer> producer,
+                             Sequence sequence, Completion<PushResult> done)
+    : Operation(options.deadline_ms, GroupsOf(batch)),
       batch_(std::move(batch)),
       producer_(std::move(producer)),
       sequence_(sequence),
-      clock_(clock),
+      options_(options),
       positions_(batch_.groups.size()),
       done_(std::move(done)) {}
 
@@ -237,7 +237,11 @@ kj::Promise<Operation::Answer> PushOperation::Send(proto::DataPlane::Client& ser
   request.setProducer(producer_->id());
   request.setSequence(sequence_);
   request.setLow(producer_->low());
-  request.setClock(clock_);
+  request.setClock(options_.clock);
+  request.setRound(options_.round);
+  request.setStep(options_.step);
+  request.setWorker(options_.worker);
+  request.setPass(options_.pass);
   const std::vector<Run> runs = RunsOf(batch_, groups);
   auto tables = request.initTables(runs.size());
   const auto orphanage = capnp::Orphanage::getForMessageContaining(request);

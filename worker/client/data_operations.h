@@ -40,8 +40,8 @@ class PullOperation final : public Operation {
 class PushOperation final : public Operation {
  public:
   // The producer has begun `sequence`; it is finished here, or failed by `done`.
-  PushOperation(uint64_t deadline_ms, Batch batch, std::shared_ptr<Producer> producer, Sequence sequence,
-                uint64_t clock, Completion<PushResult> done);
+  PushOperation(const PushOptions& options, Batch batch, std::shared_ptr<Producer> producer,
+                Sequence sequence, Completion<PushResult> done);
 
   std::string what() const override;
   std::string Describe(size_t group) const override;
@@ -56,7 +56,7 @@ class PushOperation final : public Operation {
   const Batch batch_;
   const std::shared_ptr<Producer> producer_;
   const Sequence sequence_;
-  const uint64_t clock_;
+  const PushOptions options_;
   std::vector<UnitPosition> positions_;  // of each group, when it was answered
   Completion<PushResult> done_;
 };

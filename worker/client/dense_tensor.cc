@@ -81,12 +81,12 @@ std::future<Result<std::vector<float>>> DenseTensor::Pull(Client& client, uint64
 
 std::future<Result<PushResult>> DenseTensor::Push(Client& client, Producer& producer,
                                                   std::span<const float> values, uint64_t begin,
-                                                  uint64_t deadline_ms) const {
+                                                  const PushOptions& options) const {
   auto rows = Rows(begin, values);
   if (!rows.ok()) return Failed<PushResult>(rows.status());
   std::vector<TablePush> tables;
   tables.push_back(std::move(*rows));
-  return client.Push(producer, std::move(tables), deadline_ms);
+  return client.Push(producer, std::move(tables), options);
 }
 
 }  // namespace penstock

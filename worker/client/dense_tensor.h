@@ -33,7 +33,7 @@ class DenseTensor {
   std::future<Result<std::vector<float>>> Pull(Client& client, uint64_t begin = 0, uint64_t end = UINT64_MAX,
                                                uint64_t deadline_ms = 0) const;
   std::future<Result<PushResult>> Push(Client& client, Producer& producer, std::span<const float> values,
-                                       uint64_t begin = 0, uint64_t deadline_ms = 0) const;
+                                       uint64_t begin = 0, const PushOptions& options = {}) const;
 
  private:
   DenseTensor(TableId table, uint32_t dim, uint64_t size) : table_(table), dim_(dim), size_(size) {}

@@ -119,7 +119,7 @@ Status Trainer::TrainFrom(LeaseTask& task, JobContext& context, const Examples& 
       if (step.prepared.keys[t].empty()) continue;
       pushes.push_back({context.tables()[t].id, std::move(step.prepared.keys[t]), std::move(gradients[t])});
     }
-    pushes_.push_back(client_.PushAt(producer, k, std::move(pushes), 0, ++clock_));
+    pushes_.push_back(client_.PushAt(producer, k, std::move(pushes), {.clock = ++clock_}));
     task.Update([&](LeaseProgress& p) { p.loss_sum += loss; });
     Report(task, plan, producer);
     RETURN_IF_ERROR(FinishPushes(task, inflight - 1));

@@ -33,7 +33,7 @@ struct Opened {
 std::vector<bool> Applied(Shard& shard, ProducerId producer, TableId table, Sequence end) {
   std::vector<bool> applied;
   for (Sequence s = 0; s < end; ++s) {
-    const auto pushed = shard.PushUnit(producer, s, 0, table, {}, nullptr);
+    const auto pushed = shard.PushUnit({.producer = producer, .sequence = s}, table, {}, nullptr);
     EXPECT_TRUE(pushed.ok()) << pushed.status().ToString();
     applied.push_back(pushed.ok() && pushed->duplicate);
   }

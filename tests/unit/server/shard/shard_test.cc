@@ -112,10 +112,10 @@ TEST(ShardTest, AUnitTooLargeIsRefusedNamingTableAndShard) {
   Shard shard = ServingShard({Spec(1, 1024)});
   const std::vector<Key> keys(kMaxUnitBytes / (1024 * 4 + 8) + 1);
   const std::vector<float> values(keys.size() * 1024);
-  const auto refused = shard.PushUnit(1, 0, 0, 1, keys, values.data());
+  const auto refused = shard.PushUnit({.producer = 1}, 1, keys, values.data());
   EXPECT_EQ(refused.status().code(), Code::kInvalidArgument);
   EXPECT_THAT(refused.status().message(), AllOf(HasSubstr("'t1'"), HasSubstr("shard 17")));
-  EXPECT_TRUE(shard.PushUnit(1, 0, 0, 1, std::span(keys).first(keys.size() - 1), values.data()).ok());
+  EXPECT_TRUE(shard.PushUnit({.producer = 1}, 1, std::span(keys).first(keys.size() - 1), values.data()).ok());
 }
 
 // --- Exactly once.

@@ -43,7 +43,8 @@ inline Shard ServingShard(const std::vector<TableSpec>& specs) {
 inline Result<PushOutcome> Push(Shard& shard, ProducerId producer, Sequence sequence, TableId table,
                                 std::vector<Key> keys, std::vector<float> values, Sequence low = 0,
                                 bool may_grow = true) {
-  return shard.PushUnit(producer, sequence, low, table, keys, values.data(), may_grow);
+  return shard.PushUnit({.producer = producer, .sequence = sequence, .low = low}, table, keys, values.data(),
+                        may_grow);
 }
 
 inline std::vector<float> Pull(const Shard& shard, TableId table, std::vector<Key> keys) {
@@ -61,7 +62,8 @@ inline Status PushRandom(Shard& shard, std::mt19937_64& random, ProducerId produ
   for (Key& key : keys) key = random() % range;
   std::vector<float> values(keys.size() * dim);
   for (float& value : values) value = std::normal_distribution<float>()(random);
-  return shard.PushUnit(producer, sequence, low, table, keys, values.data()).status();
+  return shard.PushUnit({.producer = producer, .sequence = sequence, .low = low}, table, keys, values.data())
+      .status();
 }
 
 inline BuiltDelta Build(Shard& shard) {

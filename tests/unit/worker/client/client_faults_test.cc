@@ -144,7 +144,8 @@ TEST_F(ClientTest, APushWithoutAnswerEndsAsOutcomeUnknown) {
     };
   });
   const auto pushed =
-      client_->Push(*producer_, {{table, {KeyIn(0, table), KeyIn(1, table)}, {1, 1}}}, 200).get();
+      client_->Push(*producer_, {{table, {KeyIn(0, table), KeyIn(1, table)}, {1, 1}}}, {.deadline_ms = 200})
+          .get();
   EXPECT_EQ(pushed.status().code(), Code::kOutcomeUnknown) << pushed.status().ToString();
   EXPECT_THAT(pushed.status().message(), AllOf(HasSubstr(endpoint), HasSubstr("shard 0"),
                                                HasSubstr("1 of 2 units"), HasSubstr("200 ms")));
@@ -161,7 +162,7 @@ TEST_F(ClientTest, APushThatReachedNobodyHadNoEffect) {
     cluster_.StopServer(0);
     return cluster_.endpoint(0);
   });
-  const auto pushed = client_->Push(*producer_, {One(table, KeyIn(0, table))}, 300).get();
+  const auto pushed = client_->Push(*producer_, {One(table, KeyIn(0, table))}, {.deadline_ms = 300}).get();
   EXPECT_EQ(pushed.status().code(), Code::kDeadlineExceeded) << pushed.status().ToString();
   EXPECT_THAT(pushed.status().message(), AllOf(HasSubstr(endpoint), HasSubstr("0 of 1 units")));
   const auto pulled = client_->Pull({{table, {KeyIn(0, table)}}}, 300).get();
@@ -178,7 +179,7 @@ TEST_F(ClientTest, APushThatWasRefusedUntilTheDeadlineHadNoEffect) {
     };
   });
   // The deadline falls between two attempts; during one the outcome would be unknown.
-  const auto pushed = client_->Push(*producer_, {One(table, 1)}, 700).get();
+  const auto pushed = client_->Push(*producer_, {One(table, 1)}, {.deadline_ms = 700}).get();
   EXPECT_EQ(pushed.status().code(), Code::kDeadlineExceeded) << pushed.status().ToString();
   EXPECT_THAT(pushed.status().message(), HasSubstr("1 of 2 copies"));
 }
@@ -285,7 +286,8 @@ TEST_F(ClientTest, AJobsSequenceMayBePushedAgainAfterAnUnknownOutcome) {
       return *lost ? CallFault::kApplyAndSwallow : CallFault::kNone;
     };
   });
-  EXPECT_EQ(client_->PushAt(*job, 0, {One(table, 1)}, 100).get().status().code(), Code::kOutcomeUnknown);
+  EXPECT_EQ(client_->PushAt(*job, 0, {One(table, 1)}, {.deadline_ms = 100}).get().status().code(),
+            Code::kOutcomeUnknown);
   EXPECT_EQ(job->low(), 0u) << "not given up";
   cluster_.Run([&] { *lost = false; });
   EXPECT_TRUE(client_->PushAt(*job, 0, {One(table, 1)}).get().ok());
@@ -305,7 +307,7 @@ TEST_F(ClientTest, FlushWaitsForThePushesBeforeIt) {
   EXPECT_EQ(push.wait_for(std::chrono::seconds(0)), std::future_status::ready);
   EXPECT_EQ(cluster_.Run([&] { return cluster_.logged()[0]; }), 1u);
   cluster_.Run([&] { cluster_.on_call = [](const SeenCall&) { return CallFault::kSwallow; }; });
-  push = client_->Push(*producer_, {One(table, KeyIn(0, table))}, 1000);
+  push = client_->Push(*producer_, {One(table, KeyIn(0, table))}, {.deadline_ms = 1000});
   EXPECT_EQ(client_->Flush(50).code(), Code::kDeadlineExceeded);
 }
 

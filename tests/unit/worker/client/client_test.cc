@@ -275,6 +275,18 @@ TEST_F(ClientTest, FollowsAShardThatMoved) {
   EXPECT_EQ(cluster_.Run([&] { return cluster_.units(); }), 1u);
 }
 
+TEST_F(ClientTest, APushSaysItsPlaceInTheJob) {
+  Connect();
+  const TableId table = Table("user", 1).id;
+  const PushOptions options{.clock = 2, .round = 3, .step = 4, .worker = 5, .pass = 6};
+  ASSERT_TRUE(client_->Push(*producer_, {One(table, 1)}, options).get().ok());
+  ASSERT_TRUE(client_->Push(*producer_, {One(table, 1)}).get().ok());
+  const auto calls = cluster_.Run([&] { return cluster_.pushes(); });
+  ASSERT_EQ(calls.size(), 2u);
+  EXPECT_EQ(calls[0].options, options);
+  EXPECT_EQ(calls[1].options, PushOptions{});
+}
+
 TEST_F(ClientTest, WaitsForAShardThatNobodyServes) {
   cluster_.Run([&] {
     cluster_.map().shards[0].state = ShardState::kUnplaced;

@@ -18,6 +18,7 @@
 #include "common/net/rpc_server.h"
 #include "proto/control.capnp.h"
 #include "proto/data.capnp.h"
+#include "worker/client/client.h"
 
 namespace penstock {
 
@@ -39,6 +40,7 @@ struct SeenCall {
   ProducerId producer = 0;
   Sequence sequence = 0;
   Sequence low = 0;
+  PushOptions options;  // of a push; without the deadline
   std::vector<SeenGroup> groups;
 };
 
@@ -337,6 +339,11 @@ class FakeCluster {
     call.producer = request.getProducer();
     call.sequence = request.getSequence();
     call.low = request.getLow();
+    call.options = {.clock = request.getClock(),
+                    .round = request.getRound(),
+                    .step = request.getStep(),
+                    .worker = request.getWorker(),
+                    .pass = request.getPass()};
     seen_.push_back(call);
     const CallFault fault = on_call ? on_call(call) : CallFault::kNone;
     if (fault == CallFault::kSwallow || fault == CallFault::kDisconnect) return Finish(fault, server);
