@@ -11,6 +11,11 @@ constexpr uint64_t kRecoverEveryMs = 1000;
 constexpr uint64_t kRetryDeltaMs = 100;       // after a delta that there was no memory for
 constexpr uint32_t kPushesBetweenLooks = 64;  // how stale the memory figure of the budget may be
 
+// Rounds are logged at least: a minibatch that is answered is not asked for again.
+Durability LevelOf(const TableSpec& spec) {
+  return spec.accumulate ? std::max(spec.durability, Durability::kLogged) : spec.durability;
+}
+
 }  // namespace
 
 ServerCore::ServerCore(KjLoop& loop, const CoreOptions& options, LogAppender& appender,
@@ -195,42 +200,60 @@ uint64_t ServerCore::ResidentBytes() {
   return resident_bytes_;
 }
 
+// Created a moment ago and not heard of here yet, or dropped: the client retries until its deadline.
+Status ServerCore::UnknownTable(TableId table) const {
+  return Unavailable("table " + std::to_string(table) + " is not known at " + options_.node_name, 50);
+}
+
 ServerCore::Applied ServerCore::Apply(ShardId id, const Unit& unit) {
   Slot& slot = *GetSlot(id);
   if (Status writable = Writable(); !writable.ok()) return {.status = writable};
   const TableSpec* spec = slot.shard->FindSpec(unit.table);
-  if (spec == nullptr) {
-    // Created a moment ago and not heard of here yet, or dropped: the client retries until its deadline.
-    return {.status = Unavailable(
-                "table " + std::to_string(unit.table) + " is not known at " + options_.node_name, 50)};
-  }
+  if (spec == nullptr) return {.status = UnknownTable(unit.table)};
   const bool may_grow = ResidentBytes() < options_.memory_budget_bytes;
   auto outcome = slot.shard->PushUnit(unit.context, unit.table, unit.keys, unit.values, may_grow);
   if (!outcome.ok()) {
     metrics_.refused_units++;
     return {.status = outcome.status().Prepend(options_.node_name)};
   }
-  Applied applied{.status = Status::Ok(), .lsn = outcome->lsn, .level = spec->durability};
+  const Durability level = LevelOf(*spec);
+  Applied applied{.status = Status::Ok(), .lsn = outcome->lsn, .level = level};
   if (outcome->duplicate) {
     metrics_.duplicate_units++;
     // Reached already at the asked level: nothing to wait for (rule 14).
-    const Lsn reached = spec->durability == Durability::kSynced ? slot.synced : slot.logged;
+    const Lsn reached = level == Durability::kSynced ? slot.synced : slot.logged;
     if (applied.lsn <= reached) applied.level = Durability::kMemory;
     if (!slot.shard->HasUnlogged(unit.table)) return applied;
   } else {
     metrics_.push_units++;
     metrics_.push_rows += unit.keys.size();
   }
-  if (spec->durability == Durability::kMemory && slot.memory_told == 0) slot.memory_told = applied.lsn;
-  if (spec->durability == Durability::kMemory && !slot.shard->MarksPress(unit.table)) {
+  if (level == Durability::kMemory && slot.memory_told == 0) slot.memory_told = applied.lsn;
+  if (level == Durability::kMemory && !slot.shard->MarksPress(unit.table)) {
     NoteMemoryDirty(id, slot);
-  } else if (spec->durability == Durability::kMemory) {
+  } else if (level == Durability::kMemory) {
     slot.memory_due = true;  // half of a producer's window is in marks that are not logged yet
     Touch(id, slot);
   } else {
     Touch(id, slot);
   }
   return applied;
+}
+
+ServerCore::Applied ServerCore::CommitRound(ShardId id, TableId table, uint64_t round, uint64_t examples,
+                                            uint64_t step) {
+  Slot& slot = *GetSlot(id);
+  if (Status writable = Writable(); !writable.ok()) return {.status = writable};
+  const TableSpec* spec = slot.shard->FindSpec(table);
+  if (spec == nullptr) return {.status = UnknownTable(table)};
+  const auto committed = slot.shard->CommitRound(table, round, examples, step);
+  if (!committed.ok()) return {.status = committed.status().Prepend(options_.node_name)};
+  // Of a round that was committed before: the answer still waits for what may not be logged yet.
+  const bool logged = !slot.shard->HasUnlogged(table);
+  if (!logged) Touch(id, slot);
+  return {.status = Status::Ok(),
+          .lsn = logged ? slot.shard->last_lsn() : slot.shard->NextLsn(),
+          .level = LevelOf(*spec)};
 }
 
 void ServerCore::Touch(ShardId shard, Slot& slot) {
@@ -310,7 +333,7 @@ bool ServerCore::AddSections(Window& window, LogRecord* record) {
     const bool memory_too = slot.memory_due;
     auto delta = slot.shard->BuildDelta([&shard, memory_too](TableId table) {
       const TableSpec* spec = shard.FindSpec(table);
-      return memory_too || spec == nullptr || spec->durability != Durability::kMemory;
+      return memory_too || spec == nullptr || LevelOf(*spec) != Durability::kMemory;
     });
     if (!delta.ok()) {
       LOG(ERROR) << options_.node_name << ": shard " << id << ": " << delta.status().ToString();

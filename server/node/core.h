@@ -101,6 +101,8 @@ class ServerCore : private kj::TaskSet::ErrorHandler {
     Durability level = Durability::kMemory;
   };
   Applied Apply(ShardId shard, const Unit& unit);
+  // Closes a round of a table (Shard::CommitRound). kUnavailable while the table is not known here.
+  Applied CommitRound(ShardId shard, TableId table, uint64_t round, uint64_t examples, uint64_t step);
   // Resolves when everything applied on this core before the call has reached the level. kMemory: at once.
   kj::Promise<Status> Reached(Durability level);
   // As Reached(kLogged), `memory` tables of these shards included.
@@ -141,6 +143,7 @@ class ServerCore : private kj::TaskSet::ErrorHandler {
   };
 
   Slot* GetSlot(ShardId shard);
+  Status UnknownTable(TableId table) const;
   void Touch(ShardId shard, Slot& slot);
   void NoteMemoryDirty(ShardId shard, Slot& slot);
   void MemoryTick();

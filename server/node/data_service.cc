@@ -143,7 +143,10 @@ kj::Promise<void> DataService::push(PushContext context) {
   auto in = request.getTables();
   auto out = results.initResponse().initTables(in.size());
   Durability level = Durability::kMemory;
-  for (uint32_t i = 0; i < in.size(); ++i) level = std::max(level, PushTable(request, in[i], out[i]));
+  for (uint32_t i = 0; i < in.size(); ++i) {
+    if (request.getWorker() != 0) clocks_[in[i].getTable()].Push(request.getWorker(), request.getClock());
+    level = std::max(level, PushTable(request, in[i], out[i]));
+  }
   auto finish = [this, context]() mutable {
     // What is logged by now: jobs count their progress by it.
     auto request = context.getParams().getRequest().getTables();
@@ -263,6 +266,51 @@ kj::Promise<void> DataService::stats(StatsContext context) {
     stats[t].setSumSquares(sums[t].sum_squares);
     stats[t].setSumAbs(sums[t].sum_abs);
     stats[t].setNonZero(sums[t].non_zero);
+  }
+  return kj::READY_NOW;
+}
+
+kj::Promise<void> DataService::commitRound(CommitRoundContext context) {
+  auto params = context.getParams();
+  auto results = context.getResults();
+  results.initStatus();
+  auto in = params.getShards();
+  auto out = results.initShards(in.size());
+  Durability level = Durability::kMemory;
+  for (uint32_t i = 0; i < in.size(); ++i) {
+    auto found = core_.Find(in[i].getShard(), in[i].getEpoch());
+    for (TableId table : params.getTables()) {
+      if (!found.status.ok()) break;
+      auto applied = core_.CommitRound(in[i].getShard(), table, params.getRound(), params.getExamples(),
+                                       params.getStep());
+      found.status = applied.status;
+      out[i].setLsn(std::max(out[i].getLsn(), applied.lsn));
+      if (applied.status.ok()) level = std::max(level, applied.level);
+    }
+    SetResult(found.status, out[i]);
+    out[i].setEpoch(found.epoch);
+  }
+  return core_.Reached(level).then([this, context](Status&& reached) mutable {
+    auto results = context.getResults();
+    auto in = context.getParams().getShards();
+    auto out = results.getShards();
+    for (uint32_t i = 0; i < out.size(); ++i) out[i].setLogged(core_.Logged(in[i].getShard()));
+    if (!reached.ok()) WriteStatus(OutcomeUnknown(reached.message()), results.initStatus());
+  });
+}
+
+kj::Promise<void> DataService::clocks(ClocksContext context) {
+  const auto table = clocks_.find(context.getParams().getTable());
+  auto results = context.getResults();
+  results.initStatus();
+  if (table == clocks_.end()) return kj::READY_NOW;
+  const auto& workers = table->second.workers();
+  auto out = results.initClocks(static_cast<uint32_t>(workers.size()));
+  uint32_t i = 0;
+  for (const auto& [node, worker] : workers) {
+    out[i].setWorker(node);
+    out[i].setClock(worker.clock);
+    out[i++].setLead(worker.lead);
   }
   return kj::READY_NOW;
 }

@@ -4,8 +4,11 @@
 // One capability a core, shared by all its connections; lives on the core's loop.
 #pragma once
 
+#include <map>
+
 #include "proto/data.capnp.h"
 #include "server/node/core.h"
+#include "server/node/push_clocks.h"
 
 namespace penstock {
 
@@ -17,6 +20,8 @@ class DataService final : public proto::DataPlane::Server {
   kj::Promise<void> push(PushContext context) override;
   kj::Promise<void> flush(FlushContext context) override;
   kj::Promise<void> stats(StatsContext context) override;
+  kj::Promise<void> commitRound(CommitRoundContext context) override;
+  kj::Promise<void> clocks(ClocksContext context) override;
 
  private:
   void PullTable(proto::PullRequest::Table::Reader in, proto::PullResponse::Table::Builder out);
@@ -26,6 +31,7 @@ class DataService final : public proto::DataPlane::Server {
 
   ServerCore& core_;
   ServerMetrics& metrics_;
+  std::map<TableId, PushClocks> clocks_;  // of tables that workers of jobs have pushed into
 };
 
 }  // namespace penstock

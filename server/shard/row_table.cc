@@ -30,8 +30,9 @@ void Place(uint64_t* entries, size_t mask, uint64_t entry) {
 
 }  // namespace
 
-RowTable::RowTable(TableId table, uint32_t dim, uint32_t slots) : table_(table), dim_(dim), slots_(slots) {
-  stride_ = (sizeof(RowHeader) + sizeof(float) * (uint64_t{dim} + slots) + 7) / 8 * 8;
+RowTable::RowTable(TableId table, uint32_t dim, uint32_t slots, bool accumulates)
+    : table_(table), dim_(dim), slots_(slots), accumulator_(accumulates ? dim : 0) {
+  stride_ = (sizeof(RowHeader) + sizeof(float) * (uint64_t{dim} + slots + accumulator_) + 7) / 8 * 8;
   value_bytes_ = static_cast<uint32_t>(
       std::min<uint64_t>(sizeof(RowHeader) + sizeof(float) * uint64_t{dim}, kPrefetchBytes));
   whole_bytes_ = static_cast<uint32_t>(std::min<uint64_t>(stride_, kPrefetchBytes));
@@ -169,12 +170,17 @@ void RowTable::ClearDirty(Lsn lsn) {
   if (dirty_.capacity() > kKeptDirtyRows) dirty_.shrink_to_fit();
 }
 
+void RowTable::OpenRowsFirst() {
+  std::partition(dirty_.begin(), dirty_.end(), [this](RowNumber row) { return Header(row)->open(); });
+}
+
 void RowTable::MarkDeleted(RowNumber row) {
   RowHeader* header = Header(row);
   if (header->deleted()) return;
   header->flags |= kRowDeleted;
+  header->flags &= ~kRowOpen;
   header->push_count = 0;
-  std::memset(Values(row), 0, sizeof(float) * row_floats());
+  std::memset(Values(row), 0, sizeof(float) * all_floats());
   ++deleted_;
 }
 

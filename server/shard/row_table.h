@@ -1,9 +1,10 @@
 // RowTable: the rows of one table of one shard, in memory: an open-addressing index over slabs that never
 // move a row.
 //
-// A row is one block: RowHeader, then values[dim], then slots[slots]. A row's number is its place in the
-// slabs; it and the row's address stay valid until the table is destroyed. Deleted rows keep their number and
-// stay in the index as tombstones (kRowDeleted), so that their deletion can still be logged.
+// A row is one block: RowHeader, then values[dim], then slots[slots], and in tables of sync jobs an
+// accumulator[dim]. A row's number is its place in the slabs; it and the row's address stay valid until the
+// table is destroyed. Deleted rows keep their number and stay in the index as tombstones (kRowDeleted), so
+// that their deletion can still be logged.
 //
 // The index is an array of uint64 entries, power of two, linear probing, at most 3/4 full: the upper half is
 // 32 bits of the key's hash, the lower half the row number + 1 (0: empty). An entry's home position is taken
@@ -36,6 +37,7 @@ inline constexpr RowNumber kNoRow = 0xffffffffu;
 enum RowFlags : uint32_t {
   kRowDirty = 1u << 0,    // changed since its last delta; its number is in the dirty list
   kRowDeleted = 1u << 1,  // a tombstone: to readers the row does not exist
+  kRowOpen = 1u << 2,     // its accumulator holds sums of a round that is not committed yet; never evicted
 };
 
 struct RowHeader {
@@ -45,19 +47,23 @@ struct RowHeader {
   uint32_t flags;       // RowFlags
   bool dirty() const { return flags & kRowDirty; }
   bool deleted() const { return flags & kRowDeleted; }
+  bool open() const { return flags & kRowOpen; }
 };
 static_assert(sizeof(RowHeader) == 24 && std::is_trivially_copyable_v<RowHeader>);
 
 class RowTable {
  public:
-  // `dim` + `slots` floats a row.
-  RowTable(TableId table, uint32_t dim, uint32_t slots);
+  // `dim` + `slots` floats a row, and another `dim` where it accumulates.
+  RowTable(TableId table, uint32_t dim, uint32_t slots, bool accumulates = false);
   RowTable(RowTable&&) = default;
   RowTable& operator=(RowTable&&) = default;
 
   uint32_t dim() const { return dim_; }
   uint32_t slots() const { return slots_; }
+  bool accumulates() const { return accumulator_ > 0; }
+  // Of values and slots, and of all that a row has.
   uint32_t row_floats() const { return dim_ + slots_; }
+  uint32_t all_floats() const { return dim_ + slots_ + accumulator_; }
   // Numbers in use, tombstones included: row numbers are [0, size()).
   size_t size() const { return size_; }
   // Rows that exist to readers.
@@ -69,6 +75,8 @@ class RowTable {
   }
   float* Values(RowNumber row) const { return reinterpret_cast<float*>(Header(row) + 1); }
   float* Slots(RowNumber row) const { return Values(row) + dim_; }
+  // Only where the table accumulates.
+  float* Accumulator(RowNumber row) const { return Slots(row) + slots_; }
   // Asks for the cache lines of header and values, and PrefetchWhole for the slots too (up to a few lines:
   // the rest of a long row is left to the processor's own prefetcher).
   void Prefetch(RowNumber row) const { PrefetchBytes(row, value_bytes_); }
@@ -107,6 +115,8 @@ class RowTable {
     dirty_.push_back(row);
   }
   const std::vector<RowNumber>& dirty() const { return dirty_; }
+  // Puts the open rows to the front of the dirty list.
+  void OpenRowsFirst();
   // Empties the list (and gives back its memory when it was long) and stamps its rows with the delta that
   // took them.
   void ClearDirty(Lsn lsn);
@@ -140,6 +150,7 @@ class RowTable {
   TableId table_;
   uint32_t dim_;
   uint32_t slots_;
+  uint32_t accumulator_;  // floats: dim_ or 0
   uint64_t stride_;       // bytes a row
   uint32_t value_bytes_;  // to prefetch of a row's header and values
   uint32_t whole_bytes_;  // and of the whole row

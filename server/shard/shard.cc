@@ -38,7 +38,7 @@ Status Shard::CreateTable(const TableSpec& spec) {
   if (dropped_.contains(spec.id)) return FailedPrecondition(name + " was dropped; ids are never used again");
   const uint32_t slots = spec.slots();
   Table* table = FindTable(spec.id);
-  if (table == nullptr) table = &AddTable(spec.id, spec.dim, slots);
+  if (table == nullptr) table = &AddTable(spec.id, spec.dim, slots, spec.accumulate);
   if (table->spec) {
     if (*table->spec == spec) return Status::Ok();
     return AlreadyExists(name + " exists with another spec");
@@ -49,13 +49,18 @@ Status Shard::CreateTable(const TableSpec& spec) {
                               std::to_string(table->rows.dim()) + " and " +
                               std::to_string(table->rows.slots()));
   }
+  if (spec.accumulate ? !MakeRoomToAccumulate(*table, spec.id) : table->rows.accumulates()) {
+    return FailedPrecondition(name + ": the spec says that it " +
+                              (spec.accumulate ? "accumulates" : "does not accumulate") +
+                              ", the stored rows say otherwise");
+  }
   table->spec = spec;
   table->optimizer.emplace(spec.optimizer);
   return Status::Ok();
 }
 
-Shard::Table& Shard::AddTable(TableId id, uint32_t dim, uint32_t slots) {
-  auto& table = tables_[id] = std::make_unique<Table>(id, dim, slots);
+Shard::Table& Shard::AddTable(TableId id, uint32_t dim, uint32_t slots, bool accumulates) {
+  auto& table = tables_[id] = std::make_unique<Table>(id, dim, slots, accumulates);
   return *table;
 }
 
@@ -132,16 +137,27 @@ Result<PushOutcome> Shard::PushUnit(const UnitContext& unit, TableId id, std::sp
     table->marks.AdvanceLow(unit.producer, unit.low);
     return PushOutcome{true, UnitLsn(*table)};
   }
+  RETURN_IF_ERROR(CheckRound(*table, unit.round));
   RETURN_IF_ERROR(table->marks.CheckWindow(unit.producer, unit.sequence, unit.low).Prepend(Name(*table)));
   RETURN_IF_ERROR(CheckFinite(*table, values, keys.size() * table->spec->dim));
   RETURN_IF_ERROR(FindOrCreate(*table, keys, may_grow));
-  ApplyRows(*table, keys, values);
+  if (unit.round > 0) {
+    Accumulate(*table, keys, values, unit.round);
+  } else {
+    ApplyRows(*table, keys, values);
+  }
   table->marks.Add(unit.producer, unit.sequence);
   table->marks.AdvanceLow(unit.producer, unit.low);
   return PushOutcome{false, NextLsn()};
 }
 
 Status Shard::CheckUnit(const UnitContext& unit, const Table& table, std::span<const Key> keys) const {
+  if (table.spec->accumulate != (unit.round > 0)) {
+    return FailedPrecondition(Name(table) +
+                              (table.spec->accumulate
+                                   ? ": it belongs to a sync job and takes pushes of its rounds only"
+                                   : ": a push of a round, but the table does not accumulate"));
+  }
   const ProducerId producer = unit.producer;
   if (producer == 0) return InvalidArgument(Name(table) + ": a push needs a producer id above 0");
   if (unit.sequence < unit.low) {
@@ -277,7 +293,8 @@ ContentHash Shard::Hash() const {
       if (header.deleted()) continue;
       uint64_t hash = RowHash(header.key, id) ^ header.push_count;
       const float* floats = table->rows.Values(row);
-      for (uint32_t i = 0; i < table->rows.row_floats(); ++i) {
+      const uint32_t count = header.open() ? table->rows.all_floats() : table->rows.row_floats();
+      for (uint32_t i = 0; i < count; ++i) {
         hash = std::rotl(hash ^ std::bit_cast<uint32_t>(floats[i]), 29) * 0x9e3779b97f4a7c15ULL;
       }
       // A sum over rows does not depend on their order.
@@ -290,11 +307,12 @@ ContentHash Shard::Hash() const {
 
 size_t Shard::TableBytes(const Table& table) {
   return sizeof(Table) + table.rows.ResidentBytes() + table.marks.ResidentBytes() +
+         table.opened.capacity() * sizeof(RowNumber) +
          (table.optimizer ? table.optimizer->ResidentBytes() : 0);
 }
 
 size_t Shard::ResidentBytes() const {
-  size_t bytes = sizeof(Shard) + found_.capacity() * sizeof(RowNumber);
+  size_t bytes = sizeof(Shard) + found_.capacity() * sizeof(RowNumber) + mean_.capacity() * sizeof(float);
   for (const auto& [id, table] : tables_) bytes += TableBytes(*table);
   return bytes;
 }

@@ -120,12 +120,23 @@ class Shard {
   // Applies one unit exactly once, wholly or not at all. A key that stands twice in it is stepped twice, in
   // order.
   //   InvalidArgument   producer 0, sequence below low, a unit too large, NaN or infinite values (unless the
-  //   table allows them) NotFound          no such table UnknownProducer   the producer was forgotten or is
+  //   table allows them) FailedPrecondition  a round where the table does not accumulate, none where it does,
+  //   or one that is over
+  //   NotFound          no such table UnknownProducer   the producer was forgotten or is
   //   finished: ask for a new id Overloaded        the sequence is beyond the window (never the one at
   //   `low`), or rows would be new and may_grow is
   //                     false: nothing was applied, back off
   Result<PushOutcome> PushUnit(const UnitContext& unit, TableId table, std::span<const Key> keys,
                                const float* values, bool may_grow = true);
+  // Closes a round of a table that accumulates: each row that its units touched takes one optimizer step on
+  // accumulator / examples, at step `step` of the schedule. False when the round was committed before; then
+  // nothing changes. A round above the open one drops what is open: the commit of that was lost with deltas
+  // whose loss an operator has accepted. InvalidArgument: no examples. FailedPrecondition: the table does not
+  // accumulate, or the open round is a later one.
+  Result<bool> CommitRound(TableId table, uint64_t round, uint64_t examples, uint64_t step);
+  // Of the table; 0: none.
+  uint64_t open_round(TableId table) const;
+  uint64_t committed_round(TableId table) const;
   // Deletes rows (to readers they are as if never pushed); the next delta says so. Returns how many were
   // there.
   Result<size_t> DeleteRows(TableId table, std::span<const Key> keys);
@@ -167,8 +178,8 @@ class Shard {
   // --- Restart.
   // What the base knows; first of all, once. DataLoss when it does not fit this shard.
   Status LoadMeta(proto::ShardMeta::Reader meta);
-  // A row of the base: `floats` are values and slots. DataLoss when the meta has no such table or another
-  // shape.
+  // A row of the base: `floats` are values and slots, and the accumulator of a row that was open. DataLoss
+  // when the meta has no such table or another shape.
   Status LoadRow(TableId table, Key key, Lsn lsn, ImageHeader header, std::span<const float> floats);
   // Replays one delta, whose serialized bytes have this checksum. Skips those at or below the folded lsn.
   // DataLoss, with nothing applied, when it is malformed, of another shard or incarnation, or does not follow
@@ -190,12 +201,17 @@ class Shard {
 
  private:
   struct Table {
-    Table(TableId id, uint32_t dim, uint32_t slots) : rows(id, dim, slots) {}
+    Table(TableId id, uint32_t dim, uint32_t slots, bool accumulates) : rows(id, dim, slots, accumulates) {}
     RowTable rows;
     Marks marks;
     std::optional<TableSpec> spec;
     std::optional<Optimizer> optimizer;
     bool full_marks = false;  // the next delta takes the whole set
+    // Tables that accumulate.
+    uint64_t open_round = 0;        // of the units since the last commit; 0: there were none
+    uint64_t committed_round = 0;   // the last one
+    bool rounds_changed = false;    // since the last delta
+    std::vector<RowNumber> opened;  // since the last commit; a row counts while its flag says that it is open
   };
   struct PlannedEntry;
 
@@ -204,15 +220,23 @@ class Shard {
   std::string Name(const Table& table) const;
   static size_t TableBytes(const Table& table);
   bool HasUnlogged(const Table& table) const;
-  Table& AddTable(TableId id, uint32_t dim, uint32_t slots);
+  Table& AddTable(TableId id, uint32_t dim, uint32_t slots, bool accumulates);
+  // False when there are rows without room for accumulators.
+  static bool MakeRoomToAccumulate(Table& table, TableId id);
   bool Finished(ProducerId producer) const;
 
   Status CheckUnit(const UnitContext& unit, const Table& table, std::span<const Key> keys) const;
   Status CheckFinite(const Table& table, const float* values, size_t count);
   Status FindOrCreate(Table& table, std::span<const Key> keys, bool may_grow);
   void ApplyRows(Table& table, std::span<const Key> keys, const float* values);
+  Status CheckRound(const Table& table, uint64_t round) const;
+  static void OpenRow(Table& table, RowNumber row);
+  static void CloseRow(Table& table, RowNumber row);
+  void Accumulate(Table& table, std::span<const Key> keys, const float* values, uint64_t round);
+  static void DropOpen(Table& table);
   Lsn UnitLsn(const Table& table) const;
 
+  static size_t CountOpen(const Table& table);
   std::vector<PlannedEntry> PlanEntries(const TableChoice& choose) const;
   BuiltDelta WriteDelta(std::span<const PlannedEntry> plan) const;
   void WriteEntry(const PlannedEntry& entry, proto::TableDelta::Builder out) const;
@@ -228,6 +252,7 @@ class Shard {
   std::map<TableId, Lsn> dropped_;             // in which delta; 0: in the next one
   std::map<ProducerId, ProducerId> finished_;  // ranges first -> last, apart from one another
   std::vector<RowNumber> found_;               // scratch of FindOrCreate: the unit's rows
+  std::vector<float> mean_;                    // scratch of CommitRound: a row's gradient
 
   Epoch epoch_ = 0;
   Lsn last_lsn_ = 0;

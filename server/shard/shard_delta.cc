@@ -39,15 +39,17 @@ struct Shard::PlannedEntry {
   const Table* table = nullptr;  // nullptr: the table was dropped
   std::span<const RowNumber> rows;
   size_t deleted = 0;  // of rows
+  bool open = false;   // the rows are open: their images have accumulators
   bool marks = false;
+
+  size_t ImageFloats() const { return open ? table->rows.all_floats() : table->rows.row_floats(); }
 
   size_t Words() const {
     if (table == nullptr) return StructWords<proto::TableDelta>();
     const size_t live = rows.size() - deleted;
     return StructWords<proto::TableDelta>() + DataWords(live * sizeof(Key)) +
-           DataWords(live * sizeof(ImageHeader)) +
-           DataWords(live * table->rows.row_floats() * sizeof(float)) + DataWords(deleted * sizeof(Key)) +
-           MarksWords();
+           DataWords(live * sizeof(ImageHeader)) + DataWords(live * ImageFloats() * sizeof(float)) +
+           DataWords(deleted * sizeof(Key)) + MarksWords();
   }
   size_t MarksWords() const {
     if (!marks) return 0;
@@ -105,7 +107,7 @@ Status Shard::BeginEpoch(Epoch epoch, Lsn min_lsn) {
 }
 
 bool Shard::HasUnlogged(const Table& table) const {
-  return !table.rows.dirty().empty() || table.full_marks || table.marks.HasChanges();
+  return !table.rows.dirty().empty() || table.full_marks || table.rounds_changed || table.marks.HasChanges();
 }
 
 bool Shard::HasUnlogged(TableId id) const {
@@ -122,6 +124,15 @@ bool Shard::HasUnlogged() const {
                      [&](const auto& entry) { return HasUnlogged(*entry.second); });
 }
 
+// Of the dirty list, which has them first.
+size_t Shard::CountOpen(const Table& table) {
+  const auto& dirty = table.rows.dirty();
+  if (table.opened.empty()) return 0;
+  return std::partition_point(dirty.begin(), dirty.end(),
+                              [&](RowNumber row) { return table.rows.Header(row)->open(); }) -
+         dirty.begin();
+}
+
 std::vector<Shard::PlannedEntry> Shard::PlanEntries(const TableChoice& choose) const {
   std::vector<PlannedEntry> plan;
   for (const auto& [id, lsn] : dropped_) {
@@ -131,13 +142,16 @@ std::vector<Shard::PlannedEntry> Shard::PlanEntries(const TableChoice& choose) c
     // A delta that repeats takes every table, or replay would miss what the lost ones held.
     if (!relog_ && (!HasUnlogged(*table) || !choose(id))) continue;
     const std::span<const RowNumber> dirty = table->rows.dirty();
-    const size_t row_bytes = table->rows.row_floats() * sizeof(float);
+    const size_t row_bytes = table->rows.all_floats() * sizeof(float);
     const size_t piece = std::max<size_t>(1, options_.max_entry_bytes / row_bytes);
+    const size_t open = CountOpen(*table);  // they stand first
     size_t first = 0;
     do {
+      const size_t end = first < open ? open : dirty.size();
       PlannedEntry entry{.id = id,
                          .table = table.get(),
-                         .rows = dirty.subspan(first, std::min(piece, dirty.size() - first))};
+                         .rows = dirty.subspan(first, std::min(piece, end - first)),
+                         .open = first < open};
       if (table->rows.deleted_rows() > 0) {
         entry.deleted =
             std::count_if(entry.rows.begin(), entry.rows.end(),
@@ -157,10 +171,12 @@ void Shard::WriteEntry(const PlannedEntry& entry, proto::TableDelta::Builder out
   if (entry.table == nullptr) return out.setDropped(true);
   const RowTable& rows = entry.table->rows;
   const size_t live = entry.rows.size() - entry.deleted;
-  const size_t row_bytes = rows.row_floats() * sizeof(float);
+  const size_t row_bytes = entry.ImageFloats() * sizeof(float);
   out.setDim(rows.dim());
   out.setSlots(rows.slots());
-  out.setSections(kSectionValues | kSectionSlots);
+  out.setSections(kSectionValues | kSectionSlots | (entry.open ? kSectionAccumulator : 0));
+  out.setOpenRound(entry.table->open_round);
+  out.setCommittedRound(entry.table->committed_round);
   auto* key = As<Key>(out.initKeys(live * sizeof(Key)));
   auto* header = As<ImageHeader>(out.initHeaders(live * sizeof(ImageHeader)));
   auto* image = As<std::byte>(out.initImages(live * row_bytes));
@@ -215,6 +231,9 @@ BuiltDelta Shard::WriteDelta(std::span<const PlannedEntry> plan) const {
 Result<BuiltDelta> Shard::BuildDelta(const TableChoice& choose) {
   if (!serving_)
     return FailedPrecondition("shard " + std::to_string(options_.shard) + " has no epoch to log in");
+  for (auto& [id, table] : tables_) {
+    if (!table->opened.empty()) table->rows.OpenRowsFirst();
+  }
   const std::vector<PlannedEntry> plan = PlanEntries(choose);
   BuiltDelta built;
   try {
@@ -230,7 +249,7 @@ Result<BuiltDelta> Shard::BuildDelta(const TableChoice& choose) {
       Table& table = *FindTable(entry.id);
       table.rows.ClearDirty(built.lsn);
       table.marks.ClearChanges();
-      table.full_marks = false;
+      table.full_marks = table.rounds_changed = false;
     }
   }
   logged_floor_ = forget_floor_;
@@ -269,7 +288,9 @@ Status Shard::LoadMeta(proto::ShardMeta::Reader meta) {
     }
     for (const auto entry : meta.getTables()) {
       ASSIGN_OR_RETURN(const TableImages images, ReadTableImages(entry));
-      Table& table = AddTable(images.table, images.dim, images.slots);
+      Table& table = AddTable(images.table, images.dim, images.slots, images.accumulates());
+      table.open_round = images.open_round;
+      table.committed_round = images.committed_round;
       table.marks.Merge(entry);
     }
     epoch_ = meta.getEpoch();
@@ -284,7 +305,9 @@ Status Shard::LoadMeta(proto::ShardMeta::Reader meta) {
 
 Status Shard::LoadRow(TableId id, Key key, Lsn lsn, ImageHeader header, std::span<const float> floats) {
   Table* table = FindTable(id);
-  if (table == nullptr || table->rows.row_floats() != floats.size()) {
+  const bool open =
+      table != nullptr && table->rows.accumulates() && table->rows.all_floats() == floats.size();
+  if (table == nullptr || (table->rows.row_floats() != floats.size() && !open)) {
     return DataLoss("row " + std::to_string(key) + " of table " + std::to_string(id) + " in shard " +
                     std::to_string(options_.shard) + " has " + std::to_string(floats.size()) +
                     " floats, its meta says " +
@@ -298,6 +321,7 @@ Status Shard::LoadRow(TableId id, Key key, Lsn lsn, ImageHeader header, std::spa
   table->rows.Header(row)->lsn = lsn;
   table->rows.Header(row)->push_count = header.push_count;
   std::memcpy(table->rows.Values(row), floats.data(), floats.size_bytes());
+  if (open) OpenRow(*table, row);
   return Status::Ok();
 }
 
@@ -354,6 +378,10 @@ Result<std::vector<TableImages>> Shard::ReadTables(proto::Delta::Reader delta) c
   for (const auto entry : delta.getTables()) {
     ASSIGN_OR_RETURN(TableImages images, ReadTableImages(entry));
     const Table* table = FindTable(images.table);
+    if (table != nullptr && images.accumulates() && !table->rows.accumulates() && table->rows.size() > 0) {
+      return DataLoss("table " + std::to_string(images.table) +
+                      " has rounds, the rows before them have no accumulators");
+    }
     if (!images.dropped && table != nullptr &&
         (table->rows.dim() != images.dim || table->rows.slots() != images.slots)) {
       return DataLoss("table " + std::to_string(images.table) + " has " + std::to_string(images.dim) +
@@ -378,8 +406,12 @@ Status Shard::ApplyChecked(proto::Delta::Reader delta, uint32_t checksum) {
       continue;
     }
     Table* table = FindTable(all[i].table);
-    if (table == nullptr) table = &AddTable(all[i].table, all[i].dim, all[i].slots);
+    if (table == nullptr) table = &AddTable(all[i].table, all[i].dim, all[i].slots, all[i].accumulates());
+    if (all[i].accumulates()) MakeRoomToAccumulate(*table, all[i].table);  // ReadTables saw to it
     RETURN_IF_ERROR(ApplyImages(*table, all[i], delta.getLsn()));
+    table->open_round = all[i].open_round;
+    table->committed_round = all[i].committed_round;
+    if (table->open_round == 0) table->opened.clear();
     table->marks.Merge(entries[i]);
   }
   epoch_ = delta.getEpoch();
@@ -404,6 +436,11 @@ Status Shard::ApplyImages(Table& table, const TableImages& images, Lsn lsn) {
     rows.Header(row)->lsn = lsn;
     rows.Header(row)->push_count = images.headers[i].push_count;
     std::memcpy(rows.Values(row) + skip, images.images.data() + i * floats, floats * sizeof(float));
+    if (images.accumulators()) {
+      OpenRow(table, row);
+    } else if (rows.accumulates()) {
+      CloseRow(table, row);
+    }
   }
   // A deleted row that this memory never held leaves nothing to log or hide here: the base's copy is deleted
   // by the fold.

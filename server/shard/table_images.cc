@@ -40,8 +40,12 @@ Status Check(proto::TableDelta::Reader delta, TableImages* out) {
   RETURN_IF_ERROR(Unpack("headers", delta.getHeaders(), &out->headers));
   RETURN_IF_ERROR(Unpack("images", delta.getImages(), &out->images));
   RETURN_IF_ERROR(Unpack("deletions", delta.getDeletions(), &out->deletions));
-  if (!out->keys.empty() && (out->sections == 0 || out->sections > (kSectionValues | kSectionSlots))) {
-    return DataLoss("sections " + std::to_string(out->sections) + ", this version knows values and slots");
+  constexpr uint16_t kWhole = kSectionValues | kSectionSlots;
+  const bool known =
+      (out->sections >= 1 && out->sections <= kWhole) || out->sections == (kWhole | kSectionAccumulator);
+  if (!out->keys.empty() && !known) {
+    return DataLoss("sections " + std::to_string(out->sections) +
+                    ", this version knows values, slots, and both with an accumulator");
   }
   if (out->headers.size() != out->keys.size() ||
       out->images.size() != out->keys.size() * out->image_floats()) {
@@ -61,6 +65,8 @@ Result<TableImages> ReadTableImages(proto::TableDelta::Reader delta) {
   out.dim = delta.getDim();
   out.slots = delta.getSlots();
   out.sections = delta.getSections();
+  out.open_round = delta.getOpenRound();
+  out.committed_round = delta.getCommittedRound();
   Status status = Check(delta, &out);
   if (!status.ok()) return status.Prepend("table " + std::to_string(out.table));
   return out;

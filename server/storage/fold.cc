@@ -45,6 +45,7 @@ class Folder {
     uint32_t dim = 0;
     uint32_t slots = 0;
     uint16_t layout = 0;
+    uint64_t open_round = 0, committed_round = 0;
     Marks marks;
   };
   struct ShardState {
@@ -156,6 +157,8 @@ Status Folder::LoadBase() {
       table.dim = entry.getDim();
       table.slots = entry.getSlots();
       table.layout = entry.getLayout();
+      table.open_round = entry.getOpenRound();
+      table.committed_round = entry.getCommittedRound();
       table.marks.Merge(entry);
     }
   }
@@ -256,7 +259,7 @@ Status Folder::CheckTables(const ShardState& state, proto::Delta::Reader delta) 
     if (!images.ok()) return images.status().Prepend(name);
     if (images->dropped) continue;
     // Whole images only: the last one of a row is then all that there is to know of it.
-    const bool whole = images->image_floats() == images->dim + images->slots;
+    const bool whole = images->accumulators() || images->image_floats() == images->dim + images->slots;
     if (!images->keys.empty() && !whole) {
       return FailedPrecondition(name + ": images of table " + std::to_string(images->table) +
                                 " lack sections, which this version " + "does not fold");
@@ -288,6 +291,8 @@ Status Folder::TakeTable(ShardState& state, proto::Delta::Reader delta, unsigned
   table.dim = images.dim;
   table.slots = images.slots;
   table.layout = from.getLayout();
+  table.open_round = images.open_round;
+  table.committed_round = images.committed_round;
   table.marks.Merge(from);
   if (images.keys.empty() && images.deletions.empty()) return Status::Ok();
   const auto piece = static_cast<uint32_t>(pieces_.size());
@@ -432,6 +437,8 @@ Status Folder::WriteMeta(ShardId shard, const ShardState& state) {
     out.setLayout(table.layout);
     out.setDim(table.dim);
     out.setSlots(table.slots);
+    out.setOpenRound(table.open_round);
+    out.setCommittedRound(table.committed_round);
     table.marks.WriteFull(out);
   }
   const auto words = capnp::messageToFlatArray(message);
