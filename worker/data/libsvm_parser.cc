@@ -1,75 +1,31 @@
 #include "worker/data/libsvm_parser.h"
 
-#include <array>
 #include <charconv>
 #include <cmath>
-#include <cstdlib>
 #include <cstring>
-#include <string_view>
+
+#include "worker/data/field_text.h"
 
 namespace penstock {
 namespace {
 
 constexpr uint64_t kMaxId = (uint64_t{1} << 63) - 1;
 
-constexpr std::array<bool, 256> Among(std::string_view characters) {
-  std::array<bool, 256> table{};
-  for (char c : characters) table[static_cast<unsigned char>(c)] = true;
-  return table;
-}
-constexpr std::array<bool, 256> kSpaces = Among(" \t\r");
-constexpr std::array<bool, 256> kTokenEnds = Among(" \t\r\n#");
+constexpr CharSet kSpaces(" \t\r");
+constexpr CharSet kTokenEnds(" \t\r\n#");
 
-bool IsSpace(char c) { return kSpaces[static_cast<unsigned char>(c)]; }
-bool IsDigit(char c) { return static_cast<unsigned char>(c - '0') < 10; }
+bool IsSpace(char c) { return kSpaces.Has(c); }
 // Where a token may end; '\n' is the line's end.
-bool EndsToken(char c) { return kTokenEnds[static_cast<unsigned char>(c)]; }
+bool EndsToken(char c) { return kTokenEnds.Has(c); }
 
-// The token at `at`, quoted for a message and cut if it is long.
 std::string Quote(const char* at, const char* end) {
-  std::string text;
-  for (; at < end && !EndsToken(*at) && text.size() < 40; ++at) {
-    text += static_cast<unsigned char>(*at) < 0x20 ? '?' : *at;
-  }
-  if (at < end && !EndsToken(*at)) text += "...";
-  return "'" + text + "'";
+  const char* stop = at;
+  while (stop < end && !EndsToken(*stop)) ++stop;
+  return QuoteField({at, static_cast<size_t>(stop - at)});
 }
 
-// Numbers with an exponent, many digits, or names: inf, nan.
-const char* ParseRealSlowly(const char* at, const char* end, double* value) {
-  if (*at == '+' && at + 1 < end && (IsDigit(at[1]) || at[1] == '.')) ++at;
-  const auto [stop, error] = std::from_chars(at, end, *value);
-  if (error == std::errc::invalid_argument) return nullptr;
-  // from_chars leaves the value alone here; strtod tells too large (infinite) from too small (zero).
-  if (error == std::errc::result_out_of_range) *value = std::strtod(std::string(at, stop).c_str(), nullptr);
-  return stop;
-}
-
-// Returns the position after the number, or nullptr.
 const char* ParseReal(const char* at, const char* end, double* value) {
-  static constexpr double kPowers[] = {1e0, 1e1, 1e2,  1e3,  1e4,  1e5,  1e6,  1e7,
-                                       1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15};
-  const char* p = at;
-  if (IsDigit(p[0]) && EndsToken(p[1])) {  // most values of categorical data
-    *value = p[0] - '0';
-    return p + 1;
-  }
-  const bool negative = *p == '-';
-  if (negative || *p == '+') ++p;
-  uint64_t digits = 0;
-  const char* begin = p;
-  for (; IsDigit(*p); ++p) digits = digits * 10 + static_cast<uint64_t>(*p - '0');
-  int64_t count = p - begin, fraction = 0;
-  if (*p == '.') {
-    const char* point = ++p;
-    for (; IsDigit(*p); ++p) digits = digits * 10 + static_cast<uint64_t>(*p - '0');
-    fraction = p - point;
-    count += fraction;
-  }
-  if (count == 0 || count > 15 || !EndsToken(*p)) return ParseRealSlowly(at, end, value);
-  const double magnitude = static_cast<double>(digits) / kPowers[fraction];
-  *value = negative ? -magnitude : magnitude;
-  return p;
+  return ParseReal(at, end, kTokenEnds, value);
 }
 
 }  // namespace

@@ -1,8 +1,6 @@
 // LibsvmParser: one line of a libsvm file to one sparse example. Pure; no files.
 //
-// Reals of up to 15 significant digits without exponent take a fast path whose result is the correctly
-// rounded double, then rounded to float; everything else goes through std::from_chars. A parser belongs to
-// one thread.
+// A parser belongs to one thread.
 #pragma once
 
 #include <string>

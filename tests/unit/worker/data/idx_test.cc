@@ -1,9 +1,7 @@
 // The idx reader: plain and gzip, damaged files, partitions, and that a process unpacks a file once.
 #include "worker/data/idx.h"
 
-#include <gtest/gtest.h>
-#include <zlib.h>
-
+#include "tests/unit/worker/data/pack.h"
 #include "tests/unit/worker/data/temp_file.h"
 
 namespace penstock {
@@ -24,20 +22,6 @@ std::string Images(uint32_t records) {
 }
 std::string Labels(const std::string& labels) {
   return "\0\0\x08\x01"s + BigEndian(static_cast<uint32_t>(labels.size())) + labels;
-}
-
-std::string Gzip(const std::string& plain) {
-  z_stream stream{};
-  deflateInit2(&stream, 6, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY);
-  std::string packed(plain.size() + 1000, 0);
-  stream.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(plain.data()));
-  stream.avail_in = static_cast<uInt>(plain.size());
-  stream.next_out = reinterpret_cast<Bytef*>(packed.data());
-  stream.avail_out = static_cast<uInt>(packed.size());
-  deflate(&stream, Z_FINISH);
-  packed.resize(stream.total_out);
-  deflateEnd(&stream);
-  return packed;
 }
 
 class Idx : public testing::Test {
@@ -98,6 +82,23 @@ TEST_F(Idx, PartitionsHaveEveryRecordOnce) {
       next = range.end;
     }
     EXPECT_EQ(next, 37u);
+  }
+}
+
+TEST_F(Idx, HoldsRecordsOut) {
+  for (const bool test : {false, true}) {
+    const auto dataset =
+        Open(Images(7), Labels("\1\2\3\4\5\6\7"), {.holdout = {.every = 3, .offset = 1, .test = test}});
+    ASSERT_TRUE(dataset.ok());
+    std::vector<float> labels;
+    uint64_t records = 0;
+    for (const PartitionRange& range : (*dataset)->Index()->Cut(2)) {
+      const auto examples = (*dataset)->ReadPartition(range);
+      labels.insert(labels.end(), examples->labels.begin(), examples->labels.end());
+      records += range.records;
+    }
+    EXPECT_EQ(labels, (test ? std::vector<float>{2, 5} : std::vector<float>{1, 3, 4, 6, 7}));
+    EXPECT_EQ(records, labels.size());
   }
 }
 
