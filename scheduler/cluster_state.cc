@@ -148,7 +148,7 @@ Status ClusterState::CheckIt(const DropTable& c) const {
   auto it = data_.tables.find(c.table);
   if (it == data_.tables.end()) return NotFound("there is no table " + std::to_string(c.table));
   for (const auto& [id, job] : data_.jobs) {
-    if (job.state == JobState::kRunning && std::count(job.tables.begin(), job.tables.end(), c.table) > 0) {
+    if (!IsOver(job.state) && std::count(job.tables.begin(), job.tables.end(), c.table) > 0) {
       return FailedPrecondition("table '" + it->second.name + "' is in use by job " + std::to_string(id) +
                                 " '" + job.name + "': cancel the job first");
     }

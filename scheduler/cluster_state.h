@@ -55,6 +55,7 @@ class ClusterState {
   Status CheckIt(const FinishPartition&) const;
   Status CheckIt(const FreeLeases&) const;
   Status CheckIt(const AdvanceJob&) const;
+  Status CheckIt(const PauseJob&) const;
   Status CheckIt(const EndJob&) const;
 
   // Each after its CheckIt; none can fail.
@@ -74,6 +75,7 @@ class ClusterState {
   void Do(const FinishPartition&);
   void Do(const FreeLeases&);
   void Do(const AdvanceJob&);
+  void Do(const PauseJob&);
   void Do(const EndJob&);
 
   Status CheckShard(ShardId shard) const;
@@ -90,6 +92,7 @@ class ClusterState {
   // Keeps what the present pass or phase has brought, and retires its producers.
   void CloseStretch(JobRecord& job);
   void OpenStretch(JobRecord& job);
+  void EndPause(JobRecord& job, int64_t at_ms);
   void FinishProducer(ProducerId id);
   void PruneFinished();
 

@@ -8,7 +8,7 @@
 namespace penstock {
 
 std::string_view ToString(JobState state) {
-  constexpr std::string_view kNames[] = {"running", "done", "failed", "cancelled"};
+  constexpr std::string_view kNames[] = {"running", "done", "failed", "cancelled", "paused"};
   return kNames[static_cast<size_t>(state)];
 }
 std::string_view ToString(JobPhase phase) {
@@ -58,6 +58,7 @@ void ClusterState::Do(const SubmitJob& c) {
   job.test_partitions = c.test_partitions;
   job.evaluate_train = c.evaluate_train;
   job.evaluate_test = c.evaluate_test;
+  job.policy = c.policy;
   job.submitted_ms = c.at_ms;
   job.phase = c.passes > 0       ? JobPhase::kTrain
               : c.evaluate_train ? JobPhase::kEvaluateTrain
@@ -82,7 +83,8 @@ Status ClusterState::CheckIt(const LeasePartitions& c) const {
   std::set<std::pair<JobId, uint32_t>> seen;
   for (const auto& lease : c.leases) {
     const JobRecord* job = FindJob(lease.job);
-    const bool free = job != nullptr && lease.partition < job->partitions.size() &&
+    const bool free = job != nullptr && job->state == JobState::kRunning &&
+                      lease.partition < job->partitions.size() &&
                       job->partitions[lease.partition].state == PartitionState::kFree;
     if (!free || !seen.emplace(lease.job, lease.partition).second) {
       return Internal("partition " + std::to_string(lease.partition) + " of job " +
@@ -106,6 +108,7 @@ void ClusterState::Do(const LeasePartitions& c) {
     partition.node = c.node;
     partition.session = c.session;
     partition.token = lease.token;
+    partition.leased_ms = c.at_ms;
     partition.producer = lease.producer;
     data_.last_token = lease.token;
     data_.next_producer = std::max(data_.next_producer, lease.producer + 1);
@@ -170,7 +173,7 @@ void ClusterState::Do(const FinishPartition& c) {
 
 void ClusterState::RewindJobs() {
   for (auto& [id, job] : data_.jobs) {
-    if (job.state != JobState::kRunning || job.phase != JobPhase::kTrain) continue;
+    if (IsOver(job.state) || job.phase != JobPhase::kTrain) continue;
     for (auto& partition : job.partitions) {
       const ProducerId producer = partition.producer;
       partition = PartitionRecord{};
@@ -213,7 +216,7 @@ Status ClusterState::CheckIt(const AdvanceJob& c) const {
   }
   const bool next_pass = job->phase == JobPhase::kTrain && c.phase == JobPhase::kTrain &&
                          c.pass == job->pass + 1 && c.pass < job->passes;
-  if (next_pass || (c.phase > job->phase && c.pass == 0)) return Status::Ok();
+  if (next_pass || (c.phase > job->phase && c.pass == job->pass)) return Status::Ok();
   return Internal("job " + std::to_string(c.job) + " cannot go there");
 }
 
@@ -227,20 +230,42 @@ void ClusterState::Do(const AdvanceJob& c) {
   PruneFinished();
 }
 
+Status ClusterState::CheckIt(const PauseJob& c) const {
+  const JobRecord* job = FindJob(c.job);
+  if (job == nullptr) return NotFound("there is no job " + std::to_string(c.job));
+  if (job->state == (c.paused ? JobState::kRunning : JobState::kPaused)) return Status::Ok();
+  return FailedPrecondition("job " + std::to_string(c.job) + " '" + job->name + "' is " +
+                            std::string(ToString(job->state)));
+}
+
+void ClusterState::Do(const PauseJob& c) {
+  JobRecord& job = data_.jobs[c.job];
+  if (!c.paused) EndPause(job, c.at_ms);
+  job.state = c.paused ? JobState::kPaused : JobState::kRunning;
+  if (c.paused) job.paused_at_ms = c.at_ms;
+}
+
+void ClusterState::EndPause(JobRecord& job, int64_t at_ms) {
+  if (job.state != JobState::kPaused) return;
+  job.paused_ms += std::max<int64_t>(at_ms - job.paused_at_ms, 0);
+  job.paused_at_ms = 0;
+}
+
 Status ClusterState::CheckIt(const EndJob& c) const {
   const JobRecord* job = FindJob(c.job);
   if (job == nullptr) return NotFound("there is no job " + std::to_string(c.job));
-  if (job->state != JobState::kRunning) {
+  if (IsOver(job->state)) {
     return FailedPrecondition("job " + std::to_string(c.job) + " '" + job->name + "' is " +
                               std::string(ToString(job->state)));
   }
-  if (c.state == JobState::kRunning) return Internal("an end must be one");
+  if (!IsOver(c.state)) return Internal("an end must be one");
   return Status::Ok();
 }
 
 void ClusterState::Do(const EndJob& c) {
   JobRecord& job = data_.jobs[c.job];
   CloseStretch(job);
+  EndPause(job, c.at_ms);
   if (job.phase == JobPhase::kTrain) job.trained_ms = c.at_ms;
   job.state = c.state;
   job.error = c.error;

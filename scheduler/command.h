@@ -128,10 +128,12 @@ struct SubmitJob {
   uint32_t test_partitions = 0;
   bool evaluate_train = false;
   bool evaluate_test = false;
+  TrainPolicy policy;
   std::vector<TableSpec> tables;  // with ids and full names
   int64_t at_ms = 0;
-  NLOHMANN_DEFINE_TYPE_INTRUSIVE(SubmitJob, job, name, spec, passes, train_partitions, train_records,
-                                 test_partitions, evaluate_train, evaluate_test, tables, at_ms)
+  NLOHMANN_DEFINE_TYPE_INTRUSIVE_WITH_DEFAULT(SubmitJob, job, name, spec, passes, train_partitions,
+                                              train_records, test_partitions, evaluate_train, evaluate_test,
+                                              policy, tables, at_ms)
 };
 
 struct LeasePartitions {
@@ -196,6 +198,15 @@ struct AdvanceJob {
   NLOHMANN_DEFINE_TYPE_INTRUSIVE(AdvanceJob, job, phase, pass, at_ms)
 };
 
+// Or goes on. Leases of a paused job end one by one, when their workers have said how far they are.
+struct PauseJob {
+  static constexpr const char* kName = "pause_job";
+  JobId job = 0;
+  bool paused = true;
+  int64_t at_ms = 0;
+  NLOHMANN_DEFINE_TYPE_INTRUSIVE(PauseJob, job, paused, at_ms)
+};
+
 struct EndJob {
   static constexpr const char* kName = "end_job";
   JobId job = 0;
@@ -208,7 +219,7 @@ struct EndJob {
 using Command =
     std::variant<BeginTerm, RegisterNode, PlaceShards, RecordLsns, GrantShards, QuarantineShards, AcceptLoss,
                  CreateTable, DropTable, AllocateProducers, SubmitJob, LeasePartitions, RecordProgress,
-                 FinishPartition, FreeLeases, AdvanceJob, EndJob>;
+                 FinishPartition, FreeLeases, AdvanceJob, PauseJob, EndJob>;
 
 const char* CommandName(const Command& command);
 // {"v": 1, "type": name, members}.

@@ -356,6 +356,16 @@ Status ControlPlane::Cancel(JobId job, Now now) {
   return leases_.Cancel(job, now);
 }
 
+Status ControlPlane::Pause(JobId job, Now now) {
+  RETURN_IF_ERROR(CheckLeads());
+  return leases_.Pause(job, now);
+}
+
+Status ControlPlane::Resume(JobId job, Now now) {
+  RETURN_IF_ERROR(CheckLeads());
+  return leases_.Resume(job, now);
+}
+
 Result<LeaseAnswer> ControlPlane::Lease(NodeId node, uint64_t session, uint32_t count, Now now) {
   RETURN_IF_ERROR(CheckSession(node, session));
   if (state_->FindNode(node)->role != NodeRole::kWorker)

@@ -79,6 +79,8 @@ class ControlPlane {
 
   Result<JobId> Submit(const std::string& spec, Now now);
   Status Cancel(JobId job, Now now);
+  Status Pause(JobId job, Now now);
+  Status Resume(JobId job, Now now);
   Result<LeaseAnswer> Lease(NodeId node, uint64_t session, uint32_t count, Now now);
   // One result for each line. An error: nothing is known of any line, report again.
   Result<std::vector<Status>> Report(NodeId node, uint64_t session,

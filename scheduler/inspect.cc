@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "common/base/strings.h"
+#include "scheduler/lease_order.h"
 
 namespace penstock {
 namespace {
@@ -120,15 +121,15 @@ json JobJson(const InspectView& view, const JobRecord& job) {
     present += partition.now;
   }
   uint64_t partitions = job.partitions.size();
-  if (job.state != JobState::kRunning) {
+  if (IsOver(job.state)) {
     partitions = job.phase == JobPhase::kEvaluateTest ? job.test_partitions : job.train_partitions;
     if (job.state == JobState::kDone) done = static_cast<uint32_t>(partitions);
   }
   const auto seconds = [&](int64_t end_ms) {
-    return job.started_ms == 0 ? 0.0
-                               : static_cast<double>(std::max<int64_t>(
-                                     (end_ms != 0 ? end_ms : view.now.wall_ms) - job.started_ms, 0)) /
-                                     1000;
+    if (job.started_ms == 0) return 0.0;
+    int64_t until = end_ms != 0 ? end_ms : view.now.wall_ms;
+    if (job.state == JobState::kPaused) until = std::min(until, job.paused_at_ms);
+    return static_cast<double>(std::max<int64_t>(until - job.started_ms - job.paused_ms, 0)) / 1000;
   };
   const uint64_t examples = job.trained.examples + present.examples;
   const double training = seconds(job.trained_ms);
@@ -166,14 +167,20 @@ json JobDetail(const InspectView& view, const JobRecord& job) {
   out["evaluations"] = {{"train", Results(job.train_results, job, JobPhase::kEvaluateTrain)},
                         {"test", Results(job.test_results, job, JobPhase::kEvaluateTest)}};
   json leases = json::array();
+  LeaseOrder order;
   for (size_t i = 0; i < job.partitions.size(); ++i) {
     const PartitionRecord& partition = job.partitions[i];
+    const bool leased = partition.state == PartitionState::kLeased;
+    const int64_t held_ms = std::max<int64_t>(view.now.wall_ms - partition.leased_ms, 0);
     leases.push_back({{"phase", ToString(job.phase)},
                       {"pass", job.pass},
                       {"partition", i},
+                      {"position", order.PositionOf(job, static_cast<uint32_t>(i))},
                       {"state", ToString(partition.state)},
                       {"worker", NodeName(view, partition.node)},
                       {"recorded", partition.recorded},
+                      {"examples", partition.before.examples + partition.now.examples},
+                      {"held_seconds", leased ? json(static_cast<double>(held_ms) / 1000) : json(nullptr)},
                       {"producer", partition.producer}});
   }
   out["leases"] = leases;

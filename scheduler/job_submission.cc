@@ -110,6 +110,7 @@ Result<SubmitJob> ReadSubmission(const std::string& spec, const ClusterState& st
   out.passes = static_cast<uint32_t>(passes);
   ASSIGN_OR_RETURN(out.evaluate_train, Flag(in, "evaluate_train"));
   ASSIGN_OR_RETURN(out.evaluate_test, Flag(in, "evaluate_test"));
+  ASSIGN_OR_RETURN(out.policy, ReadTrainPolicy(in));
   RETURN_IF_ERROR(ReadPlan(in, &out));
   RETURN_IF_ERROR(ReadTables(in, state.data().last_table + 1, &out));
   return out;

@@ -95,21 +95,37 @@ bool LeaseFsm::Cool(JobId job, uint32_t partition, int64_t now_ms) const {
   return it != cooling_.end() && now_ms < it->second.until_ms;
 }
 
-LeasePartitions LeaseFsm::Plan(NodeId node, uint64_t session, uint32_t count, Now now) const {
+std::map<JobId, std::deque<uint32_t>> LeaseFsm::FreePartitions(Now now) {
+  std::map<JobId, std::deque<uint32_t>> free;
+  for (const auto& [id, job] : state_.data().jobs) {
+    if (job.state != JobState::kRunning) continue;
+    for (const uint32_t i : order_.Of(job)) {
+      if (job.partitions[i].state == PartitionState::kFree && !Cool(id, i, now.ms)) free[id].push_back(i);
+    }
+  }
+  return free;
+}
+
+LeasePartitions LeaseFsm::Plan(NodeId node, uint64_t session, uint32_t count, Now now) {
   const StateData& data = state_.data();
   LeasePartitions command{.node = node, .session = session, .leases = {}, .at_ms = now.wall_ms};
   LeaseToken token = data.last_token;
   ProducerId producer = data.next_producer;
-  for (const auto& [id, job] : data.jobs) {
-    if (job.state != JobState::kRunning) continue;
-    for (uint32_t i = 0; i < job.partitions.size() && command.leases.size() < count; ++i) {
-      const PartitionRecord& partition = job.partitions[i];
-      if (partition.state != PartitionState::kFree || Cool(id, i, now.ms)) continue;
-      const ProducerId its = job.phase != JobPhase::kTrain ? 0
-                             : partition.producer != 0     ? partition.producer
-                                                           : producer++;
-      command.leases.push_back({.job = id, .partition = i, .token = ++token, .producer = its});
-    }
+  auto free = FreePartitions(now);
+  FairShare share = share_;
+  for (const auto& [id, partitions] : free) share.Offer(id, 0);
+  for (const auto& [held_token, held] : held_) share.Count(held.job);
+  while (!share.empty() && command.leases.size() < count) {
+    const JobId id = share.Next();
+    const JobRecord& job = data.jobs.at(id);
+    const uint32_t i = free[id].front();
+    free[id].pop_front();
+    if (free[id].empty()) share.Withdraw(id);
+    const PartitionRecord& partition = job.partitions[i];
+    const ProducerId its = job.phase != JobPhase::kTrain ? 0
+                           : partition.producer != 0     ? partition.producer
+                                                         : producer++;
+    command.leases.push_back({.job = id, .partition = i, .token = ++token, .producer = its});
   }
   return command;
 }
@@ -134,7 +150,9 @@ Result<LeaseAnswer> LeaseFsm::Lease(NodeId node, uint64_t session, uint32_t coun
                           .seen_ms = now.ms,
                           .recorded = job->partitions[lease.partition].recorded,
                           .tally = {}};
-    answer.leases.push_back({.job = job, .partition = lease.partition});
+    share_.Serve(lease.job);
+    answer.leases.push_back(
+        {.job = job, .partition = lease.partition, .position = order_.PositionOf(*job, lease.partition)});
   }
   return answer;
 }
@@ -144,14 +162,14 @@ Result<LeaseAnswer> LeaseFsm::Lease(NodeId node, uint64_t session, uint32_t coun
 Status LeaseFsm::WhyUnknown(const ReportedProgress& progress) const {
   const JobRecord* job = state_->FindJob(progress.job);
   if (job == nullptr) return NotFound(StrCat("there is no job ", progress.job));
-  if (job->state != JobState::kRunning)
-    return Cancelled(StrCat(Describe(*job), " is ", ToString(job->state)));
+  if (IsOver(job->state)) return Cancelled(StrCat(Describe(*job), " is ", ToString(job->state)));
   // The answer to a `done` was lost: it is said again.
   if (progress.done && progress.token != 0) {
     for (const auto& partition : job->partitions) {
       if (partition.token == progress.token && partition.state == PartitionState::kDone) return Status::Ok();
     }
   }
+  if (job->state == JobState::kPaused) return Cancelled(StrCat(Describe(*job), " is paused"));
   return FailedPrecondition(
       StrCat(Describe(*job), ": lease ", progress.token,
              " has ended: its partition was finished, rewound, or given to another worker"));
@@ -179,7 +197,19 @@ ReportVerdict LeaseFsm::Report(NodeId node, uint64_t session, const ReportedProg
   }
   if (!progress.error.ok()) return TakeError(progress.token, progress, cluster_whole, now);
   if (progress.done) return TakeDone(progress.token, progress, now);
+  const JobRecord& job = *state_->FindJob(held.job);
+  if (job.state == JobState::kPaused)
+    return GiveBack(progress.token, Cancelled(StrCat(Describe(job), " is paused")));
   return {};
+}
+
+ReportVerdict LeaseFsm::GiveBack(LeaseToken token, const Status& reason) {
+  const Held held = held_[token];
+  if (Status status = Flush(); !status.ok()) return {status, Status::Ok()};
+  const FreeLeases command{{{.job = held.job, .partition = held.partition, .token = token, .failed = false}}};
+  if (Status status = state_.Commit(command); !status.ok()) return {status, Status::Ok()};
+  held_.erase(token);
+  return {Status::Ok(), reason};
 }
 
 ReportVerdict LeaseFsm::TakeDone(LeaseToken token, const ReportedProgress& progress, Now now) {
@@ -270,6 +300,22 @@ Status LeaseFsm::Cancel(JobId id, Now now) {
   return Status::Ok();
 }
 
+Status LeaseFsm::Pause(JobId id, Now now) {
+  const JobRecord* job = state_->FindJob(id);
+  if (job != nullptr && job->state == JobState::kPaused) return Status::Ok();
+  RETURN_IF_ERROR(state_.Commit(PauseJob{.job = id, .paused = true, .at_ms = now.wall_ms}));
+  LOG(INFO) << Describe(*job) << " is paused";
+  return Status::Ok();
+}
+
+Status LeaseFsm::Resume(JobId id, Now now) {
+  const JobRecord* job = state_->FindJob(id);
+  if (job != nullptr && job->state == JobState::kRunning) return Status::Ok();
+  RETURN_IF_ERROR(state_.Commit(PauseJob{.job = id, .paused = false, .at_ms = now.wall_ms}));
+  LOG(INFO) << Describe(*job) << " goes on";
+  return Status::Ok();
+}
+
 // --- time ---
 
 void LeaseFsm::Forgive(int64_t ms) {
@@ -302,7 +348,7 @@ Status LeaseFsm::MoveOn(const JobRecord& job, Now now) {
   if (job.phase == JobPhase::kTrain && next.pass < job.passes) return state_.Commit(next);
   if (const auto phase = NextPhase(job)) {
     next.phase = *phase;
-    next.pass = 0;
+    next.pass = job.pass;  // the last one
     return state_.Commit(next);
   }
   RETURN_IF_ERROR(
@@ -324,8 +370,9 @@ Status LeaseFsm::Tick(Now now) {
   }
   std::erase_if(cooling_, [this](const auto& entry) {
     const JobRecord* job = state_->FindJob(entry.first.first);
-    return job == nullptr || job->state != JobState::kRunning;
+    return job == nullptr || IsOver(job->state);
   });
+  order_.Forget([this](JobId id) { return IsOver(state_->FindJob(id)->state); });
   return MoveOn(now);
 }
 

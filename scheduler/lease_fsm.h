@@ -1,7 +1,8 @@
 // LeaseFsm: which worker works on which partition, and how jobs get from pass to pass and to their end.
 //
-// Free partitions are leased in order, oldest job first. A lease ends by being finished, by an error that its
-// worker reports, by silence
+// Free partitions are leased in the order of lease_order.h, fairly between the jobs that run. A lease ends by
+// being finished, by an error that its worker reports, by its first report after the job was paused, by
+// silence
 // (`lease_ms` without a report that names it) or by a new session of its worker; the partition is then free
 // again and begins, under the same producer, behind what is recorded. Tokens and progress are journaled, so
 // leases go on over a restart of the scheduler. Progress is journaled at most every `progress_ms`, in one
@@ -10,11 +11,13 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <map>
 #include <string>
 #include <vector>
 
 #include "scheduler/committed_state.h"
+#include "scheduler/lease_order.h"
 
 namespace penstock {
 
@@ -35,6 +38,7 @@ struct LeaseOptions {
 struct GivenLease {
   const JobRecord* job = nullptr;
   uint32_t partition = 0;
+  uint32_t position = 0;  // LeaseOrder
 };
 struct LeaseAnswer {
   std::vector<GivenLease> leases;
@@ -72,6 +76,9 @@ class LeaseFsm {
   // After any command of others that ended leases (a register, a rewind, a cancel).
   void Forget();
   Status Cancel(JobId job, Now now);
+  // Both may be repeated. kFailedPrecondition: the job is over.
+  Status Pause(JobId job, Now now);
+  Status Resume(JobId job, Now now);
 
   // Ends silent leases, journals progress, moves jobs on. The first failure, if any; the rest is tried again
   // at the next tick.
@@ -97,11 +104,14 @@ class LeaseFsm {
   using PartitionKey = std::pair<JobId, uint32_t>;
 
   void Adopt(int64_t now_ms);
-  LeasePartitions Plan(NodeId node, uint64_t session, uint32_t count, Now now) const;
+  LeasePartitions Plan(NodeId node, uint64_t session, uint32_t count, Now now);
+  std::map<JobId, std::deque<uint32_t>> FreePartitions(Now now);
   bool Cool(JobId job, uint32_t partition, int64_t now_ms) const;
   Status WhyUnknown(const ReportedProgress& progress) const;
   ReportVerdict TakeError(LeaseToken token, const ReportedProgress& progress, bool cluster_whole, Now now);
   ReportVerdict TakeDone(LeaseToken token, const ReportedProgress& progress, Now now);
+  // The lease ends with this report, for the reason that its worker is told.
+  ReportVerdict GiveBack(LeaseToken token, const Status& reason);
   Status FailJob(const JobRecord& job, uint32_t partition, const Status& error, const std::string& note,
                  Now now);
   Status FreeSilent(Now now);
@@ -112,6 +122,8 @@ class LeaseFsm {
   const LeaseOptions options_;
   std::map<LeaseToken, Held> held_;
   std::map<PartitionKey, Cooling> cooling_;
+  LeaseOrder order_;
+  FairShare share_;
   int64_t flushed_ms_ = 0;
 };
 

@@ -8,7 +8,7 @@ constexpr std::array kShardStates = {ShardState::kUnplaced, ShardState::kGrantin
 constexpr std::array kRoles = {NodeRole::kServer, NodeRole::kWorker};
 constexpr std::array kLiveness = {Liveness::kAlive, Liveness::kSuspect, Liveness::kDead};
 constexpr std::array kJobStates = {JobState::kRunning, JobState::kDone, JobState::kFailed,
-                                   JobState::kCancelled};
+                                   JobState::kCancelled, JobState::kPaused};
 
 }  // namespace
 

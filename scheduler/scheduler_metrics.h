@@ -25,7 +25,7 @@ class SchedulerMetrics {
   struct Numbers {
     std::array<double, 5> shards{};  // by ShardState
     std::array<double, 6> nodes{};   // by role and Liveness
-    std::array<double, 4> jobs{};    // by JobState
+    std::array<double, 5> jobs{};    // by JobState
     double term = 0, tables = 0, commits = 0, leases = 0;
   };
   Numbers Get() const;

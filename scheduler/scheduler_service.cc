@@ -93,6 +93,7 @@ void WriteLease(const GivenLease& lease, proto::Lease::Builder out) {
   out.setToken(partition.token);
   out.setProducer(partition.producer);
   out.setBegin(partition.recorded);
+  out.setPosition(lease.position);
 }
 
 }  // namespace
@@ -229,6 +230,14 @@ kj::Promise<void> SchedulerService::submitJob(SubmitJobContext context) {
 
 kj::Promise<void> SchedulerService::cancelJob(CancelJobContext context) {
   return Answer(context, [&] { return plane_.Cancel(context.getParams().getJob(), clock_()); });
+}
+
+kj::Promise<void> SchedulerService::pauseJob(PauseJobContext context) {
+  return Answer(context, [&] { return plane_.Pause(context.getParams().getJob(), clock_()); });
+}
+
+kj::Promise<void> SchedulerService::resumeJob(ResumeJobContext context) {
+  return Answer(context, [&] { return plane_.Resume(context.getParams().getJob(), clock_()); });
 }
 
 kj::Promise<void> SchedulerService::lease(LeaseContext context) {

@@ -26,6 +26,8 @@ class SchedulerService final : public proto::Scheduler::Server {
   kj::Promise<void> newProducers(NewProducersContext context) override;
   kj::Promise<void> submitJob(SubmitJobContext context) override;
   kj::Promise<void> cancelJob(CancelJobContext context) override;
+  kj::Promise<void> pauseJob(PauseJobContext context) override;
+  kj::Promise<void> resumeJob(ResumeJobContext context) override;
   kj::Promise<void> lease(LeaseContext context) override;
   kj::Promise<void> report(ReportContext context) override;
   kj::Promise<void> inspect(InspectContext context) override;

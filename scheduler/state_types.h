@@ -15,6 +15,7 @@
 
 #include "common/base/ids.h"
 #include "common/cluster/table_spec.h"
+#include "scheduler/train_policy.h"
 
 namespace penstock {
 
@@ -70,16 +71,19 @@ struct PartitionRecord {
   uint64_t session = 0;     // of the node
   LeaseToken token = 0;     // of the lease, also after it is done
   ProducerId producer = 0;  // from the first lease on; 0 in evaluations
+  int64_t leased_ms = 0;    // when the present or last lease was given
   uint64_t recorded = 0;    // minibatches below it are logged on all copies
   Tally before;             // by earlier leases, up to where the present one began
   Tally now;                // by the present lease
   uint32_t failures = 0;    // transient ones since the last progress
   std::string result;       // of a finished evaluation, JSON
-  NLOHMANN_DEFINE_TYPE_INTRUSIVE(PartitionRecord, state, node, session, token, producer, recorded, before,
-                                 now, failures, result)
+  NLOHMANN_DEFINE_TYPE_INTRUSIVE_WITH_DEFAULT(PartitionRecord, state, node, session, token, producer,
+                                              leased_ms, recorded, before, now, failures, result)
 };
 
-enum class JobState : uint8_t { kRunning = 0, kDone = 1, kFailed = 2, kCancelled = 3 };
+enum class JobState : uint8_t { kRunning = 0, kDone = 1, kFailed = 2, kCancelled = 3, kPaused = 4 };
+// It has ended, and nothing of it changes any more.
+inline bool IsOver(JobState state) { return state != JobState::kRunning && state != JobState::kPaused; }
 enum class JobPhase : uint8_t { kTrain = 0, kEvaluateTrain = 1, kEvaluateTest = 2 };
 std::string_view ToString(JobState);
 std::string_view ToString(JobPhase);
@@ -98,6 +102,7 @@ struct JobRecord {
   uint32_t test_partitions = 0;
   bool evaluate_train = false;
   bool evaluate_test = false;
+  TrainPolicy policy;
   std::vector<TableId> tables;
   std::vector<PartitionRecord> partitions;  // of the present phase and pass; empty when the job has ended
   Tally trained;                            // by the passes that are over
@@ -108,11 +113,15 @@ struct JobRecord {
   int64_t started_ms = 0;  // first lease
   int64_t trained_ms = 0;  // end of the last pass
   int64_t ended_ms = 0;
+  int64_t paused_at_ms = 0;  // of a paused job
+  int64_t paused_ms = 0;     // all pauses that are over
   std::string error;
-  NLOHMANN_DEFINE_TYPE_INTRUSIVE(JobRecord, id, name, spec, state, phase, pass, passes, train_partitions,
-                                 train_records, test_partitions, evaluate_train, evaluate_test, tables,
-                                 partitions, trained, last_pass, train_results, test_results, submitted_ms,
-                                 started_ms, trained_ms, ended_ms, error)
+  NLOHMANN_DEFINE_TYPE_INTRUSIVE_WITH_DEFAULT(JobRecord, id, name, spec, state, phase, pass, passes,
+                                              train_partitions, train_records, test_partitions,
+                                              evaluate_train, evaluate_test, policy, tables, partitions,
+                                              trained, last_pass, train_results, test_results, submitted_ms,
+                                              started_ms, trained_ms, ended_ms, paused_at_ms, paused_ms,
+                                              error)
 };
 
 // Everything. Two states are equal when their JSON is.

@@ -157,6 +157,16 @@ class Parser {
     CLI::App* cancel = Command(job, "cancel", "End a job; its weights stay as they are");
     cancel->add_option("job", a_.id, "id of the job")->required()->type_name("JOB");
     Target(cancel);
+    CLI::App* pause = Command(job, "pause", "Work on none of a job's partitions until it is resumed");
+    pause->add_option("job", a_.id, "id of the job")->required()->type_name("JOB");
+    Target(pause);
+    CLI::App* resume = Command(job, "resume", "Go on with a paused job where it was");
+    resume->add_option("job", a_.id, "id of the job")->required()->type_name("JOB");
+    Target(resume);
+    Inspect(job, "partitions", "Who works on which partition, and how far they are")
+        ->add_option("job", a_.id, "id of the job")
+        ->required()
+        ->type_name("JOB");
 
     CLI::App* shard = Group("shard", "Slices of the key space");
     Inspect(shard, "ls", "All shards");

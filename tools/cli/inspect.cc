@@ -1,5 +1,6 @@
 // penstock status, node, job, shard and table: what the scheduler knows, and the few things that an operator
 // decides.
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "tools/cli/commands.h"
@@ -38,9 +39,14 @@ const std::vector<Column> kJobColumns = {{"ID", "id"},
                                          {"TIME", "seconds", Show::kSeconds},
                                          {"BAD", "bad_records"},
                                          {"ERROR", "error"}};
-const std::vector<Column> kLeaseColumns = {
-    {"PHASE", "phase"},   {"PASS", "pass"},         {"PARTITION", "partition"}, {"STATE", "state"},
-    {"WORKER", "worker"}, {"RECORDED", "recorded"}, {"PRODUCER", "producer"}};
+const std::vector<Column> kPartitionColumns = {{"PARTITION", "partition"},
+                                               {"STATE", "state"},
+                                               {"WORKER", "worker"},
+                                               {"RECORDED", "recorded"},
+                                               {"EXAMPLES", "examples", Show::kCount},
+                                               {"HELD", "held_seconds", Show::kSeconds},
+                                               {"PLACE", "position"},
+                                               {"PRODUCER", "producer"}};
 const std::vector<Column> kShardColumns = {{"SHARD", "shard"},
                                            {"STATE", "state"},
                                            {"SERVER", "node_name"},
@@ -89,6 +95,12 @@ Result<int> ShowStatus(Client& client, const Arguments& arguments, Console& cons
   return HealthProblems(status).empty() ? kExitOk : kExitUnhealthy;
 }
 
+// People count passes from 1.
+json WithPass(json job) {
+  job["pass"] = std::min(job.value("pass", uint64_t{0}) + 1, job.value("passes", uint64_t{0}));
+  return job;
+}
+
 Result<int> ShowJob(Client& client, const Arguments& arguments, Console& console) {
   ASSIGN_OR_RETURN(json job, client.Inspect("job", std::to_string(arguments.id)));
   if (arguments.output == OutputFormat::kJson) {
@@ -96,26 +108,44 @@ Result<int> ShowJob(Client& client, const Arguments& arguments, Console& console
     return kExitOk;
   }
   ASSIGN_OR_RETURN(const json metrics, JobMetrics(job));
-  console.out << RenderFields(job, {{"id", "id"},
-                                    {"name", "name"},
-                                    {"state", "state"},
-                                    {"phase", "phase"},
-                                    {"pass", "pass"},
-                                    {"passes", "passes"},
-                                    {"partitions done", "partitions_done"},
-                                    {"partitions", "partitions"},
-                                    {"examples", "examples", Show::kCount},
-                                    {"examples in all", "examples_total", Show::kCount},
-                                    {"examples a second", "examples_per_second", Show::kCount},
-                                    {"loss", "loss", Show::kFraction},
-                                    {"time", "seconds", Show::kSeconds},
-                                    {"malformed records", "bad_records"},
-                                    {"error", "error"},
-                                    {"training data", "spec/options/data/train"},
-                                    {"held-out data", "spec/options/data/test"}})
+  console.out << RenderFields(WithPass(job), {{"id", "id"},
+                                              {"name", "name"},
+                                              {"state", "state"},
+                                              {"phase", "phase"},
+                                              {"pass", "pass"},
+                                              {"passes", "passes"},
+                                              {"partitions done", "partitions_done"},
+                                              {"partitions", "partitions"},
+                                              {"examples", "examples", Show::kCount},
+                                              {"examples in all", "examples_total", Show::kCount},
+                                              {"examples a second", "examples_per_second", Show::kCount},
+                                              {"loss", "loss", Show::kFraction},
+                                              {"time", "seconds", Show::kSeconds},
+                                              {"malformed records", "bad_records"},
+                                              {"error", "error"},
+                                              {"training data", "spec/options/data/train"},
+                                              {"held-out data", "spec/options/data/test"}})
               << MetricsText(metrics);
-  const json leases = job.value("leases", json::array());
-  if (!leases.empty()) console.out << "\n" << RenderTable(leases, kLeaseColumns);
+  const json partitions = job.value("leases", json::array());
+  if (!partitions.empty()) console.out << "\n" << RenderTable(partitions, kPartitionColumns);
+  return kExitOk;
+}
+
+Result<int> ShowPartitions(Client& client, const Arguments& arguments, Console& console) {
+  ASSIGN_OR_RETURN(const json job, client.Inspect("job", std::to_string(arguments.id)));
+  const json partitions = job.value("leases", json::array());
+  console.out << (arguments.output == OutputFormat::kJson ? RenderJson(partitions)
+                                                          : RenderTable(partitions, kPartitionColumns));
+  return kExitOk;
+}
+
+Result<int> ListJobs(Client& client, const Arguments& arguments, Console& console) {
+  ASSIGN_OR_RETURN(json jobs, client.Inspect("jobs"));
+  if (arguments.output == OutputFormat::kTable) {
+    for (json& job : jobs) job = WithPass(std::move(job));
+  }
+  console.out << (arguments.output == OutputFormat::kJson ? RenderJson(jobs)
+                                                          : RenderTable(jobs, kJobColumns));
   return kExitOk;
 }
 
@@ -181,13 +211,24 @@ Result<int> RunInspection(const Arguments& arguments, Console& console) {
   const std::string id = std::to_string(arguments.id);
   if (command == "status") return ShowStatus(*client, arguments, console);
   if (command == "node ls") return List(*client, arguments, console, "nodes", kNodeColumns);
-  if (command == "job ls") return List(*client, arguments, console, "jobs", kJobColumns);
+  if (command == "job ls") return ListJobs(*client, arguments, console);
   if (command == "shard ls") return List(*client, arguments, console, "shards", kShardColumns);
   if (command == "table ls") return List(*client, arguments, console, "tables", kTableColumns);
   if (command == "shard show") return One(*client, arguments, console, "shard", id, kShardColumns);
   if (command == "job show") return ShowJob(*client, arguments, console);
   if (command == "table describe") return DescribeTable(*client, arguments, console);
   if (command == "table get") return ShowRows(*client, arguments, console);
+  if (command == "job partitions") return ShowPartitions(*client, arguments, console);
+  if (command == "job pause") {
+    RETURN_IF_ERROR(client->PauseJob(arguments.id));
+    console.out << "job " << id << " is paused\n";
+    return kExitOk;
+  }
+  if (command == "job resume") {
+    RETURN_IF_ERROR(client->ResumeJob(arguments.id));
+    console.out << "job " << id << " goes on\n";
+    return kExitOk;
+  }
   if (command == "job cancel") {
     RETURN_IF_ERROR(client->CancelJob(arguments.id));
     console.out << "job " << id << " is cancelled\n";

@@ -41,14 +41,19 @@ std::string Percent(const JobProgress& job) {
 std::string Rate(double rate) { return FormatCount(static_cast<uint64_t>(std::max(0.0, std::round(rate)))); }
 
 std::optional<std::string> Left(const JobProgress& job, double rate) {
-  if (!Training(job) || rate <= 0 || job.examples_total <= job.examples) return std::nullopt;
+  if (!Training(job) || job.state == "paused" || rate <= 0 || job.examples_total <= job.examples)
+    return std::nullopt;
   const double seconds = static_cast<double>(job.examples_total - job.examples) / rate;
   return seconds < 60 ? StrCat(static_cast<int>(std::ceil(seconds)), " s left")
                       : FormatSeconds(seconds) + " left";
 }
 
-const char* PhaseText(const JobProgress& job) {
-  return job.phase == "evaluate_test" ? "evaluating on held-out data" : "evaluating on training data";
+std::string PhaseText(const JobProgress& job) {
+  const std::string data = job.phase == "evaluate_test" ? "held-out" : "training";
+  std::string text = StrCat("evaluating on ", data, " data");
+  if (job.passes > 0)
+    StrAppend(&text, " after pass ", std::min(job.pass + 1, job.passes), " of ", job.passes);
+  return text;
 }
 
 }  // namespace
@@ -88,7 +93,7 @@ std::optional<double> RateMeter::PerSecond() const {
 }
 
 std::string PlainLine(const JobProgress& job, double rate) {
-  std::string line = StrCat(job.name, " (job ", job.id, "): ");
+  std::string line = StrCat(job.name, " (job ", job.id, "): ", job.state == "paused" ? "paused, " : "");
   if (!Training(job))
     return StrCat(line, PhaseText(job), ", partition ", job.partitions_done, " of ", job.partitions);
   StrAppend(&line, "pass ", std::min(job.pass + 1, job.passes), " of ", job.passes, ", partition ",
@@ -103,7 +108,7 @@ std::string PlainLine(const JobProgress& job, double rate) {
 std::string BarLine(const JobProgress& job, double rate, int width) {
   std::string text = Percent(job);
   text.insert(0, text.size() < 5 ? 5 - text.size() : 0, ' ');
-  text += "  ";
+  text += job.state == "paused" ? "  paused  " : "  ";
   if (Training(job)) {
     StrAppend(&text, "pass ", std::min(job.pass + 1, job.passes), "/", job.passes, "  ", job.partitions_done,
               "/", job.partitions, " parts");

@@ -14,7 +14,7 @@ namespace penstock {
 struct JobProgress {
   uint64_t id = 0;
   std::string name;
-  std::string state;  // running, done, failed, cancelled
+  std::string state;  // running, paused, done, failed, cancelled
   std::string phase;  // train, evaluate_train, evaluate_test
   uint64_t pass = 0;  // 0-based
   uint64_t passes = 0;

@@ -399,6 +399,28 @@ Status Client::CancelJob(uint32_t job) {
       [](auto&) -> Result<bool> { return true; }));
 }
 
+Status Client::PauseJob(uint32_t job) {
+  return StatusOf(impl_->AskOnce<bool>(
+      "pause job " + std::to_string(job),
+      [job](proto::Scheduler::Client& scheduler) {
+        auto request = scheduler.pauseJobRequest();
+        request.setJob(job);
+        return request;
+      },
+      [](auto&) -> Result<bool> { return true; }));
+}
+
+Status Client::ResumeJob(uint32_t job) {
+  return StatusOf(impl_->AskOnce<bool>(
+      "resume job " + std::to_string(job),
+      [job](proto::Scheduler::Client& scheduler) {
+        auto request = scheduler.resumeJobRequest();
+        request.setJob(job);
+        return request;
+      },
+      [](auto&) -> Result<bool> { return true; }));
+}
+
 Status Client::AcceptLoss(ShardId shard) {
   return StatusOf(impl_->AskOnce<bool>(
       "accept the loss of shard " + std::to_string(shard),

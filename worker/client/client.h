@@ -191,6 +191,9 @@ class Client {
   Result<uint32_t> SubmitJob(
       const nlohmann::json& job);  // the job's id; sent once, as submitting is not repeatable
   Status CancelJob(uint32_t job);
+  // No more of its partitions are worked on until ResumeJob. Both may be repeated.
+  Status PauseJob(uint32_t job);
+  Status ResumeJob(uint32_t job);
   Status AcceptLoss(ShardId shard);
 
   // For processes of Penstock's own that talk to the scheduler on this client's thread (loop_call.h). Both

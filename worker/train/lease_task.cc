@@ -28,7 +28,8 @@ Result<LeaseInfo> ReadLease(proto::Lease::Reader lease) {
                  .partitions = lease.getPartitions(),
                  .token = lease.getToken(),
                  .producer = lease.getProducer(),
-                 .begin = lease.getBegin()};
+                 .begin = lease.getBegin(),
+                 .position = lease.getPosition()};
   if (info.spec.is_discarded()) return InvalidArgument(info.Describe() + ": its specification is not JSON");
   if (info.partition >= info.partitions) {
     return InvalidArgument(info.Describe() + ": there are " + std::to_string(info.partitions) +

@@ -27,6 +27,7 @@ struct LeaseInfo {
   uint64_t token = 0;
   uint64_t producer = 0;
   uint64_t begin = 0;
+  uint32_t position = 0;  // of the partition in the order of its pass
 
   bool training() const { return phase == proto::Lease::Phase::TRAIN; }
   // "job 'a9a' (3), pass 2, partition 5"

@@ -57,6 +57,8 @@ class RandomRun {
         break;
       case 10:
         if (Pick(4) == 0) (void)c_.plane->Cancel(static_cast<JobId>(1 + Pick(10)), c_.now);
+        if (Pick(2) == 0) (void)c_.plane->Pause(static_cast<JobId>(1 + Pick(10)), c_.now);
+        for (JobId job = 1; job < 10; ++job) (void)c_.plane->Resume(job, c_.now);
         break;
       default:
         Time();
@@ -187,6 +189,7 @@ TEST(ClusterStateTest, RefusedCommandsChangeNothing) {
       FinishPartition{},
       FreeLeases{{{.job = 1}}},
       AdvanceJob{.job = 1},
+      PauseJob{.job = 1},
       EndJob{.job = 1},
   };
   for (const auto& command : refused) {

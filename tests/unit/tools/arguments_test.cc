@@ -62,6 +62,12 @@ TEST(Arguments, NestedCommandsAndOutput) {
   EXPECT_EQ(rows.arguments.name, "user");
   EXPECT_EQ(rows.arguments.keys, (std::vector<uint64_t>{17, 4711}));
   EXPECT_EQ(Parse({"shard", "accept-loss", "5"}).arguments.id, 5u);
+  for (const char* verb : {"pause", "resume", "partitions"}) {
+    const auto job = Parse({"job", verb, "7"});
+    ASSERT_EQ(job.code, std::nullopt) << job.err;
+    EXPECT_EQ(job.arguments.command, std::string("job ") + verb);
+    EXPECT_EQ(job.arguments.id, 7u);
+  }
 }
 
 TEST(Arguments, TrainLocally) {

@@ -57,7 +57,19 @@ TEST(Progress, MalformedRecordsAreMentioned) {
 TEST(Progress, Evaluation) {
   json job = Running();
   job["phase"] = "evaluate_test";
+  EXPECT_EQ(PlainLine(ReadProgress(job), 1),
+            "a9a (job 3): evaluating on held-out data after pass 2 of 30, partition 5 of 8");
+  job["passes"] = 0;
   EXPECT_EQ(PlainLine(ReadProgress(job), 1), "a9a (job 3): evaluating on held-out data, partition 5 of 8");
+}
+
+TEST(Progress, Paused) {
+  json job = Running();
+  job["state"] = "paused";
+  EXPECT_THAT(PlainLine(ReadProgress(job), 100), HasSubstr("a9a (job 3): paused, pass 2 of 30, "));
+  EXPECT_THAT(PlainLine(ReadProgress(job), 100), Not(HasSubstr("left")));
+  EXPECT_THAT(BarLine(ReadProgress(job), 100, 200), HasSubstr("  paused  pass 2/30"));
+  EXPECT_FALSE(ReadProgress(job).ended());
   EXPECT_THAT(BarLine(ReadProgress(job), 1, 200), Not(HasSubstr("left")));
 }
 
