@@ -20,7 +20,7 @@ void JobTrain::Declare(OptionSet* o) {
           .choices = {"memory", "logged", "synced"}});
   o->Add("train", "seed", &seed, {.help = "Of initial weights and shuffling.", .min = 0, .max = kMaxId});
   o->Add("train", "shuffle", &shuffle,
-         {.help = "Permute the examples of each partition anew in every pass."});
+         {.help = "Permute the partitions, and the examples of each, anew in every pass."});
   o->Add("train", "inflight", &inflight,
          {.help = "Minibatches whose pushes a worker may have unanswered; more hides latency and computes on "
                   "older weights.",
@@ -28,6 +28,10 @@ void JobTrain::Declare(OptionSet* o) {
           .max = 64});
   o->Add("train", "evaluate", &evaluate,
          {.help = "Evaluate on the training and the held-out data at the end."});
+  o->Add(
+      "train", "ledger", &ledger,
+      {.help = "Keep a table <name>.<id>/ledger into which workers push +1 for every example of every pass, "
+               "together with its gradients: a proof that each counts exactly once."});
 }
 
 Status JobTrain::Validate() const { return Status::Ok(); }

@@ -21,6 +21,7 @@ struct JobTrain {
   bool shuffle = true;
   uint32_t inflight = 2;
   bool evaluate = true;
+  bool ledger = false;
 
   // Adds every key to `options`, bound to the members of this object.
   void Declare(OptionSet* options);

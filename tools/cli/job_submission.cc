@@ -16,11 +16,16 @@ nlohmann::json Counts(const DataPlan& plan) {
           {"fingerprint", plan.fingerprint}};
 }
 
-nlohmann::json RelativeTables(const Model& model) {
+nlohmann::json RelativeTables(const JobSpec& job, const Model& model) {
   nlohmann::json tables = nlohmann::json::array();
   for (TableSpec spec : model.Tables()) {
     spec.name = spec.name.substr(spec.name.find('/') + 1);
     tables.push_back(spec);
+  }
+  if (job.train.ledger) {
+    TableSpec ledger{.name = "ledger", .dim = 1, .durability = job.durability()};
+    ledger.optimizer.kind = OptimizerKind::kAdd;
+    tables.push_back(ledger);
   }
   return tables;
 }
@@ -39,13 +44,14 @@ Result<nlohmann::json> MakeSubmission(const JobSpec& job) {
   if (plan->test) counts["test"] = Counts(*plan->test);
   return nlohmann::json{{"name", job.name},
                         {"options", JobToJson(job)},
-                        {"tables", RelativeTables(*model)},
+                        {"tables", RelativeTables(job, *model)},
                         {"plan", counts},
                         {"data_plan", *plan},
                         {"passes", job.train.passes},
                         {"consistency", job.train.consistency},
                         {"evaluate_train", job.train.evaluate},
-                        {"evaluate_test", job.train.evaluate && plan->test.has_value()}};
+                        {"evaluate_test", job.train.evaluate && plan->test.has_value()},
+                        {"policy", {{"seed", job.train.seed}, {"shuffle", job.train.shuffle}}}};
 }
 
 }  // namespace penstock

@@ -2,6 +2,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include "worker/train/ledger.h"
+
 namespace penstock {
 
 std::string JobTableName(const std::string& job_name, uint32_t job, const std::string& model_table) {
@@ -29,7 +31,14 @@ Status JobContext::Load(Client& client, const LeaseInfo& lease) {
     ASSIGN_OR_RETURN(TableSpec table, client.OpenTable(JobTableName(lease.job_name, lease.job, wanted.name)));
     tables_.push_back(std::move(table));
   }
+  if (job_.train.ledger) {
+    ASSIGN_OR_RETURN(ledger_, client.OpenTable(JobTableName(lease.job_name, lease.job, "/ledger")));
+  }
   return Status::Ok();
+}
+
+Key JobContext::LedgerBaseOf(const LeaseInfo& lease) const {
+  return LedgerBase(plan_.train, lease.pass, lease.partition);
 }
 
 Result<Examples> JobContext::ReadPartition(const LeaseInfo& lease) {

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -26,6 +27,9 @@ class JobContext {
   Model& model() { return *model_; }
   // As the cluster knows the model's tables, in their order.
   const std::vector<TableSpec>& tables() const { return tables_; }
+  // Of train.ledger (ledger.h), and the row of the lease's first example in it.
+  const std::optional<TableSpec>& ledger() const { return ledger_; }
+  Key LedgerBaseOf(const LeaseInfo& lease) const;
   // The examples of a lease; its data set is opened at its first use. kFailedPrecondition naming the file
   // when it is not the data that the job was submitted with.
   Result<Examples> ReadPartition(const LeaseInfo& lease);
@@ -39,6 +43,7 @@ class JobContext {
   std::shared_ptr<IdxCache> cache_;
   std::unique_ptr<Model> model_;
   std::vector<TableSpec> tables_;
+  std::optional<TableSpec> ledger_;
   std::unique_ptr<Dataset> train_, test_;
 };
 

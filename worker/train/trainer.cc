@@ -8,6 +8,7 @@
 
 #include "worker/data/idx.h"
 #include "worker/data/minibatch_plan.h"
+#include "worker/train/ledger.h"
 
 namespace penstock {
 namespace {
@@ -100,6 +101,7 @@ void Trainer::WaitFor(LeaseTask& task, const Status& status) {
 
 Status Trainer::TrainFrom(LeaseTask& task, JobContext& context, const Examples& examples,
                           const MinibatchPlan& plan, Producer& producer) {
+  const LeaseInfo& lease = task.info();
   auto begin = producer.Rewind();
   if (!begin.ok()) return begin.status();
   Step steps[2];
@@ -119,6 +121,8 @@ Status Trainer::TrainFrom(LeaseTask& task, JobContext& context, const Examples& 
       if (step.prepared.keys[t].empty()) continue;
       pushes.push_back({context.tables()[t].id, std::move(step.prepared.keys[t]), std::move(gradients[t])});
     }
+    if (context.ledger())
+      pushes.push_back(LedgerRows(context.ledger()->id, context.LedgerBaseOf(lease), plan.Indices(k)));
     pushes_.push_back(client_.PushAt(producer, k, std::move(pushes), {.clock = ++clock_}));
     task.Update([&](LeaseProgress& p) { p.loss_sum += loss; });
     Report(task, plan, producer);
