@@ -120,7 +120,7 @@ json EvaluatedJob() {
                  {"records", 4},
                  {"dense", false},
                  {"features", 0},
-                 {"partitions", {{0, 1}, {1, 2}}}}}};
+                 {"partitions", {{0, 1, 0, 0, 1}, {1, 2, 0, 1, 1}}}}}};
   json job = {{"id", 1},        {"name", "j"},   {"state", "done"},
               {"seconds", 2.5}, {"examples", 8}, {"examples_per_second", 3.2},
               {"servers", 2},   {"workers", 1}};
