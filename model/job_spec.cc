@@ -2,6 +2,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include "model/job_check.h"
+
 namespace penstock {
 namespace {
 
@@ -38,6 +40,8 @@ Status JobSpec::Validate() const {
         "model.features is needed for model.kind 'deep', model.l1 and model.l2 on sparse data: "
         "one more than the largest feature id");
   }
+  RETURN_IF_ERROR(OnlyWith(!train.sync(), data.partitions == 0, "data.partitions",
+                           "train.consistency 'async' or 'ssp' (sync has train.streams)"));
   RETURN_IF_ERROR(optimizer.Validate());
   return train.Validate();
 }

@@ -1,5 +1,7 @@
 #include "model/job_train.h"
 
+#include "model/job_check.h"
+
 namespace penstock {
 namespace {
 
@@ -11,9 +13,27 @@ void JobTrain::Declare(OptionSet* o) {
   o->DescribeSection("train", "How the training runs.");
   o->Add("train", "passes", &passes, {.help = "Times through the training data.", .min = 1, .max = 1e6});
   o->Add("train", "batch_size", &batch_size,
-         {.help = "Examples a minibatch, at each worker.", .min = 1, .max = 1 << 20});
-  o->Add("train", "consistency", &consistency,
-         {.help = "async: gradients are applied as they arrive.", .choices = {"async"}});
+         {.help = "Examples a minibatch, at each worker; sync: examples an optimizer step, over all workers.",
+          .min = 1,
+          .max = 1 << 20});
+  o->Add(
+      "train", "consistency", &consistency,
+      {.help =
+           "async: gradients are applied as they arrive. ssp: as they arrive, but no worker gets more than "
+           "train.staleness steps ahead of the slowest. sync: one optimizer step for every batch_size "
+           "examples, "
+           "on their mean; the examples of every step are the same for any number of workers.",
+       .choices = {"async", "ssp", "sync"}});
+  o->Add("train", "staleness", &staleness,
+         {.help = "ssp: how many steps a worker may be ahead of the slowest.", .min = 1, .max = 1e6});
+  o->Add(
+      "train", "streams", &streams,
+      {.help =
+           "sync: into how many minibatches a step is cut, which whichever workers there are take; so many "
+           "workers at most have work. The data is cut into as many partitions (more where there are more "
+           "files, fewer where files cannot be divided).",
+       .min = 1,
+       .max = 1024});
   o->Add("train", "durability", &durability,
          {.help = "When a push is answered: memory at once, logged when it survives a killed process, synced "
                   "when it survives power loss.",
@@ -23,7 +43,7 @@ void JobTrain::Declare(OptionSet* o) {
          {.help = "Permute the partitions, and the examples of each, anew in every pass."});
   o->Add("train", "inflight", &inflight,
          {.help = "Minibatches whose pushes a worker may have unanswered; more hides latency and computes on "
-                  "older weights.",
+                  "older weights. At most train.staleness in ssp, always 1 in sync.",
           .min = 1,
           .max = 64});
   o->Add("train", "evaluate", &evaluate,
@@ -34,6 +54,17 @@ void JobTrain::Declare(OptionSet* o) {
                "together with its gradients: a proof that each counts exactly once."});
 }
 
-Status JobTrain::Validate() const { return Status::Ok(); }
+Status JobTrain::Validate() const {
+  const JobTrain defaults;
+  RETURN_IF_ERROR(
+      OnlyWith(ssp(), staleness == defaults.staleness, "train.staleness", "train.consistency 'ssp'"));
+  RETURN_IF_ERROR(OnlyWith(sync(), streams == defaults.streams, "train.streams", "train.consistency 'sync'"));
+  if (sync() && batch_size < streams) {
+    return InvalidArgument("train.batch_size is " + std::to_string(batch_size) +
+                           ", train.consistency 'sync' needs at least train.streams, " +
+                           std::to_string(streams));
+  }
+  return Status::Ok();
+}
 
 }  // namespace penstock

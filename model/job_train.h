@@ -16,6 +16,8 @@ struct JobTrain {
   uint32_t passes = 1;
   uint32_t batch_size = 64;
   std::string consistency = "async";
+  uint32_t staleness = 3;  // ssp
+  uint32_t streams = 4;    // sync
   std::string durability = "logged";
   uint64_t seed = 1;
   bool shuffle = true;
@@ -27,6 +29,8 @@ struct JobTrain {
   void Declare(OptionSet* options);
   // What single keys cannot say. InvalidArgument names the keys.
   Status Validate() const;
+  bool ssp() const { return consistency == "ssp"; }
+  bool sync() const { return consistency == "sync"; }
 };
 
 }  // namespace penstock

@@ -14,6 +14,7 @@ TableSpec BaseTable(const JobSpec& job, std::string name) {
   table.name = std::move(name);
   table.optimizer = job.OptimizerOf();
   table.durability = job.durability();
+  table.accumulate = job.train.sync();
   table.seed = job.train.seed;
   return table;
 }

@@ -55,6 +55,9 @@ class ClusterState {
   Status CheckIt(const FinishPartition&) const;
   Status CheckIt(const FreeLeases&) const;
   Status CheckIt(const AdvanceJob&) const;
+  Status CheckIt(const OpenStreams&) const;
+  Status CheckIt(const CommitRound&) const;
+  Status CheckIt(const FinishStreams&) const;
   Status CheckIt(const PauseJob&) const;
   Status CheckIt(const EndJob&) const;
 
@@ -75,11 +78,15 @@ class ClusterState {
   void Do(const FinishPartition&);
   void Do(const FreeLeases&);
   void Do(const AdvanceJob&);
+  void Do(const OpenStreams&);
+  void Do(const CommitRound&);
+  void Do(const FinishStreams&);
   void Do(const PauseJob&);
   void Do(const EndJob&);
 
   Status CheckShard(ShardId shard) const;
   Status CheckGrant(const ShardGrantRecord& grant) const;
+  Status CheckRounds(JobId job) const;
   Status CheckLease(JobId job, uint32_t partition, LeaseToken token) const;
   Status CheckNewTable(const TableSpec& spec, TableId expected) const;
   void Grant(const ShardGrantRecord& grant, uint64_t session);

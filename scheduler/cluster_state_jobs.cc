@@ -171,9 +171,66 @@ void ClusterState::Do(const FinishPartition& c) {
   partition.result = c.result;
 }
 
+// --- rounds ---
+
+Status ClusterState::CheckRounds(JobId id) const {
+  const JobRecord* job = FindJob(id);
+  if (job != nullptr && !IsOver(job->state) && job->policy.sync() && job->phase == JobPhase::kTrain)
+    return Status::Ok();
+  return Internal("job " + std::to_string(id) + " has no rounds now");
+}
+
+Status ClusterState::CheckIt(const OpenStreams& c) const {
+  RETURN_IF_ERROR(CheckRounds(c.job));
+  if (c.first != data_.next_producer || FindJob(c.job)->partitions[0].producer != 0)
+    return Internal("wrong producers of streams");
+  return Status::Ok();
+}
+
+void ClusterState::Do(const OpenStreams& c) {
+  JobRecord& job = data_.jobs[c.job];
+  for (auto& stream : job.partitions) stream.producer = data_.next_producer++;
+  if (job.started_ms == 0) job.started_ms = c.at_ms;
+}
+
+Status ClusterState::CheckIt(const CommitRound& c) const {
+  RETURN_IF_ERROR(CheckRounds(c.job));
+  const JobRecord& job = *FindJob(c.job);
+  if (c.round != job.round + 1 || c.round > (job.pass + 1) * job.policy.rounds)
+    return Internal("round " + std::to_string(c.round) + " after round " + std::to_string(job.round));
+  if (c.streams.size() != job.partitions.size()) return Internal("a round of other streams");
+  for (const Tally& tally : c.streams) {
+    if (!std::isfinite(tally.loss_sum)) return Internal("a loss that is no number");
+  }
+  return Status::Ok();
+}
+
+void ClusterState::Do(const CommitRound& c) {
+  JobRecord& job = data_.jobs[c.job];
+  job.round = c.round;
+  job.round_examples = 0;
+  for (size_t s = 0; s < c.streams.size(); ++s) {
+    job.round_examples += c.streams[s].examples;
+    job.partitions[s].now += c.streams[s];
+    job.partitions[s].recorded = c.round - job.pass * job.policy.rounds;
+  }
+}
+
+Status ClusterState::CheckIt(const FinishStreams& c) const {
+  RETURN_IF_ERROR(CheckRounds(c.job));
+  const JobRecord& job = *FindJob(c.job);
+  if (job.round == (job.pass + 1) * job.policy.rounds) return Status::Ok();
+  return Internal("job " + std::to_string(c.job) + " has rounds to do");
+}
+
+void ClusterState::Do(const FinishStreams& c) {
+  for (auto& stream : data_.jobs[c.job].partitions) stream.state = PartitionState::kDone;
+}
+
 void ClusterState::RewindJobs() {
   for (auto& [id, job] : data_.jobs) {
     if (IsOver(job.state) || job.phase != JobPhase::kTrain) continue;
+    job.round = job.pass * job.policy.rounds;
     for (auto& partition : job.partitions) {
       const ProducerId producer = partition.producer;
       partition = PartitionRecord{};

@@ -198,6 +198,31 @@ struct AdvanceJob {
   NLOHMANN_DEFINE_TYPE_INTRUSIVE(AdvanceJob, job, phase, pass, at_ms)
 };
 
+// The streams of a sync job's pass get their producers, first and the following.
+struct OpenStreams {
+  static constexpr const char* kName = "open_streams";
+  JobId job = 0;
+  ProducerId first = 0;
+  int64_t at_ms = 0;
+  NLOHMANN_DEFINE_TYPE_INTRUSIVE(OpenStreams, job, first, at_ms)
+};
+
+// Every minibatch of the round is logged on all shards, by whichever workers: they may be told to commit it.
+struct CommitRound {
+  static constexpr const char* kName = "commit_round";
+  JobId job = 0;
+  uint64_t round = 0;
+  std::vector<Tally> streams;  // what each gave
+  NLOHMANN_DEFINE_TYPE_INTRUSIVE(CommitRound, job, round, streams)
+};
+
+// The last round of a pass is committed on all shards.
+struct FinishStreams {
+  static constexpr const char* kName = "finish_streams";
+  JobId job = 0;
+  NLOHMANN_DEFINE_TYPE_INTRUSIVE(FinishStreams, job)
+};
+
 // Or goes on. Leases of a paused job end one by one, when their workers have said how far they are.
 struct PauseJob {
   static constexpr const char* kName = "pause_job";
@@ -216,10 +241,10 @@ struct EndJob {
   NLOHMANN_DEFINE_TYPE_INTRUSIVE(EndJob, job, state, error, at_ms)
 };
 
-using Command =
-    std::variant<BeginTerm, RegisterNode, PlaceShards, RecordLsns, GrantShards, QuarantineShards, AcceptLoss,
-                 CreateTable, DropTable, AllocateProducers, SubmitJob, LeasePartitions, RecordProgress,
-                 FinishPartition, FreeLeases, AdvanceJob, PauseJob, EndJob>;
+using Command = std::variant<BeginTerm, RegisterNode, PlaceShards, RecordLsns, GrantShards, QuarantineShards,
+                             AcceptLoss, CreateTable, DropTable, AllocateProducers, SubmitJob,
+                             LeasePartitions, RecordProgress, FinishPartition, FreeLeases, AdvanceJob,
+                             OpenStreams, CommitRound, FinishStreams, PauseJob, EndJob>;
 
 const char* CommandName(const Command& command);
 // {"v": 1, "type": name, members}.

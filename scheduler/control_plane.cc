@@ -42,6 +42,7 @@ ControlPlane::ControlPlane(ClusterState state, CommandLog& log, const ControlPla
       state_(std::move(state), log),
       nodes_(options.nodes, now.ms),
       leases_(state_, options.leases, now),
+      sync_(state_, options.leases.lease_ms),
       started_ms_(now.ms),
       ticked_ms_(now.ms),
       lsns_ms_(now.ms),
@@ -130,6 +131,7 @@ Result<RegisterAnswer> ControlPlane::Register(const RegisterRequest& request, No
                              .quarantines = std::move(decision.quarantines)};
   RETURN_IF_ERROR(state_.Commit(command));
   leases_.Forget();
+  sync_.Forget();
   nodes_.OnRegister(id, request.lines, now.ms);
   map_stale_ = true;
   LOG(INFO) << name << " registered as node " << id << ", session " << command.node.session << ", with "
@@ -234,11 +236,12 @@ Status ControlPlane::Accept(ShardId id, Now now) {
   const ShardLine* line = nodes_.Line(owner->id, id);
   const bool present = line != nullptr && line->incarnation == data.shards[id].incarnation;
   const Lsn remaining = present ? std::max({line->applied, line->logged, line->synced}) : 0;
-  const bool leases = leases_.AnyTrainLease();
+  const bool leases = leases_.AnyTrainLease() || sync_.AnySeat();
   RETURN_IF_ERROR(state_.Commit(AcceptLoss{.shard = id, .remaining = remaining}));
   LOG(WARNING) << "shard " << id << ": loss accepted, it goes on with lsn " << remaining << " of "
                << owner->name << "; jobs that train are rewound to the start of their pass";
   leases_.Forget();
+  sync_.Rewind();
   if (leases) rewound_until_ms_ = now.ms + options_.leases.lease_ms;
   map_stale_ = true;
   return GrantHeld(now);
@@ -353,7 +356,9 @@ Result<JobId> ControlPlane::Submit(const std::string& spec, Now now) {
 
 Status ControlPlane::Cancel(JobId job, Now now) {
   RETURN_IF_ERROR(CheckLeads());
-  return leases_.Cancel(job, now);
+  RETURN_IF_ERROR(leases_.Cancel(job, now));
+  sync_.Forget();
+  return Status::Ok();
 }
 
 Status ControlPlane::Pause(JobId job, Now now) {
@@ -373,7 +378,45 @@ Result<LeaseAnswer> ControlPlane::Lease(NodeId node, uint64_t session, uint32_t 
   if (count < 1 || count > 1024)
     return InvalidArgument(StrCat("lease: count is ", count, ", allowed is 1 to 1024"));
   nodes_.OnSign(node, now.ms);
-  return leases_.Lease(node, session, count, now);
+  const auto seat = leases_.ShardsReady() ? sync_.FreeSeat() : std::nullopt;
+  const auto other = seat ? leases_.Next(now) : std::nullopt;
+  // Fairly between jobs: whose has the fewest workers.
+  if (!seat || (other && other->leases < seat->seats)) return leases_.Lease(node, session, count, now);
+  ASSIGN_OR_RETURN(const LeaseToken token, sync_.TakeSeat(seat->job, node, session, now));
+  return LeaseAnswer{.leases = {{.job = state_->FindJob(seat->job), .seat = token}}, .retry_after_ms = 0};
+}
+
+Result<uint64_t> ControlPlane::Clock(NodeId node, uint64_t session, JobId job, LeaseToken token,
+                                     uint64_t clock, Now now) {
+  RETURN_IF_ERROR(CheckSession(node, session));
+  nodes_.OnSign(node, now.ms);
+  return leases_.Clock(node, session, job, token, clock, now);
+}
+
+Result<SyncAnswer> ControlPlane::Minibatch(NodeId node, uint64_t session, const SyncQuestion& question,
+                                           Now now) {
+  RETURN_IF_ERROR(CheckSession(node, session));
+  nodes_.OnSign(node, now.ms);
+  ASSIGN_OR_RETURN(const SyncAnswer answer, sync_.Ask(node, session, question, now));
+  if (answer.action.kind == SyncAction::Kind::kEnd) {
+    if (const JobRecord* job = state_->FindJob(question.job)) RETURN_IF_ERROR(leases_.MoveOn(*job, now));
+  }
+  return answer;
+}
+
+// A line about a seat.
+ReportVerdict ControlPlane::ReportSeat(NodeId node, uint64_t session, const ReportedProgress& line, Now now) {
+  const Status known = sync_.Sign(node, session, line.job, line.token, now);
+  if (!line.done && line.error.ok()) return {Status::Ok(), known};
+  sync_.LeaveSeat(line.job, line.token);
+  const JobRecord* job = state_->FindJob(line.job);
+  if (line.error.ok() || !known.ok() || IsTransient(line.error, state_->AnyQuarantined())) return {};
+  const NodeRecord* worker = state_->FindNode(node);
+  const std::string error = StrCat("job ", job->id, " '", job->name, "': pass ", job->pass, " on ",
+                                   worker->name, ": ", line.error.ToString());
+  const Status failed = leases_.Fail(*job, error, now);
+  sync_.Forget();
+  return {failed, Status::Ok()};
 }
 
 Result<std::vector<Status>> ControlPlane::Report(NodeId node, uint64_t session,
@@ -384,7 +427,8 @@ Result<std::vector<Status>> ControlPlane::Report(NodeId node, uint64_t session,
   const bool whole = CountShards(ShardState::kServing) == map_.size();
   std::vector<Status> results;
   for (const auto& line : progress) {
-    ReportVerdict verdict = leases_.Report(node, session, line, whole, now);
+    ReportVerdict verdict = SyncJobs::IsSeat(line.token) ? ReportSeat(node, session, line, now)
+                                                         : leases_.Report(node, session, line, whole, now);
     RETURN_IF_ERROR(verdict.call);
     results.push_back(std::move(verdict.result));
   }
@@ -398,6 +442,7 @@ void ControlPlane::Tick(Now now) {
     LOG(WARNING) << "the scheduler stood still for " << gap << " ms";
     nodes_.Forgive(gap);
     leases_.Forgive(gap);
+    sync_.Forgive(gap);
   }
   ticked_ms_ = now.ms;
   if (!superseded_.empty()) return;
@@ -410,6 +455,7 @@ void ControlPlane::Tick(Now now) {
     lsns_ms_ = now.ms;
   }
   if (status.ok()) status = leases_.Tick(now);
+  sync_.Tick(now, [&](NodeId node) { return nodes_.StateOf(node, now.ms) == Liveness::kDead; });
   RefreshMap(now);
 }
 
@@ -463,6 +509,7 @@ Result<nlohmann::json> ControlPlane::Inspect(const std::string& what, const std:
   const bool ready = Ready(now).ok();
   const InspectView view{.state = *state_,
                          .nodes = nodes_,
+                         .clocks = leases_.clocks(),
                          .shards = map_.shards,
                          .cluster_name = options_.cluster_name,
                          .ready = ready,

@@ -15,6 +15,7 @@
 #include "scheduler/committed_state.h"
 #include "scheduler/lease_fsm.h"
 #include "scheduler/node_table.h"
+#include "scheduler/sync_jobs.h"
 
 namespace penstock {
 
@@ -82,6 +83,10 @@ class ControlPlane {
   Status Pause(JobId job, Now now);
   Status Resume(JobId job, Now now);
   Result<LeaseAnswer> Lease(NodeId node, uint64_t session, uint32_t count, Now now);
+  // ssp: what LeaseFsm::Clock answers.
+  Result<uint64_t> Clock(NodeId node, uint64_t session, JobId job, LeaseToken token, uint64_t clock, Now now);
+  // sync: what SyncJobs::Ask answers.
+  Result<SyncAnswer> Minibatch(NodeId node, uint64_t session, const SyncQuestion& question, Now now);
   // One result for each line. An error: nothing is known of any line, report again.
   Result<std::vector<Status>> Report(NodeId node, uint64_t session,
                                      const std::vector<ReportedProgress>& progress, Now now);
@@ -104,6 +109,7 @@ class ControlPlane {
   ControlPlane(ClusterState state, CommandLog& log, const ControlPlaneOptions& options, Now now);
 
   Status CheckLeads() const;
+  ReportVerdict ReportSeat(NodeId node, uint64_t session, const ReportedProgress& line, Now now);
   Status CheckSession(NodeId node, uint64_t session) const;
   Status CheckRegister(const RegisterRequest& request) const;
   Result<NodeId> ChooseNode(const RegisterRequest& request, Now now) const;
@@ -121,6 +127,7 @@ class ControlPlane {
   CommittedState state_;
   NodeTable nodes_;
   LeaseFsm leases_;
+  SyncJobs sync_;
   const int64_t started_ms_;
   int64_t ticked_ms_;
   int64_t lsns_ms_;

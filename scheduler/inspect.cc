@@ -139,6 +139,11 @@ json JobJson(const InspectView& view, const JobRecord& job) {
           {"phase", ToString(job.phase)},
           {"pass", job.pass},
           {"passes", job.passes},
+          {"consistency", job.policy.ssp()    ? "ssp"
+                          : job.policy.sync() ? "sync"
+                                              : "async"},
+          {"round", job.round},
+          {"rounds", job.policy.rounds * job.passes},
           {"partitions_done", done},
           {"partitions", partitions},
           {"examples", examples},
@@ -189,6 +194,26 @@ json JobDetail(const InspectView& view, const JobRecord& job) {
   return out;
 }
 
+json ClocksJson(const InspectView& view, const JobRecord& job) {
+  json workers = json::array(), tables = json::array();
+  for (const auto& line : view.clocks.Lines(job.id)) {
+    workers.push_back({{"node", line.node},
+                       {"worker", NodeName(view, line.node)},
+                       {"clock", line.known ? json(line.clock) : json(nullptr)},
+                       {"works", line.holds}});
+  }
+  for (const TableId id : job.tables) {
+    if (auto spec = view.state.data().tables.find(id); spec != view.state.data().tables.end())
+      tables.push_back(spec->second.name);
+  }
+  return {{"id", job.id},
+          {"name", job.name},
+          {"staleness", job.policy.staleness},
+          {"minimum", view.clocks.Known(job.id) ? json(view.clocks.Minimum(job.id)) : json(nullptr)},
+          {"workers", workers},
+          {"tables", tables}};
+}
+
 // By id, or the latest of that name.
 const JobRecord* LookUpJob(const ClusterState& state, const std::string& name) {
   if (const auto id = ParseNumber(name)) {
@@ -232,12 +257,16 @@ Result<json> Inspect(const InspectView& view, const std::string& what, const std
     if (const TableSpec* spec = view.state.FindTable(name)) return json(*spec);
     return NotFound("there is no table '" + name + "'");
   }
+  if (what == "clocks") {
+    if (const JobRecord* job = LookUpJob(view.state, name)) return ClocksJson(view, *job);
+    return NotFound("there is no job '" + name + "'");
+  }
   if (what == "job") {
     if (const JobRecord* job = LookUpJob(view.state, name)) return JobDetail(view, *job);
     return NotFound("there is no job '" + name + "'");
   }
   return InvalidArgument("inspect '" + what +
-                         "': allowed are status, nodes, shards, shard, tables, table, jobs, job");
+                         "': allowed are status, nodes, shards, shard, tables, table, jobs, job, clocks");
 }
 
 }  // namespace penstock

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "common/cluster/shard_map.h"
+#include "scheduler/clock_table.h"
 #include "scheduler/lease_fsm.h"
 #include "scheduler/node_table.h"
 
@@ -14,6 +15,7 @@ namespace penstock {
 struct InspectView {
   const ClusterState& state;
   const NodeTable& nodes;
+  const ClockTable& clocks;
   const std::vector<ShardEntry>& shards;  // of the present map
   std::string cluster_name;
   bool ready = false;
@@ -22,8 +24,8 @@ struct InspectView {
   Now now;
 };
 
-// what: status | nodes | shards | shard (name: its number) | tables | table (name) | jobs | job (name, or
-// id). kNotFound: there is no such thing; kInvalidArgument: no such question.
+// what: status | nodes | shards | shard (name: its number) | tables | table (name) | jobs | job, clocks (name
+// of a job, or id). kNotFound: there is no such thing; kInvalidArgument: no such question.
 Result<nlohmann::json> Inspect(const InspectView& view, const std::string& what, const std::string& name);
 
 }  // namespace penstock

@@ -45,6 +45,23 @@ Result<std::string> Name(const json& in) {
   return name;
 }
 
+// The word and what the policy says belong together.
+Status CheckConsistency(const json& in, const TrainPolicy& policy) {
+  const json consistency = in.value("consistency", json("async"));
+  const bool known = consistency == "async" || consistency == "ssp" || consistency == "sync";
+  if (!known) {
+    return InvalidArgument(
+        StrCat("job: consistency is ", consistency.dump(), ", allowed are \"async\", \"ssp\" and \"sync\""));
+  }
+  if ((consistency == "ssp") != policy.ssp())
+    return InvalidArgument(
+        StrCat("job: policy.staleness is ", policy.staleness, " and consistency ", consistency.dump()));
+  if ((consistency == "sync") != policy.sync())
+    return InvalidArgument(
+        StrCat("job: policy.rounds is ", policy.rounds, " and consistency ", consistency.dump()));
+  return Status::Ok();
+}
+
 Status ReadPlan(const json& in, SubmitJob* out) {
   auto plan = in.find("plan");
   if (plan == in.end() || !plan->is_object()) return InvalidArgument("job: plan is missing");
@@ -86,6 +103,9 @@ Status ReadTables(const json& in, TableId next, SubmitJob* out) {
     spec.id = next++;
     spec.name = StrCat(out->name, ".", out->job, "/", spec.name);
     RETURN_IF_ERROR(spec.Validate().Prepend("job: tables"));
+    if (spec.accumulate && !out->policy.sync())
+      return InvalidArgument(
+          StrCat("job: table '", spec.name, "' accumulates, which only those of sync jobs do"));
     out->tables.push_back(std::move(spec));
   }
   return Status::Ok();
@@ -98,9 +118,6 @@ Result<SubmitJob> ReadSubmission(const std::string& spec, const ClusterState& st
     return InvalidArgument(StrCat("job: its text has ", spec.size(), " bytes, allowed are ", kMaxSpecBytes));
   const json in = json::parse(spec, nullptr, false);
   if (!in.is_object()) return InvalidArgument("job: its text is not a JSON object");
-  const std::string consistency = in.value("consistency", json("async")).dump();
-  if (consistency != "\"async\"")
-    return InvalidArgument("job: consistency is " + consistency + ", allowed in this version is \"async\"");
   SubmitJob out;
   out.job = state.data().last_job + 1;
   out.spec = spec;
@@ -111,6 +128,7 @@ Result<SubmitJob> ReadSubmission(const std::string& spec, const ClusterState& st
   ASSIGN_OR_RETURN(out.evaluate_train, Flag(in, "evaluate_train"));
   ASSIGN_OR_RETURN(out.evaluate_test, Flag(in, "evaluate_test"));
   ASSIGN_OR_RETURN(out.policy, ReadTrainPolicy(in));
+  RETURN_IF_ERROR(CheckConsistency(in, out.policy));
   RETURN_IF_ERROR(ReadPlan(in, &out));
   RETURN_IF_ERROR(ReadTables(in, state.data().last_table + 1, &out));
   return out;

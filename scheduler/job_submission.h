@@ -8,9 +8,9 @@
 namespace penstock {
 
 // {"name", "options", "tables": [TableSpec with id 0 and a relative name], "plan": {"train": {"partitions",
-// "records", ...}, "test": {...} or null}, "passes", "consistency": "async", "evaluate_train",
-// "evaluate_test", "policy": TrainPolicy}. Tables are named "<name>.<job id>/<relative name>".
-// kInvalidArgument names the member, its value and what is allowed.
+// "records", ...}, "test": {...} or null}, "passes", "consistency": "async" | "ssp" | "sync",
+// "evaluate_train", "evaluate_test", "policy": TrainPolicy}. Tables are named "<name>.<job id>/<relative
+// name>". kInvalidArgument names the member, its value and what is allowed.
 Result<SubmitJob> ReadSubmission(const std::string& spec, const ClusterState& state, int64_t wall_ms);
 
 }  // namespace penstock

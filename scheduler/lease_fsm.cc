@@ -19,7 +19,14 @@ std::string Describe(const JobRecord& job, uint32_t partition) {
   return StrCat(text, ", partition ", partition);
 }
 
-// What another worker, or a later moment, may mend.
+std::optional<JobPhase> NextPhase(const JobRecord& job) {
+  if (job.phase < JobPhase::kEvaluateTrain && job.evaluate_train) return JobPhase::kEvaluateTrain;
+  if (job.phase < JobPhase::kEvaluateTest && job.evaluate_test) return JobPhase::kEvaluateTest;
+  return std::nullopt;
+}
+
+}  // namespace
+
 bool IsTransient(const Status& error, bool quarantined) {
   switch (error.code()) {
     case Code::kUnavailable:
@@ -37,21 +44,6 @@ bool IsTransient(const Status& error, bool quarantined) {
   }
 }
 
-// JSON knows no other numbers; the sums of partitions stay finite, too.
-Tally Finite(Tally tally) {
-  constexpr double kHuge = 1e300;
-  tally.loss_sum = std::isnan(tally.loss_sum) ? kHuge : std::clamp(tally.loss_sum, -kHuge, kHuge);
-  return tally;
-}
-
-std::optional<JobPhase> NextPhase(const JobRecord& job) {
-  if (job.phase < JobPhase::kEvaluateTrain && job.evaluate_train) return JobPhase::kEvaluateTrain;
-  if (job.phase < JobPhase::kEvaluateTest && job.evaluate_test) return JobPhase::kEvaluateTest;
-  return std::nullopt;
-}
-
-}  // namespace
-
 LeaseFsm::LeaseFsm(CommittedState& state, const LeaseOptions& options, Now now)
     : state_(state), options_(options) {
   Adopt(now.ms);
@@ -68,18 +60,28 @@ void LeaseFsm::Adopt(int64_t now_ms) {
                                 .seen_ms = now_ms,
                                 .recorded = partition.recorded,
                                 .tally = partition.now};
+      if (job.policy.ssp() && job.phase == JobPhase::kTrain)
+        clocks_.Adopt(id, partition.token, partition.node);
     }
   }
 }
 
 void LeaseFsm::Forget() {
-  std::erase_if(held_, [this](const auto& entry) {
-    const auto& [token, held] = entry;
+  std::vector<LeaseToken> ended;
+  for (const auto& [token, held] : held_) {
     const JobRecord* job = state_->FindJob(held.job);
-    if (job == nullptr || held.partition >= job->partitions.size()) return true;
-    const PartitionRecord& partition = job->partitions[held.partition];
-    return partition.token != token || partition.state != PartitionState::kLeased;
-  });
+    const bool holds = job != nullptr && held.partition < job->partitions.size() &&
+                       job->partitions[held.partition].token == token &&
+                       job->partitions[held.partition].state == PartitionState::kLeased;
+    if (!holds) ended.push_back(token);
+  }
+  for (const LeaseToken token : ended) Drop(token);
+}
+
+void LeaseFsm::Drop(LeaseToken token) {
+  const auto held = held_.find(token);
+  clocks_.Leave(held->second.job, token);
+  held_.erase(held);
 }
 
 bool LeaseFsm::AnyTrainLease() const {
@@ -99,6 +101,9 @@ std::map<JobId, std::deque<uint32_t>> LeaseFsm::FreePartitions(Now now) {
   std::map<JobId, std::deque<uint32_t>> free;
   for (const auto& [id, job] : state_.data().jobs) {
     if (job.state != JobState::kRunning) continue;
+    const bool training = job.phase == JobPhase::kTrain;
+    // A sync job gives out seats (sync_jobs.h). Nobody joins the clocks before their minimum is known.
+    if (training && (job.policy.sync() || !clocks_.Known(id))) continue;
     for (const uint32_t i : order_.Of(job)) {
       if (job.partitions[i].state == PartitionState::kFree && !Cool(id, i, now.ms)) free[id].push_back(i);
     }
@@ -130,14 +135,24 @@ LeasePartitions LeaseFsm::Plan(NodeId node, uint64_t session, uint32_t count, No
   return command;
 }
 
+bool LeaseFsm::ShardsReady() const {
+  const auto& shards = state_.data().shards;
+  return !state_->AnyQuarantined() &&
+         std::none_of(shards.begin(), shards.end(), [](const ShardRecord& s) { return s.node == 0; });
+}
+
+std::optional<LeaseFsm::Offer> LeaseFsm::Next(Now now) {
+  const LeasePartitions plan = Plan(0, 0, 1, now);
+  if (plan.leases.empty() || !ShardsReady()) return std::nullopt;
+  Offer offer{.job = plan.leases[0].job};
+  for (const auto& [token, held] : held_) offer.leases += held.job == offer.job;
+  return offer;
+}
+
 Result<LeaseAnswer> LeaseFsm::Lease(NodeId node, uint64_t session, uint32_t count, Now now) {
   LeaseAnswer answer;
-  const auto& shards = state_.data().shards;
-  const bool placed =
-      std::none_of(shards.begin(), shards.end(), [](const ShardRecord& s) { return s.node == 0; });
   LeasePartitions command;
-  // While a shard waits for servers or for the operator no partition can be worked on: jobs wait.
-  if (placed && !state_->AnyQuarantined()) command = Plan(node, session, count, now);
+  if (ShardsReady()) command = Plan(node, session, count, now);
   if (command.leases.empty()) {
     answer.retry_after_ms = options_.idle_retry_ms;
     return answer;
@@ -151,8 +166,11 @@ Result<LeaseAnswer> LeaseFsm::Lease(NodeId node, uint64_t session, uint32_t coun
                           .recorded = job->partitions[lease.partition].recorded,
                           .tally = {}};
     share_.Serve(lease.job);
-    answer.leases.push_back(
-        {.job = job, .partition = lease.partition, .position = order_.PositionOf(*job, lease.partition)});
+    const bool ssp = job->policy.ssp() && job->phase == JobPhase::kTrain;
+    answer.leases.push_back({.job = job,
+                             .partition = lease.partition,
+                             .position = order_.PositionOf(*job, lease.partition),
+                             .clock = ssp ? clocks_.Join(lease.job, lease.token, node) : 0});
   }
   return answer;
 }
@@ -186,6 +204,7 @@ ReportVerdict LeaseFsm::Report(NodeId node, uint64_t session, const ReportedProg
                                                     ", not of node ", node))};
   }
   held.seen_ms = now.ms;
+  clocks_.Advance(held.job, progress.token, progress.clock);
   // Answers may overtake one another: an older report changes nothing.
   if (progress.recorded > held.recorded) cooling_.erase({held.job, held.partition});
   if (progress.recorded >= held.recorded) {
@@ -203,12 +222,28 @@ ReportVerdict LeaseFsm::Report(NodeId node, uint64_t session, const ReportedProg
   return {};
 }
 
+Result<uint64_t> LeaseFsm::Clock(NodeId node, uint64_t session, JobId job, LeaseToken token, uint64_t clock,
+                                 Now now) {
+  auto it = held_.find(token);
+  if (it == held_.end() || it->second.job != job) {
+    RETURN_IF_ERROR(WhyUnknown({.job = job, .token = token}));
+    return FailedPrecondition(StrCat("lease ", token, " has ended"));
+  }
+  const PartitionRecord& partition = state_->FindJob(job)->partitions[it->second.partition];
+  if (partition.node != node || partition.session != session)
+    return FailedPrecondition(
+        StrCat("lease ", token, " is of node ", partition.node, ", not of node ", node));
+  it->second.seen_ms = now.ms;
+  clocks_.Advance(job, token, clock);
+  return clocks_.Minimum(job);
+}
+
 ReportVerdict LeaseFsm::GiveBack(LeaseToken token, const Status& reason) {
   const Held held = held_[token];
   if (Status status = Flush(); !status.ok()) return {status, Status::Ok()};
   const FreeLeases command{{{.job = held.job, .partition = held.partition, .token = token, .failed = false}}};
   if (Status status = state_.Commit(command); !status.ok()) return {status, Status::Ok()};
-  held_.erase(token);
+  Drop(token);
   return {Status::Ok(), reason};
 }
 
@@ -228,7 +263,7 @@ ReportVerdict LeaseFsm::TakeDone(LeaseToken token, const ReportedProgress& progr
                                              .tally = held.tally},
                                 .result = job.phase == JobPhase::kTrain ? "" : progress.result};
   if (Status status = state_.Commit(command); !status.ok()) return {status, Status::Ok()};
-  held_.erase(token);
+  Drop(token);
   cooling_.erase({held.job, held.partition});
   if (Status status = MoveOn(job, now); !status.ok())
     LOG(WARNING) << Describe(job) << ": " << status.ToString();  // tried again by Tick
@@ -237,8 +272,11 @@ ReportVerdict LeaseFsm::TakeDone(LeaseToken token, const ReportedProgress& progr
 
 Status LeaseFsm::FailJob(const JobRecord& job, uint32_t partition, const Status& error,
                          const std::string& note, Now now) {
+  return Fail(job, StrCat(Describe(job, partition), note, ": ", error.ToString()), now);
+}
+
+Status LeaseFsm::Fail(const JobRecord& job, const std::string& text, Now now) {
   RETURN_IF_ERROR(Flush());
-  const std::string text = StrCat(Describe(job, partition), note, ": ", error.ToString());
   RETURN_IF_ERROR(
       state_.Commit(EndJob{.job = job.id, .state = JobState::kFailed, .error = text, .at_ms = now.wall_ms}));
   LOG(ERROR) << text;
@@ -264,7 +302,7 @@ ReportVerdict LeaseFsm::TakeError(LeaseToken token, const ReportedProgress& prog
       {{.job = held.job, .partition = held.partition, .token = token, .failed = cluster_whole}}};
   if (Status status = state_.Commit(command); !status.ok()) return {status, Status::Ok()};
   LOG(WARNING) << Describe(job, held.partition) << by << " is given back: " << progress.error.ToString();
-  held_.erase(token);
+  Drop(token);
   Cooling& cooling = cooling_[{held.job, held.partition}];
   cooling.wait_ms =
       cooling.wait_ms == 0 ? options_.cool_ms : std::min(2 * cooling.wait_ms, options_.cool_max_ms);
@@ -372,6 +410,9 @@ Status LeaseFsm::Tick(Now now) {
     const JobRecord* job = state_->FindJob(entry.first.first);
     return job == nullptr || IsOver(job->state);
   });
+  for (const JobId id : clocks_.Jobs()) {
+    if (IsOver(state_->FindJob(id)->state)) clocks_.Drop(id);
+  }
   order_.Forget([this](JobId id) { return IsOver(state_->FindJob(id)->state); });
   return MoveOn(now);
 }

@@ -13,9 +13,11 @@
 #include <cstdint>
 #include <deque>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "scheduler/clock_table.h"
 #include "scheduler/committed_state.h"
 #include "scheduler/lease_order.h"
 
@@ -25,6 +27,9 @@ struct Now {
   int64_t ms = 0;       // of a clock that only rises
   int64_t wall_ms = 0;  // since 1970, for the journal
 };
+
+// Of a worker's error: what another worker, or a later moment, may mend.
+bool IsTransient(const Status& error, bool quarantined);
 
 struct LeaseOptions {
   int64_t lease_ms = 10000;
@@ -39,6 +44,8 @@ struct GivenLease {
   const JobRecord* job = nullptr;
   uint32_t partition = 0;
   uint32_t position = 0;  // LeaseOrder
+  uint64_t clock = 0;     // ssp: to begin at
+  LeaseToken seat = 0;    // sync, training: the token of a seat (sync_jobs.h); the partition means nothing
 };
 struct LeaseAnswer {
   std::vector<GivenLease> leases;
@@ -54,6 +61,7 @@ struct ReportedProgress {
   bool done = false;
   std::string result;
   Status error;
+  uint64_t clock = 0;  // ssp
 };
 struct ReportVerdict {
   Status call;    // not ok: the journal failed and nothing was taken; the worker reports it again
@@ -70,6 +78,24 @@ class LeaseFsm {
   // partition.
   ReportVerdict Report(NodeId node, uint64_t session, const ReportedProgress& progress, bool cluster_whole,
                        Now now);
+
+  // ssp: the holder of the lease has reached `clock`. Answers the clock of the slowest worker of the job, or
+  // 0 while that is not known. kFailedPrecondition and the like: the lease has ended.
+  Result<uint64_t> Clock(NodeId node, uint64_t session, JobId job, LeaseToken token, uint64_t clock, Now now);
+  const ClockTable& clocks() const { return clocks_; }
+
+  // The job that Lease would give from next, and its leases; nullopt: none.
+  struct Offer {
+    JobId job = 0;
+    uint32_t leases = 0;
+  };
+  std::optional<Offer> Next(Now now);
+  // While it is false no partition can be worked on: a shard waits for servers or for the operator.
+  bool ShardsReady() const;
+  // On to the next pass or phase, when all partitions of this one are done.
+  Status MoveOn(const JobRecord& job, Now now);
+  // Ends the job with this error.
+  Status Fail(const JobRecord& job, const std::string& error, Now now);
 
   // Before a new session of the node is committed: its progress must not be lost with its leases.
   Status Flush();
@@ -110,13 +136,13 @@ class LeaseFsm {
   Status WhyUnknown(const ReportedProgress& progress) const;
   ReportVerdict TakeError(LeaseToken token, const ReportedProgress& progress, bool cluster_whole, Now now);
   ReportVerdict TakeDone(LeaseToken token, const ReportedProgress& progress, Now now);
+  void Drop(LeaseToken token);
   // The lease ends with this report, for the reason that its worker is told.
   ReportVerdict GiveBack(LeaseToken token, const Status& reason);
   Status FailJob(const JobRecord& job, uint32_t partition, const Status& error, const std::string& note,
                  Now now);
   Status FreeSilent(Now now);
   Status MoveOn(Now now);
-  Status MoveOn(const JobRecord& job, Now now);
 
   CommittedState& state_;
   const LeaseOptions options_;
@@ -124,6 +150,7 @@ class LeaseFsm {
   std::map<PartitionKey, Cooling> cooling_;
   LeaseOrder order_;
   FairShare share_;
+  ClockTable clocks_;
   int64_t flushed_ms_ = 0;
 };
 

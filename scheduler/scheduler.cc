@@ -68,6 +68,7 @@ class Scheduler::Impl {
     loop_.Run([this] {
       ticking_ = nullptr;
       rpc_.reset();
+      room_.reset();
       plane_.reset();
       journal_.reset();
     });
@@ -105,8 +106,9 @@ class Scheduler::Impl {
     LOG(INFO) << "term " << plane_->data().term << " of cluster " << plane_->data().cluster << " begins, "
               << plane_->data().jobs.size() << " jobs and " << plane_->data().tables.size()
               << " tables in the journal";
+    room_ = std::make_unique<WaitingRoom>(loop_);
     metrics_.Update(*plane_, Clock());
-    service.fulfiller->fulfill(capnp::Capability::Client(kj::heap<SchedulerService>(*plane_, Clock)));
+    service.fulfiller->fulfill(capnp::Capability::Client(kj::heap<SchedulerService>(*plane_, *room_, Clock)));
     ticking_ = Ticking().eagerlyEvaluate(
         [](kj::Exception&& e) { LOG(FATAL) << "scheduler: tick: " << e.getDescription().cStr(); });
     return Status::Ok();
@@ -115,6 +117,7 @@ class Scheduler::Impl {
   kj::Promise<void> Ticking() {
     return loop_.Sleep(kTickMs).then([this] {
       plane_->Tick(Clock());
+      room_->Wake();
       metrics_.Update(*plane_, Clock());
       return Ticking();
     });
@@ -130,6 +133,7 @@ class Scheduler::Impl {
   std::string endpoint_;
   std::unique_ptr<Journal> journal_;  // on the loop, like the rest
   std::unique_ptr<ControlPlane> plane_;
+  std::unique_ptr<WaitingRoom> room_;
   std::unique_ptr<RpcServer> rpc_;
   kj::Promise<void> ticking_ = nullptr;
   bool stopped_ = false;  // the owner's thread

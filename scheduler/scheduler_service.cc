@@ -10,6 +10,7 @@ namespace {
 
 constexpr uint32_t kMaxEndpoints = 256;
 constexpr uint32_t kMaxReports = 4096;
+constexpr uint64_t kLongestWaitMs = 1000;     // of calls that wait for something to change
 constexpr uint32_t kMaxTextBytes = 64 << 10;  // of a result, an error, a damage
 
 // The text as JSON can hold it: bytes that are no UTF-8 are replaced, so that the journal says exactly what
@@ -77,12 +78,14 @@ ReportedProgress ReadProgress(proto::Progress::Reader in) {
       .tally = {.examples = in.getExamples(), .loss_sum = in.getLossSum(), .bad_records = in.getBadRecords()},
       .done = in.getDone(),
       .result = ReadText(in.getResult()),
-      .error = ReadError(in.getError())};
+      .error = ReadError(in.getError()),
+      .clock = in.getClock()};
 }
 
 void WriteLease(const GivenLease& lease, proto::Lease::Builder out) {
   const JobRecord& job = *lease.job;
-  const PartitionRecord& partition = job.partitions[lease.partition];
+  const PartitionRecord seat{.token = lease.seat};
+  const PartitionRecord& partition = lease.seat != 0 ? seat : job.partitions[lease.partition];
   out.setJob(job.id);
   out.setJobName(job.name);
   out.setSpec(job.spec);
@@ -94,6 +97,7 @@ void WriteLease(const GivenLease& lease, proto::Lease::Builder out) {
   out.setProducer(partition.producer);
   out.setBegin(partition.recorded);
   out.setPosition(lease.position);
+  out.setClock(lease.clock);
 }
 
 }  // namespace
@@ -271,6 +275,65 @@ kj::Promise<void> SchedulerService::report(ReportContext context) {
     for (uint32_t i = 0; i < verdicts.size(); ++i) WriteStatus(verdicts[i], results[i]);
     return Status::Ok();
   });
+}
+
+kj::Promise<void> SchedulerService::AnswerClock(ClockContext context, uint64_t until_ms) {
+  const auto params = context.getParams();
+  const auto minimum = plane_.Clock(params.getNode(), params.getSession(), params.getJob(), params.getToken(),
+                                    params.getClock(), clock_());
+  if (minimum.ok() && *minimum < params.getWant() && room_.NowMs() < until_ms) {
+    return room_.Wait(until_ms - room_.NowMs()).then([this, context, until_ms]() mutable {
+      return AnswerClock(context, until_ms);
+    });
+  }
+  WriteStatus(minimum.status(), context.getResults().initStatus());
+  if (minimum.ok()) context.getResults().setMinimum(*minimum);
+  return kj::READY_NOW;
+}
+
+kj::Promise<void> SchedulerService::clock(ClockContext context) {
+  auto answered = AnswerClock(context, room_.NowMs() + kLongestWaitMs);
+  room_.Wake();
+  return answered;
+}
+
+kj::Promise<void> SchedulerService::AnswerMinibatch(MinibatchContext context, SyncQuestion question,
+                                                    uint64_t until_ms) {
+  const auto params = context.getParams();
+  const auto answer = plane_.Minibatch(params.getNode(), params.getSession(), question, clock_());
+  if (answer.ok() && answer->action.kind == SyncAction::Kind::kWait && room_.NowMs() < until_ms) {
+    question.finished = {};
+    question.committed = 0;
+    return room_.Wait(until_ms - room_.NowMs()).then([this, context, question, until_ms]() mutable {
+      return AnswerMinibatch(context, question, until_ms);
+    });
+  }
+  auto results = context.getResults();
+  WriteStatus(answer.status(), results.initStatus());
+  if (!answer.ok()) return kj::READY_NOW;
+  results.setAction(static_cast<proto::Scheduler::SyncAction>(answer->action.kind));
+  results.setRound(answer->action.round);
+  results.setStream(answer->action.stream);
+  results.setProducer(answer->producer);
+  results.setExamples(answer->action.examples);
+  results.setStep(answer->action.round);
+  return kj::READY_NOW;
+}
+
+kj::Promise<void> SchedulerService::minibatch(MinibatchContext context) {
+  const auto params = context.getParams();
+  const auto finished = params.getFinished();
+  const SyncQuestion question{.job = params.getJob(),
+                              .seat = params.getToken(),
+                              .finished = {.round = finished.getRound(),
+                                           .stream = finished.getStream(),
+                                           .tally = {.examples = finished.getExamples(),
+                                                     .loss_sum = finished.getLossSum(),
+                                                     .bad_records = finished.getBadRecords()}},
+                              .committed = params.getCommitted()};
+  auto answered = AnswerMinibatch(context, question, room_.NowMs() + kLongestWaitMs);
+  room_.Wake();
+  return answered;
 }
 
 // --- operator ---

@@ -9,13 +9,14 @@
 
 #include "proto/control.capnp.h"
 #include "scheduler/control_plane.h"
+#include "scheduler/waiting_room.h"
 
 namespace penstock {
 
 class SchedulerService final : public proto::Scheduler::Server {
  public:
-  SchedulerService(ControlPlane& plane, std::function<Now()> clock)
-      : plane_(plane), clock_(std::move(clock)) {}
+  SchedulerService(ControlPlane& plane, WaitingRoom& room, std::function<Now()> clock)
+      : plane_(plane), room_(room), clock_(std::move(clock)) {}
 
   kj::Promise<void> register_(RegisterContext context) override;
   kj::Promise<void> heartbeat(HeartbeatContext context) override;
@@ -30,6 +31,8 @@ class SchedulerService final : public proto::Scheduler::Server {
   kj::Promise<void> resumeJob(ResumeJobContext context) override;
   kj::Promise<void> lease(LeaseContext context) override;
   kj::Promise<void> report(ReportContext context) override;
+  kj::Promise<void> clock(ClockContext context) override;
+  kj::Promise<void> minibatch(MinibatchContext context) override;
   kj::Promise<void> inspect(InspectContext context) override;
   kj::Promise<void> acceptLoss(AcceptLossContext context) override;
 
@@ -39,7 +42,12 @@ class SchedulerService final : public proto::Scheduler::Server {
   void FillWantedState(proto::Scheduler::HeartbeatParams::Reader params, const HeartbeatAnswer& answer,
                        proto::Scheduler::HeartbeatResults::Builder results);
 
+  // Answer when there is something to say, at `until_ms` at the latest.
+  kj::Promise<void> AnswerClock(ClockContext context, uint64_t until_ms);
+  kj::Promise<void> AnswerMinibatch(MinibatchContext context, SyncQuestion question, uint64_t until_ms);
+
   ControlPlane& plane_;
+  WaitingRoom& room_;
   const std::function<Now()> clock_;
 };
 

@@ -5,6 +5,8 @@
 // since 1970.
 #pragma once
 
+#include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <map>
 #include <nlohmann/json.hpp>
@@ -63,6 +65,13 @@ struct Tally {
   NLOHMANN_DEFINE_TYPE_INTRUSIVE(Tally, examples, loss_sum, bad_records)
 };
 
+// JSON knows no other numbers; the sums of partitions stay finite, too.
+inline Tally Finite(Tally tally) {
+  constexpr double kHuge = 1e300;
+  tally.loss_sum = std::isnan(tally.loss_sum) ? kHuge : std::clamp(tally.loss_sum, -kHuge, kHuge);
+  return tally;
+}
+
 enum class PartitionState : uint8_t { kFree = 0, kLeased = 1, kDone = 2 };
 
 struct PartitionRecord {
@@ -103,6 +112,9 @@ struct JobRecord {
   bool evaluate_train = false;
   bool evaluate_test = false;
   TrainPolicy policy;
+  // sync: the last round that is journaled, rising through all passes, and its examples; 0: none yet.
+  uint64_t round = 0;
+  uint64_t round_examples = 0;
   std::vector<TableId> tables;
   std::vector<PartitionRecord> partitions;  // of the present phase and pass; empty when the job has ended
   Tally trained;                            // by the passes that are over
@@ -118,10 +130,10 @@ struct JobRecord {
   std::string error;
   NLOHMANN_DEFINE_TYPE_INTRUSIVE_WITH_DEFAULT(JobRecord, id, name, spec, state, phase, pass, passes,
                                               train_partitions, train_records, test_partitions,
-                                              evaluate_train, evaluate_test, policy, tables, partitions,
-                                              trained, last_pass, train_results, test_results, submitted_ms,
-                                              started_ms, trained_ms, ended_ms, paused_at_ms, paused_ms,
-                                              error)
+                                              evaluate_train, evaluate_test, policy, round, round_examples,
+                                              tables, partitions, trained, last_pass, train_results,
+                                              test_results, submitted_ms, started_ms, trained_ms, ended_ms,
+                                              paused_at_ms, paused_ms, error)
 };
 
 // Everything. Two states are equal when their JSON is.

@@ -13,8 +13,12 @@ namespace penstock {
 
 struct TrainPolicy {
   uint64_t seed = 1;
-  bool shuffle = false;  // the order of partitions, anew in every pass
-  NLOHMANN_DEFINE_TYPE_INTRUSIVE_WITH_DEFAULT(TrainPolicy, seed, shuffle)
+  bool shuffle = false;    // the order of partitions, anew in every pass
+  uint32_t staleness = 0;  // ssp: the bound; 0 in other jobs
+  uint64_t rounds = 0;     // sync: optimizer steps a pass; its partitions are the streams. 0 in other jobs
+  bool ssp() const { return staleness > 0; }
+  bool sync() const { return rounds > 0; }
+  NLOHMANN_DEFINE_TYPE_INTRUSIVE_WITH_DEFAULT(TrainPolicy, seed, shuffle, staleness, rounds)
 };
 
 // Of a submitted job; the defaults where it has none. kInvalidArgument names the member.

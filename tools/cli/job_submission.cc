@@ -42,16 +42,21 @@ Result<nlohmann::json> MakeSubmission(const JobSpec& job) {
   ASSIGN_OR_RETURN(const auto model, CreateModel(job, plan->shape()));
   nlohmann::json counts = {{"train", Counts(plan->train)}, {"test", nullptr}};
   if (plan->test) counts["test"] = Counts(*plan->test);
-  return nlohmann::json{{"name", job.name},
-                        {"options", JobToJson(job)},
-                        {"tables", RelativeTables(job, *model)},
-                        {"plan", counts},
-                        {"data_plan", *plan},
-                        {"passes", job.train.passes},
-                        {"consistency", job.train.consistency},
-                        {"evaluate_train", job.train.evaluate},
-                        {"evaluate_test", job.train.evaluate && plan->test.has_value()},
-                        {"policy", {{"seed", job.train.seed}, {"shuffle", job.train.shuffle}}}};
+  return nlohmann::json{
+      {"name", job.name},
+      {"options", JobToJson(job)},
+      {"tables", RelativeTables(job, *model)},
+      {"plan", counts},
+      {"data_plan", *plan},
+      {"passes", job.train.passes},
+      {"consistency", job.train.consistency},
+      {"evaluate_train", job.train.evaluate},
+      {"evaluate_test", job.train.evaluate && plan->test.has_value()},
+      {"policy",
+       {{"seed", job.train.seed},
+        {"shuffle", job.train.shuffle},
+        {"staleness", job.train.ssp() ? job.train.staleness : 0},
+        {"rounds", job.train.sync() ? RoundsPerPass(plan->train, job.train.batch_size) : 0}}}};
 }
 
 }  // namespace penstock

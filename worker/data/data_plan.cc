@@ -14,8 +14,9 @@ constexpr uint64_t kPartitionBytes = 16 << 20;
 constexpr uint64_t kLeastPartitions = 8;
 constexpr uint64_t kMostPartitions = 65536;
 
-uint32_t PartitionCount(const JobSpec& job, const Dataset& dataset, const DataIndex& index) {
+uint32_t PartitionCount(const JobSpec& job, DataRole role, const Dataset& dataset, const DataIndex& index) {
   if (job.data.partitions != 0) return job.data.partitions;
+  if (job.train.sync() && role == DataRole::kTrain) return job.train.streams;
   const uint64_t bytes = dataset.dense() ? index.extent() * dataset.features() : index.extent();
   const uint64_t by_size = std::clamp(bytes / kPartitionBytes, kLeastPartitions, kMostPartitions);
   return static_cast<uint32_t>(std::clamp<uint64_t>(index.records() / job.train.batch_size, 1, by_size));
@@ -71,7 +72,7 @@ Result<DataPlan> PlanRole(const JobSpec& job, DataRole role, const std::shared_p
   plan.features = dataset->features();
   {
     ASSIGN_OR_RETURN(const DataIndex index, dataset->Index());
-    plan.partitions = index.Cut(PartitionCount(job, *dataset, index));
+    plan.partitions = index.Cut(PartitionCount(job, role, *dataset, index));
   }
   std::string first_bad;
   RETURN_IF_ERROR(CountGood(*dataset, &plan, &first_bad));
@@ -134,6 +135,15 @@ Result<JobPlan> MakeJobPlan(const JobSpec& job) {
                            " features an example, data.train has " + std::to_string(plan.train.features));
   }
   return plan;
+}
+
+uint64_t RoundsPerPass(const DataPlan& plan, uint32_t batch_size) {
+  uint64_t rounds = 0;
+  for (const PartitionRange& stream : plan.partitions) {
+    // ceil(records / (batch_size / streams))
+    rounds = std::max(rounds, (stream.records * plan.partitions.size() + batch_size - 1) / batch_size);
+  }
+  return rounds;
 }
 
 Status CheckUnchanged(const Dataset& dataset, const DataPlan& plan) {

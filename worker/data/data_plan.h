@@ -50,6 +50,10 @@ Result<std::unique_ptr<Dataset>> OpenJobData(const JobSpec& job, DataRole role,
 // InvalidArgument when there are no good records or test and training data differ in kind.
 Result<JobPlan> MakeJobPlan(const JobSpec& job);
 
+// The optimizer steps of a pass of a sync job: so many that no stream gives more than its share of batch_size
+// to any.
+uint64_t RoundsPerPass(const DataPlan& plan, uint32_t batch_size);
+
 // FailedPrecondition if the data are not those of the plan any more.
 Status CheckUnchanged(const Dataset& dataset, const DataPlan& plan);
 

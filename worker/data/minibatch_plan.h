@@ -17,6 +17,14 @@ namespace penstock {
 
 class MinibatchPlan {
  public:
+  // Minibatches of a stream of a sync job: as many as it has rounds in a pass, however few records that
+  // leaves for each.
+  static MinibatchPlan OfRounds(uint64_t rounds, bool shuffle, uint64_t seed, uint32_t pass, uint32_t stream,
+                                size_t records) {
+    MinibatchPlan plan(1, shuffle, seed, pass, stream, records);
+    plan.count_ = rounds;
+    return plan;
+  }
   // batch_size at least 1; records below 2^32.
   MinibatchPlan(uint32_t batch_size, bool shuffle, uint64_t seed, uint32_t pass, uint32_t partition,
                 size_t records);
@@ -26,7 +34,7 @@ class MinibatchPlan {
   std::span<const uint32_t> Indices(uint64_t k) const;
 
  private:
-  const uint64_t count_;
+  uint64_t count_;
   std::vector<uint32_t> order_;
 };
 

@@ -105,7 +105,11 @@ TEST_F(JobSpecTest, SaysWhatIsWrong) {
   ExpectRefused(kLinear, {"train.passses=5"}, "did you mean 'passes'");
   ExpectRefused(kLinear, {"train.passes=0"}, "train.passes");
   ExpectRefused(kLinear, {"train.passes=two"}, "train.passes");
-  ExpectRefused(kLinear, {"train.consistency=ssp"}, "async");
+  ExpectRefused(kLinear, {"train.consistency=soon"}, "async, ssp, sync");
+  ExpectRefused(kLinear, {"train.staleness=2"}, "train.consistency 'ssp'");
+  ExpectRefused(kLinear, {"train.streams=2"}, "train.consistency 'sync'");
+  ExpectRefused(kLinear, {"train.consistency=sync", "data.partitions=3"}, "train.streams");
+  ExpectRefused(kLinear, {"train.consistency=sync", "train.batch_size=3"}, "train.streams, 4");
   ExpectRefused(kLinear, {"train.durability=never"}, "memory");
   ExpectRefused(kLinear, {"data.format=csv"}, "libsvm");
   ExpectRefused(kLinear, {"optimizer.learning_rate=nan"}, "optimizer.learning_rate");

@@ -165,6 +165,18 @@ class FakeCluster {
     return json.dump();
   }
 
+  // Of an ssp job with a staleness of 3, or of a sync job with 2 rounds a pass.
+  static std::string JobTextWith(const std::string& consistency, uint32_t passes, uint32_t partitions) {
+    auto json = nlohmann::json::parse(JobText(passes, partitions));
+    json["consistency"] = consistency;
+    if (consistency == "ssp") json["policy"] = {{"staleness", 3}};
+    if (consistency == "sync") {
+      json["policy"] = {{"rounds", 2}};
+      json["tables"][0]["accumulate"] = true;
+    }
+    return json.dump();
+  }
+
   struct Given {
     JobId job;
     uint32_t partition;

@@ -336,7 +336,7 @@ TEST_F(LeaseTest, WrongSubmissionsNameWhatIsWrong) {
               HasSubstr("plan.train.partitions is 0"));
   EXPECT_THAT(refused([](auto& j) { j["plan"]["test"] = nullptr; }), HasSubstr("plan.test is missing"));
   EXPECT_THAT(refused([](auto& j) { j["passes"] = -1; }), HasSubstr("passes is -1"));
-  EXPECT_THAT(refused([](auto& j) { j["consistency"] = "sync"; }), HasSubstr("consistency"));
+  EXPECT_THAT(refused([](auto& j) { j["consistency"] = "soon"; }), HasSubstr("consistency"));
   EXPECT_THAT(refused([](auto& j) { j["tables"][0]["dim"] = 0; }), HasSubstr("dim is 0"));
   EXPECT_THAT(refused([](auto& j) { j["tables"].push_back(j["tables"][0]); }), HasSubstr("named twice"));
   EXPECT_THAT(refused([](auto& j) { j["evaluate_test"] = 1; }), HasSubstr("evaluate_test is 1"));

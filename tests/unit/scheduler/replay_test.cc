@@ -25,7 +25,7 @@ class RandomRun {
 
   // Whatever is refused is as good: refused commands must leave no trace.
   void Step() {
-    switch (Pick(12)) {
+    switch (Pick(14)) {
       case 0:
         (void)c_.Register(Any());
         break;
@@ -44,6 +44,15 @@ class RandomRun {
             FakeCluster::JobText(static_cast<uint32_t>(Pick(3)), 1 + static_cast<uint32_t>(Pick(4)),
                                  static_cast<uint32_t>(Pick(2))),
             c_.now);
+        break;
+      case 11:
+        (void)c_.plane->Submit(
+            FakeCluster::JobTextWith(Pick(3) == 0 ? "ssp" : "sync", 1 + static_cast<uint32_t>(Pick(2)),
+                                     1 + static_cast<uint32_t>(Pick(3))),
+            c_.now);
+        break;
+      case 12:
+        for (int i = 0; i < 6; ++i) Round();
         break;
       case 6:
         Lease();
@@ -92,8 +101,30 @@ class RandomRun {
     FakeNode& worker = Worker();
     auto answer = c_.plane->Lease(worker.id, worker.session, 1 + static_cast<uint32_t>(Pick(3)), c_.now);
     if (!answer.ok()) return;
-    for (const auto& lease : answer->leases)
-      tokens_.emplace_back(lease.job->id, lease.job->partitions[lease.partition].token);
+    for (const auto& lease : answer->leases) {
+      if (lease.seat != 0) {
+        seats_.push_back({.worker = &worker, .job = lease.job->id, .token = lease.seat});
+      } else {
+        tokens_.emplace_back(lease.job->id, lease.job->partitions[lease.partition].token);
+      }
+    }
+  }
+  // A seat says what it has done of what it was last told to, and asks again.
+  void Round() {
+    if (seats_.empty()) return;
+    Seat& seat = seats_[seats_.size() - 1 - Pick(std::min<uint64_t>(seats_.size(), 4))];
+    SyncQuestion question{.job = seat.job, .seat = seat.token};
+    const bool lost = Pick(10) == 0;
+    if (seat.told.kind == SyncAction::Kind::kWork && !lost) {
+      question.finished = {.round = seat.told.round,
+                           .stream = seat.told.stream,
+                           .tally = {.examples = Pick(50), .loss_sum = static_cast<double>(Pick(50)) / 7}};
+    }
+    if (seat.told.kind == SyncAction::Kind::kCommit && !lost) question.committed = seat.told.round;
+    c_.log.full = Pick(10) == 0;
+    const auto answer = c_.plane->Minibatch(seat.worker->id, seat.worker->session, question, c_.now);
+    c_.log.full = false;
+    if (answer.ok()) seat.told = answer->action;
   }
   void Report() {
     if (tokens_.empty()) return;
@@ -127,6 +158,13 @@ class RandomRun {
   std::mt19937_64 random_;
   FakeCluster c_;
   std::vector<std::pair<JobId, LeaseToken>> tokens_;
+  struct Seat {
+    FakeNode* worker = nullptr;
+    JobId job = 0;
+    LeaseToken token = 0;
+    SyncAction told = {};
+  };
+  std::vector<Seat> seats_;
 };
 
 TEST(ReplayTest, EqualFromTheBeginningAndFromAnySnapshot) {
