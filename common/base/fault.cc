@@ -6,6 +6,7 @@
 
 #include <cerrno>
 #include <charconv>
+#include <chrono>
 #include <cmath>
 #include <cstdlib>
 #include <map>
@@ -13,6 +14,7 @@
 #include <mutex>
 #include <optional>
 #include <random>
+#include <thread>
 #include <vector>
 
 namespace penstock {
@@ -100,7 +102,18 @@ Result<FaultCallback> ParseAction(const std::string& name, std::string_view acti
       return when(hit) ? ErrnoStatus(error, "fault point " + name) : Status::Ok();
     });
   }
-  return InvalidArgument("'" + std::string(action) + "' is no action: kill or error:ERRNO");
+  constexpr std::string_view kDelay = "delay:";
+  if (action.starts_with(kDelay)) {
+    uint32_t ms = 0;
+    if (!ParseNumber(action.substr(kDelay.size()), &ms))
+      return InvalidArgument("'" + std::string(action.substr(kDelay.size())) +
+                             "' is no number of milliseconds");
+    return FaultCallback([when, ms](uint64_t hit) {
+      if (when(hit)) std::this_thread::sleep_for(std::chrono::milliseconds(ms));
+      return Status::Ok();
+    });
+  }
+  return InvalidArgument("'" + std::string(action) + "' is no action: kill, error:ERRNO or delay:MS");
 }
 
 struct ParsedFault {

@@ -26,6 +26,7 @@ void ArmFault(std::string name, FaultCallback callback);
 // Arms what a specification says, a comma-separated list of NAME=ACTION[WHEN]:
 //   ACTION  kill          SIGKILL to the process
 //           error:ERRNO   the point fails with that error: a name such as ENOSPC or a number
+//           delay:MS      the thread sleeps for so many milliseconds
 //   WHEN    @N            at the Nth hit alone (the first is 1)
 //           %P            at each hit with probability P, 0 < P <= 1
 //           nothing       at each hit

@@ -144,7 +144,8 @@ kj::Promise<void> DataService::push(PushContext context) {
   auto out = results.initResponse().initTables(in.size());
   Durability level = Durability::kMemory;
   for (uint32_t i = 0; i < in.size(); ++i) {
-    if (request.getWorker() != 0) clocks_[in[i].getTable()].Push(request.getWorker(), request.getClock());
+    if (request.getWorker() != 0 && request.getClock() != 0)
+      clocks_[in[i].getTable()].Push(request.getWorker(), request.getClock());
     level = std::max(level, PushTable(request, in[i], out[i]));
   }
   auto finish = [this, context]() mutable {

@@ -163,6 +163,10 @@ class Parser {
     CLI::App* resume = Command(job, "resume", "Go on with a paused job where it was");
     resume->add_option("job", a_.id, "id of the job")->required()->type_name("JOB");
     Target(resume);
+    Inspect(job, "clocks", "How far the workers of an ssp job are, and how far any was ever ahead")
+        ->add_option("job", a_.id, "id of the job")
+        ->required()
+        ->type_name("JOB");
     Inspect(job, "partitions", "Who works on which partition, and how far they are")
         ->add_option("job", a_.id, "id of the job")
         ->required()

@@ -1,6 +1,7 @@
 // penstock status, node, job, shard and table: what the scheduler knows, and the few things that an operator
 // decides.
 #include <algorithm>
+#include <map>
 #include <nlohmann/json.hpp>
 
 #include "tools/cli/commands.h"
@@ -139,6 +140,52 @@ Result<int> ShowPartitions(Client& client, const Arguments& arguments, Console& 
   return kExitOk;
 }
 
+// What the scheduler knows of the workers, beside what their pushes have carried.
+Result<json> JobClocks(Client& client, uint32_t id) {
+  ASSIGN_OR_RETURN(json clocks, client.Inspect("clocks", std::to_string(id)));
+  ASSIGN_OR_RETURN(const json nodes, client.Inspect("nodes"));
+  std::map<uint32_t, json> workers;
+  for (const json& worker : clocks["workers"]) workers[worker["node"].get<uint32_t>()] = worker;
+  for (const json& name : clocks["tables"]) {
+    ASSIGN_OR_RETURN(const TableSpec table, client.OpenTable(name.get<std::string>()));
+    ASSIGN_OR_RETURN(const auto pushed, client.Clocks(table.id));
+    for (const WorkerClock& seen : pushed) {
+      json& worker = workers[seen.worker];
+      if (worker.is_null()) worker = {{"node", seen.worker}, {"clock", nullptr}, {"works", false}};
+      worker["pushed"] = std::max(worker.value("pushed", uint64_t{0}), seen.clock);
+      worker["most_ahead"] = std::max(worker.value("most_ahead", uint64_t{0}), seen.lead);
+    }
+  }
+  clocks["workers"] = json::array();
+  for (auto& [node, worker] : workers) {
+    for (const json& known : nodes) {
+      if (known["id"] == node) worker["worker"] = known["name"];
+    }
+    clocks["workers"].push_back(worker);
+  }
+  return clocks;
+}
+
+Result<int> ShowClocks(Client& client, const Arguments& arguments, Console& console) {
+  ASSIGN_OR_RETURN(const json clocks, JobClocks(client, arguments.id));
+  if (arguments.output == OutputFormat::kJson) {
+    console.out << RenderJson(clocks);
+    return kExitOk;
+  }
+  console.out << RenderFields(clocks, {{"job", "id"},
+                                       {"name", "name"},
+                                       {"staleness", "staleness"},
+                                       {"slowest clock", "minimum"}})
+              << "\n"
+              << RenderTable(clocks["workers"], {{"NODE", "node"},
+                                                 {"WORKER", "worker"},
+                                                 {"WORKS", "works"},
+                                                 {"CLOCK", "clock"},
+                                                 {"PUSHED", "pushed"},
+                                                 {"MOST AHEAD", "most_ahead"}});
+  return kExitOk;
+}
+
 Result<int> ListJobs(Client& client, const Arguments& arguments, Console& console) {
   ASSIGN_OR_RETURN(json jobs, client.Inspect("jobs"));
   if (arguments.output == OutputFormat::kTable) {
@@ -218,6 +265,7 @@ Result<int> RunInspection(const Arguments& arguments, Console& console) {
   if (command == "job show") return ShowJob(*client, arguments, console);
   if (command == "table describe") return DescribeTable(*client, arguments, console);
   if (command == "table get") return ShowRows(*client, arguments, console);
+  if (command == "job clocks") return ShowClocks(*client, arguments, console);
   if (command == "job partitions") return ShowPartitions(*client, arguments, console);
   if (command == "job pause") {
     RETURN_IF_ERROR(client->PauseJob(arguments.id));

@@ -357,6 +357,25 @@ Result<std::vector<TableStats>> Client::Stats(const std::vector<TableId>& tables
       });
 }
 
+Status Client::CommitRound(const std::vector<TableId>& tables, uint64_t round, uint64_t examples,
+                           uint64_t step, uint64_t deadline_ms) {
+  for (TableId table : tables) RETURN_IF_ERROR(impl_->Known(table).Prepend("commit round"));
+  const RoundToCommit commit{.tables = tables, .round = round, .examples = examples, .step = step};
+  const uint64_t ms = impl_->Deadline(deadline_ms);
+  return StatusOf(impl_->Await<bool>("commit round", [ms, commit](ClientCore& core, Completion<bool> done) {
+    core.CommitRound(commit, ms, std::move(done));
+  }));
+}
+
+Result<std::vector<WorkerClock>> Client::Clocks(TableId table, uint64_t deadline_ms) {
+  RETURN_IF_ERROR(impl_->Known(table).Prepend("clocks"));
+  const uint64_t ms = impl_->Deadline(deadline_ms);
+  return impl_->Await<std::vector<WorkerClock>>(
+      "clocks", [ms, table](ClientCore& core, Completion<std::vector<WorkerClock>> done) {
+        core.Clocks(table, ms, std::move(done));
+      });
+}
+
 // --- The scheduler, for tools ---
 
 Result<nlohmann::json> Client::Inspect(const std::string& what, const std::string& name) {

@@ -130,6 +130,13 @@ struct PushOptions {
   bool operator==(const PushOptions&) const = default;
 };
 
+// What pushes into a table carried, as the servers saw it (proto/data.capnp, WorkerClock).
+struct WorkerClock {
+  uint32_t worker = 0;  // node id
+  uint64_t clock = 0;   // the latest
+  uint64_t lead = 0;    // the most that it was ever ahead of another one
+};
+
 using PullCallback = absl::AnyInvocable<void(Result<PullResult>)>;
 using PushCallback = absl::AnyInvocable<void(Result<PushResult>)>;
 
@@ -182,6 +189,14 @@ class Client {
   // that were answered ok are logged on all copies. kOutcomeUnknown: a shard was restarted before a push of
   // level memory was logged, and may have lost it.
   Status Flush(uint64_t deadline_ms = 0);
+
+  // Sync jobs: closes a round of tables that accumulate on all shards, where each row that the round touched
+  // takes one optimizer step on its sums / examples, at `step` of the tables' schedules. Ok: all shards have
+  // logged it. May be repeated; a round that a shard has committed changes nothing there.
+  Status CommitRound(const std::vector<TableId>& tables, uint64_t round, uint64_t examples, uint64_t step,
+                     uint64_t deadline_ms = 0);
+  // By worker: the highest of all cores.
+  Result<std::vector<WorkerClock>> Clocks(TableId table, uint64_t deadline_ms = 0);
 
   // One entry per table of the call, in its order.
   Result<std::vector<TableStats>> Stats(const std::vector<TableId>& tables, uint64_t deadline_ms = 0);

@@ -139,6 +139,16 @@ kj::Promise<Result<bool>> ClientCore::FlushLogs(uint64_t deadline_ms) {
   });
 }
 
+void ClientCore::CommitRound(RoundToCommit commit, uint64_t deadline_ms, Completion<bool> done) {
+  dispatcher_->Start(std::make_shared<CommitRoundOperation>(deadline_ms, std::move(commit),
+                                                            map_->map().size(), std::move(done)));
+}
+
+void ClientCore::Clocks(TableId table, uint64_t deadline_ms, Completion<std::vector<WorkerClock>> done) {
+  dispatcher_->Start(
+      std::make_shared<ClocksOperation>(deadline_ms, table, map_->map().size(), std::move(done)));
+}
+
 void ClientCore::Stats(std::vector<TableId> tables, uint64_t deadline_ms,
                        Completion<std::vector<TableStats>> done) {
   dispatcher_->Start(

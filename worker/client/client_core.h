@@ -18,6 +18,7 @@
 #include "worker/client/dispatcher.h"
 #include "worker/client/log_tracker.h"
 #include "worker/client/map_keeper.h"
+#include "worker/client/round_operations.h"
 
 namespace penstock {
 
@@ -38,6 +39,8 @@ class ClientCore : private kj::TaskSet::ErrorHandler {
   void Push(std::shared_ptr<Producer> producer, Sequence sequence, Batch batch, const PushOptions& options,
             Completion<PushResult> done);
   void Flush(uint64_t deadline_ms, Completion<bool> done);
+  void CommitRound(RoundToCommit commit, uint64_t deadline_ms, Completion<bool> done);
+  void Clocks(TableId table, uint64_t deadline_ms, Completion<std::vector<WorkerClock>> done);
   void Stats(std::vector<TableId> tables, uint64_t deadline_ms, Completion<std::vector<TableStats>> done);
   // From now on the producer hears what is logged.
   void Attach(std::weak_ptr<Producer> producer) { jobs_.push_back(std::move(producer)); }

@@ -1,5 +1,8 @@
 #include "worker/train/job_context.h"
 
+#include <glog/logging.h>
+
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "worker/train/ledger.h"
@@ -37,8 +40,30 @@ Status JobContext::Load(Client& client, const LeaseInfo& lease) {
   return Status::Ok();
 }
 
-Key JobContext::LedgerBaseOf(const LeaseInfo& lease) const {
-  return LedgerBase(plan_.train, lease.pass, lease.partition);
+Key JobContext::LedgerBaseOf(const LeaseInfo& lease, uint32_t partition) const {
+  return LedgerBase(plan_.train, lease.pass, partition);
+}
+
+ScheduleSteps JobContext::ScheduleStepsOf(const LeaseInfo& lease) const {
+  const uint64_t batch = job_.train.batch_size, partitions = std::max<uint32_t>(lease.partitions, 1);
+  const uint64_t a_pass = (plan_.train.records + batch - 1) / batch;
+  const uint64_t a_partition = (a_pass + partitions - 1) / partitions;
+  return {lease.pass * a_pass + lease.position * a_partition + 1};
+}
+
+uint64_t JobContext::RoundsPerPass() const {
+  return penstock::RoundsPerPass(plan_.train, job_.train.batch_size);
+}
+
+Result<const Examples*> JobContext::ReadStream(const LeaseInfo& lease, uint32_t stream) {
+  const auto known = streams_.find(stream);
+  if (known != streams_.end()) return static_cast<const Examples*>(&known->second);
+  LeaseInfo its = lease;
+  its.partition = stream;
+  ASSIGN_OR_RETURN(Examples examples, ReadPartition(its));
+  for (const auto& message : examples.bad_messages)
+    LOG(WARNING) << its.Describe() << ": skipped: " << message;
+  return static_cast<const Examples*>(&streams_.emplace(stream, std::move(examples)).first->second);
 }
 
 Result<Examples> JobContext::ReadPartition(const LeaseInfo& lease) {

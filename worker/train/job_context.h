@@ -4,6 +4,7 @@
 // Made from a lease; belongs to the training thread.
 #pragma once
 
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -17,6 +18,14 @@
 
 namespace penstock {
 
+// The optimizer step that minibatch k of a partition counts as: passes one after the other, in each the
+// partitions in the order in which they are given out. A pure function of what is journaled, so that a re-run
+// has the same.
+struct ScheduleSteps {
+  uint64_t first = 0;  // of minibatch 0
+  uint64_t Of(uint64_t k) const { return first + k; }
+};
+
 class JobContext {
  public:
   // Errors name the job and the option, file or table.
@@ -29,7 +38,13 @@ class JobContext {
   const std::vector<TableSpec>& tables() const { return tables_; }
   // Of train.ledger (ledger.h), and the row of the lease's first example in it.
   const std::optional<TableSpec>& ledger() const { return ledger_; }
-  Key LedgerBaseOf(const LeaseInfo& lease) const;
+  Key LedgerBaseOf(const LeaseInfo& lease, uint32_t partition) const;
+  // Which optimizer step a lease's minibatches are.
+  ScheduleSteps ScheduleStepsOf(const LeaseInfo& lease) const;
+  // sync: optimizer steps a pass.
+  uint64_t RoundsPerPass() const;
+  // sync: the examples of a stream in training, read at its first use and then kept.
+  Result<const Examples*> ReadStream(const LeaseInfo& lease, uint32_t stream);
   // The examples of a lease; its data set is opened at its first use. kFailedPrecondition naming the file
   // when it is not the data that the job was submitted with.
   Result<Examples> ReadPartition(const LeaseInfo& lease);
@@ -45,6 +60,7 @@ class JobContext {
   std::vector<TableSpec> tables_;
   std::optional<TableSpec> ledger_;
   std::unique_ptr<Dataset> train_, test_;
+  std::map<uint32_t, Examples> streams_;
 };
 
 // "<job name>.<job id>/<what>" for the model's table "<job name>/<what>": every run of a job has tables of

@@ -29,7 +29,8 @@ Result<LeaseInfo> ReadLease(proto::Lease::Reader lease) {
                  .token = lease.getToken(),
                  .producer = lease.getProducer(),
                  .begin = lease.getBegin(),
-                 .position = lease.getPosition()};
+                 .position = lease.getPosition(),
+                 .clock = lease.getClock()};
   if (info.spec.is_discarded()) return InvalidArgument(info.Describe() + ": its specification is not JSON");
   if (info.partition >= info.partitions) {
     return InvalidArgument(info.Describe() + ": there are " + std::to_string(info.partitions) +

@@ -28,6 +28,10 @@ struct LeaseInfo {
   uint64_t producer = 0;
   uint64_t begin = 0;
   uint32_t position = 0;  // of the partition in the order of its pass
+  uint64_t clock = 0;     // ssp: the worker's when the lease begins
+  // Whose lease it is: the worker's node and session.
+  uint32_t node = 0;
+  uint64_t session = 0;
 
   bool training() const { return phase == proto::Lease::Phase::TRAIN; }
   // "job 'a9a' (3), pass 2, partition 5"
@@ -43,6 +47,7 @@ struct LeaseProgress {
   uint64_t examples = 0;
   double loss_sum = 0;
   uint64_t bad_records = 0;
+  uint64_t clock = 0;  // ssp: reached
   bool done = false;
   std::string result;
   Status error;
@@ -50,7 +55,10 @@ struct LeaseProgress {
 
 class LeaseTask {
  public:
-  explicit LeaseTask(LeaseInfo info) : info_(std::move(info)) { progress_.recorded = info_.begin; }
+  explicit LeaseTask(LeaseInfo info) : info_(std::move(info)) {
+    progress_.recorded = info_.begin;
+    progress_.clock = info_.clock;
+  }
 
   const LeaseInfo& info() const { return info_; }
   // The scheduler has taken the lease away (or the worker is ending): stop without a further report.

@@ -3,34 +3,17 @@
 #include <glog/logging.h>
 
 #include <algorithm>
-#include <chrono>
-#include <thread>
 
+#include "common/base/fault.h"
 #include "worker/data/idx.h"
 #include "worker/data/minibatch_plan.h"
 #include "worker/train/ledger.h"
+#include "worker/train/sync_loop.h"
 
 namespace penstock {
 namespace {
 
 constexpr size_t kWeightRowsPerPull = 65536;
-
-// What passes by itself or by an operator's act: the job waits for it instead of failing.
-bool Passes(Code code) {
-  switch (code) {
-    case Code::kUnavailable:
-    case Code::kWrongEpoch:
-    case Code::kOverloaded:
-    case Code::kNotEnoughCopies:
-    case Code::kDeadlineExceeded:
-    case Code::kOutcomeUnknown:
-    case Code::kDataLoss:
-    case Code::kFailedPrecondition:
-      return true;
-    default:
-      return false;
-  }
-}
 
 }  // namespace
 
@@ -54,6 +37,8 @@ void Trainer::Run(LeaseTask& task) {
       if (!created.ok()) return created.status();
       context = std::move(*created);
     }
+    if (lease.training() && context->job().train.sync())
+      return SyncLoop(client_, *context, task, patience_).Run();
     auto examples = context->ReadPartition(lease);
     if (!examples.ok()) return examples.status();
     for (const auto& message : examples->bad_messages)
@@ -73,30 +58,26 @@ Status Trainer::Train(LeaseTask& task, JobContext& context, const Examples& exam
   const MinibatchPlan plan(train.batch_size, train.shuffle, train.seed, lease.pass, lease.partition,
                            examples.size());
   auto producer = client_.AttachProducer(lease.producer, lease.begin);
+  uint64_t& clock = clocks_[lease.job];
+  clock = std::max(clock, lease.clock);
+  std::unique_ptr<ClockGate> gate;
+  if (train.ssp()) gate = std::make_unique<ClockGate>(client_, task, train.staleness, clock);
+  gate_ = gate.get();
   for (;;) {
     const Status status = TrainFrom(task, context, examples, plan, *producer);
     // All in flight get an answer now, also those of a lease that was taken away: nothing of it outlives it.
     const Status drained = FinishPushes(task, 0);
     Report(task, plan, *producer);
+    if (gate != nullptr) clock = gate->reached();  // what failed is done again at the same clocks
     if (task.dropped()) return Status::Ok();
     if (status.ok()) {
       task.Update([](LeaseProgress& p) { p.done = true; });
       return status;
     }
-    if (!Passes(status.code())) return status;
-    WaitFor(task, drained.ok() ? status : Status(status.code(), status.message() + "; " + drained.message()));
+    if (!Patience::Passes(status.code())) return status;
+    patience_.Wait(
+        task, drained.ok() ? status : Status(status.code(), status.message() + "; " + drained.message()));
   }
-}
-
-// Something that passes: says so, once for each reason, and waits a moment.
-void Trainer::WaitFor(LeaseTask& task, const Status& status) {
-  if (status.message() != said_) {
-    said_ = status.message();
-    LOG(WARNING) << task.info().Describe() << ": waiting at minibatch " << task.progress().recorded << ": "
-                 << status.ToString();
-  }
-  std::this_thread::sleep_for(
-      std::chrono::milliseconds(std::clamp<uint32_t>(status.retry_after_ms(), 50, 1000)));
 }
 
 Status Trainer::TrainFrom(LeaseTask& task, JobContext& context, const Examples& examples,
@@ -106,14 +87,21 @@ Status Trainer::TrainFrom(LeaseTask& task, JobContext& context, const Examples& 
   if (!begin.ok()) return begin.status();
   Step steps[2];
   TableGradients gradients;
-  const size_t inflight = context.job().train.inflight;
-  if (*begin < plan.count()) Prefetch(context, examples, plan, *begin, Purpose::kTrain, &steps[0]);
+  const auto& train = context.job().train;
+  const size_t inflight = train.ssp() ? std::min(train.inflight, train.staleness) : train.inflight;
+  const ScheduleSteps schedule = context.ScheduleStepsOf(lease);
+  uint64_t& clock = clocks_[lease.job];
   for (uint64_t k = *begin; k < plan.count(); ++k) {
     Step& step = steps[(k - *begin) % 2];
+    if (!step.pull.valid()) {
+      RETURN_IF_ERROR(PassGate(task, clock + 1));
+      Prefetch(context, examples, plan, k, Purpose::kTrain, &step);
+    }
     auto pulled = step.pull.get();
     if (!pulled.ok()) return pulled.status();
-    if (k + 1 < plan.count())
+    if (k + 1 < plan.count() && (gate_ == nullptr || gate_->Open(clock + 2)))
       Prefetch(context, examples, plan, k + 1, Purpose::kTrain, &steps[(k + 1 - *begin) % 2]);
+    RETURN_IF_ERROR(PENSTOCK_FAULT("worker.step"));
     TableValues values(pulled->values.begin(), pulled->values.end());
     const double loss = context.model().Compute(step.batch, step.prepared, values, &gradients);
     std::vector<TablePush> pushes;
@@ -122,8 +110,13 @@ Status Trainer::TrainFrom(LeaseTask& task, JobContext& context, const Examples& 
       pushes.push_back({context.tables()[t].id, std::move(step.prepared.keys[t]), std::move(gradients[t])});
     }
     if (context.ledger())
-      pushes.push_back(LedgerRows(context.ledger()->id, context.LedgerBaseOf(lease), plan.Indices(k)));
-    pushes_.push_back(client_.PushAt(producer, k, std::move(pushes), {.clock = ++clock_}));
+      pushes.push_back(
+          LedgerRows(context.ledger()->id, context.LedgerBaseOf(lease, lease.partition), plan.Indices(k)));
+    ++clock;
+    pushes_.push_back(
+        {clock, client_.PushAt(
+                    producer, k, std::move(pushes),
+                    {.clock = clock, .step = schedule.Of(k), .worker = lease.node, .pass = lease.pass + 1})});
     task.Update([&](LeaseProgress& p) { p.loss_sum += loss; });
     Report(task, plan, producer);
     RETURN_IF_ERROR(FinishPushes(task, inflight - 1));
@@ -137,6 +130,14 @@ Status Trainer::TrainFrom(LeaseTask& task, JobContext& context, const Examples& 
     if (task.dropped()) return Cancelled("the lease was taken away");
   }
   return Status::Ok();
+}
+
+// Waits until the step to `clock` may begin.
+Status Trainer::PassGate(LeaseTask& task, uint64_t clock) {
+  if (gate_ == nullptr) return Status::Ok();
+  // The scheduler must know of all the own steps that it waits for.
+  RETURN_IF_ERROR(FinishPushes(task, gate_->staleness() - 1));
+  return gate_->Wait(clock);
 }
 
 void Trainer::Prefetch(JobContext& context, const Examples& examples, const MinibatchPlan& plan, uint64_t k,
@@ -154,9 +155,11 @@ void Trainer::Prefetch(JobContext& context, const Examples& examples, const Mini
 Status Trainer::FinishPushes(LeaseTask& task, size_t leave) {
   Status first;
   while (pushes_.size() > leave) {
-    auto result = pushes_.front().get();
+    const uint64_t clock = pushes_.front().clock;
+    auto result = pushes_.front().answer.get();
     pushes_.pop_front();
     if (!result.ok() && first.ok()) first = result.status();
+    if (first.ok() && gate_ != nullptr) gate_->Reach(clock);
   }
   return first;
 }
@@ -178,8 +181,8 @@ Status Trainer::Evaluate(LeaseTask& task, JobContext& context, const Examples& e
     Step& step = steps[k % 2];
     auto pulled = step.pull.get();
     if (!pulled.ok()) {
-      if (!Passes(pulled.status().code())) return pulled.status();
-      WaitFor(task, pulled.status());
+      if (!Patience::Passes(pulled.status().code())) return pulled.status();
+      patience_.Wait(task, pulled.status());
       Prefetch(context, examples, plan, k, Purpose::kEvaluate, &step);
       --k;
       continue;

@@ -13,7 +13,9 @@
 #include <map>
 #include <memory>
 
+#include "worker/train/clock_gate.h"
 #include "worker/train/job_context.h"
+#include "worker/train/patience.h"
 
 namespace penstock {
 
@@ -36,15 +38,20 @@ class Trainer {
   void Prefetch(JobContext& context, const Examples& examples, const MinibatchPlan& plan, uint64_t k,
                 Purpose purpose, Step* step);
   Status FinishPushes(LeaseTask& task, size_t leave);
-  void WaitFor(LeaseTask& task, const Status& status);
+  Status PassGate(LeaseTask& task, uint64_t clock);
   void Report(LeaseTask& task, const MinibatchPlan& plan, const Producer& producer);
 
   Client& client_;
   std::shared_ptr<IdxCache> cache_;
   std::map<uint32_t, std::unique_ptr<JobContext>> jobs_;
-  std::deque<std::future<Result<PushResult>>> pushes_;
-  uint64_t clock_ = 0;  // steps done by this worker
-  std::string said_;    // the last reason for waiting
+  struct PushInFlight {
+    uint64_t clock = 0;
+    std::future<Result<PushResult>> answer;
+  };
+  std::deque<PushInFlight> pushes_;
+  std::map<uint32_t, uint64_t> clocks_;  // by job: the steps of this worker
+  ClockGate* gate_ = nullptr;            // of the lease in work; nullptr: there is none
+  Patience patience_;
 };
 
 }  // namespace penstock

@@ -80,13 +80,16 @@ kj::Promise<Result<std::shared_ptr<LeaseTask>>> WorkerAgent::AskForLease() {
               request.setCount(1);
               return request;
             })
-      .then([this, asked = NowMs()](auto&& response) -> Result<std::shared_ptr<LeaseTask>> {
+      .then([this, asked = NowMs(), node = session_->node(),
+             session = session_->session()](auto&& response) -> Result<std::shared_ptr<LeaseTask>> {
         if (!response.ok()) return response.status();
         last_report_ms_ = asked;
         auto leases = (*response).getLeases();
         if (leases.size() == 0) return Unavailable("no partition is free", (*response).getRetryAfterMs());
         auto info = ReadLease(leases[0]);
         if (!info.ok()) return info.status();
+        info->node = node;
+        info->session = session;
         LOG(INFO) << "leased " << info->Describe() << " from minibatch " << info->begin << " as producer "
                   << info->producer;
         return std::make_shared<LeaseTask>(std::move(*info));
@@ -126,6 +129,7 @@ kj::Promise<Result<bool>> WorkerAgent::Report(std::shared_ptr<LeaseTask> task) {
               to.setExamples(progress.examples);
               to.setLossSum(progress.loss_sum);
               to.setBadRecords(progress.bad_records);
+              to.setClock(progress.clock);
               to.setDone(progress.done);
               to.setResult(progress.result);
               WriteStatus(progress.error, to.initError());

@@ -105,7 +105,7 @@ TEST_F(JobSpecTest, SaysWhatIsWrong) {
   ExpectRefused(kLinear, {"train.passses=5"}, "did you mean 'passes'");
   ExpectRefused(kLinear, {"train.passes=0"}, "train.passes");
   ExpectRefused(kLinear, {"train.passes=two"}, "train.passes");
-  ExpectRefused(kLinear, {"train.consistency=soon"}, "async, ssp, sync");
+  ExpectRefused(kLinear, {"train.consistency=soon"}, "'async', 'ssp', 'sync'");
   ExpectRefused(kLinear, {"train.staleness=2"}, "train.consistency 'ssp'");
   ExpectRefused(kLinear, {"train.streams=2"}, "train.consistency 'sync'");
   ExpectRefused(kLinear, {"train.consistency=sync", "data.partitions=3"}, "train.streams");
