@@ -70,10 +70,10 @@ Result<IdxArray> ReadIdx(const std::string& path) {
   }
   // Memory grows with what is really there: a header may promise anything.
   auto bytes = std::make_shared<std::vector<uint8_t>>();
-  constexpr size_t kStep = 64 << 20;
+  constexpr size_t kFirstStep = 1 << 20;
   while (bytes->size() < total) {
     const size_t had = bytes->size();
-    bytes->resize(std::min<uint64_t>(total, had + kStep));
+    bytes->resize(std::min<uint64_t>(total, std::max(kFirstStep, 2 * had)));
     ASSIGN_OR_RETURN(size_t read, ReadBytes(file.get(), bytes->data() + had, bytes->size() - had));
     if (had + read < bytes->size()) {
       return Wrong(path, "truncated: its header promises " + std::to_string(total) +
