@@ -38,9 +38,8 @@ class LedgerTest : public ::testing::TestWithParam<std::vector<std::string>> {
     passes_ = 12 + static_cast<uint64_t>(3 * Kills());
     const Status up = cluster_.Up();
     ASSERT_TRUE(up.ok()) << up.ToString();
-    std::vector<std::string> set{"data.train=" + data_.train, "data.test=" + data_.test,
-                                 "data.partitions=8",         "train.ledger=true",
-                                 "train.evaluate=false",      "train.passes=" + std::to_string(passes_)};
+    std::vector<std::string> set{"data.train=" + data_.train, "data.test=" + data_.test, "train.ledger=true",
+                                 "train.evaluate=false", "train.passes=" + std::to_string(passes_)};
     set.insert(set.end(), GetParam().begin(), GetParam().end());
     auto train = cluster_.Train(PENSTOCK_SOURCE_DIR "/conf/jobs/a9a_logistic.toml", set);
     ASSERT_TRUE(train.ok()) << train.status().ToString();
@@ -124,7 +123,11 @@ TEST_P(LedgerTest, EveryExampleCountsOnce) {
 }
 
 using Settings = std::vector<std::string>;
-INSTANTIATE_TEST_SUITE_P(Async, LedgerTest, ::testing::Values(Settings{"train.consistency=async"}));
+INSTANTIATE_TEST_SUITE_P(Async, LedgerTest,
+                         ::testing::Values(Settings{"train.consistency=async", "data.partitions=8"}));
+INSTANTIATE_TEST_SUITE_P(Ssp, LedgerTest,
+                         ::testing::Values(Settings{"train.consistency=ssp", "data.partitions=8"}));
+INSTANTIATE_TEST_SUITE_P(Sync, LedgerTest, ::testing::Values(Settings{"train.consistency=sync"}));
 
 }  // namespace
 }  // namespace penstock
