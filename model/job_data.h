@@ -4,11 +4,13 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "common/base/options.h"
 #include "common/base/status.h"
+#include "model/feature_schema.h"
 
 namespace penstock {
 
@@ -19,6 +21,11 @@ struct JobData {
   std::string train_labels;
   std::string test_labels;
   double pixel_mean = 0;
+  std::vector<std::string> columns;
+  std::string header = "auto";
+  std::string delimiter;
+  std::string multi_separator = "|";
+  uint64_t hash_buckets = 0;
   uint64_t max_bad_records = 0;
   uint32_t partitions = 0;
   uint64_t holdout_every = 0;
@@ -28,6 +35,9 @@ struct JobData {
   void Declare(OptionSet* options);
   // What single keys cannot say. InvalidArgument names the keys.
   Status Validate() const;
+
+  // Of validated data: the columns of csv, tsv, ratings and clicklog; nullopt for libsvm and idx.
+  std::optional<FeatureSchema> schema() const;
 };
 
 // A list of files as data.train has it ("a,b*"), each made absolute from the current directory.

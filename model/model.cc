@@ -24,6 +24,10 @@ Status CheckFeatures(const JobSpec& job, const DataShape& shape) {
     return InvalidArgument("model.features is " + std::to_string(job.model.features) + ", the data have " +
                            std::to_string(shape.features));
   }
+  if (shape.fields > 0) {
+    return InvalidArgument("model.kind '" + job.model.kind + "' takes no categories, the data have " +
+                           std::to_string(shape.fields) + " fields of them");
+  }
   return Status::Ok();
 }
 

@@ -17,7 +17,7 @@ constexpr uint64_t kMostPartitions = 65536;
 uint32_t PartitionCount(const JobSpec& job, DataRole role, const Dataset& dataset, const DataIndex& index) {
   if (job.data.partitions != 0) return job.data.partitions;
   if (job.train.sync() && role == DataRole::kTrain) return job.train.streams;
-  const uint64_t bytes = dataset.dense() ? index.extent() * dataset.features() : index.extent();
+  const uint64_t bytes = job.data.format == "idx" ? index.extent() * dataset.features() : index.extent();
   const uint64_t by_size = std::clamp(bytes / kPartitionBytes, kLeastPartitions, kMostPartitions);
   return static_cast<uint32_t>(std::clamp<uint64_t>(index.records() / job.train.batch_size, 1, by_size));
 }
@@ -45,6 +45,10 @@ Result<std::unique_ptr<Dataset>> OpenRole(const JobSpec& job, DataRole role, uin
                          .pixel_mean = static_cast<float>(job.data.pixel_mean),
                          .max_bad_records = max_bad_records,
                          .idx_cache = std::move(cache)};
+  options.schema = job.data.schema();
+  options.header = job.data.header;
+  if (!job.data.delimiter.empty()) options.delimiter = job.data.delimiter[0];
+  options.separator = job.data.multi_separator[0];
   if (HoldsOut(job)) {
     options.holdout = {job.data.holdout_every, job.data.holdout_offset, role == DataRole::kTest};
   }
@@ -54,12 +58,19 @@ Result<std::unique_ptr<Dataset>> OpenRole(const JobSpec& job, DataRole role, uin
 // The good records of each partition, and of all.
 Status CountGood(const Dataset& dataset, DataPlan* plan, std::string* first_bad) {
   plan->records = 0;
+  double labels = 0, weights = 0;
   for (PartitionRange& range : plan->partitions) {
     ASSIGN_OR_RETURN(const Examples examples, dataset.ReadPartition(range));
     range.records = examples.size();
+    for (size_t i = 0; i < examples.size(); ++i) {
+      const double weight = examples.weights.empty() ? 1 : examples.weights[i];
+      labels += weight * examples.labels[i];
+      weights += weight;
+    }
     plan->records += examples.size();
     if (first_bad->empty() && !examples.bad_messages.empty()) *first_bad = examples.bad_messages.front();
   }
+  plan->label_mean = weights > 0 ? labels / weights : 0;
   return Status::Ok();
 }
 
@@ -70,6 +81,8 @@ Result<DataPlan> PlanRole(const JobSpec& job, DataRole role, const std::shared_p
   plan.size_bytes = dataset->size_bytes();
   plan.dense = dataset->dense();
   plan.features = dataset->features();
+  plan.fields = dataset->fields();
+  plan.categories = plan.fields > 0 ? job.data.hash_buckets : 0;
   {
     ASSIGN_OR_RETURN(const DataIndex index, dataset->Index());
     plan.partitions = index.Cut(PartitionCount(job, role, *dataset, index));
@@ -93,9 +106,15 @@ nlohmann::json ToJson(const DataPlan& plan) {
   for (const PartitionRange& range : plan.partitions) {
     partitions.push_back({range.begin, range.end, range.file, range.first_record, range.records});
   }
-  return {{"fingerprint", plan.fingerprint}, {"size_bytes", plan.size_bytes},
-          {"records", plan.records},         {"dense", plan.dense},
-          {"features", plan.features},       {"partitions", std::move(partitions)}};
+  return {{"fingerprint", plan.fingerprint},
+          {"size_bytes", plan.size_bytes},
+          {"records", plan.records},
+          {"dense", plan.dense},
+          {"features", plan.features},
+          {"fields", plan.fields},
+          {"categories", plan.categories},
+          {"label_mean", plan.label_mean},
+          {"partitions", std::move(partitions)}};
 }
 
 DataPlan FromJson(const nlohmann::json& json) {
@@ -105,6 +124,9 @@ DataPlan FromJson(const nlohmann::json& json) {
   json.at("records").get_to(plan.records);
   json.at("dense").get_to(plan.dense);
   json.at("features").get_to(plan.features);
+  json.at("fields").get_to(plan.fields);
+  json.at("categories").get_to(plan.categories);
+  json.at("label_mean").get_to(plan.label_mean);
   for (const auto& range : json.at("partitions")) {
     plan.partitions.push_back({.begin = range.at(0).get<uint64_t>(),
                                .end = range.at(1).get<uint64_t>(),

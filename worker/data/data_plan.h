@@ -25,6 +25,9 @@ struct DataPlan {
   uint64_t records = 0;  // good ones, of all partitions
   bool dense = false;
   uint64_t features = 0;                   // Dataset::features
+  uint64_t fields = 0;                     // Dataset::fields
+  uint64_t categories = 0;                 // DataShape::categories
+  double label_mean = 0;                   // of the good records, weighted where they have weights
   std::vector<PartitionRange> partitions;  // with the number of good records of each
 };
 
@@ -33,7 +36,12 @@ struct JobPlan {
   std::optional<DataPlan> test;  // absent where the job neither names nor holds out test data
 
   DataShape shape() const {
-    return {.dense = train.dense, .features = train.features, .training_examples = train.records};
+    return {.dense = train.dense,
+            .features = train.features,
+            .training_examples = train.records,
+            .label_mean = train.label_mean,
+            .fields = train.fields,
+            .categories = train.categories};
   }
 };
 

@@ -4,6 +4,7 @@
 #include <cstdio>
 
 #include "common/base/crc32c.h"
+#include "worker/data/column_format.h"
 #include "worker/data/file_reader.h"
 #include "worker/data/idx.h"
 #include "worker/data/libsvm.h"
@@ -64,7 +65,11 @@ Result<std::unique_ptr<Dataset>> Dataset::Open(const std::string& format,
                                                const std::vector<std::string>& paths,
                                                const DatasetOptions& options) {
   if (format == "idx") return OpenIdx(paths, options);
-  if (format != "libsvm") return InvalidArgument("data format '" + format + "' is none of libsvm, idx");
+  if (options.schema) return TextDataset::Open(paths, ColumnFormat::Create(format, options), options);
+  if (format != "libsvm") {
+    return InvalidArgument("data format '" + format +
+                           "' is none of libsvm, idx and, with a schema, csv, tsv, ratings, clicklog");
+  }
   return TextDataset::Open(paths, std::make_unique<LibsvmFormat>(options), options);
 }
 

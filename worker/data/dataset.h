@@ -5,6 +5,8 @@
 //   (0- or
 //           1-based) and must ascend. Empty lines and comment lines are no records. A partition is a byte
 //           range and has the records whose first byte lies in it, so cutting a file reads nothing.
+//   csv, tsv, ratings, clicklog
+//           text of fields, which column_format.h explains.
 //   idx     two files of unsigned bytes as MNIST has them: images (records x any shape, pixels scaled to
 //   0..1, less
 //           pixel_mean) and labels; plain or gzip, told apart by content. A partition is a range of records.
@@ -22,10 +24,12 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "common/base/status.h"
+#include "model/feature_schema.h"
 #include "model/loss.h"
 #include "worker/data/data_index.h"
 #include "worker/data/examples.h"
@@ -41,6 +45,11 @@ struct DatasetOptions {
   float pixel_mean = 0;                 // idx: subtracted from the scaled pixels
   uint64_t max_bad_records = 0;
   Holdout holdout = {};  // which records are taken
+  // csv, tsv, ratings, clicklog
+  std::optional<FeatureSchema> schema = std::nullopt;
+  std::string header = "auto";  // csv, tsv, ratings: yes, no, or auto (ColumnFormat)
+  char delimiter = ',';         // csv, ratings
+  char separator = '|';         // csv, tsv: of the values of a column of kind multi
   std::shared_ptr<IdxCache> idx_cache =
       nullptr;  // shared by a process's data sets so that each file is unpacked once; may be null
 };
@@ -56,8 +65,9 @@ class Dataset {
   virtual ~Dataset() = default;
 
   virtual bool dense() const = 0;
-  virtual uint64_t features() const = 0;    // dense: floats an example; sparse: DatasetOptions::features
-  virtual uint64_t size_bytes() const = 0;  // of the files as they lie on disk
+  virtual uint64_t features() const = 0;         // dense: floats an example; sparse: DatasetOptions::features
+  virtual uint64_t fields() const { return 0; }  // of categories, beside dense features
+  virtual uint64_t size_bytes() const = 0;       // of the files as they lie on disk
   // Where the records lie. Reads all files of text. Malformed records count as well.
   virtual Result<DataIndex> Index() const = 0;
   // Changes when the contents do: CRC-32C of each whole file up to 64 MiB, beyond that of 64 sampled MiB,

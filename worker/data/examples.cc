@@ -14,6 +14,23 @@ void GatherDense(const Examples& e, std::span<const uint32_t> indices, Batch* ba
   }
 }
 
+void GatherColumns(const Examples& e, std::span<const uint32_t> indices, Batch* batch) {
+  batch->dim = e.dim;
+  batch->fields = e.fields;
+  if (e.fields > 0) batch->field_offsets.push_back(0);
+  for (const uint32_t index : indices) {
+    const auto row = e.features.begin() + static_cast<ptrdiff_t>(index * e.dim);
+    batch->features.insert(batch->features.end(), row, row + static_cast<ptrdiff_t>(e.dim));
+    const size_t first = index * e.fields;
+    for (size_t f = first; f < first + e.fields; ++f) {
+      for (uint64_t i = e.field_offsets[f]; i < e.field_offsets[f + 1]; ++i) {
+        batch->categories.push_back(e.categories[i]);
+      }
+      batch->field_offsets.push_back(batch->categories.size());
+    }
+  }
+}
+
 void GatherSparse(const Examples& e, std::span<const uint32_t> indices, Batch* batch) {
   batch->row_offsets.push_back(0);
   for (uint32_t index : indices) {
@@ -33,7 +50,12 @@ void Examples::Gather(std::span<const uint32_t> indices, Batch* batch) const {
   batch->dense = dense;
   batch->indices.assign(indices.begin(), indices.end());
   for (uint32_t index : indices) batch->labels.push_back(labels[index]);
-  if (dense) {
+  if (!weights.empty()) {
+    for (uint32_t index : indices) batch->weights.push_back(weights[index]);
+  }
+  if (dense && bytes == nullptr) {
+    GatherColumns(*this, indices, batch);
+  } else if (dense) {
     GatherDense(*this, indices, batch);
   } else {
     GatherSparse(*this, indices, batch);

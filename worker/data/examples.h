@@ -1,7 +1,8 @@
 // Examples: the records of one partition in memory, from which minibatches are gathered.
 //
-// Sparse data is held as CSR; dense data refers to the unpacked bytes of its file, shared with the data set,
-// and is scaled when a minibatch is gathered. Immutable once read, so any thread may gather from it.
+// Sparse data is held as CSR; images refer to the unpacked bytes of their file, shared with the data set, and
+// are scaled when a minibatch is gathered; columns are floats with the categories of each field beside them.
+// Immutable once read, so any thread may gather from it.
 #pragma once
 
 #include <cstdint>
@@ -19,10 +20,16 @@ struct Examples {
 
   std::shared_ptr<const std::vector<uint8_t>> bytes;  // dense: the file's pixels, record after record
   uint64_t first_record = 0;                          // dense: of the partition
-  size_t dim = 0;                                     // dense: bytes a record
+  size_t dim = 0;                                     // dense: bytes or floats a record
   float scale = 1.0f / 255;                           // dense: feature = byte * scale - mean
   float mean = 0;
   std::vector<uint32_t> records;  // dense: good records, relative to first_record
+
+  std::vector<float> features;             // dense without `bytes`: [size, dim]
+  size_t fields = 0;                       // of categories; with features only
+  std::vector<uint64_t> field_offsets{0};  // [size*fields + 1], as Batch has them
+  std::vector<uint64_t> categories;
+  std::vector<float> weights;  // [size], or empty: all 1
 
   std::vector<uint64_t> row_offsets{0};  // sparse: [size + 1]
   std::vector<uint64_t> ids;             // sparse

@@ -19,6 +19,12 @@ inline constexpr size_t kMaxQuotedRecord = 1 << 20;
 // '"' may hold line ends (RFC 4180).
 const char* QuotedRecordEnd(const char* at, const char* end, bool complete, char quoted_delimiter);
 
+// Whether the record that begins here has nothing but blanks, and so is none.
+inline bool IsBlank(const char* record) {
+  while (*record == ' ' || *record == '\t' || *record == '\r') ++record;
+  return *record == '\n';
+}
+
 inline const char* RecordEnd(const char* at, const char* end, bool complete, char quoted_delimiter) {
   if (quoted_delimiter != 0) return QuotedRecordEnd(at, end, complete, quoted_delimiter);
   return static_cast<const char*>(std::memchr(at, '\n', static_cast<size_t>(end - at)));

@@ -13,6 +13,8 @@
 
 namespace penstock {
 
+inline constexpr size_t kTextSlack = 16;
+
 class RecordParser {
  public:
   enum class Outcome { kRecord, kEmpty, kMalformed };
@@ -20,8 +22,9 @@ class RecordParser {
   virtual ~RecordParser() = default;
   // Makes room in `examples` for what about `bytes` of text may hold.
   virtual void Reserve(size_t bytes, Examples* examples) const = 0;
-  // Parses [line, end), where *end must be readable and be '\n'. A record is appended to `examples`;
-  // otherwise it is left as it was, and for kMalformed error() says what is wrong and what is allowed.
+  // Parses [line, end), where *end must be '\n' and kTextSlack bytes behind it be readable. A record is
+  // appended to `examples`; otherwise it is left as it was, and for kMalformed error() says what is wrong and
+  // what is allowed.
   virtual Outcome ParseLine(const char* line, const char* end, Examples* examples) = 0;
   const std::string& error() const { return error_; }
 
@@ -40,7 +43,8 @@ class TextFormat {
  public:
   virtual ~TextFormat() = default;
   virtual bool dense() const { return false; }
-  virtual uint64_t features() const = 0;  // Dataset::features
+  virtual uint64_t features() const = 0;         // Dataset::features
+  virtual uint64_t fields() const { return 0; }  // Dataset::fields
   // RecordEnd: what separates the fields of a format whose fields may be quoted; 0: a record is a line.
   virtual char quoted_delimiter() const { return 0; }
   // A line that begins with '#' is none of the records.

@@ -121,8 +121,10 @@ uint64_t TextDataset::size_bytes() const {
 }
 
 bool TextDataset::IsEmpty(const char* record) const {
+  if (IsBlank(record)) return true;
+  if (!format_->comments()) return false;
   while (*record == ' ' || *record == '\t' || *record == '\r') ++record;
-  return *record == '\n' || (*record == '#' && format_->comments());
+  return *record == '#';
 }
 
 Result<DataIndex> TextDataset::Index() const {
@@ -155,7 +157,8 @@ Result<TextDataset::Text> TextDataset::ReadText(PartitionRange range) const {
   if (files_[range.file].packing == Packing::kPlain) range.end = std::min(range.end, files_[range.file].size);
   if (range.begin >= range.end) return text;
   const uint64_t size = range.end - range.begin;
-  text.bytes.reset(new char[size + 1]);
+  text.bytes.reset(new char[size + 1 + kTextSlack]);
+  std::memset(text.bytes.get() + size, 0, 1 + kTextSlack);
   if (files_[range.file].packing == Packing::kPlain) {
     ASSIGN_OR_RETURN(const FileReader file, FileReader::Open(paths_[range.file]));
     ASSIGN_OR_RETURN(text.size, file.Read(range.begin, size, text.bytes.get()));

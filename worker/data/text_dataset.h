@@ -23,6 +23,7 @@ class TextDataset final : public Dataset {
 
   bool dense() const override { return format_->dense(); }
   uint64_t features() const override { return format_->features(); }
+  uint64_t fields() const override { return format_->fields(); }
   uint64_t size_bytes() const override;
   Result<DataIndex> Index() const override;
   Result<Examples> ReadPartition(PartitionRange range) const override;

@@ -111,7 +111,8 @@ TEST_F(JobSpecTest, SaysWhatIsWrong) {
   ExpectRefused(kLinear, {"train.consistency=sync", "data.partitions=3"}, "train.streams");
   ExpectRefused(kLinear, {"train.consistency=sync", "train.batch_size=3"}, "train.streams, 4");
   ExpectRefused(kLinear, {"train.durability=never"}, "memory");
-  ExpectRefused(kLinear, {"data.format=csv"}, "libsvm");
+  ExpectRefused(kLinear, {"data.format=xml"}, "libsvm");
+  ExpectRefused(kLinear, {"data.format=csv"}, "data.columns: no column is the label");
   ExpectRefused(kLinear, {"optimizer.learning_rate=nan"}, "optimizer.learning_rate");
   ExpectRefused(kLinear, {"optimizer.learning_rate=0"}, "optimizer.learning_rate must be above 0");
 }

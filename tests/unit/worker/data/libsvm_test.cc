@@ -240,7 +240,7 @@ TEST_F(Libsvm, NamesTheFileThatCannotBeRead) {
     std::filesystem::permissions(secret, std::filesystem::perms::none);
     EXPECT_EQ(message(secret).code(), Code::kPermissionDenied);
   }
-  EXPECT_NE(Dataset::Open("csv", {"x"}, {}).status().message().find("none of libsvm, idx"),
+  EXPECT_NE(Dataset::Open("csv", {"x"}, {}).status().message().find("is none of libsvm, idx"),
             std::string::npos);
 }
 
