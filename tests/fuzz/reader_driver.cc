@@ -45,14 +45,26 @@ struct Sum {
 
 std::string CheckBatch(const Batch& batch, bool dense) {
   if (batch.labels.size() != batch.rows) return "a batch has not one label a row";
-  if (dense) return batch.features.size() == batch.rows * batch.dim ? "" : "a batch has not its features";
+  auto finite = [](const std::vector<float>& numbers) {
+    return std::all_of(numbers.begin(), numbers.end(), [](float v) { return std::isfinite(v); });
+  };
+  if (!finite(batch.labels)) return "a label is not finite";
+  if (!batch.weights.empty() && (batch.weights.size() != batch.rows || !finite(batch.weights))) {
+    return "the weights are not one finite number a row";
+  }
+  if (dense) {
+    if (batch.features.size() != batch.rows * batch.dim) return "a batch has not its features";
+    if (!finite(batch.features)) return "a feature is not finite";
+    if (batch.fields == 0) return "";
+    if (batch.field_offsets.size() != batch.rows * batch.fields + 1) return "a batch has not its fields";
+    if (batch.field_offsets.back() != batch.categories.size()) return "fields do not end with the categories";
+    return std::is_sorted(batch.field_offsets.begin(), batch.field_offsets.end()) ? "" : "field offsets fall";
+  }
   if (batch.row_offsets.size() != batch.rows + 1) return "a batch has not its row offsets";
   if (batch.row_offsets.back() != batch.ids.size()) return "row offsets do not end where the ids do";
   if (!std::is_sorted(batch.row_offsets.begin(), batch.row_offsets.end())) return "row offsets fall";
   if (batch.ids.size() != batch.values.size()) return "there are not as many ids as values";
-  const bool finite =
-      std::all_of(batch.values.begin(), batch.values.end(), [](float v) { return std::isfinite(v); });
-  return finite ? "" : "a value is not finite";
+  return finite(batch.values) ? "" : "a value is not finite";
 }
 
 // Reads everything in n partitions; returns what is violated.
@@ -74,7 +86,7 @@ std::string ReadAll(const Dataset& dataset, const DataIndex& index, uint32_t n, 
     if (std::string violated = CheckBatch(batch, examples->dense); !violated.empty()) return violated;
     sum->good += examples->size();
     sum->bad += examples->bad_records;
-    sum->features += batch.features.size() + batch.ids.size();
+    sum->features += batch.features.size() + batch.ids.size() + batch.categories.size();
     sum->labels.insert(sum->labels.end(), batch.labels.begin(), batch.labels.end());
   }
   return counted == index.records() ? "" : "the partitions have not the records of the index";
@@ -87,13 +99,20 @@ DatasetOptions OptionsOf(const std::string& reader, uint8_t choice) {
   options.classes = 10;
   if (choice % 2 == 1) options.features = 1000;
   if (choice % 5 == 4) options.holdout = {.every = 3, .offset = 1, .test = choice % 2 == 0};
+  const char* const headers[] = {"auto", "yes", "no"};
+  options.header = headers[choice / 4 % 3];
+  if (choice >= 128) options.delimiter = ';';
+  auto schema = FeatureSchema::Of(
+      reader, {"y:label", "a:numeric:1", "b:categorical", "c:multi", "w:weight:1", "t:timestamp", "i:ignore"},
+      choice % 2 == 0 ? 0 : 100);
+  if (schema.ok()) options.schema = *schema;
   return options;
 }
 
 }  // namespace
 
 const std::vector<std::string>& FuzzedReaders() {
-  static const std::vector<std::string> readers = {"libsvm", "idx"};
+  static const std::vector<std::string> readers = {"csv", "tsv", "ratings", "clicklog", "libsvm", "idx"};
   return readers;
 }
 
