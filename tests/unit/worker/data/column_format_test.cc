@@ -136,6 +136,32 @@ TEST_F(Columns, OptionsThatHaveNoMeaningAreRefused) {
   EXPECT_EQ(error(), "data.header has a meaning only with data.format 'csv', 'tsv' or 'ratings'");
 }
 
+// The test set of MovieLens latest-small: every line after the header whose 0-based index mod 10 is 9.
+TEST_F(Columns, HoldOutEveryTenthRatingOfMovieLens) {
+  const char* given = std::getenv("PENSTOCK_DATA");
+  job_.data.train = (given != nullptr ? std::string(given) : PENSTOCK_SOURCE_DIR "/../shared/data") +
+                    std::string("/ml-latest-small/ratings.csv");
+  if (!std::filesystem::exists(job_.data.train)) GTEST_SKIP() << "no " << job_.data.train;
+  job_.data.format = "ratings";
+  job_.data.columns = {};
+  job_.data.holdout_every = 10;
+  job_.data.holdout_offset = 9;
+  const auto plan = MakeJobPlan(job_);
+  ASSERT_TRUE(plan.ok()) << plan.status().ToString();
+  EXPECT_EQ(plan->train.records, 90753u);
+  ASSERT_TRUE(plan->test.has_value());
+  EXPECT_EQ(plan->test->records, 10083u);
+  std::ifstream file(job_.data.train);
+  std::string line;
+  double sum = 0;
+  std::getline(file, line);
+  for (uint64_t i = 0; std::getline(file, line); ++i) {
+    const size_t at = line.find(',', line.find(',') + 1) + 1;
+    if (i % 10 == 9) sum += std::stod(line.substr(at));
+  }
+  EXPECT_NEAR(plan->test->label_mean, sum / 10083, 1e-9);
+}
+
 // Not bounds, figures: how fast one core parses. Run with --gtest_also_run_disabled_tests.
 TEST_F(Columns, DISABLED_Speed) {
   std::mt19937 random(1);
