@@ -9,6 +9,7 @@
 #include "model/job_spec.h"
 #include "model/metrics.h"
 #include "tools/cli/job_metrics.h"
+#include "worker/data/data_plan.h"
 
 namespace penstock {
 namespace {
@@ -114,13 +115,11 @@ json EvaluatedJob() {
   JobSpec spec;
   spec.name = "j";
   spec.data.train = "/data";
-  json plan = {{"train",
-                {{"fingerprint", "f"},
-                 {"size_bytes", 1},
-                 {"records", 4},
-                 {"dense", false},
-                 {"features", 0},
-                 {"partitions", {{0, 1, 0, 0, 1}, {1, 2, 0, 1, 1}}}}}};
+  JobPlan data;
+  data.train.fingerprint = "f";
+  data.train.records = 4;
+  data.train.partitions = {{.end = 1, .records = 1}, {.begin = 1, .end = 2, .first_record = 1, .records = 1}};
+  const json plan = data;
   json job = {{"id", 1},        {"name", "j"},   {"state", "done"},
               {"seconds", 2.5}, {"examples", 8}, {"examples_per_second", 3.2},
               {"servers", 2},   {"workers", 1}};
