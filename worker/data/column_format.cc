@@ -41,7 +41,7 @@ Result<bool> ColumnFormat::HasHeader(std::string_view first) const {
   return true;
 }
 
-std::unique_ptr<RecordParser> ColumnFormat::NewParser(std::string_view header) const {
+std::unique_ptr<RecordParser> ColumnFormat::NewParser() const {
   return std::make_unique<ColumnParser>(
       options_, ColumnLayout{.delimiter = delimiter_,
                              .quoted = quoted_,

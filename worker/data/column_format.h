@@ -30,7 +30,7 @@ class ColumnFormat final : public TextFormat {
   char quoted_delimiter() const override { return quoted_ ? delimiter_ : 0; }
   bool may_have_header() const override { return !click_log_ && options_.header != "no"; }
   Result<bool> HasHeader(std::string_view first) const override;
-  std::unique_ptr<RecordParser> NewParser(std::string_view header) const override;
+  std::unique_ptr<RecordParser> NewParser() const override;
 
  private:
   const DatasetOptions options_;

@@ -13,7 +13,7 @@ class LibsvmFormat final : public TextFormat {
 
   uint64_t features() const override { return options_.features; }
   bool comments() const override { return true; }
-  std::unique_ptr<RecordParser> NewParser(std::string_view header) const override {
+  std::unique_ptr<RecordParser> NewParser() const override {
     return std::make_unique<LibsvmParser>(options_);
   }
 

@@ -54,8 +54,7 @@ class TextFormat {
   // Whether `first`, the first record of a file without its line end, is a header. InvalidArgument says why
   // a file with this first record cannot be read.
   virtual Result<bool> HasHeader(std::string_view first) const { return false; }
-  // header: of the file whose records will be parsed; empty where it has none.
-  virtual std::unique_ptr<RecordParser> NewParser(std::string_view header) const = 0;
+  virtual std::unique_ptr<RecordParser> NewParser() const = 0;
 };
 
 }  // namespace penstock

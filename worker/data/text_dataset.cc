@@ -85,7 +85,7 @@ Status TextDataset::OpenFile(const std::string& path) {
   }
   ASSIGN_OR_RETURN(const auto stream, ByteStream::Open(path));
   RETURN_IF_ERROR(ReadBegin(stream.get(), path, &file));
-  files_.push_back(std::move(file));
+  files_.push_back(file);
   return Status::Ok();
 }
 
@@ -109,7 +109,6 @@ Status TextDataset::ReadBegin(ByteStream* stream, const std::string& path, File*
   const auto is_header = format_->HasHeader(first);
   if (!is_header.ok()) return is_header.status().Prepend(path + ":1");
   if (!*is_header) return Status::Ok();
-  file->header = first;
   file->data_begin = records.offset();
   return Status::Ok();
 }
@@ -189,8 +188,7 @@ Result<Examples> TextDataset::ReadPartition(PartitionRange range) const {
   ASSIGN_OR_RETURN(const Text text, ReadText(range));
   Examples examples;
   if (text.size == 0) return examples;
-  const File& file = files_[range.file];
-  const auto parser = format_->NewParser(file.header);
+  const auto parser = format_->NewParser();
   parser->Reserve(text.size, &examples);
   const char delimiter = format_->quoted_delimiter();
   const char* const begin = text.bytes.get();
@@ -204,7 +202,8 @@ Result<Examples> TextDataset::ReadPartition(PartitionRange range) const {
       ++examples.bad_records;
       if (examples.bad_records <= kMessagesKept || examples.bad_records > options_.max_bad_records) {
         if (counted_to == nullptr) {
-          ASSIGN_OR_RETURN(line_number, LineNumber(range.file, std::max(range.begin, file.data_begin)));
+          ASSIGN_OR_RETURN(line_number,
+                           LineNumber(range.file, std::max(range.begin, files_[range.file].data_begin)));
           counted_to = begin;
         }
         line_number += static_cast<uint64_t>(std::count(counted_to, line, '\n'));

@@ -33,7 +33,6 @@ class TextDataset final : public Dataset {
     uint64_t size = 0;  // as it lies on disk
     Packing packing = Packing::kPlain;
     uint64_t data_begin = 0;  // of the unpacked file: behind byte-order mark and header
-    std::string header = {};
   };
   struct Text {
     std::unique_ptr<char[]> bytes;  // whole records, the last ended by '\n'
