@@ -137,7 +137,8 @@ Status TextDataset::IndexFile(size_t number, DataIndex* index) const {
   ASSIGN_OR_RETURN(const auto stream, ByteStream::Open(paths_[number]));
   RETURN_IF_ERROR(stream->Skip(file.data_begin));
   index->BeginFile(file.data_begin, file.size, file.packing == Packing::kPlain);
-  RecordStream records(stream.get(), kPiece, format_->quoted_delimiter());
+  const size_t piece = std::clamp<uint64_t>(file.size + 2, 4096, kPiece);  // small files are many
+  RecordStream records(stream.get(), piece, format_->quoted_delimiter());
   const char* end = nullptr;
   while (true) {
     ASSIGN_OR_RETURN(const char* record, records.Next(&end));
@@ -172,7 +173,7 @@ Result<TextDataset::Text> TextDataset::ReadText(PartitionRange range) const {
 
 Result<uint64_t> TextDataset::LineNumber(uint32_t file, uint64_t offset) const {
   ASSIGN_OR_RETURN(const auto stream, ByteStream::Open(paths_[file]));
-  std::vector<char> buffer(kPiece);
+  std::vector<char> buffer(std::min<uint64_t>(offset, kPiece));
   uint64_t line = 1;
   while (offset > 0) {
     ASSIGN_OR_RETURN(const size_t read,
