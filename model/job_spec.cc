@@ -43,7 +43,15 @@ Status JobSpec::Validate() const {
   RETURN_IF_ERROR(OnlyWith(!train.sync(), data.partitions == 0, "data.partitions",
                            "train.consistency 'async' or 'ssp' (sync has train.streams)"));
   RETURN_IF_ERROR(optimizer.Validate());
-  return train.Validate();
+  RETURN_IF_ERROR(train.Validate());
+  const std::string& metric = train.early_stop_metric;
+  const bool squared = loss() == LossKind::kSquared, softmax = loss() == LossKind::kSoftmax;
+  if ((metric == "rmse" && !squared) || (metric == "accuracy" && squared) ||
+      (metric == "auc" && (squared || softmax))) {
+    return InvalidArgument("train.early_stop_metric is '" + metric + "', which model.loss '" + model.loss +
+                           "' does not have");
+  }
+  return Status::Ok();
 }
 
 LossKind JobSpec::loss() const {

@@ -49,6 +49,21 @@ void JobTrain::Declare(OptionSet* o) {
   o->Add("train", "evaluate", &evaluate,
          {.help = "Evaluate on the training and the held-out data at the end."});
   o->Add(
+      "train", "evaluate_every", &evaluate_every,
+      {.help = "Passes between evaluations on the held-out data (on the training data where there is none); "
+               "0: only at the end.",
+       .min = 0,
+       .max = 1e6});
+  o->Add("train", "early_stop_patience", &early_stop_patience,
+         {.help = "Train no further pass after so many evaluations without improvement; 0: all passes.",
+          .min = 0,
+          .max = 1e6});
+  o->Add("train", "early_stop_metric", &early_stop_metric,
+         {.help = "On the held-out data: what must improve, and which pass is called the best.",
+          .choices = {"loss", "accuracy", "auc", "rmse"}});
+  o->Add("train", "early_stop_min_delta", &early_stop_min_delta,
+         {.help = "What counts as improvement is more than this.", .min = 0, .max = 1e9});
+  o->Add(
       "train", "ledger", &ledger,
       {.help = "Keep a table <name>.<id>/ledger into which workers push +1 for every example of every pass, "
                "together with its gradients: a proof that each counts exactly once."});
@@ -64,6 +79,8 @@ Status JobTrain::Validate() const {
                            ", train.consistency 'sync' needs at least train.streams, " +
                            std::to_string(streams));
   }
+  RETURN_IF_ERROR(OnlyWith(evaluate_every > 0, early_stop_patience == 0, "train.early_stop_patience",
+                           "train.evaluate_every"));
   return Status::Ok();
 }
 

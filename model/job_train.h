@@ -24,6 +24,10 @@ struct JobTrain {
   uint32_t inflight = 2;
   bool evaluate = true;
   bool ledger = false;
+  uint32_t evaluate_every = 0;
+  uint32_t early_stop_patience = 0;
+  std::string early_stop_metric = "loss";
+  double early_stop_min_delta = 0;
 
   // Adds every key to `options`, bound to the members of this object.
   void Declare(OptionSet* options);

@@ -62,7 +62,8 @@ struct Lease {
   clock @10 :UInt64;       # ssp: the clock at which the worker joins
   position @11 :UInt32;    # how many partitions of this phase come before it in the order in which they are given out
   enum Phase { train @0; evaluateTrain @1; evaluateTest @2; }
-  # train: `passes` times over the training data; then each evaluation once over its data, after everything was pushed and logged.
+  # train: `passes` times over the training data. An evaluation goes once over its data, after everything was pushed and logged: between
+  # passes where the job asks for it (train.evaluate_every), and at the end.
 }
 
 struct Progress {

@@ -99,6 +99,7 @@ class ClusterState {
   // Keeps what the present pass or phase has brought, and retires its producers.
   void CloseStretch(JobRecord& job);
   void OpenStretch(JobRecord& job);
+  void KeepEvaluation(JobRecord& job, const std::vector<PassMetrics>& evaluated, const std::string& stopped);
   void EndPause(JobRecord& job, int64_t at_ms);
   void FinishProducer(ProducerId id);
   void PruneFinished();

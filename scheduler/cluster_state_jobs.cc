@@ -4,6 +4,7 @@
 #include <set>
 
 #include "scheduler/cluster_state.h"
+#include "scheduler/job_course.h"
 
 namespace penstock {
 
@@ -67,6 +68,7 @@ void ClusterState::Do(const SubmitJob& c) {
     AddTable(spec);
     job.tables.push_back(spec.id);
   }
+  job.finishing = c.passes == 0;
   OpenStretch(job);
   data_.last_job = c.job;
   data_.jobs[c.job] = std::move(job);
@@ -258,6 +260,12 @@ void ClusterState::CloseStretch(JobRecord& job) {
   job.last_pass = sum;
 }
 
+void ClusterState::KeepEvaluation(JobRecord& job, const std::vector<PassMetrics>& evaluated,
+                                  const std::string& stopped) {
+  job.history.insert(job.history.end(), evaluated.begin(), evaluated.end());
+  if (!stopped.empty()) job.stopped = stopped;
+}
+
 void ClusterState::OpenStretch(JobRecord& job) {
   job.partitions.assign(job.phase == JobPhase::kEvaluateTest ? job.test_partitions : job.train_partitions,
                         PartitionRecord{});
@@ -271,16 +279,23 @@ Status ClusterState::CheckIt(const AdvanceJob& c) const {
     if (partition.state != PartitionState::kDone)
       return Internal("job " + std::to_string(c.job) + " has partitions to do");
   }
-  const bool next_pass = job->phase == JobPhase::kTrain && c.phase == JobPhase::kTrain &&
+  const bool next_pass = !job->finishing && !c.finishing && c.phase == JobPhase::kTrain &&
                          c.pass == job->pass + 1 && c.pass < job->passes;
-  if (next_pass || (c.phase > job->phase && c.pass == job->pass)) return Status::Ok();
+  const bool next_phase = c.phase != JobPhase::kTrain && c.pass == job->pass &&
+                          (c.phase != job->phase || c.finishing > job->finishing) &&
+                          c.finishing >= job->finishing;
+  if (next_pass || next_phase) return Status::Ok();
   return Internal("job " + std::to_string(c.job) + " cannot go there");
 }
 
 void ClusterState::Do(const AdvanceJob& c) {
   JobRecord& job = data_.jobs[c.job];
   CloseStretch(job);
-  if (job.phase == JobPhase::kTrain && c.phase != JobPhase::kTrain) job.trained_ms = c.at_ms;
+  KeepEvaluation(job, c.evaluated, c.stopped);
+  // The parts of an evaluation between passes are in its history entry.
+  if (!job.finishing) job.train_results.clear(), job.test_results.clear();
+  if (c.finishing && !job.finishing) job.trained_ms = c.at_ms;
+  job.finishing = c.finishing;
   job.phase = c.phase;
   job.pass = c.pass;
   OpenStretch(job);
@@ -323,7 +338,10 @@ void ClusterState::Do(const EndJob& c) {
   JobRecord& job = data_.jobs[c.job];
   CloseStretch(job);
   EndPause(job, c.at_ms);
-  if (job.phase == JobPhase::kTrain) job.trained_ms = c.at_ms;
+  KeepEvaluation(job, c.evaluated, c.stopped);
+  // A part of an evaluation is none.
+  if (!job.finishing && c.state != JobState::kDone) job.train_results.clear(), job.test_results.clear();
+  if (!job.finishing) job.trained_ms = c.at_ms;
   job.state = c.state;
   job.error = c.error;
   job.ended_ms = c.at_ms;

@@ -194,8 +194,12 @@ struct AdvanceJob {
   JobId job = 0;
   JobPhase phase = JobPhase::kTrain;
   uint32_t pass = 0;
+  bool finishing = false;
+  std::vector<PassMetrics> evaluated;  // of an evaluation between passes that is over: one, or none
+  std::string stopped;                 // with the first finishing phase: why training ends early
   int64_t at_ms = 0;
-  NLOHMANN_DEFINE_TYPE_INTRUSIVE(AdvanceJob, job, phase, pass, at_ms)
+  NLOHMANN_DEFINE_TYPE_INTRUSIVE_WITH_DEFAULT(AdvanceJob, job, phase, pass, finishing, evaluated, stopped,
+                                              at_ms)
 };
 
 // The streams of a sync job's pass get their producers, first and the following.
@@ -237,8 +241,10 @@ struct EndJob {
   JobId job = 0;
   JobState state = JobState::kDone;
   std::string error;
+  std::vector<PassMetrics> evaluated;  // as in AdvanceJob
+  std::string stopped;
   int64_t at_ms = 0;
-  NLOHMANN_DEFINE_TYPE_INTRUSIVE(EndJob, job, state, error, at_ms)
+  NLOHMANN_DEFINE_TYPE_INTRUSIVE_WITH_DEFAULT(EndJob, job, state, error, evaluated, stopped, at_ms)
 };
 
 using Command = std::variant<BeginTerm, RegisterNode, PlaceShards, RecordLsns, GrantShards, QuarantineShards,

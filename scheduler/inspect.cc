@@ -5,14 +5,13 @@
 #include <optional>
 
 #include "common/base/strings.h"
+#include "scheduler/job_course.h"
 #include "scheduler/lease_order.h"
 
 namespace penstock {
 namespace {
 
 using nlohmann::json;
-
-constexpr double kTooHuge = 1e290;  // a loss that was not finite (lease_fsm.cc)
 
 std::optional<uint32_t> ParseNumber(const std::string& text) {
   if (text.empty() || text.size() > 9 || text.find_first_not_of("0123456789") != std::string::npos)
@@ -108,7 +107,7 @@ json StatusJson(const InspectView& view) {
 json Loss(const Tally& pass) {
   if (pass.examples == 0) return nullptr;
   const double loss = pass.loss_sum / static_cast<double>(pass.examples);
-  return std::abs(pass.loss_sum) >= kTooHuge ? json(nullptr) : json(loss);
+  return std::abs(pass.loss_sum) >= kTooHugeLoss ? json(nullptr) : json(loss);
 }
 
 json JobJson(const InspectView& view, const JobRecord& job) {
@@ -131,6 +130,7 @@ json JobJson(const InspectView& view, const JobRecord& job) {
     if (job.state == JobState::kPaused) until = std::min(until, job.paused_at_ms);
     return static_cast<double>(std::max<int64_t>(until - job.started_ms - job.paused_ms, 0)) / 1000;
   };
+  const BestPass best = FindBest(job.history, job.policy);
   const uint64_t examples = job.trained.examples + present.examples;
   const double training = seconds(job.trained_ms);
   return {{"id", job.id},
@@ -152,13 +152,16 @@ json JobJson(const InspectView& view, const JobRecord& job) {
           {"seconds", seconds(job.ended_ms)},
           {"examples_per_second", training > 0 ? static_cast<double>(examples) / training : 0.0},
           {"bad_records", job.trained.bad_records + present.bad_records},
+          {"stopped", job.stopped},
+          {"evaluated", job.history.empty() ? json(nullptr) : json(job.history.back())},
+          {"best_pass", best.pass == 0 ? json(nullptr) : json(best.pass)},
           {"error", job.error}};
 }
 
 json Results(const std::vector<std::string>& over, const JobRecord& job, JobPhase phase) {
   json list = json::array();
   for (const auto& result : over) list.push_back(json::parse(result, nullptr, false));
-  if (job.phase != phase) return list;
+  if (job.phase != phase || !job.finishing) return list;
   for (const auto& partition : job.partitions) {
     if (partition.state == PartitionState::kDone)
       list.push_back(json::parse(partition.result, nullptr, false));
@@ -171,6 +174,7 @@ json JobDetail(const InspectView& view, const JobRecord& job) {
   out["spec"] = json::parse(job.spec, nullptr, false);
   out["evaluations"] = {{"train", Results(job.train_results, job, JobPhase::kEvaluateTrain)},
                         {"test", Results(job.test_results, job, JobPhase::kEvaluateTest)}};
+  out["history"] = job.history;
   json leases = json::array();
   LeaseOrder order;
   for (size_t i = 0; i < job.partitions.size(); ++i) {

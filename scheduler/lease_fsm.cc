@@ -4,9 +4,9 @@
 
 #include <algorithm>
 #include <cmath>
-#include <optional>
 
 #include "common/base/strings.h"
+#include "scheduler/job_course.h"
 
 namespace penstock {
 namespace {
@@ -250,8 +250,7 @@ ReportVerdict LeaseFsm::GiveBack(LeaseToken token, const Status& reason) {
 ReportVerdict LeaseFsm::TakeDone(LeaseToken token, const ReportedProgress& progress, Now now) {
   const Held held = held_[token];
   const JobRecord& job = *state_->FindJob(held.job);
-  if (job.phase != JobPhase::kTrain &&
-      nlohmann::json::parse(progress.result, nullptr, false).is_discarded()) {
+  if (IsEvaluation(job.phase) && nlohmann::json::parse(progress.result, nullptr, false).is_discarded()) {
     ReportedProgress failed = progress;
     failed.error = Internal("its result is not JSON");
     return TakeError(token, failed, true, now);
@@ -261,7 +260,7 @@ ReportVerdict LeaseFsm::TakeDone(LeaseToken token, const ReportedProgress& progr
                                              .token = token,
                                              .recorded = held.recorded,
                                              .tally = held.tally},
-                                .result = job.phase == JobPhase::kTrain ? "" : progress.result};
+                                .result = IsEvaluation(job.phase) ? progress.result : ""};
   if (Status status = state_.Commit(command); !status.ok()) return {status, Status::Ok()};
   Drop(token);
   cooling_.erase({held.job, held.partition});
@@ -382,16 +381,18 @@ Status LeaseFsm::MoveOn(const JobRecord& job, Now now) {
   const auto finished = [](const PartitionRecord& p) { return p.state == PartitionState::kDone; };
   if (job.state != JobState::kRunning || !std::all_of(job.partitions.begin(), job.partitions.end(), finished))
     return Status::Ok();
-  AdvanceJob next{.job = job.id, .phase = job.phase, .pass = job.pass + 1, .at_ms = now.wall_ms};
-  if (job.phase == JobPhase::kTrain && next.pass < job.passes) return state_.Commit(next);
-  if (const auto phase = NextPhase(job)) {
-    next.phase = *phase;
-    next.pass = job.pass;  // the last one
-    return state_.Commit(next);
+  const auto next = NextStep(job, now.wall_ms);
+  if (!next.ok()) {
+    const std::string error =
+        next.status().Prepend(StrCat(Describe(job), ": ", ToString(job.phase))).ToString();
+    LOG(ERROR) << error;
+    return state_.Commit(
+        EndJob{.job = job.id, .state = JobState::kFailed, .error = error, .at_ms = now.wall_ms});
   }
-  RETURN_IF_ERROR(
-      state_.Commit(EndJob{.job = job.id, .state = JobState::kDone, .error = "", .at_ms = now.wall_ms}));
-  LOG(INFO) << Describe(job) << " is done";
+  const bool stopped = !job.stopped.empty();
+  RETURN_IF_ERROR(std::visit([this](const auto& command) { return state_.Commit(command); }, *next));
+  if (!stopped && !job.stopped.empty()) LOG(INFO) << Describe(job) << " " << job.stopped;
+  if (job.state == JobState::kDone) LOG(INFO) << Describe(job) << " is done";
   return Status::Ok();
 }
 

@@ -17,6 +17,7 @@
 
 #include "common/base/ids.h"
 #include "common/cluster/table_spec.h"
+#include "scheduler/pass_metrics.h"
 #include "scheduler/train_policy.h"
 
 namespace penstock {
@@ -50,6 +51,9 @@ struct ShardRecord {
   NLOHMANN_DEFINE_TYPE_INTRUSIVE(ShardRecord, node, incarnation, epoch, min_lsn, highest, logged, synced,
                                  granted_session, held, quarantine)
 };
+
+// Sums of losses from here on stand for those that were not finite: JSON knows none.
+inline constexpr double kTooHugeLoss = 1e290;
 
 // What was done, in examples that are recorded.
 struct Tally {
@@ -106,6 +110,7 @@ struct JobRecord {
   JobPhase phase = JobPhase::kTrain;
   uint32_t pass = 0;
   uint32_t passes = 0;
+  bool finishing = false;  // no further pass is trained: the final evaluations
   uint32_t train_partitions = 0;
   uint64_t train_records = 0;
   uint32_t test_partitions = 0;
@@ -119,7 +124,9 @@ struct JobRecord {
   std::vector<PartitionRecord> partitions;  // of the present phase and pass; empty when the job has ended
   Tally trained;                            // by the passes that are over
   Tally last_pass;                          // the latest of them
-  std::vector<std::string> train_results;   // of evaluations that are over, JSON each
+  std::vector<PassMetrics> history;         // one for each evaluation between passes
+  std::string stopped;                      // not empty: training ended early, and why
+  std::vector<std::string> train_results;   // of the final evaluations that are over, JSON each
   std::vector<std::string> test_results;
   int64_t submitted_ms = 0;
   int64_t started_ms = 0;  // first lease
@@ -129,11 +136,11 @@ struct JobRecord {
   int64_t paused_ms = 0;     // all pauses that are over
   std::string error;
   NLOHMANN_DEFINE_TYPE_INTRUSIVE_WITH_DEFAULT(JobRecord, id, name, spec, state, phase, pass, passes,
-                                              train_partitions, train_records, test_partitions,
+                                              finishing, train_partitions, train_records, test_partitions,
                                               evaluate_train, evaluate_test, policy, round, round_examples,
-                                              tables, partitions, trained, last_pass, train_results,
-                                              test_results, submitted_ms, started_ms, trained_ms, ended_ms,
-                                              paused_at_ms, paused_ms, error)
+                                              tables, partitions, trained, last_pass, history, stopped,
+                                              train_results, test_results, submitted_ms, started_ms,
+                                              trained_ms, ended_ms, paused_at_ms, paused_ms, error)
 };
 
 // Everything. Two states are equal when their JSON is.

@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 
+#include "tools/cli/job_metrics.h"
 #include "tools/cli/progress.h"
 
 namespace penstock {
@@ -60,6 +61,15 @@ class ProgressDisplay {
   std::optional<uint64_t> last_line_ms_;
 };
 
+// The latest evaluation between passes, once; `said` is its pass.
+void SayEvaluated(const nlohmann::json& job, uint64_t* said, ProgressDisplay& display) {
+  const auto latest = job.find("evaluated");
+  if (latest == job.end() || !latest->is_object() || latest->value("pass", uint64_t{0}) <= *said) return;
+  *said = latest->value("pass", uint64_t{0});
+  display.Say(HistoryLine(*latest));
+  if (const std::string stopped = job.value("stopped", ""); !stopped.empty()) display.Say(stopped);
+}
+
 }  // namespace
 
 Result<nlohmann::json> FindJob(Client& client, uint32_t job) {
@@ -74,11 +84,13 @@ Result<nlohmann::json> FollowJob(Client& client, uint32_t job, const FollowOptio
                                  InterruptSignals& signals, Console& console) {
   ProgressDisplay display(console, options.line_ms);
   std::optional<uint64_t> away_since_ms;
+  uint64_t said = 0;
   for (;;) {
     auto found = FindJob(client, job);
     // The whole of an ended job is asked for once: its evaluations can be long.
     if (found.ok() && ReadProgress(*found).ended()) {
       display.Show(ReadProgress(*found));
+      SayEvaluated(*found, &said, display);
       found = client.Inspect("job", std::to_string(job));
       if (found.ok()) return found;
     }
@@ -86,6 +98,7 @@ Result<nlohmann::json> FollowJob(Client& client, uint32_t job, const FollowOptio
       if (away_since_ms) display.Say("the scheduler answers again");
       away_since_ms.reset();
       display.Show(ReadProgress(*found));
+      SayEvaluated(*found, &said, display);
     } else if (!Passes(found.status())) {
       return found.status();
     } else if (!away_since_ms) {

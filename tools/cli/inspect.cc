@@ -123,10 +123,13 @@ Result<int> ShowJob(Client& client, const Arguments& arguments, Console& console
                                               {"loss", "loss", Show::kFraction},
                                               {"time", "seconds", Show::kSeconds},
                                               {"malformed records", "bad_records"},
+                                              {"best pass", "best_pass"},
+                                              {"early end", "stopped"},
                                               {"error", "error"},
                                               {"training data", "spec/options/data/train"},
                                               {"held-out data", "spec/options/data/test"}})
               << MetricsText(metrics);
+  for (const json& entry : job.value("history", json::array())) console.out << HistoryLine(entry) << "\n";
   const json partitions = job.value("leases", json::array());
   if (!partitions.empty()) console.out << "\n" << RenderTable(partitions, kPartitionColumns);
   return kExitOk;

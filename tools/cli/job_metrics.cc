@@ -35,6 +35,17 @@ std::string Number(const nlohmann::json& value) {
   return text;
 }
 
+// " loss 0.3241, accuracy 0.8499", those that there are.
+std::string Metrics(const nlohmann::json& part) {
+  std::string text;
+  for (const char* name : {"loss", "accuracy", "auc", "rmse", "objective"}) {
+    const auto value = part.find(name);
+    if (value != part.end() && value->is_number())
+      StrAppend(&text, text.empty() ? " " : ", ", name, " ", Number(*value));
+  }
+  return text;
+}
+
 }  // namespace
 
 Result<nlohmann::json> JobMetrics(const nlohmann::json& job) {
@@ -67,7 +78,21 @@ nlohmann::json JobReport(const nlohmann::json& job, const nlohmann::json& metric
           {"examples_per_second", job.value("examples_per_second", 0.0)},
           {"servers", job.value("servers", uint64_t{0})},
           {"workers", job.value("workers", uint64_t{0})},
-          {"metrics", metrics}};
+          {"metrics", metrics},
+          {"history", job.value("history", nlohmann::json::array())},
+          {"best_pass", job.value("best_pass", nlohmann::json())},
+          {"stopped", job.value("stopped", "")}};
+}
+
+std::string HistoryLine(const nlohmann::json& entry) {
+  std::string text = StrCat("pass ", entry.value("pass", 0)), separator = ": ";
+  for (const auto& [role, title] : {std::pair{"train", "training data:"}, {"test", "held-out data:"}}) {
+    const auto part = entry.find(role);
+    if (part == entry.end() || !part->is_object()) continue;
+    StrAppend(&text, separator, title, Metrics(*part));
+    separator = "; ";
+  }
+  return text;
 }
 
 std::string MetricsText(const nlohmann::json& metrics) {
@@ -76,13 +101,8 @@ std::string MetricsText(const nlohmann::json& metrics) {
        {std::pair{"train", "training data"}, {"test", "held-out data"}, {"data", "the given data"}}) {
     const auto part = metrics.find(role);
     if (part == metrics.end()) continue;
-    StrAppend(&text, title, ":");
-    for (const char* name : {"loss", "accuracy", "auc", "rmse", "objective"}) {
-      const auto value = part->find(name);
-      if (value != part->end() && value->is_number())
-        StrAppend(&text, text.back() == ':' ? " " : ", ", name, " ", Number(*value));
-    }
-    StrAppend(&text, " (", FormatCount(part->value("examples", uint64_t{0})), " examples)\n");
+    StrAppend(&text, title, ":", Metrics(*part), " (", FormatCount(part->value("examples", uint64_t{0})),
+              " examples)\n");
   }
   return text;
 }

@@ -40,6 +40,10 @@ Result<nlohmann::json> MakeSubmission(const JobSpec& job) {
     return Status(missing ? Code::kNotFound : Code::kFailedPrecondition, plan.status().message());
   }
   ASSIGN_OR_RETURN(const auto model, CreateModel(job, plan->shape()));
+  if (job.train.early_stop_patience > 0 && !plan->test) {
+    return InvalidArgument(
+        "train.early_stop_patience needs held-out data: set data.test or data.holdout_every");
+  }
   nlohmann::json counts = {{"train", Counts(plan->train)}, {"test", nullptr}};
   if (plan->test) counts["test"] = Counts(*plan->test);
   return nlohmann::json{
@@ -55,6 +59,11 @@ Result<nlohmann::json> MakeSubmission(const JobSpec& job) {
       {"policy",
        {{"seed", job.train.seed},
         {"shuffle", job.train.shuffle},
+        {"loss", job.model.loss},
+        {"evaluate_every", job.train.evaluate_every},
+        {"patience", job.train.early_stop_patience},
+        {"metric", job.train.early_stop_metric},
+        {"min_delta", job.train.early_stop_min_delta},
         {"staleness", job.train.ssp() ? job.train.staleness : 0},
         {"rounds", job.train.sync() ? RoundsPerPass(plan->train, job.train.batch_size) : 0}}}};
 }

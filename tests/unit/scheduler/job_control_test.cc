@@ -181,6 +181,12 @@ TEST_F(JobControlTest, AWrongPolicyIsRefused) {
   json text = json::parse(FakeCluster::JobText(1, 1));
   text["policy"] = {{"shuffle", "yes"}};
   EXPECT_EQ(c.plane->Submit(text.dump(), c.now).status().code(), Code::kInvalidArgument);
+  text["policy"] = {{"evaluate_every", 1}, {"metric", "luck"}};
+  EXPECT_THAT(c.plane->Submit(text.dump(), c.now).status().message(), HasSubstr("metric is 'luck'"));
+  text["policy"] = {{"patience", 1}};
+  EXPECT_THAT(c.plane->Submit(text.dump(), c.now).status().message(), HasSubstr("evaluate_every"));
+  text["policy"] = {{"evaluate_every", 1}, {"patience", 1}};
+  EXPECT_THAT(c.plane->Submit(text.dump(), c.now).status().message(), HasSubstr("test data"));
   text["policy"] = 3;
   EXPECT_THAT(c.plane->Submit(text.dump(), c.now).status().message(), HasSubstr("policy"));
 }
