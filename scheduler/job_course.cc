@@ -18,7 +18,7 @@ class Course {
     switch (job_.phase) {
       case JobPhase::kTrain:
         if (EvaluatedNow())
-          return Advance(job_.test_partitions > 0 ? JobPhase::kEvaluateTest : JobPhase::kEvaluateTrain);
+          return Step(Advance(job_.test_partitions > 0 ? JobPhase::kEvaluateTest : JobPhase::kEvaluateTrain));
         break;
       case JobPhase::kEvaluateTrain:
       case JobPhase::kEvaluateTest:

@@ -19,12 +19,6 @@ std::string Describe(const JobRecord& job, uint32_t partition) {
   return StrCat(text, ", partition ", partition);
 }
 
-std::optional<JobPhase> NextPhase(const JobRecord& job) {
-  if (job.phase < JobPhase::kEvaluateTrain && job.evaluate_train) return JobPhase::kEvaluateTrain;
-  if (job.phase < JobPhase::kEvaluateTest && job.evaluate_test) return JobPhase::kEvaluateTest;
-  return std::nullopt;
-}
-
 }  // namespace
 
 bool IsTransient(const Status& error, bool quarantined) {
