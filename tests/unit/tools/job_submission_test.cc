@@ -103,5 +103,29 @@ TEST_F(JobSubmissionTest, AnUnknownKeyIsAMistakeOfTheFile) {
   EXPECT_THAT(spec.status().message(), HasSubstr("passes"));
 }
 
+TEST_F(JobSubmissionTest, TheSchedulerIsToldWhenToEvaluateAndToStop) {
+  const auto spec =
+      LoadJob(JobFile("evaluate_every = 2\nearly_stop_patience = 3\nearly_stop_metric = \"auc\"\n"), {});
+  ASSERT_TRUE(spec.ok()) << spec.status().ToString();
+  const auto made = MakeSubmission(*spec);
+  ASSERT_TRUE(made.ok()) << made.status().ToString();
+  const auto& policy = (*made)["policy"];
+  EXPECT_EQ(policy["evaluate_every"], 2);
+  EXPECT_EQ(policy["patience"], 3);
+  EXPECT_EQ(policy["metric"], "auc");
+  EXPECT_EQ(policy["loss"], "logistic");
+  auto untested = *spec;
+  untested.data.test.clear();
+  EXPECT_THAT(MakeSubmission(untested).status().message(), HasSubstr("data.holdout_every"));
+}
+
+TEST_F(JobSubmissionTest, EarlyStoppingMustFit) {
+  const auto refused = [&](const std::string& more) { return LoadJob(JobFile(more), {}).status().message(); };
+  EXPECT_THAT(refused("early_stop_patience = 1\n"), HasSubstr("train.evaluate_every"));
+  EXPECT_THAT(refused("early_stop_metric = \"rmse\"\n"),
+              HasSubstr("which model.loss 'logistic' does not have"));
+  EXPECT_THAT(refused("early_stop_metric = \"luck\"\n"), HasSubstr("early_stop_metric"));
+}
+
 }  // namespace
 }  // namespace penstock

@@ -151,7 +151,27 @@ TEST(JobMetrics, ReportHasTheFixedMembers) {
   EXPECT_DOUBLE_EQ(report["seconds"], 2.5);
   EXPECT_DOUBLE_EQ(report["examples_per_second"], 3.2);
   EXPECT_TRUE(report["metrics"]["train"].contains("loss"));
-  EXPECT_EQ(report.size(), 8u);
+  EXPECT_TRUE(report["history"].empty());
+  EXPECT_TRUE(report["best_pass"].is_null());
+  EXPECT_EQ(report["stopped"], "");
+  EXPECT_EQ(report.size(), 11u);
+}
+
+TEST(JobMetrics, TheHistoryIsInTheReportAndALineEach) {
+  json job = EvaluatedJob();
+  const json entry = {
+      {"pass", 3}, {"train", {{"loss", 0.5}}}, {"test", {{"loss", 0.25}, {"accuracy", 0.75}}}};
+  job["history"] = {entry};
+  job["best_pass"] = 3;
+  job["stopped"] = "stopped early: because";
+  const json report = JobReport(job, *JobMetrics(job));
+  EXPECT_EQ(report["history"][0], entry);
+  EXPECT_EQ(report["best_pass"], 3);
+  EXPECT_EQ(report["stopped"], "stopped early: because");
+  EXPECT_EQ(HistoryLine(entry),
+            "pass 3: training data: loss 0.500000; held-out data: loss 0.250000, accuracy 0.750000");
+  EXPECT_EQ(HistoryLine({{"pass", 1}, {"train", {{"loss", 0.5}}}, {"test", nullptr}}),
+            "pass 1: training data: loss 0.500000");
 }
 
 TEST(JobMetrics, AJobWithoutEvaluationsHasNone) {
