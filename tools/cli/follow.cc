@@ -61,13 +61,20 @@ class ProgressDisplay {
   std::optional<uint64_t> last_line_ms_;
 };
 
-// The latest evaluation between passes, once; `said` is its pass.
-void SayEvaluated(const nlohmann::json& job, uint64_t* said, ProgressDisplay& display) {
+// Every evaluation between passes, once; `said` is the pass of the last that was said. The list of jobs has
+// the latest alone, so the whole job is asked for when there is a new one.
+void SayEvaluated(Client& client, const nlohmann::json& job, uint64_t* said, ProgressDisplay& display) {
+  const auto pass = [](const nlohmann::json& entry) { return entry.value("pass", uint64_t{0}); };
   const auto latest = job.find("evaluated");
-  if (latest == job.end() || !latest->is_object() || latest->value("pass", uint64_t{0}) <= *said) return;
-  *said = latest->value("pass", uint64_t{0});
-  display.Say(HistoryLine(*latest));
-  if (const std::string stopped = job.value("stopped", ""); !stopped.empty()) display.Say(stopped);
+  if (latest == job.end() || !latest->is_object() || pass(*latest) <= *said) return;
+  const auto whole = client.Inspect("job", std::to_string(job.value("id", 0u)));
+  if (!whole.ok()) return;  // with the next look
+  for (const auto& entry : whole->value("history", nlohmann::json::array())) {
+    if (pass(entry) <= *said) continue;
+    *said = pass(entry);
+    display.Say(HistoryLine(entry));
+  }
+  if (const std::string stopped = whole->value("stopped", ""); !stopped.empty()) display.Say(stopped);
 }
 
 }  // namespace
@@ -90,7 +97,7 @@ Result<nlohmann::json> FollowJob(Client& client, uint32_t job, const FollowOptio
     // The whole of an ended job is asked for once: its evaluations can be long.
     if (found.ok() && ReadProgress(*found).ended()) {
       display.Show(ReadProgress(*found));
-      SayEvaluated(*found, &said, display);
+      SayEvaluated(client, *found, &said, display);
       found = client.Inspect("job", std::to_string(job));
       if (found.ok()) return found;
     }
@@ -98,7 +105,7 @@ Result<nlohmann::json> FollowJob(Client& client, uint32_t job, const FollowOptio
       if (away_since_ms) display.Say("the scheduler answers again");
       away_since_ms.reset();
       display.Show(ReadProgress(*found));
-      SayEvaluated(*found, &said, display);
+      SayEvaluated(client, *found, &said, display);
     } else if (!Passes(found.status())) {
       return found.status();
     } else if (!away_since_ms) {
