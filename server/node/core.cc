@@ -248,6 +248,7 @@ ServerCore::Applied ServerCore::CommitRound(ShardId id, TableId table, uint64_t 
   if (spec == nullptr) return {.status = UnknownTable(table)};
   const auto committed = slot.shard->CommitRound(table, round, examples, step);
   if (!committed.ok()) return {.status = committed.status().Prepend(options_.node_name)};
+  if (*committed) metrics_.rounds++;
   // Of a round that was committed before: the answer still waits for what may not be logged yet.
   const bool logged = !slot.shard->HasUnlogged(table);
   if (!logged) Touch(id, slot);

@@ -257,6 +257,8 @@ class Server::Impl : public NodeSession::Host {
          metrics_.duplicate_units);
     read("penstock_server_refused_units_total", "Units refused: wrong, not finite, or over a limit.",
          metrics_.refused_units);
+    read("penstock_server_rounds_total", "Rounds of sync jobs committed: one table of one shard each.",
+         metrics_.rounds);
     read("penstock_server_windows_total", "Commit windows closed.", metrics_.windows);
     read("penstock_server_deltas_total", "Deltas built.", metrics_.deltas);
     read("penstock_server_log_written_bytes_total", "Bytes of deltas given to the log.",

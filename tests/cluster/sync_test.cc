@@ -1,5 +1,5 @@
 // Jobs with consistency sync: the weights after 200 optimizer steps or more do not depend on how many workers
-// there are nor on workers that are killed, and are those of one process that takes the same steps
+// there are nor on processes that are killed, and are those of one process that takes the same steps
 // (sync_reference.py).
 #include <gtest/gtest.h>
 
@@ -29,11 +29,6 @@ constexpr const char* kPython = "/usr/bin/python3";  // Debian's is the one that
 constexpr const char* kFashion = "/usr/share/datasets/fashion-mnist/";
 
 using Weights = std::map<std::string, std::vector<float>>;  // by table
-
-std::string Flat(std::string text) {
-  while (!text.empty() && text.back() == '\n') text.pop_back();
-  return text;
-}
 
 template <typename T>
 void WriteArray(std::ofstream& out, const std::vector<T>& values) {
@@ -71,6 +66,7 @@ class SyncRun {
   struct Settings {
     int workers = 1;
     std::map<std::string, std::string> faults;  // by worker
+    bool restarts = false;                      // of a server and of the scheduler, killed in the middle
   };
 
   SyncRun(std::string job, const Settings& settings) : job_(std::move(job)), settings_(settings) {}
@@ -81,12 +77,12 @@ class SyncRun {
     auto client = cluster_.Connect();
     ASSERT_TRUE(client.ok()) << client.status().ToString();
     client_ = std::move(*client);
-    auto train = ChildProgram::Start(
-        {.argv = {ProgramFolder() + "/penstock", "train", job_, "--scheduler",
-                  Flat(*ReadWholeFile(cluster_.scheduler_address())), "--token-file", cluster_.token_file()},
-         .output = cluster_.dir() + "/train.out",
-         .errors = "",
-         .environment = {}});
+    auto train =
+        ChildProgram::Start({.argv = {ProgramFolder() + "/penstock", "train", job_, "--scheduler",
+                                      cluster_.scheduler_address(), "--token-file", cluster_.token_file()},
+                             .output = cluster_.dir() + "/train.out",
+                             .errors = "",
+                             .environment = {}});
     ASSERT_TRUE(train.ok());
     // No worker runs yet: these are the initial weights.
     ASSERT_TRUE(WaitFor(30000, [&] { return client_->Inspect("job", "1").ok(); })) << Output();
@@ -106,6 +102,7 @@ class SyncRun {
         ASSERT_TRUE(cluster_.StartOne(name).ok());
       }
     }
+    if (settings_.restarts) ASSERT_NO_FATAL_FAILURE(KillOthers());
     ASSERT_EQ(train->WaitExit(120000), 0) << Output();
     ASSERT_NO_FATAL_FAILURE(PullAll(&weights));
     EXPECT_EQ((*client_->Inspect("job", "1"))["examples"], job_json["examples_total"]);
@@ -120,6 +117,21 @@ class SyncRun {
   std::string Output() const {
     const auto text = ReadWholeFile(cluster_.dir() + "/train.out");
     return (text.ok() ? *text : "") + cluster_.Output("worker-0") + cluster_.Output("scheduler");
+  }
+
+  // Servers and scheduler, one after the other, while rounds go on.
+  void KillOthers() {
+    uint64_t round = 0;
+    for (const std::string name : {"server-0", "scheduler", "server-1"}) {
+      round += 40;
+      ASSERT_TRUE(WaitFor(60000, [&] {
+        const auto job = client_->Inspect("job", "1");
+        return job.ok() && job->value("round", uint64_t{0}) >= round;
+      })) << Output();
+      ASSERT_EQ((*client_->Inspect("job", "1"))["state"], "running") << "it was over too soon";
+      cluster_.Kill(name);
+      ASSERT_TRUE(cluster_.StartOne(name).ok());
+    }
   }
 
   void PullAll(Weights* out) {
@@ -143,7 +155,9 @@ class SyncRun {
 
   const std::string job_;
   const Settings settings_;
-  TestCluster cluster_{{.servers = 2, .shards = 8}};
+  // Small segments: the log is folded again and again while rounds are open.
+  TestCluster cluster_{
+      {.servers = 2, .shards = 8, .set = {"server.segment_bytes=1048576", "server.fold_bytes=2097152"}}};
   std::unique_ptr<Client> client_;
 };
 
@@ -210,6 +224,9 @@ class SyncTest : public ::testing::Test {
                     .faults = {{"worker-0", "worker.step=kill@30"}, {"worker-1", "worker.commit=kill@5"}}});
     ASSERT_NO_FATAL_FAILURE(killed.Run());
     ExpectSame(killed.weights, one.weights, "workers killed");
+    SyncRun restarted(job, {.workers = 2, .faults = {}, .restarts = true});
+    ASSERT_NO_FATAL_FAILURE(restarted.Run());
+    ExpectSame(restarted.weights, one.weights, "servers and scheduler killed");
     if (std::system((std::string(kPython) + " -c 'import torch, numpy' >/dev/null 2>&1").c_str()) != 0)
       GTEST_SKIP() << kPython << " has no torch (Debian: python3-torch)";
     ASSERT_NO_FATAL_FAILURE(CheckReference(one, std::move(reference), dim));
