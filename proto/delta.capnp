@@ -26,7 +26,7 @@ struct TableDelta {
   layout @1 :UInt16;          # version of the row layout below: 1
   dropped @2 :Bool;           # the table was dropped: all its rows and marks are gone; nothing else is set
   dim @3 :UInt32;             # values a row
-  slots @4 :UInt32;           # optimizer slots a row, in floats (slots_per_value * dim)
+  slots @4 :UInt32;           # optimizer slots a row, in floats: at most 2 * dim (TableSpec::slots)
   sections @5 :UInt16;        # bit 0: values, bit 1: slots, bit 2: accumulator. An entry with bit 2 has bits 0 and 1 as well.
   keys @6 :Data;              # uint64 each
   headers @7 :Data;           # RowHeader each: pushCount uint32, then uint32: bits 0-5 flags, bits 6-31 last touch (row_table.h)

@@ -1,6 +1,6 @@
+// Words, shapes and JSON of TableSpec; what is valid is in table_check.cc.
 #include "common/cluster/table_spec.h"
 
-#include <cmath>
 #include <nlohmann/json.hpp>
 
 namespace penstock {
@@ -14,8 +14,6 @@ constexpr std::string_view kInitializers[] = {"zeros",  "constant", "uniform",
                                               "normal", "xavier",   "truncated_normal"};
 constexpr std::string_view kSchedules[] = {"constant", "step", "cosine", "inverse_sqrt"};
 
-constexpr uint32_t kMaxTtlSeconds = 1u << 25;  // the last touch of a row is kept modulo 2^26 seconds
-
 template <typename Enum, size_t N>
 Result<Enum> Parse(std::string_view what, const std::string_view (&words)[N], std::string_view word) {
   std::string allowed;
@@ -24,12 +22,6 @@ Result<Enum> Parse(std::string_view what, const std::string_view (&words)[N], st
     allowed += (i ? ", " : "") + std::string(words[i]);
   }
   return InvalidArgument(std::string(what) + " '" + std::string(word) + "' is none of " + allowed);
-}
-
-Status CheckRange(const char* name, float value, double low, double high) {
-  if (std::isfinite(value) && value >= low && value <= high) return Status::Ok();
-  return InvalidArgument(std::string(name) + " is " + std::to_string(value) + ", allowed is " +
-                         std::to_string(low) + " to " + std::to_string(high));
 }
 
 }  // namespace
@@ -73,73 +65,6 @@ uint32_t TableSpec::slots() const {
       return dim + 1;
   }
   return 0;
-}
-
-Status TableSpec::Validate() const {
-  const std::string context = "table '" + name + "'";
-  if (name.empty() || name.size() > 255) {
-    return InvalidArgument(context + ": the name has " + std::to_string(name.size()) +
-                           " characters, allowed is 1 to 255");
-  }
-  for (char c : name) {
-    if (!std::isalnum(static_cast<unsigned char>(c)) &&
-        std::string_view("_./-").find(c) == std::string_view::npos) {
-      return InvalidArgument(context + ": the name may have letters, digits and _ . / - only");
-    }
-  }
-  if (dim < 1 || dim > 65536) {
-    return InvalidArgument(context + ": dim is " + std::to_string(dim) + ", allowed is 1 to 65536");
-  }
-  const auto& o = optimizer;
-  auto checked = [&]() -> Status {
-    RETURN_IF_ERROR(CheckRange("optimizer.learning_rate", o.learning_rate, 0, 1e6));
-    RETURN_IF_ERROR(CheckRange("optimizer.l1", o.l1, 0, 1e6));
-    RETURN_IF_ERROR(CheckRange("optimizer.l2", o.l2, 0, 1e6));
-    RETURN_IF_ERROR(CheckRange("optimizer.beta1", o.beta1, 0, 0.9999999));
-    RETURN_IF_ERROR(CheckRange("optimizer.beta2", o.beta2, 0, 0.9999999));
-    RETURN_IF_ERROR(CheckRange("optimizer.epsilon", o.epsilon, 0, 1));
-    RETURN_IF_ERROR(CheckRange("optimizer.beta", o.beta, 0, 1e6));
-    RETURN_IF_ERROR(CheckRange("optimizer.initial_accumulator", o.initial_accumulator, 0, 1e6));
-    if (o.l1 != 0 && o.kind != OptimizerKind::kFtrl) {
-      return InvalidArgument("optimizer.l1 is only for ftrl, not for " + std::string(ToString(o.kind)));
-    }
-    if (o.l2 != 0 && (o.kind == OptimizerKind::kAdd || o.kind == OptimizerKind::kAssign)) {
-      return InvalidArgument("optimizer.l2 has no meaning for " + std::string(ToString(o.kind)));
-    }
-    if (o.kind == OptimizerKind::kFtrl && o.learning_rate <= 0) {
-      return InvalidArgument("optimizer.learning_rate must be above 0 for ftrl");
-    }
-    if (o.kind == OptimizerKind::kFtrl && initializer.kind != InitializerKind::kZeros) {
-      return InvalidArgument(
-          "initializer.kind must be zeros for ftrl, which derives its weights from z and n");
-    }
-    RETURN_IF_ERROR(CheckRange("initializer.value", initializer.value, -1e30, 1e30));
-    RETURN_IF_ERROR(CheckRange("initializer.low", initializer.low, -1e30, 1e30));
-    RETURN_IF_ERROR(CheckRange("initializer.high", initializer.high, initializer.low, 1e30));
-    RETURN_IF_ERROR(CheckRange("initializer.mean", initializer.mean, -1e30, 1e30));
-    RETURN_IF_ERROR(CheckRange("initializer.stddev", initializer.stddev, 0, 1e30));
-    if (initializer.kind == InitializerKind::kXavier && (initializer.fan_in < 1 || initializer.fan_out < 1))
-      return InvalidArgument("initializer.fan_in and fan_out must be at least 1 for xavier");
-    RETURN_IF_ERROR(CheckRange("optimizer.momentum", o.momentum, 0, 0.9999999));
-    RETURN_IF_ERROR(CheckRange("optimizer.clip_value", o.clip_value, 0, 1e30));
-    RETURN_IF_ERROR(CheckRange("optimizer.clip_norm", o.clip_norm, 0, 1e30));
-    if (schedule.kind != ScheduleKind::kConstant && schedule.decay_steps < 1) {
-      return InvalidArgument("schedule.decay_steps is 0, schedule.kind '" +
-                             std::string(ToString(schedule.kind)) + "' needs at least 1");
-    }
-    RETURN_IF_ERROR(CheckRange("schedule.decay_rate", schedule.decay_rate, 0, 1));
-    RETURN_IF_ERROR(CheckRange("schedule.minimum", schedule.minimum, 0, 1));
-    RETURN_IF_ERROR(CheckRange("admission.probability", admission.probability, 0, 1));
-    RETURN_IF_ERROR(CheckRange("expiry.min_norm", expiry.min_norm, 0, 1e30));
-    if (expiry.ttl_seconds > 0 && expiry.unused_passes > 0)
-      return InvalidArgument("expiry.ttl_seconds and expiry.unused_passes exclude each other");
-    if (expiry.ttl_seconds > kMaxTtlSeconds) {
-      return InvalidArgument("expiry.ttl_seconds is " + std::to_string(expiry.ttl_seconds) +
-                             ", allowed is 0 to " + std::to_string(kMaxTtlSeconds));
-    }
-    return Status::Ok();
-  }();
-  return checked.Prepend(context);
 }
 
 void to_json(nlohmann::json& j, const TableSpec& s) {

@@ -38,23 +38,24 @@ enum class OptimizerKind : uint8_t {
 
 struct OptimizerSpec {
   OptimizerKind kind = OptimizerKind::kSgd;
-  float learning_rate = 0.01f;    // SGD, AdaGrad, Adam; alpha of FTRL
+  float learning_rate = 0.01f;    // all but assign and add; alpha of FTRL
   float l1 = 0;                   // FTRL only (others refuse it)
   float l2 = 0;                   // on touched rows only, at each push that touches them; FTRL's lambda_2
-  float beta1 = 0.9f;             // Adam
-  float beta2 = 0.999f;           // Adam
-  float epsilon = 1e-8f;          // Adam, AdaGrad (PyTorch's defaults are 1e-8 and 1e-10)
+  float beta1 = 0.9f;             // Adam, AdamW, LAMB, row-wise Adam
+  float beta2 = 0.999f;           // the same, and RMSProp
+  float epsilon = 1e-8f;          // all that divide by a root (PyTorch's defaults are 1e-8, of AdaGrad 1e-10)
   float beta = 1.0f;              // FTRL
-  float initial_accumulator = 0;  // AdaGrad
+  float initial_accumulator = 0;  // AdaGrad, row-wise too
   float momentum = 0.9f;          // momentum, Nesterov
   float clip_value = 0;           // each pushed gradient is cut to [-clip_value, clip_value]; 0: not
-  float clip_norm = 0;            // then a row's gradient is scaled down to this L2 norm; 0: not
+  float clip_norm = 0;            // then a row's gradient is scaled down to this L2 norm; 0: not. Not for
+                                  // assign and add
   bool operator==(const OptimizerSpec&) const = default;
 };
 
 // The factor of the learning rate at step t = 1, 2, ...: the step that a push or commit carries, or, where it
-// carries none, the row's own push count. During the first warmup_steps it rises from 1/warmup_steps to 1, t
-// / warmup_steps; then, with s = t - warmup_steps:
+// carries none, the row's own push count. Not for assign, add and FTRL. During the first warmup_steps it
+// rises from 1/warmup_steps to 1, t / warmup_steps; then, with s = t - warmup_steps:
 //   constant      1
 //   step          decay_rate ^ floor(s / decay_steps)
 //   cosine        minimum + (1 - minimum) * (1 + cos(pi * min(s, decay_steps) / decay_steps)) / 2
@@ -93,8 +94,9 @@ enum class InitializerKind : uint8_t {
   kConstant = 1,
   kUniform = 2,
   kNormal = 3,
-  kXavier = 4,           // uniform in +-sqrt(6 / (fan_in + fan_out)), Glorot and Bengio 2010
-  kTruncatedNormal = 5,  // normal, drawn again outside of two standard deviations
+  kXavier = 4,  // uniform in +-sqrt(6 / (fan_in + fan_out)), Glorot and Bengio 2010
+  kTruncatedNormal =
+      5,  // normal, drawn again outside of two standard deviations (its own is then 0.88 of it)
 };
 
 // The value of a row that was never pushed: a pure function of (spec.seed, table, key), see
@@ -132,6 +134,14 @@ struct TableSpec {
   Status Validate() const;
   bool operator==(const TableSpec&) const = default;
 };
+
+// The parts of Validate that jobs check for themselves: ranges, and that a field which has no meaning for the
+// kind is at its default. InvalidArgument names the field as <section><name>.
+Status ValidateOptimizer(const OptimizerSpec&, const ScheduleSpec&,
+                         const std::string& optimizer_section = "optimizer.",
+                         const std::string& schedule_section = "schedule.");
+Status ValidateInitializer(const InitializerSpec&, OptimizerKind,
+                           const std::string& section = "initializer.");
 
 std::string_view ToString(Durability);
 std::string_view ToString(OptimizerKind);

@@ -70,15 +70,55 @@ void UniformBlock(const InitializerSpec& spec, const std::array<uint32_t, 4>& wo
   }
 }
 
-void NormalBlock(const InitializerSpec& spec, const std::array<uint32_t, 4>& words, float* out) {
+// Glorot and Bengio, "Understanding the difficulty of training deep feedforward neural networks", 2010,
+// equation 16.
+InitializerSpec XavierBounds(const InitializerSpec& spec) {
+  const auto bound = static_cast<float>(std::sqrt(6.0 / (static_cast<double>(spec.fan_in) + spec.fan_out)));
+  return {.kind = InitializerKind::kUniform, .low = -bound, .high = bound};
+}
+
+using Deviates = std::array<double, 4>;
+
+// Four standard normal deviates.
+Deviates StandardNormals(const std::array<uint32_t, 4>& words) {
+  Deviates out;
   for (int i = 0; i < 4; i += 2) {
     // (0, 1], so that the logarithm is finite.
     const double radius = std::sqrt(-2 * Log((static_cast<double>(words[i]) + 1) * 0x1p-32));
     double sine, cosine;
     SinCos(static_cast<double>(words[i + 1]) * 0x1p-32, &sine, &cosine);
-    out[i] = static_cast<float>(spec.mean + spec.stddev * (radius * cosine));
-    out[i + 1] = static_cast<float>(spec.mean + spec.stddev * (radius * sine));
+    out[i] = radius * cosine;
+    out[i + 1] = radius * sine;
   }
+  return out;
+}
+
+constexpr double kTruncation = 2;  // standard deviations
+
+// The counter of a row's block: 65536 values a row are 16384 blocks, so the upper half is free to say which
+// draw it is.
+std::array<uint32_t, 4> Counter(Key key, TableId table, uint32_t block, uint32_t draw) {
+  return {static_cast<uint32_t>(key), static_cast<uint32_t>(key >> 32), table, block | draw << 16};
+}
+
+// Each element is that of the first draw in which it is within the bounds: for all to fail 2^16 times has a
+// chance of 0.046^65536, and gives the mean.
+Deviates TruncatedNormals(Key key, TableId table, uint32_t block, const std::array<uint32_t, 2>& generator) {
+  Deviates out{};
+  uint32_t missing = 0xf;
+  for (uint32_t draw = 0; missing != 0 && draw < 1u << 16; ++draw) {
+    const Deviates drawn = StandardNormals(Philox4x32(Counter(key, table, block, draw), generator));
+    for (uint32_t i = 0; i < 4; ++i) {
+      if ((missing >> i & 1) == 0 || std::fabs(drawn[i]) > kTruncation) continue;
+      out[i] = drawn[i];
+      missing &= ~(1u << i);
+    }
+  }
+  return out;
+}
+
+void Scale(const InitializerSpec& spec, const Deviates& deviates, float* out) {
+  for (int i = 0; i < 4; ++i) out[i] = static_cast<float>(spec.mean + spec.stddev * deviates[i]);
 }
 
 }  // namespace
@@ -104,20 +144,23 @@ void InitializeRow(const InitializerSpec& spec, uint64_t seed, TableId table, Ke
     case InitializerKind::kConstant:
       std::fill_n(values, dim, spec.value);
       return;
+    case InitializerKind::kXavier:
+      return InitializeRow(XavierBounds(spec), seed, table, key, dim, values);
     case InitializerKind::kUniform:
     case InitializerKind::kNormal:
+    case InitializerKind::kTruncatedNormal:
       break;
   }
   const std::array<uint32_t, 2> generator_key = {static_cast<uint32_t>(seed),
                                                  static_cast<uint32_t>(seed >> 32)};
   for (uint32_t first = 0; first < dim; first += 4) {
-    const auto words = Philox4x32(
-        {static_cast<uint32_t>(key), static_cast<uint32_t>(key >> 32), table, first / 4}, generator_key);
     float block[4];
     if (spec.kind == InitializerKind::kUniform) {
-      UniformBlock(spec, words, block);
+      UniformBlock(spec, Philox4x32(Counter(key, table, first / 4, 0), generator_key), block);
+    } else if (spec.kind == InitializerKind::kNormal) {
+      Scale(spec, StandardNormals(Philox4x32(Counter(key, table, first / 4, 0), generator_key)), block);
     } else {
-      NormalBlock(spec, words, block);
+      Scale(spec, TruncatedNormals(key, table, first / 4, generator_key), block);
     }
     std::copy_n(block, std::min(4u, dim - first), values + first);
   }

@@ -5,10 +5,11 @@
 // spot, and the first push starts from exactly what pulls have seen. Random values come from the
 // counter-based generator Philox4x32-10 (Salmon, Moraes, Dror, Shaw: "Parallel random numbers: as easy as 1,
 // 2, 3", SC 2011): elements 4b .. 4b+3 of a row are the four words of block b, with counter (key low, key
-// high, table, b) and the table's seed as the generator's key. Normal deviates are made of them by the method
-// of Box and Muller, with logarithm, sine and cosine computed here by additions, multiplications and
-// divisions alone, because those of C libraries differ in the last bit. The file is compiled without
-// contraction to fused multiply-add for the same reason.
+// high, table, b) and the table's seed as the generator's key. Truncated normals are drawn again by the
+// counter (.., b + 2^16 * draw) until each is within two standard deviations. Normal deviates are made of
+// them by the method of Box and Muller, with logarithm, sine and cosine computed here by additions,
+// multiplications and divisions alone, because those of C libraries differ in the last bit. The file is
+// compiled without contraction to fused multiply-add for the same reason.
 //
 // Pure functions, safe on any thread.
 #pragma once

@@ -36,6 +36,39 @@ PENSTOCK_KERNEL void AdagradKernel(const float* __restrict g, uint32_t dim, floa
   }
 }
 
+PENSTOCK_KERNEL void MomentumKernel(const float* __restrict g, uint32_t dim, const MomentumFactors& factors,
+                                    float* __restrict w, float* __restrict m) {
+  const MomentumFactors f = factors;
+  for (uint32_t i = 0; i < dim; ++i) {
+    const float velocity = f.momentum * m[i] + (g[i] + f.l2 * w[i]);
+    m[i] = velocity;
+    w[i] -= f.learning_rate * velocity;
+  }
+}
+
+PENSTOCK_KERNEL void NesterovKernel(const float* __restrict g, uint32_t dim, const MomentumFactors& factors,
+                                    float* __restrict w, float* __restrict m) {
+  const MomentumFactors f = factors;
+  for (uint32_t i = 0; i < dim; ++i) {
+    const float gradient = g[i] + f.l2 * w[i];
+    const float velocity = f.momentum * m[i] + gradient;
+    m[i] = velocity;
+    w[i] -= f.learning_rate * (gradient + f.momentum * velocity);
+  }
+}
+
+PENSTOCK_KERNEL void RmspropKernel(const float* __restrict g, uint32_t dim, const RmspropFactors& factors,
+                                   float* __restrict w, float* __restrict v) {
+  const RmspropFactors f = factors;
+  for (uint32_t i = 0; i < dim; ++i) {
+    const float gradient = g[i] + f.l2 * w[i];
+    const float square = f.beta2 * v[i] + f.one_minus_beta2 * gradient * gradient;
+    const float root = std::sqrt(square) + f.epsilon;
+    v[i] = square;
+    w[i] -= f.learning_rate * gradient / (root > 0 ? root : 1.0f);
+  }
+}
+
 PENSTOCK_KERNEL void AdamKernel(const float* __restrict g, uint32_t dim, const AdamFactors& factors,
                                 float* __restrict w, float* __restrict m, float* __restrict v) {
   const AdamFactors f = factors;
@@ -46,7 +79,32 @@ PENSTOCK_KERNEL void AdamKernel(const float* __restrict g, uint32_t dim, const A
     const float root = std::sqrt(square) * f.inverse_root + f.epsilon;
     m[i] = mean;
     v[i] = square;
-    w[i] -= f.step * mean / (root > 0 ? root : 1.0f);
+    w[i] -= f.decay * w[i] + f.step * mean / (root > 0 ? root : 1.0f);
+  }
+}
+
+PENSTOCK_KERNEL void LambKernel(const float* __restrict g, uint32_t dim, const AdamFactors& factors,
+                                const float* __restrict w, float* __restrict m, float* __restrict v,
+                                float* __restrict u) {
+  const AdamFactors f = factors;
+  for (uint32_t i = 0; i < dim; ++i) {
+    const float gradient = g[i] + f.l2 * w[i];
+    const float mean = m[i] + f.one_minus_beta1 * (gradient - m[i]);
+    const float square = f.beta2 * v[i] + f.one_minus_beta2 * gradient * gradient;
+    const float root = std::sqrt(square) * f.inverse_root + f.epsilon;
+    m[i] = mean;
+    v[i] = square;
+    u[i] = f.decay * w[i] + f.step * mean / (root > 0 ? root : 1.0f);
+  }
+}
+
+PENSTOCK_KERNEL void AdamRowKernel(const float* __restrict g, uint32_t dim, const AdamRowFactors& factors,
+                                   float* __restrict w, float* __restrict m) {
+  const AdamRowFactors f = factors;
+  for (uint32_t i = 0; i < dim; ++i) {
+    const float mean = m[i] + f.one_minus_beta1 * (g[i] + f.l2 * w[i] - m[i]);
+    m[i] = mean;
+    w[i] -= f.step * mean;
   }
 }
 
@@ -66,6 +124,54 @@ PENSTOCK_KERNEL void FtrlKernel(const float* __restrict g, uint32_t dim, const F
     z[i] = lead;
     w[i] = size > 0 ? -std::copysign(size, lead) / (denominator > 0 ? denominator : 1.0f) : 0.0f;
   }
+}
+
+PENSTOCK_KERNEL void ClampKernel(const float* g, uint32_t dim, float limit, float* out) {
+  for (uint32_t i = 0; i < dim; ++i) out[i] = g[i] > limit ? limit : g[i] < -limit ? -limit : g[i];
+}
+
+PENSTOCK_KERNEL void ScaleKernel(const float* g, uint32_t dim, float scale, float* out) {
+  for (uint32_t i = 0; i < dim; ++i) out[i] = g[i] * scale;
+}
+
+// Sums are kept in lanes, because a compiler may not reorder a sum to vectorise it; in double, so that they
+// do not overflow.
+constexpr uint32_t kLanes = 8;
+
+PENSTOCK_KERNEL double SumSquares(const float* a, uint32_t dim) {
+  double lanes[kLanes] = {};
+  uint32_t first = 0;
+  for (; first + kLanes <= dim; first += kLanes) {
+    for (uint32_t i = 0; i < kLanes; ++i) {
+      const double value = a[first + i];
+      lanes[i] += value * value;
+    }
+  }
+  for (uint32_t i = 0; first + i < dim; ++i) {
+    const double value = a[first + i];
+    lanes[i] += value * value;
+  }
+  double sum = 0;
+  for (const double lane : lanes) sum += lane;
+  return sum;
+}
+
+PENSTOCK_KERNEL double DecayedSumSquares(const float* g, const float* w, float l2, uint32_t dim) {
+  double lanes[kLanes] = {};
+  uint32_t first = 0;
+  for (; first + kLanes <= dim; first += kLanes) {
+    for (uint32_t i = 0; i < kLanes; ++i) {
+      const double value = g[first + i] + l2 * w[first + i];
+      lanes[i] += value * value;
+    }
+  }
+  for (uint32_t i = 0; first + i < dim; ++i) {
+    const double value = g[first + i] + l2 * w[first + i];
+    lanes[i] += value * value;
+  }
+  double sum = 0;
+  for (const double lane : lanes) sum += lane;
+  return sum;
 }
 
 PENSTOCK_KERNEL size_t CountNonFinite(const float* values, size_t count) {

@@ -22,6 +22,7 @@ TableSpec WithAlterable(TableSpec spec, const TableSpec& other) {
   const OptimizerKind kind = spec.optimizer.kind;
   spec.optimizer = other.optimizer;
   spec.optimizer.kind = kind;
+  spec.schedule = other.schedule;
   return spec;
 }
 
@@ -55,7 +56,7 @@ Status Shard::CreateTable(const TableSpec& spec) {
                               ", the stored rows say otherwise");
   }
   table->spec = spec;
-  table->optimizer.emplace(spec.optimizer);
+  table->optimizer.emplace(spec.optimizer, spec.schedule);
   return Status::Ok();
 }
 
@@ -74,13 +75,13 @@ Status Shard::AlterTable(const TableSpec& spec) {
   RETURN_IF_ERROR(spec.Validate());
   ASSIGN_OR_RETURN(Table * table, ServingTable(spec.id));
   if (WithAlterable(*table->spec, spec) != spec) {
-    return InvalidArgument(
-        "table '" + table->spec->name +
-        "': only durability and the optimizer's parameters can be altered, not its kind or anything else");
+    return InvalidArgument("table '" + table->spec->name +
+                           "': only durability, the schedule and the optimizer's parameters can be altered, "
+                           "not its kind or anything else");
   }
   if (*table->spec == spec) return Status::Ok();
   table->spec = spec;
-  table->optimizer.emplace(spec.optimizer);
+  table->optimizer.emplace(spec.optimizer, spec.schedule);
   return Status::Ok();
 }
 
@@ -144,7 +145,7 @@ Result<PushOutcome> Shard::PushUnit(const UnitContext& unit, TableId id, std::sp
   if (unit.round > 0) {
     Accumulate(*table, keys, values, unit.round);
   } else {
-    ApplyRows(*table, keys, values);
+    ApplyRows(*table, unit.step, keys, values);
   }
   table->marks.Add(unit.producer, unit.sequence);
   table->marks.AdvanceLow(unit.producer, unit.low);
@@ -223,7 +224,7 @@ Status Shard::FindOrCreate(Table& table, std::span<const Key> keys, bool may_gro
   return Status::Ok();
 }
 
-void Shard::ApplyRows(Table& table, std::span<const Key> keys, const float* values) {
+void Shard::ApplyRows(Table& table, uint64_t step, std::span<const Key> keys, const float* values) {
   RowTable& rows = table.rows;
   const uint32_t dim = table.spec->dim;
   for (size_t i = 0; i < keys.size(); ++i) {
@@ -231,7 +232,7 @@ void Shard::ApplyRows(Table& table, std::span<const Key> keys, const float* valu
     const RowNumber row = found_[i];
     RowHeader* header = rows.Header(row);
     if (header->push_count != UINT32_MAX) ++header->push_count;
-    table.optimizer->Apply(header->push_count, values + i * size_t{dim}, dim, rows.Values(row),
+    table.optimizer->Apply(header->push_count, step, values + i * size_t{dim}, dim, rows.Values(row),
                            rows.Slots(row));
     rows.MarkDirty(row);
   }

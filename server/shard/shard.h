@@ -106,8 +106,8 @@ class Shard {
   Status CreateTable(const TableSpec& spec);
   // Rows and marks go at once; the next delta says so. NotFound when there is no such table.
   Status DropTable(TableId table);
-  // Changes durability and the optimizer's parameters (not its kind). InvalidArgument when anything else
-  // differs.
+  // Changes durability, the schedule and the optimizer's parameters (not its kind). InvalidArgument when
+  // anything else differs.
   Status AlterTable(const TableSpec& spec);
   // nullptr while the table is not there or has no spec yet.
   const TableSpec* FindSpec(TableId table) const;
@@ -228,7 +228,7 @@ class Shard {
   Status CheckUnit(const UnitContext& unit, const Table& table, std::span<const Key> keys) const;
   Status CheckFinite(const Table& table, const float* values, size_t count);
   Status FindOrCreate(Table& table, std::span<const Key> keys, bool may_grow);
-  void ApplyRows(Table& table, std::span<const Key> keys, const float* values);
+  void ApplyRows(Table& table, uint64_t step, std::span<const Key> keys, const float* values);
   Status CheckRound(const Table& table, uint64_t round) const;
   static void OpenRow(Table& table, RowNumber row);
   static void CloseRow(Table& table, RowNumber row);

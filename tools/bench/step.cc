@@ -25,8 +25,9 @@ float Pushed(uint32_t d) { return static_cast<float>(1 + (d & 3)); }
 Result<TableSpec> MakeTable(Client& client, const StepOptions& options) {
   ASSIGN_OR_RETURN(const Durability durability, ParseDurability(options.durability));
   TableSpec spec{.name = StrCat("bench/step-", RandomId()), .dim = options.dim, .durability = durability};
-  spec.optimizer.kind = options.optimizer == "add" ? OptimizerKind::kAdd : OptimizerKind::kSgd;
-  spec.optimizer.learning_rate = 1;
+  spec.optimizer = options.optimizer == "add"
+                       ? OptimizerSpec{.kind = OptimizerKind::kAdd}
+                       : OptimizerSpec{.kind = OptimizerKind::kSgd, .learning_rate = 1};
   return client.CreateTable(spec);
 }
 

@@ -29,6 +29,10 @@ InitializerSpec Normal(float mean, float stddev) {
   return {.kind = InitializerKind::kNormal, .mean = mean, .stddev = stddev};
 }
 
+InitializerSpec TruncatedNormal(float mean, float stddev) {
+  return {.kind = InitializerKind::kTruncatedNormal, .mean = mean, .stddev = stddev};
+}
+
 // The known answers that the authors of Philox distribute with it.
 TEST(InitializerTest, PhiloxGivesItsKnownAnswers) {
   EXPECT_THAT(Philox4x32({0, 0, 0, 0}, {0, 0}),
@@ -75,7 +79,7 @@ TEST(InitializerTest, NormalIsFiniteAndSmoothAtTheEndsOfItsRange) {
 }
 
 TEST(InitializerTest, AnElementDoesNotDependOnTheRowsLength) {
-  for (const auto& spec : {Uniform(0, 1), Normal(0, 1)}) {
+  for (const auto& spec : {Uniform(0, 1), Normal(0, 1), TruncatedNormal(0, 1)}) {
     const auto longest = Row(spec, 5, 6, 7, 33);
     for (uint32_t dim = 1; dim < 33; ++dim) {
       const auto row = Row(spec, 5, 6, 7, dim);
@@ -124,6 +128,34 @@ TEST(InitializerTest, MomentsAreThoseOfTheDistribution) {
   EXPECT_NEAR(normal.mean, 0.5, 0.02);
   EXPECT_NEAR(normal.variance, 4, 0.05);
   EXPECT_NEAR(normal.kurtosis, 3, 0.06);
+  const Moments truncated = Measure(TruncatedNormal(0.5f, 2));
+  EXPECT_NEAR(truncated.mean, 0.5, 0.015);
+  EXPECT_NEAR(truncated.variance, 4 * 0.7737413, 0.03);
+}
+
+TEST(InitializerTest, XavierIsUniformWithinGlorotsBound) {
+  const InitializerSpec xavier{.kind = InitializerKind::kXavier, .fan_in = 784, .fan_out = 128};
+  const auto bound = static_cast<float>(std::sqrt(6.0 / (784 + 128)));
+  for (Key key = 0; key < 100; ++key)
+    EXPECT_EQ(Row(xavier, 1, 2, key, 9), Row(Uniform(-bound, bound), 1, 2, key, 9));
+}
+
+// These bits must never change: they are part of every table that was ever made.
+TEST(InitializerTest, TruncatedNormalsAreNormalsThatAreDrawnAgain) {
+  int drawn_again = 0;
+  for (Key key = 0; key < 20'000; ++key) {
+    const auto row = Row(TruncatedNormal(1, 0.5f), 42, 1, key, 8);
+    const auto normal = Row(Normal(1, 0.5f), 42, 1, key, 8);
+    for (int i = 0; i < 8; ++i) {
+      ASSERT_LE(std::fabs(row[i] - 1), 1.0f);
+      if (std::fabs(normal[i] - 1) < 1) {
+        ASSERT_EQ(row[i], normal[i]);
+      } else {
+        ++drawn_again;
+      }
+    }
+  }
+  EXPECT_NEAR(drawn_again / 160'000.0, 0.0455, 0.002);
 }
 
 TEST(InitializerTest, UniformStaysBelowItsUpperEnd) {

@@ -1,6 +1,7 @@
 // Each optimizer against the same recurrence in float64 over 1,000 steps, and the edges of each.
 #include "server/shard/optimizer.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -11,6 +12,7 @@
 #include <vector>
 
 #include "server/shard/optimizer_kernels.h"
+#include "server/shard/schedule.h"
 
 namespace penstock {
 namespace {
@@ -19,7 +21,7 @@ namespace {
 struct Parameters {
   OptimizerKind kind;
   double learning_rate = 0.01, l1 = 0, l2 = 0, beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8, beta = 1,
-         initial_accumulator = 0;
+         initial_accumulator = 0, momentum = 0.9, clip_value = 0, clip_norm = 0;
 
   TableSpec Spec(uint32_t dim) const {
     TableSpec spec;
@@ -34,49 +36,113 @@ struct Parameters {
                       .beta2 = static_cast<float>(beta2),
                       .epsilon = static_cast<float>(epsilon),
                       .beta = static_cast<float>(beta),
-                      .initial_accumulator = static_cast<float>(initial_accumulator)};
+                      .initial_accumulator = static_cast<float>(initial_accumulator),
+                      .momentum = static_cast<float>(momentum),
+                      .clip_value = static_cast<float>(clip_value),
+                      .clip_norm = static_cast<float>(clip_norm)};
     return spec;
   }
 };
 
-// One element in double, written from the published definitions.
+double Norm(const std::vector<double>& row) {
+  double sum = 0;
+  for (const double x : row) sum += x * x;
+  return std::sqrt(sum);
+}
+
+// A row in double, written from the published definitions.
 struct Reference {
-  double w = 0, a = 0, b = 0;
+  std::vector<double> w, a, b;  // weights, and two slots each
+  double v = 0;                 // of row-wise kinds
   int t = 0;
 
-  void Step(const Parameters& p, double g) {
+  static void Clip(const Parameters& p, std::vector<double>& g) {
+    if (p.clip_value > 0) {
+      for (double& x : g) x = std::clamp(x, -p.clip_value, p.clip_value);
+    }
+    const double norm = Norm(g);
+    if (p.clip_norm > 0 && norm > p.clip_norm) {
+      for (double& x : g) x *= p.clip_norm / norm;
+    }
+  }
+
+  void Step(const Parameters& p, std::vector<double> g) {
     ++t;
-    switch (p.kind) {
-      case OptimizerKind::kAssign:
-        w = g;
-        return;
-      case OptimizerKind::kAdd:
-        w += g;
-        return;
-      case OptimizerKind::kSgd:
-        w -= p.learning_rate * (g + p.l2 * w);
-        return;
-      case OptimizerKind::kAdagrad:
-        g += p.l2 * w;
-        a += g * g;
-        w -= p.learning_rate * g / (std::sqrt(a) + p.epsilon);
-        return;
-      case OptimizerKind::kAdam:
-        g += p.l2 * w;
-        a = p.beta1 * a + (1 - p.beta1) * g;
-        b = p.beta2 * b + (1 - p.beta2) * g * g;
-        w -= p.learning_rate * (a / (1 - std::pow(p.beta1, t))) /
-             (std::sqrt(b / (1 - std::pow(p.beta2, t))) + p.epsilon);
-        return;
-      case OptimizerKind::kFtrl: {
-        const double sigma = (std::sqrt(b + g * g) - std::sqrt(b)) / p.learning_rate;
-        a += g - sigma * w;
-        b += g * g;
-        const double sign = a > 0 ? 1 : -1;
-        w = std::fabs(a) <= p.l1 ? 0
-                                 : -(a - sign * p.l1) / ((p.beta + std::sqrt(b)) / p.learning_rate + p.l2);
+    Clip(p, g);
+    const double first = 1 - std::pow(p.beta1, t), second = 1 - std::pow(p.beta2, t);
+    const bool coupled =
+        p.kind != OptimizerKind::kAdamw && p.kind != OptimizerKind::kLamb && p.kind != OptimizerKind::kFtrl;
+    std::vector<double> decayed = g;
+    for (size_t i = 0; i < g.size(); ++i) decayed[i] += coupled ? p.l2 * w[i] : 0;
+    const double mean_square = Norm(decayed) * Norm(decayed) / static_cast<double>(g.size());
+    if (p.kind == OptimizerKind::kAdagradRow) v += mean_square;
+    if (p.kind == OptimizerKind::kAdamRow) v = p.beta2 * v + (1 - p.beta2) * mean_square;
+    std::vector<double> lamb(g.size());
+    for (size_t i = 0; i < g.size(); ++i) {
+      const double d = decayed[i];
+      switch (p.kind) {
+        case OptimizerKind::kAssign:
+          w[i] = d;
+          break;
+        case OptimizerKind::kAdd:
+          w[i] += d;
+          break;
+        case OptimizerKind::kSgd:
+          w[i] -= p.learning_rate * d;
+          break;
+        case OptimizerKind::kMomentum:
+          a[i] = p.momentum * a[i] + d;
+          w[i] -= p.learning_rate * a[i];
+          break;
+        case OptimizerKind::kNesterov:
+          a[i] = p.momentum * a[i] + d;
+          w[i] -= p.learning_rate * (d + p.momentum * a[i]);
+          break;
+        case OptimizerKind::kAdagrad:
+          a[i] += d * d;
+          w[i] -= p.learning_rate * d / (std::sqrt(a[i]) + p.epsilon);
+          break;
+        case OptimizerKind::kAdagradRow:
+          w[i] -= p.learning_rate * d / (std::sqrt(v) + p.epsilon);
+          break;
+        case OptimizerKind::kRmsprop:
+          a[i] = p.beta2 * a[i] + (1 - p.beta2) * d * d;
+          w[i] -= p.learning_rate * d / (std::sqrt(a[i]) + p.epsilon);
+          break;
+        case OptimizerKind::kAdam:
+        case OptimizerKind::kAdamw:
+        case OptimizerKind::kLamb: {
+          a[i] = p.beta1 * a[i] + (1 - p.beta1) * d;
+          b[i] = p.beta2 * b[i] + (1 - p.beta2) * d * d;
+          const double quotient = (a[i] / first) / (std::sqrt(b[i] / second) + p.epsilon);
+          if (p.kind == OptimizerKind::kAdamw) w[i] -= p.learning_rate * p.l2 * w[i];
+          if (p.kind == OptimizerKind::kLamb) {
+            lamb[i] = quotient + p.l2 * w[i];
+          } else {
+            w[i] -= p.learning_rate * quotient;
+          }
+          break;
+        }
+        case OptimizerKind::kAdamRow:
+          a[i] = p.beta1 * a[i] + (1 - p.beta1) * d;
+          w[i] -= p.learning_rate * (a[i] / first) / (std::sqrt(v / second) + p.epsilon);
+          break;
+        case OptimizerKind::kFtrl: {
+          const double sigma = (std::sqrt(b[i] + d * d) - std::sqrt(b[i])) / p.learning_rate;
+          a[i] += d - sigma * w[i];
+          b[i] += d * d;
+          const double sign = a[i] > 0 ? 1 : -1;
+          w[i] = std::fabs(a[i]) <= p.l1
+                     ? 0
+                     : -(a[i] - sign * p.l1) / ((p.beta + std::sqrt(b[i])) / p.learning_rate + p.l2);
+          break;
+        }
       }
     }
+    if (p.kind != OptimizerKind::kLamb) return;
+    const double row = Norm(w), step = Norm(lamb);
+    const double ratio = row > 0 && step > 0 ? row / step : 1;
+    for (size_t i = 0; i < g.size(); ++i) w[i] -= p.learning_rate * ratio * lamb[i];
   }
 };
 
@@ -101,13 +167,15 @@ TEST_P(OptimizerTest, StaysWithinOneInHundredThousandOfFloat64) {
     Optimizer optimizer(spec.optimizer);
     std::vector<float> state(kRows * floats);
     std::vector<uint32_t> pushes(kRows);
-    std::vector<Reference> reference(kRows * kDim);
+    const bool adagrad = p.kind == OptimizerKind::kAdagrad || p.kind == OptimizerKind::kAdagradRow;
+    const std::vector<double> slot(kDim, adagrad ? p.initial_accumulator : 0);
+    std::vector<Reference> reference(kRows,
+                                     {.w = std::vector<double>(kDim), .a = slot, .b = slot, .v = slot[0]});
     for (uint32_t row = 0; row < kRows; ++row) {
       for (uint32_t i = 0; i < kDim; ++i) {
         const float initial = p.kind == OptimizerKind::kFtrl ? 0 : 0.1f * normal(random);
         state[row * floats + i] = initial;
-        reference[row * kDim + i].w = initial;
-        reference[row * kDim + i].a = p.kind == OptimizerKind::kAdagrad ? p.initial_accumulator : 0;
+        reference[row].w[i] = initial;
       }
       optimizer.InitializeSlots(kDim, &state[row * floats + kDim]);
     }
@@ -115,17 +183,15 @@ TEST_P(OptimizerTest, StaysWithinOneInHundredThousandOfFloat64) {
       for (uint32_t row = 0; row < kRows; ++row) {
         if (std::uniform_real_distribution<>()(random) < sparsity) continue;
         float gradient[kDim];
-        for (uint32_t i = 0; i < kDim; ++i) {
-          gradient[i] = static_cast<float>(bias) + normal(random);
-          reference[row * kDim + i].Step(p, gradient[i]);
-        }
-        optimizer.Apply(++pushes[row], gradient, kDim, &state[row * floats], &state[row * floats + kDim]);
+        for (float& g : gradient) g = static_cast<float>(bias) + normal(random);
+        reference[row].Step(p, {gradient, gradient + kDim});
+        optimizer.Apply(++pushes[row], 0, gradient, kDim, &state[row * floats], &state[row * floats + kDim]);
       }
     }
     double error = 0, largest = 0;
     for (uint32_t row = 0; row < kRows; ++row) {
       for (uint32_t i = 0; i < kDim; ++i) {
-        const double expected = reference[row * kDim + i].w;
+        const double expected = reference[row].w[i];
         error = std::max(error, std::fabs(state[row * floats + i] - expected));
         largest = std::max(largest, std::fabs(expected));
       }
@@ -148,6 +214,19 @@ std::vector<Case> Cases() {
       {"adagrad_l2", {.kind = kAdagrad, .learning_rate = 0.05, .l2 = 0.01, .initial_accumulator = 0.1}},
       {"adam", {.kind = kAdam, .learning_rate = 0.001}},
       {"adam_l2", {.kind = kAdam, .learning_rate = 0.01, .l2 = 0.01}},
+      {"momentum", {.kind = kMomentum, .learning_rate = 0.01}},
+      {"momentum_l2", {.kind = kMomentum, .learning_rate = 0.01, .l2 = 0.1, .momentum = 0.5}},
+      {"nesterov", {.kind = kNesterov, .learning_rate = 0.01, .l2 = 0.01}},
+      {"rmsprop", {.kind = kRmsprop, .learning_rate = 0.001, .l2 = 0.01, .beta2 = 0.99}},
+      {"adamw", {.kind = kAdamw, .learning_rate = 0.01, .l2 = 0.1}},
+      {"adamw_small_decay", {.kind = kAdamw, .learning_rate = 0.001, .l2 = 0.001}},
+      {"lamb", {.kind = kLamb, .learning_rate = 0.002, .l2 = 0.01, .epsilon = 1e-6}},
+      {"adagrad_row", {.kind = kAdagradRow, .learning_rate = 0.05, .l2 = 0.01, .initial_accumulator = 0.1}},
+      {"adam_row", {.kind = kAdamRow, .learning_rate = 0.01, .l2 = 0.01}},
+      {"sgd_clip_value", {.kind = kSgd, .learning_rate = 0.1, .clip_value = 0.7}},
+      {"adam_clip_norm", {.kind = kAdam, .learning_rate = 0.01, .clip_norm = 4}},
+      {"lamb_clip", {.kind = kLamb, .learning_rate = 0.002, .clip_value = 1, .clip_norm = 3}},
+      {"ftrl_clip", {.kind = kFtrl, .learning_rate = 0.1, .l1 = 0.1, .clip_value = 1, .clip_norm = 3}},
       {"ftrl", {.kind = kFtrl, .learning_rate = 0.1}},
       {"ftrl_l1_l2", {.kind = kFtrl, .learning_rate = 0.5, .l1 = 1, .l2 = 1, .beta = 1}},
   };
@@ -163,21 +242,29 @@ std::vector<Case> Cases() {
 INSTANTIATE_TEST_SUITE_P(All, OptimizerTest, ::testing::ValuesIn(Cases()),
                          [](const auto& test) { return test.param.name; });
 
+constexpr OptimizerKind kAllKinds[] = {
+    OptimizerKind::kAssign,  OptimizerKind::kAdd,   OptimizerKind::kSgd,      OptimizerKind::kAdagrad,
+    OptimizerKind::kAdam,    OptimizerKind::kFtrl,  OptimizerKind::kMomentum, OptimizerKind::kNesterov,
+    OptimizerKind::kRmsprop, OptimizerKind::kAdamw, OptimizerKind::kLamb,     OptimizerKind::kAdagradRow,
+    OptimizerKind::kAdamRow,
+};
+
 TEST(OptimizerEdgeTest, FtrlKeepsSmallWeightsAtExactlyZero) {
   Optimizer optimizer({.kind = OptimizerKind::kFtrl, .learning_rate = 0.1f, .l1 = 1});
   float w = 0, slots[2] = {0, 0};
   const float small = 0.6f;
-  optimizer.Apply(1, &small, 1, &w, slots);
+  optimizer.Apply(1, 0, &small, 1, &w, slots);
   EXPECT_EQ(w, 0);
-  optimizer.Apply(2, &small, 1, &w, slots);
+  optimizer.Apply(2, 0, &small, 1, &w, slots);
   EXPECT_LT(w, 0) << "|z| is 1.2 now";
 }
 
 TEST(OptimizerEdgeTest, ZeroGradientsMakeNoNaN) {
-  for (const auto kind : {OptimizerKind::kAdagrad, OptimizerKind::kAdam, OptimizerKind::kFtrl}) {
-    Optimizer optimizer({.kind = kind, .learning_rate = 0.1f, .epsilon = 0, .beta = 0});
+  for (const auto kind : kAllKinds) {
+    if (kind == OptimizerKind::kAssign) continue;
+    Optimizer optimizer({.kind = kind, .learning_rate = 0.1f, .epsilon = 0, .beta = 0, .clip_norm = 1});
     std::vector<float> w(5, 0), slots(10, 0), g(5, 0);
-    optimizer.Apply(1, g.data(), 5, w.data(), slots.data());
+    optimizer.Apply(1, 0, g.data(), 5, w.data(), slots.data());
     for (const float value : w) EXPECT_EQ(value, 0) << ToString(kind);
     for (const float value : slots) EXPECT_EQ(value, 0) << ToString(kind);
   }
@@ -187,7 +274,7 @@ TEST(OptimizerEdgeTest, AdamsFirstStepsHaveTheLearningRatesSize) {
   Optimizer optimizer({.kind = OptimizerKind::kAdam, .learning_rate = 0.25f});
   float w = 1, slots[2] = {0, 0};
   const float g = 1e-3f;
-  optimizer.Apply(1, &g, 1, &w, slots);
+  optimizer.Apply(1, 0, &g, 1, &w, slots);
   EXPECT_NEAR(w, 0.75f, 1e-5);
 }
 
@@ -197,7 +284,7 @@ TEST(OptimizerEdgeTest, AdamsCorrectionIsTheSameWhetherRememberedOrComputed) {
     Optimizer optimizer({.kind = OptimizerKind::kAdam, .learning_rate = 0.1f});
     float w = 0, slots[2] = {0.5f, 0.25f};
     const float g = 0.5f;
-    optimizer.Apply(count, &g, 1, &w, slots);
+    optimizer.Apply(count, 0, &g, 1, &w, slots);
     const double m = 0.5, v = 0.999 * 0.25 + 0.001 * 0.25;
     const double expected =
         -0.1 * m / (1 - std::pow(0.9, count)) / std::sqrt(v / (1 - std::pow(0.999, count)));
@@ -206,13 +293,13 @@ TEST(OptimizerEdgeTest, AdamsCorrectionIsTheSameWhetherRememberedOrComputed) {
 }
 
 TEST(OptimizerEdgeTest, KernelsStayInsideTheirRow) {
-  for (const auto kind : {OptimizerKind::kAssign, OptimizerKind::kAdd, OptimizerKind::kSgd,
-                          OptimizerKind::kAdagrad, OptimizerKind::kAdam, OptimizerKind::kFtrl}) {
+  for (const auto kind : kAllKinds) {
     for (uint32_t dim = 1; dim < 40; ++dim) {
-      Optimizer optimizer({.kind = kind, .learning_rate = 0.1f});
-      std::vector<float> w(dim + 2, 7), slots(2 * dim + 2, 7), g(dim, 1);
+      TableSpec spec{.dim = dim, .optimizer = {.kind = kind, .learning_rate = 0.1f}};
+      Optimizer optimizer(spec.optimizer);
+      std::vector<float> w(dim + 2, 7), slots(spec.slots() + 2, 7), g(dim, 1);
       optimizer.InitializeSlots(dim, slots.data() + 1);
-      optimizer.Apply(1, g.data(), dim, w.data() + 1, slots.data() + 1);
+      optimizer.Apply(1, 0, g.data(), dim, w.data() + 1, slots.data() + 1);
       ASSERT_EQ(w.front(), 7);
       ASSERT_EQ(w.back(), 7);
       ASSERT_EQ(slots.front(), 7);
@@ -221,6 +308,80 @@ TEST(OptimizerEdgeTest, KernelsStayInsideTheirRow) {
       for (uint32_t i = 2; i <= dim; ++i) ASSERT_EQ(w[i], w[1]) << "vector and remainder differ";
     }
   }
+}
+
+TEST(OptimizerEdgeTest, ClippingLeavesWhatIsWithinItsBounds) {
+  Optimizer optimizer(
+      {.kind = OptimizerKind::kSgd, .learning_rate = 1, .clip_value = 3.0f, .clip_norm = 5.0f});
+  const std::vector<float> inside = {-3, 1, 0.5f};
+  std::vector<float> w(3, 0);
+  optimizer.Apply(1, 0, inside.data(), 3, w.data(), nullptr);
+  EXPECT_THAT(w, ::testing::ElementsAre(3, -1, -0.5f));
+  // Cut to (3, -3, 3) first, whose norm is 5.196; huge values do not overflow on the way.
+  const std::vector<float> huge = {1e38f, -4, 3};
+  std::fill(w.begin(), w.end(), 0.0f);
+  optimizer.Apply(2, 0, huge.data(), 3, w.data(), nullptr);
+  for (const float value : w) EXPECT_NEAR(std::fabs(value), 5 / std::sqrt(3.0), 1e-6);
+  Optimizer by_norm({.kind = OptimizerKind::kSgd, .learning_rate = 1, .clip_norm = 1.0f});
+  std::fill(w.begin(), w.end(), 0.0f);
+  by_norm.Apply(1, 0, std::vector<float>{2e38f, 0, 0}.data(), 3, w.data(), nullptr);
+  EXPECT_FLOAT_EQ(w[0], -1);
+}
+
+TEST(OptimizerEdgeTest, LambsFirstStepFromZeroHasNoRatio) {
+  Optimizer optimizer({.kind = OptimizerKind::kLamb, .learning_rate = 0.5f});
+  float w[2] = {0, 0}, slots[4] = {};
+  const float g[2] = {1e-2f, -4};
+  optimizer.Apply(1, 0, g, 2, w, slots);
+  EXPECT_NEAR(w[0], -0.5, 1e-5);
+  EXPECT_NEAR(w[1], 0.5, 1e-5);
+  // Now |w| is 0.707 and Adam's step about 1 each: the row moves by lr * |w|.
+  const float before[2] = {w[0], w[1]};
+  optimizer.Apply(2, 0, g, 2, w, slots);
+  EXPECT_NEAR(std::hypot(w[0] - before[0], w[1] - before[1]), 0.5 * std::hypot(before[0], before[1]), 1e-6);
+}
+
+TEST(OptimizerEdgeTest, AScheduleGoesByThePushsStepOrTheRowsCount) {
+  const ScheduleSpec schedule{
+      .kind = ScheduleKind::kStep, .warmup_steps = 4, .decay_steps = 10, .decay_rate = 0.5f};
+  Optimizer optimizer({.kind = OptimizerKind::kSgd, .learning_rate = 1}, schedule);
+  const float g = -1;
+  auto rate = [&](uint32_t push_count, uint64_t step) {
+    float w = 0;
+    optimizer.Apply(push_count, step, &g, 1, &w, nullptr);
+    return w;
+  };
+  EXPECT_FLOAT_EQ(rate(1, 0), 0.25f);
+  EXPECT_FLOAT_EQ(rate(1, 2), 0.5f);
+  EXPECT_FLOAT_EQ(rate(2, 0), 0.5f);
+  EXPECT_FLOAT_EQ(rate(2, 13), 1);
+  EXPECT_FLOAT_EQ(rate(2, 14), 0.5f);
+  EXPECT_FLOAT_EQ(rate(24, 0), 0.25f);
+  EXPECT_FLOAT_EQ(rate(1, 4), 1);
+}
+
+TEST(ScheduleTest, EachKindHasItsPublishedValues) {
+  EXPECT_EQ(ScheduleFactor({}, 1), 1);
+  EXPECT_EQ(ScheduleFactor({}, UINT64_MAX), 1);
+  const ScheduleSpec warm{.warmup_steps = 100};
+  EXPECT_DOUBLE_EQ(ScheduleFactor(warm, 1), 0.01);
+  EXPECT_DOUBLE_EQ(ScheduleFactor(warm, 100), 1);
+  EXPECT_DOUBLE_EQ(ScheduleFactor(warm, 101), 1);
+  const ScheduleSpec step{.kind = ScheduleKind::kStep, .decay_steps = 10, .decay_rate = 0.5f};
+  EXPECT_DOUBLE_EQ(ScheduleFactor(step, 9), 1);
+  EXPECT_DOUBLE_EQ(ScheduleFactor(step, 10), 0.5);
+  EXPECT_DOUBLE_EQ(ScheduleFactor(step, 35), 0.125);
+  const ScheduleSpec cosine{
+      .kind = ScheduleKind::kCosine, .warmup_steps = 10, .decay_steps = 100, .minimum = 0.25f};
+  EXPECT_DOUBLE_EQ(ScheduleFactor(cosine, 5), 0.5);
+  EXPECT_DOUBLE_EQ(ScheduleFactor(cosine, 60), 0.625) << "half way";
+  EXPECT_NEAR(ScheduleFactor(cosine, 35), 0.25 + 0.75 * (1 + std::sqrt(0.5)) / 2, 1e-12);
+  EXPECT_DOUBLE_EQ(ScheduleFactor(cosine, 110), 0.25);
+  EXPECT_DOUBLE_EQ(ScheduleFactor(cosine, 100000), 0.25);
+  const ScheduleSpec root{.kind = ScheduleKind::kInverseSqrt, .warmup_steps = 10, .decay_steps = 10};
+  EXPECT_DOUBLE_EQ(ScheduleFactor(root, 10), 1);
+  EXPECT_DOUBLE_EQ(ScheduleFactor(root, 40), 0.5);
+  EXPECT_DOUBLE_EQ(ScheduleFactor(root, 160), 0.25);
 }
 
 TEST(CountNonFiniteTest, CountsNaNAndBothInfinities) {

@@ -247,10 +247,17 @@ TEST(ShardTest, AlterChangesOptimizerParametersAndDurabilityOnly) {
   TableSpec spec = Spec(1, 1, OptimizerKind::kSgd);
   spec.optimizer.learning_rate = 0.5f;
   spec.durability = Durability::kMemory;
+  spec.schedule = {.kind = ScheduleKind::kStep, .decay_steps = 2, .decay_rate = 0.5f};
   ASSERT_TRUE(shard.AlterTable(spec).ok());
   EXPECT_EQ(*shard.FindSpec(1), spec);
   ASSERT_TRUE(Push(shard, 1, 0, 1, {1}, {4}).ok());
   EXPECT_THAT(Pull(shard, 1, {1}), ElementsAre(-2)) << "the new learning rate is in use";
+  ASSERT_TRUE(Push(shard, 1, 1, 1, {1}, {4}).ok());
+  EXPECT_THAT(Pull(shard, 1, {1}), ElementsAre(-3)) << "the schedule, at the row's second push";
+  const float pushed = 4;
+  ASSERT_TRUE(
+      shard.PushUnit({.producer = 1, .sequence = 2, .step = 1}, 1, std::vector<Key>{1}, &pushed).ok());
+  EXPECT_THAT(Pull(shard, 1, {1}), ElementsAre(-5)) << "at the step that the push carries";
   for (const auto& change : std::vector<std::function<void(TableSpec&)>>{
            [](TableSpec& s) { s.optimizer.kind = OptimizerKind::kAdagrad; }, [](TableSpec& s) { s.dim = 2; },
            [](TableSpec& s) { s.seed = 5; }, [](TableSpec& s) { s.name = "other"; },

@@ -1,0 +1,153 @@
+// What a table's spec may say, and that a field which would be ignored is refused by name.
+#include "common/cluster/table_spec.h"
+
+#include <capnp/message.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <functional>
+#include <nlohmann/json.hpp>
+
+#include "common/cluster/wire.h"
+
+namespace penstock {
+namespace {
+
+using ::testing::HasSubstr;
+
+TableSpec Spec(OptimizerKind kind) {
+  return {.id = 1, .name = "job.1/weights", .dim = 4, .optimizer = {.kind = kind}};
+}
+
+void ExpectRefused(OptimizerKind kind, const std::function<void(TableSpec&)>& change,
+                   const std::string& message) {
+  TableSpec spec = Spec(kind);
+  ASSERT_TRUE(spec.Validate().ok()) << spec.Validate().ToString();
+  change(spec);
+  const Status status = spec.Validate();
+  EXPECT_EQ(status.code(), Code::kInvalidArgument);
+  EXPECT_THAT(status.message(), HasSubstr(message));
+  EXPECT_THAT(status.message(), HasSubstr(spec.name));
+}
+
+TEST(TableSpecTest, SlotsAreThoseOfTheKind) {
+  const std::pair<OptimizerKind, uint32_t> slots[] = {
+      {OptimizerKind::kAssign, 0},   {OptimizerKind::kAdd, 0},      {OptimizerKind::kSgd, 0},
+      {OptimizerKind::kAdagrad, 4},  {OptimizerKind::kAdam, 8},     {OptimizerKind::kFtrl, 8},
+      {OptimizerKind::kMomentum, 4}, {OptimizerKind::kNesterov, 4}, {OptimizerKind::kRmsprop, 4},
+      {OptimizerKind::kAdamw, 8},    {OptimizerKind::kLamb, 8},     {OptimizerKind::kAdagradRow, 1},
+      {OptimizerKind::kAdamRow, 5},
+  };
+  for (const auto& [kind, expected] : slots) EXPECT_EQ(Spec(kind).slots(), expected) << ToString(kind);
+}
+
+TEST(TableSpecTest, AFieldWithoutMeaningForTheOptimizerIsRefusedByName) {
+  using enum OptimizerKind;
+  ExpectRefused(
+      kAdd, [](auto& s) { s.optimizer.learning_rate = 1; },
+      "optimizer.learning_rate has no meaning for optimizer kind 'add', only for sgd");
+  ExpectRefused(
+      kSgd, [](auto& s) { s.optimizer.l1 = 1; },
+      "optimizer.l1 has no meaning for optimizer kind 'sgd', only for ftrl");
+  ExpectRefused(
+      kAssign, [](auto& s) { s.optimizer.l2 = 1; }, "optimizer.l2 has no meaning");
+  ExpectRefused(
+      kRmsprop, [](auto& s) { s.optimizer.beta1 = 0; }, "optimizer.beta1 has no meaning");
+  ExpectRefused(
+      kMomentum, [](auto& s) { s.optimizer.beta2 = 0; }, "only for rmsprop, adam, adamw, lamb");
+  ExpectRefused(
+      kNesterov, [](auto& s) { s.optimizer.epsilon = 0; }, "optimizer.epsilon has no meaning");
+  ExpectRefused(
+      kAdam, [](auto& s) { s.optimizer.beta = 0; }, "optimizer.beta has no meaning");
+  ExpectRefused(
+      kLamb, [](auto& s) { s.optimizer.initial_accumulator = 1; }, "only for adagrad, adagrad_row");
+  ExpectRefused(
+      kAdamRow, [](auto& s) { s.optimizer.momentum = 0; }, "only for momentum, nesterov");
+  ExpectRefused(
+      kAdd, [](auto& s) { s.optimizer.clip_norm = 1; }, "optimizer.clip_norm has no meaning");
+  ExpectRefused(
+      kAssign, [](auto& s) { s.optimizer.clip_value = 1; }, "optimizer.clip_value has no meaning");
+  ExpectRefused(
+      kFtrl, [](auto& s) { s.schedule.warmup_steps = 1; }, "has no meaning for optimizer kind 'ftrl'");
+  ExpectRefused(
+      kFtrl, [](auto& s) { s.initializer = {.kind = InitializerKind::kConstant, .value = 1}; },
+      "initializer.kind must be zeros");
+}
+
+TEST(TableSpecTest, AFieldWithoutMeaningForTheScheduleOrInitializerIsRefusedByName) {
+  const auto kind = OptimizerKind::kSgd;
+  ExpectRefused(
+      kind, [](auto& s) { s.schedule.decay_steps = 5; },
+      "schedule.decay_steps has no meaning for schedule kind 'constant', only for step, cosine");
+  ExpectRefused(
+      kind,
+      [](auto& s) { s.schedule = {.kind = ScheduleKind::kCosine, .decay_steps = 5, .decay_rate = 0.5f}; },
+      "schedule.decay_rate has no meaning for schedule kind 'cosine', only for step");
+  ExpectRefused(
+      kind,
+      [](auto& s) { s.schedule = {.kind = ScheduleKind::kInverseSqrt, .decay_steps = 5, .minimum = 0.5f}; },
+      "schedule.minimum has no meaning");
+  ExpectRefused(
+      kind, [](auto& s) { s.schedule.kind = ScheduleKind::kStep; },
+      "schedule.decay_steps is 0, schedule kind 'step' needs at least 1");
+  ExpectRefused(
+      kind, [](auto& s) { s.initializer.value = 1; }, "initializer.value has no meaning");
+  ExpectRefused(
+      kind, [](auto& s) { s.initializer.fan_in = 1; }, "only for xavier");
+  ExpectRefused(
+      kind, [](auto& s) { s.initializer = {.kind = InitializerKind::kXavier, .fan_in = 3}; },
+      "fan_in and fan_out must be at least 1");
+  ExpectRefused(
+      kind, [](auto& s) { s.initializer = {.kind = InitializerKind::kUniform, .stddev = 1}; },
+      "only for normal, truncated_normal");
+}
+
+TEST(TableSpecTest, RangesAreCheckedAndNamed) {
+  const auto kind = OptimizerKind::kMomentum;
+  ExpectRefused(
+      kind, [](auto& s) { s.optimizer.momentum = 1; }, "optimizer.momentum is 1.0");
+  ExpectRefused(
+      kind, [](auto& s) { s.optimizer.clip_value = -1; }, "optimizer.clip_value is -1.0");
+  ExpectRefused(
+      kind, [](auto& s) { s.schedule.warmup_steps = UINT64_MAX; }, "schedule.warmup_steps is 18446");
+  ExpectRefused(
+      kind, [](auto& s) { s.initializer = {.kind = InitializerKind::kUniform, .low = 1, .high = 0}; },
+      "initializer.high is 0.0");
+  ExpectRefused(
+      kind, [](auto& s) { s.admission.probability = 0; }, "would admit no key");
+  ExpectRefused(
+      kind, [](auto& s) { s.expiry = {.ttl_seconds = 1, .unused_passes = 1}; }, "exclude each other");
+  ExpectRefused(
+      kind, [](auto& s) { s.expiry.ttl_seconds = (1u << 25) + 1; }, "expiry.ttl_seconds is 33554433");
+  ExpectRefused(
+      kind, [](auto& s) { s.dim = 65537; }, "dim is 65537");
+}
+
+TEST(TableSpecTest, JsonAndWireKeepEveryField) {
+  TableSpec spec = Spec(OptimizerKind::kRmsprop);
+  spec.optimizer = {.kind = OptimizerKind::kRmsprop,
+                    .learning_rate = 0.5f,
+                    .l2 = 0.25f,
+                    .beta2 = 0.75f,
+                    .epsilon = 1e-3f,
+                    .clip_value = 3,
+                    .clip_norm = 4};
+  spec.schedule = {.kind = ScheduleKind::kCosine, .warmup_steps = 7, .decay_steps = 8, .minimum = 0.5f};
+  spec.initializer = {.kind = InitializerKind::kXavier, .fan_in = 3, .fan_out = 4};
+  spec.admission = {.min_count = 3, .probability = 0.5f};
+  spec.expiry = {.unused_passes = 2, .min_norm = 0.125f};
+  spec.seed = UINT64_MAX;
+  spec.durability = Durability::kSynced;
+  spec.accumulate = spec.allow_non_finite = true;
+  spec.dense_size = 12;
+  EXPECT_EQ(nlohmann::json::parse(nlohmann::json(spec).dump()).get<TableSpec>(), spec);
+  capnp::MallocMessageBuilder message;
+  auto wire = message.initRoot<proto::TableSpec>();
+  WriteTableSpec(spec, wire);
+  const auto read = ReadTableSpec(wire.asReader());
+  ASSERT_TRUE(read.ok()) << read.status().ToString();
+  EXPECT_EQ(*read, spec);
+}
+
+}  // namespace
+}  // namespace penstock
