@@ -1,6 +1,7 @@
 #include "model/model.h"
 
 #include "model/deep.h"
+#include "model/feature_schema.h"
 #include "model/job_spec.h"
 #include "model/linear.h"
 
@@ -27,6 +28,12 @@ Status CheckFeatures(const JobSpec& job, const DataShape& shape) {
   if (shape.fields > 0) {
     return InvalidArgument("model.kind '" + job.model.kind + "' takes no categories, the data have " +
                            std::to_string(shape.fields) + " fields of them");
+  }
+  ASSIGN_OR_RETURN(const auto schema,
+                   FeatureSchema::Of(job.data.format, job.data.columns, job.data.hash_buckets));
+  if (schema && schema->ColumnOf(ColumnKind::kWeight)) {
+    return InvalidArgument("data.columns declares a weight, which model.kind '" + job.model.kind +
+                           "' does not take; declare it as ignore");
   }
   return Status::Ok();
 }

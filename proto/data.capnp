@@ -108,7 +108,7 @@ interface DataPlane {
   # committed already is ok and changes nothing, so the call may be repeated by anybody.
 
   expire @5 (table :UInt32, dryRun :Bool, shards :List(ShardRef)) -> (status :Common.Status, shards :List(GroupResult), rows :UInt64, expired :UInt64);
-  # By an operator: applies the table's expiry rules at once to the named shards (dryRun: only counts). `rows` are those looked at.
+  # Of a later version; this one has no tables with such rules. By an operator: applies the table's expiry rules at once to the named shards (dryRun: only counts). `rows` are those looked at.
   # Answered when the deletions are logged. Safe to repeat.
 
   clocks @6 (table :UInt32) -> (status :Common.Status, clocks :List(WorkerClock));

@@ -102,7 +102,9 @@ class SyncRun {
         ASSERT_TRUE(cluster_.StartOne(name).ok());
       }
     }
-    if (settings_.restarts) ASSERT_NO_FATAL_FAILURE(KillOthers());
+    if (settings_.restarts) {
+      ASSERT_NO_FATAL_FAILURE(KillOthers());
+    }
     ASSERT_EQ(train->WaitExit(120000), 0) << Output();
     ASSERT_NO_FATAL_FAILURE(PullAll(&weights));
     EXPECT_EQ((*client_->Inspect("job", "1"))["examples"], job_json["examples_total"]);
