@@ -59,7 +59,7 @@ TEST(OptimizerReference, ThousandStepsThroughARunningServer) {
     if (initial != 0) spec.initializer = {.kind = InitializerKind::kConstant, .value = initial};
     const auto& o = json.at("optimizer");
     spec.optimizer = {.kind = *ParseOptimizerKind(o.at("kind").get<std::string>()),
-                      .learning_rate = o.value("learning_rate", 0.0f),
+                      .learning_rate = o.value("learning_rate", OptimizerSpec{}.learning_rate),
                       .l1 = o.value("l1", 0.0f),
                       .l2 = o.value("l2", 0.0f),
                       .beta1 = o.value("beta1", 0.9f),
