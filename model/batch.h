@@ -27,9 +27,9 @@ struct Batch {
   std::vector<uint64_t> field_offsets;  // [rows*fields + 1]; empty without fields
   std::vector<uint64_t> categories;     // FeatureSchema::CategoryId of each
 
-  std::vector<float> weights;  // [rows]: at least 0, of the examples' losses; empty: all 1
-  std::vector<float> labels;   // [rows]: logistic and hinge 0 or 1, softmax the class 0 .. classes-1, squared
-                               // any finite number
+  std::vector<float> weights;     // [rows]: at least 0, of the examples' losses; empty: all 1
+  std::vector<float> labels;      // [rows]: logistic 0 or 1, softmax the class 0 .. classes-1, squared
+                                  // any finite number
   std::vector<uint32_t> indices;  // [rows]: which record of its partition each example is
 
   void Clear() {

@@ -51,7 +51,13 @@ Status JobSpec::Validate() const {
     return InvalidArgument("train.early_stop_metric is '" + metric + "', which model.loss '" + model.loss +
                            "' does not have");
   }
-  return Status::Ok();
+  RETURN_IF_ERROR(OnlyWith(train.evaluate_every > 0, metric == "loss", "train.early_stop_metric",
+                           "train.evaluate_every above 0"));
+  RETURN_IF_ERROR(OnlyWith(train.evaluate_every > 0, train.early_stop_min_delta == 0,
+                           "train.early_stop_min_delta", "train.evaluate_every above 0"));
+  const bool usual = train.inflight == 1 || train.inflight == JobTrain().inflight;
+  return OnlyWith(!train.sync(), usual, "train.inflight above 2",
+                  "train.consistency 'async' or 'ssp' (sync has one push in flight)");
 }
 
 LossKind JobSpec::loss() const {

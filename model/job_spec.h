@@ -1,9 +1,9 @@
 // JobSpec: a training job as its file says it, declared once, checked, and passed around by value.
 //
 // A job file is TOML with the sections [job] [data] [model] [optimizer] [train] (conf/jobs has examples;
-// docs/training.md lists every key). Single keys are overridden as "section.key=value". Relative paths of
-// data are taken from the current directory, of the file as of overrides, and become absolute when the job is
-// loaded: workers run elsewhere.
+// `penstock config sample job` lists every key). Single keys are overridden as "section.key=value". Relative
+// paths of data are taken from the current directory, of the file as of overrides, and become absolute when
+// the job is loaded: workers run elsewhere.
 #pragma once
 
 #include <cstdint>

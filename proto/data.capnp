@@ -56,7 +56,7 @@ struct PushRequest {
   tables @6 :List(Table);
   codec @7 :Codec;
   worker @8 :UInt32;       # node id of the worker whose clock it is; 0 outside jobs
-  pass @9 :UInt32;         # pass of the job, from 1, for expiry by unused passes; 0 outside jobs
+  pass @9 :UInt32;         # pass of the job, from 1, for expiry rules of a later version; 0 outside jobs
   struct Table {
     table @0 :UInt32;
     groups @1 :List(Group);
@@ -108,8 +108,8 @@ interface DataPlane {
   # committed already is ok and changes nothing, so the call may be repeated by anybody.
 
   expire @5 (table :UInt32, dryRun :Bool, shards :List(ShardRef)) -> (status :Common.Status, shards :List(GroupResult), rows :UInt64, expired :UInt64);
-  # Of a later version; this one has no tables with such rules. By an operator: applies the table's expiry rules at once to the named shards (dryRun: only counts). `rows` are those looked at.
-  # Answered when the deletions are logged. Safe to repeat.
+  # Of a later version; this one has no tables with such rules, and does not answer it. By an operator: applies the table's expiry rules at once
+  # to the named shards (dryRun: only counts). `rows` are those looked at. Answered when the deletions are logged. Safe to repeat.
 
   clocks @6 (table :UInt32) -> (status :Common.Status, clocks :List(WorkerClock));
   # What pushes into the table have carried, as this core saw it, by worker.

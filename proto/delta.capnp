@@ -29,7 +29,7 @@ struct TableDelta {
   slots @4 :UInt32;           # optimizer slots a row, in floats: at most 2 * dim (TableSpec::slots)
   sections @5 :UInt16;        # bit 0: values, bit 1: slots, bit 2: accumulator. An entry with bit 2 has bits 0 and 1 as well.
   keys @6 :Data;              # uint64 each
-  headers @7 :Data;           # RowHeader each: pushCount uint32, then uint32: bits 0-5 flags, bits 6-31 last touch (row_table.h)
+  headers @7 :Data;           # RowHeader each: pushCount uint32, flags uint32 (none is defined yet)
   images @8 :Data;            # after-images: float32 of the sections each, in the order of keys
   deletions @9 :Data;         # uint64 keys of deleted rows
   marks @10 :List(ProducerMarks);  # producers whose marks advanced since the last delta of this table

@@ -70,6 +70,8 @@ struct ScheduleSpec {
   bool operator==(const ScheduleSpec&) const = default;
 };
 
+// Admission and expiry are of a later version: the scheduler refuses tables that have them.
+//
 // When a key gets a row (the primary decides): until it is admitted its pushes change nothing and pulls give
 // the initial value.
 struct AdmissionSpec {

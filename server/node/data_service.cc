@@ -52,6 +52,14 @@ Status CheckTables(Request request) {
   return Status::Ok();
 }
 
+// Of a call about whole shards: bounds what its loops may cost.
+Status CheckShards(size_t tables, size_t shards) {
+  if (tables <= kMaxTables && shards <= kMaxGroups) return Status::Ok();
+  return InvalidArgument("a call with " + std::to_string(tables) + " tables and " + std::to_string(shards) +
+                         " shards, allowed are " + std::to_string(kMaxTables) + " and " +
+                         std::to_string(kMaxGroups));
+}
+
 // Everything that can be wrong with a push as such; then nothing of it is applied.
 Status CheckPush(proto::PushRequest::Reader request) {
   RETURN_IF_ERROR(CheckTables(request));
@@ -144,9 +152,8 @@ kj::Promise<void> DataService::push(PushContext context) {
   auto out = results.initResponse().initTables(in.size());
   Durability level = Durability::kMemory;
   for (uint32_t i = 0; i < in.size(); ++i) {
-    if (request.getWorker() != 0 && request.getClock() != 0)
-      clocks_[in[i].getTable()].Push(request.getWorker(), request.getClock());
     level = std::max(level, PushTable(request, in[i], out[i]));
+    if (request.getWorker() != 0 && request.getClock() != 0) NoteClock(request, in[i], out[i]);
   }
   auto finish = [this, context]() mutable {
     // What is logged by now: jobs count their progress by it.
@@ -216,6 +223,14 @@ Durability DataService::PushTable(proto::PushRequest::Reader request, proto::Pus
   return level;
 }
 
+// Only of units that were applied, now or before: what is refused leaves no trace.
+void DataService::NoteClock(proto::PushRequest::Reader request, proto::PushRequest::Table::Reader in,
+                            proto::PushResponse::Table::Builder out) {
+  bool applied = false;
+  for (auto group : out.getGroups()) applied |= group.getCode() == proto::Code::OK;
+  if (applied) clocks_[in.getTable()].Push(request.getWorker(), request.getClock());
+}
+
 kj::Promise<void> DataService::flush(FlushContext context) {
   auto in = context.getParams().getShards();
   std::vector<ShardId> shards;
@@ -241,7 +256,9 @@ kj::Promise<void> DataService::stats(StatsContext context) {
   auto results = context.getResults();
   auto in = params.getShards();
   auto tables = params.getTables();
-  results.initStatus();
+  const Status status = CheckShards(tables.size(), in.size());
+  WriteStatus(status, results.initStatus());
+  if (!status.ok()) return kj::READY_NOW;
   auto shards = results.initShards(in.size());
   auto stats = results.initStats(tables.size());
   std::vector<ShardTableStats> sums(tables.size());
@@ -274,8 +291,10 @@ kj::Promise<void> DataService::stats(StatsContext context) {
 kj::Promise<void> DataService::commitRound(CommitRoundContext context) {
   auto params = context.getParams();
   auto results = context.getResults();
-  results.initStatus();
   auto in = params.getShards();
+  const Status status = CheckShards(params.getTables().size(), in.size());
+  WriteStatus(status, results.initStatus());
+  if (!status.ok()) return kj::READY_NOW;
   auto out = results.initShards(in.size());
   Durability level = Durability::kMemory;
   for (uint32_t i = 0; i < in.size(); ++i) {

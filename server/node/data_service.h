@@ -28,6 +28,8 @@ class DataService final : public proto::DataPlane::Server {
   // Applies the table's units; returns the level to wait for.
   Durability PushTable(proto::PushRequest::Reader request, proto::PushRequest::Table::Reader in,
                        proto::PushResponse::Table::Builder out);
+  void NoteClock(proto::PushRequest::Reader request, proto::PushRequest::Table::Reader in,
+                 proto::PushResponse::Table::Builder out);
 
   ServerCore& core_;
   ServerMetrics& metrics_;

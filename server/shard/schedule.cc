@@ -14,9 +14,10 @@ double ScheduleFactor(const ScheduleSpec& schedule, uint64_t step) {
   switch (schedule.kind) {
     case ScheduleKind::kConstant:
       return 1;
-    case ScheduleKind::kStep:
-      return std::pow(static_cast<double>(schedule.decay_rate),
-                      static_cast<double>(after / schedule.decay_steps));
+    case ScheduleKind::kStep: {
+      const uint64_t drops = after / schedule.decay_steps;
+      return std::pow(static_cast<double>(schedule.decay_rate), static_cast<double>(drops));
+    }
     case ScheduleKind::kCosine: {
       const double done = static_cast<double>(std::min(after, schedule.decay_steps)) / decay;
       const double low = schedule.minimum;

@@ -55,7 +55,7 @@ struct UnitContext {
   Sequence low = 0;    // every sequence below it is finished everywhere
   uint64_t round = 0;  // of a sync job, from 1: the values are sums that wait for its commit; 0: not
   uint64_t step = 0;   // the job's optimizer step, from 1, for schedules; 0: each row's own count of pushes
-  uint32_t pass = 0;   // of the job, from 1, for expiry by unused passes; 0: outside of jobs
+  uint32_t pass = 0;   // of the job, from 1, for expiry rules of a later version; 0: outside of jobs
 };
 
 struct PushOutcome {

@@ -109,7 +109,8 @@ void Kernel(benchmark::State& state) {
     ++push;
     for (size_t r = 0; r < rows; ++r) {
       float* row = state_floats.data() + r * floats;
-      optimizer.Apply(push % 4000 + 1, gradients.data() + r * spec.dim, spec.dim, row, row + spec.dim);
+      optimizer.Apply(push % 4000 + 1, /*step=*/0, gradients.data() + r * spec.dim, spec.dim, row,
+                      row + spec.dim);
     }
   }
   state.counters["params"] = benchmark::Counter(static_cast<double>(rows * spec.dim) * state.iterations(),

@@ -126,7 +126,7 @@ struct PushOptions {
   uint64_t round = 0;   // sync: values are sums over examples, for the accumulators of this round, from 1
   uint64_t step = 0;    // optimizer step for the schedules of the tables, from 1; 0: each row's own count
   uint32_t worker = 0;  // node id of the worker whose clock it is
-  uint32_t pass = 0;    // pass of the job, from 1, for expiry by unused passes
+  uint32_t pass = 0;    // pass of the job, from 1, for expiry rules of a later version
   bool operator==(const PushOptions&) const = default;
 };
 

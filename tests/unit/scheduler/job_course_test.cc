@@ -135,7 +135,8 @@ TEST_F(CourseTest, TrainingEndsEarly) {
   for (FakeNode* node : {&c.s1, &c.s2, &c.w1}) ASSERT_TRUE(c.Beat(*node).ok());
   Stretch(JobPhase::kEvaluateTest, 3, 0.42);
   EXPECT_EQ(c.Job().state, JobState::kDone);
-  EXPECT_THAT(Shown()["stopped"], HasSubstr("2 evaluations did not improve on the loss 0.400000 after pass 2"));
+  EXPECT_THAT(Shown()["stopped"],
+              HasSubstr("2 evaluations did not improve on the loss 0.400000 after pass 2"));
   EXPECT_EQ(Shown()["best_pass"], 2);
   EXPECT_EQ(Shown()["examples"], 4 * 200);
 }

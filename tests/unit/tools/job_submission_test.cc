@@ -125,6 +125,9 @@ TEST_F(JobSubmissionTest, EarlyStoppingMustFit) {
   EXPECT_THAT(refused("early_stop_metric = \"rmse\"\n"),
               HasSubstr("which model.loss 'logistic' does not have"));
   EXPECT_THAT(refused("early_stop_metric = \"luck\"\n"), HasSubstr("early_stop_metric"));
+  EXPECT_THAT(refused("early_stop_metric = \"auc\"\n"), HasSubstr("train.evaluate_every"));
+  EXPECT_THAT(refused("early_stop_min_delta = 0.1\n"), HasSubstr("train.evaluate_every"));
+  EXPECT_THAT(refused("consistency = \"sync\"\ninflight = 8\n"), HasSubstr("train.inflight"));
 }
 
 }  // namespace

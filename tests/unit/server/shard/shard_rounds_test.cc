@@ -7,7 +7,7 @@
 namespace penstock {
 namespace {
 
-using namespace shard_test;
+using namespace shard_test;  // NOLINT: the helpers of this folder's tests
 
 constexpr TableId kTable = 5;
 
