@@ -13,7 +13,7 @@
 namespace penstock {
 namespace {
 
-using std::string_view_literals::operator""sv;
+using std::string_view_literals::operator""sv;  // NOLINT(misc-unused-using-decls): a literal
 
 class PlainStream final : public ByteStream {
  public:
@@ -55,7 +55,7 @@ class GzipStream final : public ByteStream {
     return text.starts_with(path_ + ": ") ? text.substr(path_.size() + 2) : text;
   }
 
-  gzFile const file_;
+  gzFile file_;
   const std::string path_;
 };
 
