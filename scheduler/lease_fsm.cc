@@ -53,7 +53,9 @@ void LeaseFsm::Adopt(int64_t now_ms) {
                                 .partition = i,
                                 .seen_ms = now_ms,
                                 .recorded = partition.recorded,
-                                .tally = partition.now};
+                                .tally = partition.now,
+                                .since_ms = now_ms,
+                                .begin = partition.recorded};
       if (job.policy.ssp() && job.phase == JobPhase::kTrain)
         clocks_.Adopt(id, partition.token, partition.node);
     }
@@ -143,10 +145,55 @@ std::optional<LeaseFsm::Offer> LeaseFsm::Next(Now now) {
   return offer;
 }
 
+// A lease of a training pass whose holder is at most half as fast as `node` was with its last partition, and
+// has had it for more than twice as long. Without the second condition the reading of a partition, during
+// which nothing is recorded, would count as slowness.
+std::optional<LeaseToken> LeaseFsm::SlowerLease(NodeId node, Now now) const {
+  std::optional<LeaseToken> slowest;
+  double least = 0.5;
+  for (const auto& [token, held] : held_) {
+    const JobRecord& job = *state_->FindJob(held.job);
+    const PartitionRecord& partition = job.partitions[held.partition];
+    const auto pace = paces_.find({held.job, node});
+    if (pace == paces_.end() || held.from_slower || partition.node == node ||
+        job.state != JobState::kRunning || job.phase != JobPhase::kTrain)
+      continue;
+    const int64_t ms = now.ms - held.since_ms;
+    if (ms < options_.slow_ms || ms <= 2 * pace->second.ms) continue;
+    const double ratio = static_cast<double>(held.recorded - held.begin) / static_cast<double>(ms) *
+                         static_cast<double>(pace->second.ms) / static_cast<double>(pace->second.minibatches);
+    if (ratio >= least) continue;
+    least = ratio;
+    slowest = token;
+  }
+  return slowest;
+}
+
+// What is free after the partition of a slower worker has been freed, or no leases.
+Result<LeasePartitions> LeaseFsm::TakeFromSlower(NodeId node, uint64_t session, Now now) {
+  const auto token = SlowerLease(node, now);
+  if (!token) return LeasePartitions{};
+  const Held held = held_.at(*token);
+  const JobRecord& job = *state_->FindJob(held.job);
+  LOG(INFO) << Describe(job, held.partition) << ": goes from node " << job.partitions[held.partition].node
+            << ", which is slow (minibatches " << held.begin << " to " << held.recorded << " in "
+            << now.ms - held.since_ms << " ms), to node " << node;
+  RETURN_IF_ERROR(Flush());
+  RETURN_IF_ERROR(state_.Commit(
+      FreeLeases{{{.job = held.job, .partition = held.partition, .token = *token, .failed = false}}}));
+  Drop(*token);
+  return Plan(node, session, 1, now);
+}
+
 Result<LeaseAnswer> LeaseFsm::Lease(NodeId node, uint64_t session, uint32_t count, Now now) {
   LeaseAnswer answer;
   LeasePartitions command;
   if (ShardsReady()) command = Plan(node, session, count, now);
+  bool from_slower = false;
+  if (command.leases.empty() && count > 0 && ShardsReady()) {
+    ASSIGN_OR_RETURN(command, TakeFromSlower(node, session, now));
+    from_slower = !command.leases.empty();
+  }
   if (command.leases.empty()) {
     answer.retry_after_ms = options_.idle_retry_ms;
     return answer;
@@ -158,7 +205,10 @@ Result<LeaseAnswer> LeaseFsm::Lease(NodeId node, uint64_t session, uint32_t coun
                           .partition = lease.partition,
                           .seen_ms = now.ms,
                           .recorded = job->partitions[lease.partition].recorded,
-                          .tally = {}};
+                          .tally = {},
+                          .since_ms = now.ms,
+                          .begin = job->partitions[lease.partition].recorded,
+                          .from_slower = from_slower};
     share_.Serve(lease.job);
     const bool ssp = job->policy.ssp() && job->phase == JobPhase::kTrain;
     answer.leases.push_back({.job = job,
@@ -255,7 +305,12 @@ ReportVerdict LeaseFsm::TakeDone(LeaseToken token, const ReportedProgress& progr
                                              .recorded = held.recorded,
                                              .tally = held.tally},
                                 .result = IsEvaluation(job.phase) ? progress.result : ""};
+  const NodeId node = job.partitions[held.partition].node;
   if (Status status = state_.Commit(command); !status.ok()) return {status, Status::Ok()};
+  if (job.phase == JobPhase::kTrain && held.recorded > held.begin) {
+    paces_[{held.job, node}] = {.minibatches = held.recorded - held.begin,
+                                .ms = std::max<int64_t>(1, now.ms - held.since_ms)};
+  }
   Drop(token);
   cooling_.erase({held.job, held.partition});
   if (Status status = MoveOn(job, now); !status.ok())
@@ -350,7 +405,10 @@ Status LeaseFsm::Resume(JobId id, Now now) {
 // --- time ---
 
 void LeaseFsm::Forgive(int64_t ms) {
-  for (auto& [token, held] : held_) held.seen_ms += ms;
+  for (auto& [token, held] : held_) {
+    held.seen_ms += ms;
+    held.since_ms += ms;
+  }
 }
 
 Status LeaseFsm::FreeSilent(Now now) {
@@ -405,6 +463,8 @@ Status LeaseFsm::Tick(Now now) {
     const JobRecord* job = state_->FindJob(entry.first.first);
     return job == nullptr || IsOver(job->state);
   });
+  std::erase_if(paces_,
+                [this](const auto& entry) { return IsOver(state_->FindJob(entry.first.first)->state); });
   for (const JobId id : clocks_.Jobs()) {
     if (IsOver(state_->FindJob(id)->state)) clocks_.Drop(id);
   }

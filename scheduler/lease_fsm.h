@@ -4,7 +4,8 @@
 // being finished, by an error that its worker reports, by its first report after the job was paused, by
 // silence
 // (`lease_ms` without a report that names it) or by a new session of its worker; the partition is then free
-// again and begins, under the same producer, behind what is recorded. Tokens and progress are journaled, so
+// again and begins, under the same producer, behind what is recorded. A worker that asks when nothing is free
+// takes the partition of one that is much slower than itself. Tokens and progress are journaled, so
 // leases go on over a restart of the scheduler. Progress is journaled at most every `progress_ms`, in one
 // command; what a worker reports as done, before it is answered. Pure but for the commits: times are passed
 // in. One thread.
@@ -38,6 +39,7 @@ struct LeaseOptions {
   int64_t cool_ms = 100;        // before a partition that failed is leased again; doubles up to cool_max_ms
   int64_t cool_max_ms = 5000;
   uint32_t idle_retry_ms = 200;  // when to ask again
+  int64_t slow_ms = 3000;        // a lease that is younger is not given to a faster worker
 };
 
 struct GivenLease {
@@ -122,6 +124,14 @@ class LeaseFsm {
     bool dirty = false;  // progress below is not journaled yet
     uint64_t recorded = 0;
     Tally tally;
+    int64_t since_ms = 0;
+    uint64_t begin = 0;        // recorded when the lease was given
+    bool from_slower = false;  // the lease was taken from a slower worker, and is not taken again
+  };
+  // How fast a worker finished its last partition of a job.
+  struct Pace {
+    uint64_t minibatches = 0;
+    int64_t ms = 0;
   };
   struct Cooling {
     int64_t until_ms = 0;
@@ -131,6 +141,8 @@ class LeaseFsm {
 
   void Adopt(int64_t now_ms);
   LeasePartitions Plan(NodeId node, uint64_t session, uint32_t count, Now now);
+  std::optional<LeaseToken> SlowerLease(NodeId node, Now now) const;
+  Result<LeasePartitions> TakeFromSlower(NodeId node, uint64_t session, Now now);
   std::map<JobId, std::deque<uint32_t>> FreePartitions(Now now);
   bool Cool(JobId job, uint32_t partition, int64_t now_ms) const;
   Status WhyUnknown(const ReportedProgress& progress) const;
@@ -148,6 +160,7 @@ class LeaseFsm {
   const LeaseOptions options_;
   std::map<LeaseToken, Held> held_;
   std::map<PartitionKey, Cooling> cooling_;
+  std::map<std::pair<JobId, NodeId>, Pace> paces_;
   LeaseOrder order_;
   FairShare share_;
   ClockTable clocks_;

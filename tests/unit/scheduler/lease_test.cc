@@ -74,6 +74,44 @@ TEST_F(LeaseTest, ReportsKeepALeaseAlive) {
   EXPECT_TRUE(c.Lease(c.w2).empty());
 }
 
+TEST_F(LeaseTest, AFasterWorkerWithNothingToDoTakesThePartitionOfASlowerOnce) {
+  Submit(1, 2);
+  const auto slow = c.Lease(c.w1)[0];
+  const auto fast = c.Lease(c.w2)[0];
+  c.Pass(1000, All());
+  ASSERT_TRUE(c.Done(c.w2, fast, 100).ok());
+  for (uint64_t recorded = 1; recorded <= 4; ++recorded) {
+    EXPECT_TRUE(c.Lease(c.w2).empty()) << "too young to be called slow, with " << recorded << " recorded";
+    c.Pass((c.options.leases.slow_ms - 1000) / 4, All());
+    ASSERT_TRUE(c.Report(c.w1, slow, recorded).ok());
+  }
+  const auto taken = c.Lease(c.w2);
+  ASSERT_EQ(taken.size(), 1u);
+  EXPECT_EQ(taken[0].partition, slow.partition);
+  EXPECT_EQ(taken[0].producer, slow.producer);
+  EXPECT_EQ(taken[0].begin, 4u) << "behind what is recorded";
+  EXPECT_EQ(c.Report(c.w1, slow, 5).code(), Code::kFailedPrecondition);
+  // The partition is not taken a second time, however slow its new holder is.
+  c.Pass(3 * c.options.leases.slow_ms, All());
+  EXPECT_TRUE(c.Lease(c.w1).empty());
+  ASSERT_TRUE(c.Done(c.w2, taken[0], 100).ok());
+  EXPECT_EQ(c.Job().state, JobState::kDone);
+}
+
+TEST_F(LeaseTest, AWorkerOfEqualSpeedKeepsItsPartition) {
+  Submit(1, 2);
+  const auto longer = c.Lease(c.w1)[0];
+  const auto shorter = c.Lease(c.w2)[0];
+  c.Pass(1000, All());
+  ASSERT_TRUE(c.Report(c.w1, longer, 100).ok());
+  ASSERT_TRUE(c.Done(c.w2, shorter, 100).ok());
+  for (uint64_t recorded = 200; recorded <= 900; recorded += 100) {
+    c.Pass(1000, All());
+    ASSERT_TRUE(c.Report(c.w1, longer, recorded).ok());
+    EXPECT_TRUE(c.Lease(c.w2).empty()) << recorded;
+  }
+}
+
 TEST_F(LeaseTest, ANewSessionEndsItsLeasesAtOnceAndKeepsUnjournaledProgress) {
   Submit(1, 1);
   const auto lease = c.Lease(c.w1)[0];
