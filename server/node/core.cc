@@ -131,7 +131,9 @@ void ServerCore::SetProducers(ProducerId forget_floor,
 void ServerCore::SetFolded(const std::vector<std::pair<ShardId, FoldedPoint>>& folded) {
   for (const auto& [shard, point] : folded) {
     Slot* slot = GetSlot(shard);
-    if (slot != nullptr && slot->shard->incarnation() == point.incarnation) slot->folded = point;
+    if (slot == nullptr || slot->shard->incarnation() != point.incarnation) continue;
+    slot->folded = point;
+    slot->shard->SetFolded(point.lsn);
   }
 }
 

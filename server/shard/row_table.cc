@@ -110,13 +110,13 @@ size_t RowTable::FindBatch(std::span<const Key> keys, RowNumber* rows) const {
 
 Status RowTable::Reserve(size_t rows) {
   if (rows == 0) return Status::Ok();
-  if (rows > kMaxRows - size_) {
-    return Overloaded("table " + std::to_string(table_) + " has " + std::to_string(size_) +
+  if (rows > kMaxRows - used_rows()) {
+    return Overloaded("table " + std::to_string(table_) + " has " + std::to_string(used_rows()) +
                       " rows in one shard and needs " + std::to_string(rows) + " more, allowed are " +
                       std::to_string(kMaxRows));
   }
-  RETURN_IF_ERROR(GrowIndex(size_ + rows));
-  return GrowSlabs(size_ + rows);
+  RETURN_IF_ERROR(GrowIndex(used_rows() + rows));
+  return GrowSlabs(size_ + rows - std::min(rows, free_));
 }
 
 Status RowTable::GrowIndex(size_t rows) {
@@ -153,10 +153,53 @@ Status RowTable::GrowSlabs(size_t rows) {
 }
 
 RowNumber RowTable::Insert(Key key) {
-  const auto row = static_cast<RowNumber>(size_++);
+  RowNumber row = first_free_;
+  if (row == kNoRow) {
+    row = static_cast<RowNumber>(size_++);
+  } else {
+    first_free_ = static_cast<RowNumber>(Header(row)->key);
+    --free_;
+    std::memset(Header(row), 0, stride_);
+  }
   Header(row)->key = key;
   Place(entries(), positions_ - 1, Entry(Tag(key), row));
   return row;
+}
+
+// Entries behind the gap that may not be found across it move into it, so that probing needs no markers.
+void RowTable::Unlink(RowNumber row) {
+  uint64_t* index = entries();
+  const size_t mask = positions_ - 1;
+  const uint32_t tag = Tag(Header(row)->key);
+  size_t gap = tag & mask;
+  while (index[gap] != Entry(tag, row)) gap = (gap + 1) & mask;
+  for (size_t at = (gap + 1) & mask; index[at] != 0; at = (at + 1) & mask) {
+    const size_t home = TagOf(index[at]) & mask;
+    if (((at - home) & mask) < ((at - gap) & mask)) continue;
+    index[gap] = index[at];
+    gap = at;
+  }
+  index[gap] = 0;
+}
+
+void RowTable::Erase(RowNumber row) {
+  Unlink(row);
+  RowHeader* header = Header(row);
+  deleted_ -= header->deleted();
+  *header = {.key = first_free_, .lsn = 0, .push_count = 0, .flags = kRowFree};
+  first_free_ = row;
+  ++free_;
+}
+
+void RowTable::EraseTombstones(Lsn folded) {
+  std::erase_if(tombstones_, [&](RowNumber row) {
+    const RowHeader& header = *Header(row);
+    if (!header.deleted()) return true;  // revived, or erased at an earlier place of the list
+    if (header.dirty() || header.lsn > folded) return false;
+    Erase(row);
+    return true;
+  });
+  if (tombstones_.empty()) tombstones_.shrink_to_fit();
 }
 
 void RowTable::ClearDirty(Lsn lsn) {
@@ -181,6 +224,7 @@ void RowTable::MarkDeleted(RowNumber row) {
   header->flags &= ~kRowOpen;
   header->push_count = 0;
   std::memset(Values(row), 0, sizeof(float) * all_floats());
+  tombstones_.push_back(row);
   ++deleted_;
 }
 
@@ -192,7 +236,8 @@ void RowTable::Revive(RowNumber row) {
 }
 
 size_t RowTable::ResidentBytes() const {
-  size_t bytes = index_.ResidentBytes(index_.bytes()) + dirty_.capacity() * sizeof(RowNumber);
+  size_t bytes = index_.ResidentBytes(index_.bytes()) +
+                 (dirty_.capacity() + tombstones_.capacity()) * sizeof(RowNumber);
   size_t before = 0;
   for (const ZeroedMemory& slab : slabs_) {
     const size_t slab_rows = before == 0 ? size_t{1} << first_slab_shift_ : before;

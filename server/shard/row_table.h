@@ -3,8 +3,9 @@
 //
 // A row is one block: RowHeader, then values[dim], then slots[slots], and in tables of sync jobs an
 // accumulator[dim]. A row's number is its place in the slabs; it and the row's address stay valid until the
-// table is destroyed. Deleted rows keep their number and stay in the index as tombstones (kRowDeleted), so
-// that their deletion can still be logged.
+// row is erased. Deleted rows keep their number and stay in the index as tombstones (kRowDeleted), so that
+// their deletion can still be logged, until EraseTombstones. An erased row's number is free (kRowFree) until
+// Insert gives it to another: the numbers in use are some of [0, size()).
 //
 // The index is an array of uint64 entries, power of two, linear probing, at most 3/4 full: the upper half is
 // 32 bits of the key's hash, the lower half the row number + 1 (0: empty). An entry's home position is taken
@@ -37,7 +38,8 @@ inline constexpr RowNumber kNoRow = 0xffffffffu;
 enum RowFlags : uint32_t {
   kRowDirty = 1u << 0,    // changed since its last delta; its number is in the dirty list
   kRowDeleted = 1u << 1,  // a tombstone: to readers the row does not exist
-  kRowOpen = 1u << 2,     // its accumulator holds sums of a round that is not committed yet; never evicted
+  kRowOpen = 1u << 2,     // its accumulator holds sums of a round that is not committed yet; never erased
+  kRowFree = 1u << 4,     // no row: its number waits on the free list
 };
 
 struct RowHeader {
@@ -48,6 +50,7 @@ struct RowHeader {
   bool dirty() const { return flags & kRowDirty; }
   bool deleted() const { return flags & kRowDeleted; }
   bool open() const { return flags & kRowOpen; }
+  bool free() const { return flags & kRowFree; }
 };
 static_assert(sizeof(RowHeader) == 24 && std::is_trivially_copyable_v<RowHeader>);
 
@@ -64,10 +67,13 @@ class RowTable {
   // Of values and slots, and of all that a row has.
   uint32_t row_floats() const { return dim_ + slots_; }
   uint32_t all_floats() const { return dim_ + slots_ + accumulator_; }
-  // Numbers in use, tombstones included: row numbers are [0, size()).
+  // Row numbers are below it; whoever goes through them leaves out the free ones.
   size_t size() const { return size_; }
+  size_t free_rows() const { return free_; }
+  // Tombstones included.
+  size_t used_rows() const { return size_ - free_; }
   // Rows that exist to readers.
-  size_t live_rows() const { return size_ - deleted_; }
+  size_t live_rows() const { return used_rows() - deleted_; }
 
   RowHeader* Header(RowNumber row) const {
     const int slab = std::bit_width(row >> first_slab_shift_);
@@ -104,6 +110,8 @@ class RowTable {
   // Adds a row with zeroed values and slots. The key must not be in the table and room must have been
   // reserved.
   RowNumber Insert(Key key);
+  // Takes the row out and its number back. It is not dirty and not open.
+  void Erase(RowNumber row);
 
   // Puts the row on the dirty list, once.
   void MarkDirty(RowNumber row) {
@@ -126,8 +134,11 @@ class RowTable {
   // Makes a tombstone a row again (zeroed).
   void Revive(RowNumber row);
   size_t deleted_rows() const { return deleted_; }
+  // Erases the tombstones that are not dirty and whose deltas are at or below `folded`: nothing is left that
+  // they would hide.
+  void EraseTombstones(Lsn folded);
 
-  // Memory of index, touched slabs and dirty list.
+  // Memory of index, touched slabs and lists.
   size_t ResidentBytes() const;
 
  private:
@@ -144,6 +155,7 @@ class RowTable {
   RowNumber FindFrom(Key key, uint32_t tag, size_t position) const;
   Status GrowIndex(size_t rows);
   Status GrowSlabs(size_t rows);
+  void Unlink(RowNumber row);
   uint64_t* entries() const { return reinterpret_cast<uint64_t*>(index_.data()); }
   uint32_t Tag(Key key) const { return static_cast<uint32_t>(RowHash(key, table_)); }
 
@@ -157,12 +169,15 @@ class RowTable {
   int first_slab_shift_;  // slab 0 holds 2^shift rows
   size_t size_ = 0;
   size_t deleted_ = 0;
+  size_t free_ = 0;
+  RowNumber first_free_ = kNoRow;  // a free row's key is the number of the next one
   size_t capacity_ = 0;   // rows that the slabs hold
   size_t positions_ = 0;  // of the index: 0 or a power of two
   ZeroedMemory index_;
   std::vector<ZeroedMemory> slabs_;
   std::array<uintptr_t, kMaxSlabs> slab_origin_{};  // where row 0 would lie if the slab reached back to it
   std::vector<RowNumber> dirty_;
+  std::vector<RowNumber> tombstones_;  // every one, and numbers that are none any more
 };
 
 }  // namespace penstock

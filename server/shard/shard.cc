@@ -264,7 +264,7 @@ Status Shard::ForEachRow(TableId id, const RowVisitor& visit) const {
   const RowTable& rows = table->rows;
   for (RowNumber row = 0; row < rows.size(); ++row) {
     const RowHeader& header = *rows.Header(row);
-    if (header.deleted()) continue;
+    if (header.free() || header.deleted()) continue;
     visit(header, {rows.Values(row), rows.dim()}, {rows.Slots(row), rows.slots()});
   }
   return Status::Ok();
@@ -291,7 +291,7 @@ ContentHash Shard::Hash() const {
   for (const auto& [id, table] : tables_) {
     for (RowNumber row = 0; row < table->rows.size(); ++row) {
       const RowHeader& header = *table->rows.Header(row);
-      if (header.deleted()) continue;
+      if (header.free() || header.deleted()) continue;
       uint64_t hash = RowHash(header.key, id) ^ header.push_count;
       const float* floats = table->rows.Values(row);
       const uint32_t count = header.open() ? table->rows.all_floats() : table->rows.row_floats();

@@ -174,6 +174,8 @@ class Shard {
   // be lost. Its firstOfEpoch is set, as its lsn skips. `from` must be a delta that is safe, at or above the
   // folded lsn is best.
   void RelogFrom(Lsn from, uint32_t checksum);
+  // The base holds every delta up to this one: rows whose deletion is among them are forgotten.
+  void SetFolded(Lsn lsn);
 
   // --- Restart.
   // What the base knows; first of all, once. DataLoss when it does not fit this shard.

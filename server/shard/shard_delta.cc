@@ -262,7 +262,8 @@ Result<BuiltDelta> Shard::BuildDelta(const TableChoice& choose) {
 void Shard::RelogFrom(Lsn from, uint32_t checksum) {
   for (auto& [id, table] : tables_) {
     for (RowNumber row = 0; row < table->rows.size(); ++row) {
-      if (table->rows.Header(row)->lsn > from) table->rows.MarkDirty(row);
+      const RowHeader& header = *table->rows.Header(row);
+      if (!header.free() && header.lsn > from) table->rows.MarkDirty(row);
     }
     table->full_marks = true;
   }
@@ -272,6 +273,10 @@ void Shard::RelogFrom(Lsn from, uint32_t checksum) {
   previous_lsn_ = from;
   previous_checksum_ = checksum;
   relog_ = true;
+}
+
+void Shard::SetFolded(Lsn lsn) {
+  for (auto& [id, table] : tables_) table->rows.EraseTombstones(lsn);
 }
 
 // --- Restart.
@@ -378,7 +383,8 @@ Result<std::vector<TableImages>> Shard::ReadTables(proto::Delta::Reader delta) c
   for (const auto entry : delta.getTables()) {
     ASSIGN_OR_RETURN(TableImages images, ReadTableImages(entry));
     const Table* table = FindTable(images.table);
-    if (table != nullptr && images.accumulates() && !table->rows.accumulates() && table->rows.size() > 0) {
+    if (table != nullptr && images.accumulates() && !table->rows.accumulates() &&
+        table->rows.used_rows() > 0) {
       return DataLoss("table " + std::to_string(images.table) +
                       " has rounds, the rows before them have no accumulators");
     }

@@ -10,7 +10,7 @@ namespace penstock {
 // While a table has no rows they may still get another shape: replay makes tables before it knows of rounds.
 bool Shard::MakeRoomToAccumulate(Table& table, TableId id) {
   if (table.rows.accumulates()) return true;
-  if (table.rows.size() > 0) return false;
+  if (table.rows.used_rows() > 0) return false;
   table.rows = RowTable(id, table.rows.dim(), table.rows.slots(), true);
   return true;
 }

@@ -36,6 +36,7 @@ TEST(RowTableTest, AgreesWithUnorderedMapOverRandomOperations) {
     RowTable table(7, 3, 1);
     std::unordered_map<Key, float> expected;
     std::unordered_map<Key, RowNumber> numbers;
+    size_t most = 0;
     for (int step = 0; step < 60'000; ++step) {
       const Key key = DrawKey(random, 8000);
       switch (random() % 4) {
@@ -62,17 +63,90 @@ TEST(RowTableTest, AgreesWithUnorderedMapOverRandomOperations) {
           break;
         }
         default: {
-          if (random() % 8 != 0) break;
           const RowNumber row = table.Find(key);
           if (row == kNoRow) break;
-          table.MarkDeleted(row);
+          if (random() % 2 != 0) {
+            table.MarkDeleted(row);
+          } else {
+            table.Erase(row);
+            numbers.erase(key);
+          }
           expected.erase(key);
         }
       }
       ASSERT_EQ(table.live_rows(), expected.size());
-      ASSERT_EQ(table.size(), numbers.size());
+      ASSERT_EQ(table.used_rows(), numbers.size());
+      most = std::max(most, numbers.size());
+      ASSERT_EQ(table.size(), most) << "the numbers of erased rows are used before new ones";
     }
   }
+}
+
+// Erasing from a full stretch of the index must leave every other entry of it findable.
+TEST(RowTableTest, ErasingLeavesTheOthersFindable) {
+  for (uint64_t seed = 1; seed <= 200; ++seed) {
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    std::mt19937_64 random(seed);
+    RowTable table(1, 1, 0);
+    std::vector<Key> keys(96);  // 3/4 of 128 positions: as full as an index gets, with wrapped stretches
+    for (Key& key : keys) FindOrInsert(table, key = random());
+    while (!keys.empty()) {
+      std::swap(keys[random() % keys.size()], keys.back());
+      table.Erase(table.Find(keys.back()));
+      ASSERT_EQ(table.Find(keys.back()), kNoRow);
+      keys.pop_back();
+      for (const Key key : keys) {
+        const RowNumber row = table.Find(key);
+        ASSERT_NE(row, kNoRow);
+        ASSERT_EQ(table.Header(row)->key, key);
+      }
+    }
+    EXPECT_EQ(table.used_rows(), 0u);
+    EXPECT_EQ(table.free_rows(), 96u);
+  }
+}
+
+TEST(RowTableTest, AnErasedRowIsInsertedAgainZeroed) {
+  RowTable table(1, 2, 1, /*accumulates=*/true);
+  const RowNumber row = FindOrInsert(table, 5);
+  std::fill_n(table.Values(row), table.all_floats(), 3.0f);
+  table.Header(row)->push_count = 9;
+  table.Header(row)->lsn = 4;
+  table.Erase(row);
+  EXPECT_TRUE(table.Header(row)->free());
+  EXPECT_EQ(table.live_rows(), 0u);
+  ASSERT_EQ(FindOrInsert(table, 6), row);
+  for (uint32_t i = 0; i < table.all_floats(); ++i) EXPECT_EQ(table.Values(row)[i], 0);
+  EXPECT_EQ(table.Header(row)->key, 6u);
+  EXPECT_EQ(table.Header(row)->lsn, 0u);
+  EXPECT_EQ(table.Header(row)->push_count, 0u);
+  EXPECT_EQ(table.Header(row)->flags, 0u);
+}
+
+TEST(RowTableTest, TombstonesGoOnceTheirDeletionIsFolded) {
+  RowTable table(1, 1, 0);
+  for (Key key = 0; key < 5; ++key) FindOrInsert(table, key);
+  for (Key key = 0; key < 4; ++key) {
+    table.MarkDeleted(table.Find(key));
+    table.MarkDirty(table.Find(key));
+  }
+  table.EraseTombstones(100);
+  EXPECT_EQ(table.deleted_rows(), 4u) << "their deletion is in no delta yet";
+  table.ClearDirty(7);
+  table.Revive(table.Find(1));
+  table.Revive(table.Find(2));
+  table.MarkDeleted(table.Find(2));  // twice on the list
+  table.MarkDirty(table.Find(3));
+  table.EraseTombstones(6);
+  EXPECT_EQ(table.deleted_rows(), 3u) << "delta 7 is not folded";
+  table.EraseTombstones(7);
+  EXPECT_EQ(table.Find(0), kNoRow);
+  EXPECT_NE(table.Find(1), kNoRow);
+  EXPECT_EQ(table.Find(2), kNoRow);
+  EXPECT_NE(table.Find(3), kNoRow) << "it changed since";
+  EXPECT_EQ(table.live_rows(), 2u);
+  EXPECT_EQ(table.free_rows(), 2u);
+  EXPECT_EQ(table.deleted_rows(), 1u);
 }
 
 TEST(RowTableTest, BatchLookupFindsWhatSingleLookupFinds) {

@@ -277,6 +277,27 @@ TEST(ShardDeltaTest, ReplayRefusesAnotherShapeWithNothingApplied) {
   EXPECT_EQ(b.last_lsn(), 0u);
 }
 
+TEST(ShardDeltaTest, ADeletedRowIsForgottenOnceItsDeletionIsFolded) {
+  Shard a = ServingShard({Spec(1, 1)}), b = MakeShard();
+  ASSERT_TRUE(Push(a, 4, 0, 1, {1, 2, 3}, {1, 1, 1}).ok());
+  ASSERT_TRUE(Apply(b, Build(a)).ok());
+  ASSERT_EQ(a.DeleteRows(1, std::vector<Key>{1, 2}).value(), 2u);
+  a.SetFolded(a.last_lsn());
+  const size_t before = a.ResidentBytes();
+  const BuiltDelta deletion = Build(a);
+  ASSERT_TRUE(Apply(b, deletion).ok());
+  a.SetFolded(deletion.lsn);
+  EXPECT_EQ(a.live_rows(), 1u);
+  EXPECT_LE(a.ResidentBytes(), before);
+  EXPECT_EQ(Pull(a, 1, {1, 3}), (std::vector<float>{0, 1}));
+  // What comes in the place of a forgotten row, and a log that repeats what is not folded.
+  ASSERT_TRUE(Push(a, 4, 1, 1, {2, 4}, {5, 6}).ok());
+  a.RelogFrom(deletion.lsn, deletion.checksum);
+  ASSERT_TRUE(Apply(b, Build(a)).ok());
+  EXPECT_EQ(a.Hash(), b.Hash());
+  EXPECT_EQ(Pull(a, 1, {1, 2, 3, 4}), (std::vector<float>{0, 5, 1, 6}));
+}
+
 TEST(ShardDeltaTest, DamagedBytesNeverCrashReplay) {
   std::mt19937_64 random(1);
   Shard a = ServingShard(ThreeTables());
