@@ -25,7 +25,7 @@ struct DeepOptions {
   std::vector<uint32_t> widths = {};  // inputs, hidden layers, outputs: at least two
   Activation activation = Activation::kRelu;
   LossKind loss = LossKind::kSoftmax;
-  TableSpec table = {};  // optimizer, durability and seed of all layers; its name is the job's
+  TableSpec table = {};  // seed of all layers; its name is the job's
 };
 
 // Forward and backward alone, on parameters held by somebody else. Workspace is kept between calls.
@@ -36,6 +36,7 @@ class Mlp {
   size_t layers() const { return widths_.size() - 1; }
   size_t inputs() const { return widths_.front(); }
   size_t outputs() const { return widths_.back(); }
+  Fans FansOf(size_t layer) const { return {widths_[layer], widths_[layer + 1]}; }
   size_t LayerFloats(size_t layer) const { return (widths_[layer] + size_t{1}) * widths_[layer + 1]; }
 
   // features [rows, inputs] -> scores [rows, outputs], valid until the next call. parameters: one span a
@@ -62,7 +63,6 @@ class DeepModel final : public Model {
 
   explicit DeepModel(const DeepOptions& options);
 
-  const std::vector<TableSpec>& Tables() const override { return tables_; }
   LossKind loss() const override { return loss_; }
   size_t outputs() const override { return mlp_.outputs(); }
   void Prepare(const Batch& batch, Purpose purpose, PreparedBatch* prepared) const override;
@@ -72,13 +72,13 @@ class DeepModel final : public Model {
                                const TableValues& values) override;
   Objective objective() const override { return {loss_, 0, 0, false}; }
   uint64_t RegularizedRows(size_t table) const override { return 0; }
+  Fans FansOf(size_t table) const override { return mlp_.FansOf(table); }
 
  private:
   const float* DenseFeatures(const Batch& batch);  // sparse batches are spread out
 
   Mlp mlp_;
   const LossKind loss_;
-  std::vector<TableSpec> tables_;
   std::vector<float> spread_;
 };
 

@@ -1,32 +1,31 @@
-// JobOptimizer: the [optimizer] section of a job file: how servers apply gradients.
+// JobOptimizer and JobSchedule: the [optimizer] and [schedule] sections of a job file: how servers apply
+// gradients, and how the learning rate goes.
 //
-// Declared and checked here; job_spec.h puts the sections together and checks what concerns several of them.
+// Declared here; what goes together is checked where servers check it (ValidateOptimizer, table_spec.h).
 #pragma once
 
-#include <cstdint>
 #include <string>
-#include <vector>
 
 #include "common/base/options.h"
-#include "common/base/status.h"
+#include "common/cluster/table_spec.h"
 
 namespace penstock {
 
 struct JobOptimizer {
   std::string kind = "sgd";
-  double learning_rate = 0.1;
-  double l1 = 0;
-  double l2 = 0;
-  double beta1 = 0.9;
-  double beta2 = 0.999;
-  double epsilon = 1e-8;
-  double beta = 1;
-  double initial_accumulator = 0;
+  OptimizerSpec numbers = {.learning_rate = 0.1f};  // all but the kind
 
   // Adds every key to `options`, bound to the members of this object.
   void Declare(OptionSet* options);
-  // What single keys cannot say. InvalidArgument names the keys.
-  Status Validate() const;
+  OptimizerSpec spec() const;
+};
+
+struct JobSchedule {
+  std::string kind = "constant";
+  ScheduleSpec numbers;  // all but the kind
+
+  void Declare(OptionSet* options);
+  ScheduleSpec spec() const;
 };
 
 }  // namespace penstock

@@ -26,8 +26,17 @@ void JobSpec::Declare(OptionSet* options) {
                {.help = "Its tables are called <name>/weights, <name>/layer1, ...", .required = true});
   data.Declare(options);
   model.Declare(options);
-  optimizer.Declare(options);
+  table.Declare(options);
   train.Declare(options);
+  options->AddFamily<JobTable>(
+      "tables",
+      "What is different in one table of the job: the keys of the sections optimizer, schedule, initializer "
+      "and "
+      "train that are written in [tables.NAME.SECTION] take the place of the job's own for the table NAME: "
+      "'weights' of linear models, 'layer1', 'layer2', ... of deep ones. A section with a kind of its own "
+      "takes "
+      "nothing over from the job's.",
+      &tables);
 }
 
 Status JobSpec::Validate() const {
@@ -42,7 +51,11 @@ Status JobSpec::Validate() const {
   }
   RETURN_IF_ERROR(OnlyWith(!train.sync(), data.partitions == 0, "data.partitions",
                            "train.consistency 'async' or 'ssp' (sync has train.streams)"));
-  RETURN_IF_ERROR(optimizer.Validate());
+  RETURN_IF_ERROR(table.Validate(""));
+  for (const auto& [its_name, keys] : tables.items()) {
+    ASSIGN_OR_RETURN(const JobTable its, TableOf(its_name));
+    RETURN_IF_ERROR(its.Validate("tables." + its_name + "."));
+  }
   RETURN_IF_ERROR(train.Validate());
   const std::string& metric = train.early_stop_metric;
   const bool squared = loss() == LossKind::kSquared, softmax = loss() == LossKind::kSoftmax;
@@ -66,21 +79,24 @@ LossKind JobSpec::loss() const {
 }
 
 Durability JobSpec::durability() const {
-  const auto level = ParseDurability(train.durability);
+  const auto level = ParseDurability(table.durability);
   return level.ok() ? *level : Durability::kLogged;
 }
 
-OptimizerSpec JobSpec::OptimizerOf() const {
-  const auto kind = ParseOptimizerKind(optimizer.kind);
-  return {.kind = kind.ok() ? *kind : OptimizerKind::kSgd,
-          .learning_rate = static_cast<float>(optimizer.learning_rate),
-          .l1 = static_cast<float>(optimizer.l1),
-          .l2 = static_cast<float>(optimizer.l2),
-          .beta1 = static_cast<float>(optimizer.beta1),
-          .beta2 = static_cast<float>(optimizer.beta2),
-          .epsilon = static_cast<float>(optimizer.epsilon),
-          .beta = static_cast<float>(optimizer.beta),
-          .initial_accumulator = static_cast<float>(optimizer.initial_accumulator)};
+Result<JobTable> JobSpec::TableOf(const std::string& name) const {
+  JobTable its = table;
+  const auto keys = tables.find(name);
+  if (keys == tables.end()) return its;
+  const auto has_kind = [&](const char* section) {
+    return keys->contains(section) && keys->at(section).contains("kind");
+  };
+  if (has_kind("optimizer")) its.optimizer = {};
+  if (has_kind("schedule")) its.schedule = {};
+  if (has_kind("initializer")) its.initializer = {};
+  OptionSet options;
+  its.Declare(&options);
+  RETURN_IF_ERROR(options.FromJson(*keys, "tables." + name));
+  return its;
 }
 
 Result<JobSpec> LoadJob(const std::string& path, const std::vector<std::string>& overrides) {

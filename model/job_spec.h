@@ -1,13 +1,14 @@
 // JobSpec: a training job as its file says it, declared once, checked, and passed around by value.
 //
-// A job file is TOML with the sections [job] [data] [model] [optimizer] [train] (conf/jobs has examples;
-// `penstock config sample job` lists every key). Single keys are overridden as "section.key=value". Relative
+// A job file is TOML with the sections [job] [data] [model] [optimizer] [schedule] [initializer] [train], and
+// [tables.NAME.SECTION] for what is different in one of its tables (docs/training.md lists every key). Single
+// keys are overridden as "section.key=value". Relative
 // paths of data are taken from the current directory, of the file as of overrides, and become absolute when
 // the job is loaded: workers run elsewhere.
 #pragma once
 
 #include <cstdint>
-#include <nlohmann/json_fwd.hpp>
+#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
@@ -16,7 +17,7 @@
 #include "common/cluster/table_spec.h"
 #include "model/job_data.h"
 #include "model/job_model.h"
-#include "model/job_optimizer.h"
+#include "model/job_table.h"
 #include "model/job_train.h"
 #include "model/loss.h"
 
@@ -27,8 +28,9 @@ struct JobSpec {
 
   JobData data;
   JobModel model;
-  JobOptimizer optimizer;
+  JobTable table;  // all tables, where `tables` says nothing else
   JobTrain train;
+  nlohmann::json tables = nlohmann::json::object();  // {"layer1": {"optimizer": {"learning_rate": 0.01}}}
 
   // Adds every key to `options`, bound to the members of this object, which must outlive the set and stay
   // where it is.
@@ -36,10 +38,13 @@ struct JobSpec {
   // What single keys cannot say: which go together. InvalidArgument names the keys.
   Status Validate() const;
 
+  // What the job says of the table `name` ("layer1"): [tables.<name>.*] over the sections of the job. Where
+  // it names a kind of its own for optimizer, schedule or initializer, that section starts from the defaults
+  // and takes nothing over: what another kind reads has no meaning there.
+  Result<JobTable> TableOf(const std::string& name) const;
   // Of a validated job.
   LossKind loss() const;
   Durability durability() const;
-  OptimizerSpec OptimizerOf() const;
 };
 
 // Reads a job file, then applies overrides ("train.passes=5") in their order, checks everything and makes

@@ -34,10 +34,6 @@ void JobTrain::Declare(OptionSet* o) {
            "files, fewer where files cannot be divided).",
        .min = 1,
        .max = 1024});
-  o->Add("train", "durability", &durability,
-         {.help = "When a push is answered: memory at once, logged when it survives a killed process, synced "
-                  "when it survives power loss.",
-          .choices = {"memory", "logged", "synced"}});
   o->Add("train", "seed", &seed, {.help = "Of initial weights and shuffling.", .min = 0, .max = kMaxId});
   o->Add("train", "shuffle", &shuffle,
          {.help = "Permute the partitions, and the examples of each, anew in every pass."});

@@ -18,7 +18,6 @@ struct JobTrain {
   std::string consistency = "async";
   uint32_t staleness = 3;  // ssp
   uint32_t streams = 4;    // sync
-  std::string durability = "logged";
   uint64_t seed = 1;
   bool shuffle = true;
   uint32_t inflight = 2;

@@ -32,14 +32,13 @@ struct LinearOptions {
   bool l2_all = false;
   DataShape shape =
       {};  // features is needed for dense data, l2_all and norms; training_examples for l1 and l2
-  TableSpec table = {};  // name, optimizer, durability and seed of the weights; the model sets dim
+  TableSpec table = {};  // name and seed of the weights; the model sets dim
 };
 
 class LinearModel final : public Model {
  public:
   explicit LinearModel(const LinearOptions& options);
 
-  const std::vector<TableSpec>& Tables() const override { return tables_; }
   LossKind loss() const override { return options_.loss; }
   size_t outputs() const override { return outputs_; }
   void Prepare(const Batch& batch, Purpose purpose, PreparedBatch* prepared) const override;
@@ -59,7 +58,6 @@ class LinearModel final : public Model {
 
   const LinearOptions options_;
   const size_t outputs_;
-  std::vector<TableSpec> tables_;
   std::vector<float> scores_;  // [rows, outputs]; after Compute, the deltas
 };
 

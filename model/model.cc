@@ -1,5 +1,8 @@
 #include "model/model.h"
 
+#include <algorithm>
+
+#include "common/base/strings.h"
 #include "model/deep.h"
 #include "model/feature_schema.h"
 #include "model/job_spec.h"
@@ -13,8 +16,6 @@ constexpr uint64_t kMaxDeepInputs = 1 << 20;
 TableSpec BaseTable(const JobSpec& job, std::string name) {
   TableSpec table;
   table.name = std::move(name);
-  table.optimizer = job.OptimizerOf();
-  table.durability = job.durability();
   table.accumulate = job.train.sync();
   table.seed = job.train.seed;
   return table;
@@ -70,10 +71,27 @@ Result<std::unique_ptr<Model>> CreateDeep(const JobSpec& job, const DataShape& s
 
 }  // namespace
 
+Status Model::Configure(const JobSpec& job) {
+  std::vector<std::string> names;
+  for (size_t t = 0; t < tables_.size(); ++t) {
+    TableSpec& table = tables_[t];
+    names.push_back(table.name.substr(table.name.find('/') + 1));
+    ASSIGN_OR_RETURN(const JobTable options, job.TableOf(names.back()));
+    options.Configure(FansOf(t), &table);
+    RETURN_IF_ERROR(table.Validate());
+  }
+  for (const auto& [name, keys] : job.tables.items()) {
+    if (std::find(names.begin(), names.end(), name) != names.end()) continue;
+    return InvalidArgument("tables." + name + ": model.kind '" + job.model.kind + "' has no table '" + name +
+                           "'; there are: " + StrJoin(names, ", "));
+  }
+  return Status::Ok();
+}
+
 Result<std::unique_ptr<Model>> CreateModel(const JobSpec& job, const DataShape& shape) {
   RETURN_IF_ERROR(CheckFeatures(job, shape));
   ASSIGN_OR_RETURN(auto model, job.model.kind == "deep" ? CreateDeep(job, shape) : CreateLinear(job, shape));
-  for (const TableSpec& table : model->Tables()) RETURN_IF_ERROR(table.Validate());
+  RETURN_IF_ERROR(model->Configure(job));
   return model;
 }
 

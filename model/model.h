@@ -22,6 +22,7 @@
 #include "common/base/status.h"
 #include "common/cluster/table_spec.h"
 #include "model/batch.h"
+#include "model/job_initializer.h"
 #include "model/key_compactor.h"
 #include "model/loss.h"
 #include "model/metrics.h"
@@ -48,7 +49,10 @@ class Model {
   virtual ~Model() = default;
 
   // The tables the job needs, named "<job>/<what>", ready for createTable (id 0).
-  virtual const std::vector<TableSpec>& Tables() const = 0;
+  const std::vector<TableSpec>& Tables() const { return tables_; }
+  // Optimizer, schedule, durability and perhaps initializer of the tables, as the job says. CreateModel calls
+  // it before all else. InvalidArgument names the key, and the tables there are where the job names another.
+  Status Configure(const JobSpec& job);
   virtual LossKind loss() const = 0;
   virtual size_t outputs() const = 0;  // scores an example
 
@@ -72,6 +76,13 @@ class Model {
   // norm. One evaluated partition pulls them (in pieces of its own choice) and gives them to
   // Evaluation::AddWeights.
   virtual uint64_t RegularizedRows(size_t table) const = 0;
+  // Of a table that is a layer, for initializers.
+  virtual Fans FansOf(size_t table) const { return {}; }
+
+ protected:
+  // What a model says of each of its tables: name, dim, dense_size, seed, initializer. Filled by
+  // constructors.
+  std::vector<TableSpec> tables_;
 };
 
 // The model of a job. InvalidArgument where job and data do not fit together, naming the option.

@@ -48,6 +48,10 @@ std::string At(const std::string& origin, const toml::node& node) {
 
 }  // namespace
 
+struct OptionSet::Toml {
+  const toml::table& table;
+};
+
 OptionSet::OptionSet() = default;
 OptionSet::~OptionSet() = default;
 
@@ -55,6 +59,12 @@ OptionSet::Section* OptionSet::FindSection(std::string_view name) const {
   const auto found =
       std::ranges::find_if(sections_, [&](const auto& section) { return section->name == name; });
   return found == sections_.end() ? nullptr : found->get();
+}
+
+OptionSet::Family* OptionSet::FindFamily(std::string_view name) const {
+  const auto found =
+      std::ranges::find_if(families_, [&](const auto& family) { return family->name == name; });
+  return found == families_.end() ? nullptr : found->get();
 }
 
 OptionSet::Option* OptionSet::Find(std::string_view key) const {
@@ -90,17 +100,33 @@ void OptionSet::AddTarget(std::string_view section, std::string_view name, Optio
   FindSection(section)->options.push_back(std::move(option));
 }
 
-Status OptionSet::UnknownSection(std::string_view section) const {
-  std::vector<std::string> names;
-  for (const auto& known : sections_) names.push_back(known->name);
-  const std::string near = Suggest(section, names);
-  return InvalidArgument(
-      near.empty() ? StrCat("there is no section [", section, "]; there are: ", StrJoin(names, ", "))
-                   : StrCat("there is no section [", section, "]: did you mean '", near, "'?"));
+void OptionSet::AddFamilyOf(std::string_view family, std::string_view help, json* values,
+                            std::unique_ptr<OptionSet> options, std::shared_ptr<void> targets) {
+  CHECK(IsOptionName(family) && !HasSection(family)) << "family '" << family << "' is declared twice";
+  families_.push_back(std::make_unique<Family>(Family{.name = std::string(family),
+                                                      .help = std::string(help),
+                                                      .values = values,
+                                                      .targets = std::move(targets),
+                                                      .options = std::move(options)}));
 }
 
-Status OptionSet::UnknownName(const Section& section, std::string_view name) const {
-  const std::string what = StrCat("section [", section.name, "] has no option '", name, "'");
+bool OptionSet::HasSection(std::string_view section) const {
+  return FindSection(section) != nullptr || FindFamily(section) != nullptr;
+}
+
+Status OptionSet::UnknownSection(const std::string& prefix, std::string_view section) const {
+  std::vector<std::string> names;
+  for (const auto& known : sections_) names.push_back(known->name);
+  for (const auto& family : families_) names.push_back(family->name);
+  const std::string near = Suggest(section, names);
+  const std::string what = StrCat("there is no section [", prefix, section, "]");
+  return InvalidArgument(near.empty() ? StrCat(what, "; there are: ", StrJoin(names, ", "))
+                                      : StrCat(what, ": did you mean '", near, "'?"));
+}
+
+Status OptionSet::UnknownName(const std::string& prefix, const Section& section,
+                              std::string_view name) const {
+  const std::string what = StrCat("section [", prefix, section.name, "] has no option '", name, "'");
   std::vector<std::string> names;
   for (const auto& option : section.options) names.push_back(option->name);
   if (const std::string near = Suggest(name, names); !near.empty()) {
@@ -114,21 +140,22 @@ Status OptionSet::UnknownName(const Section& section, std::string_view name) con
   return InvalidArgument(StrCat(what, "; it has: ", StrJoin(names, ", ")));
 }
 
-Result<OptionSet::Option*> OptionSet::Lookup(std::string_view section, std::string_view name) const {
+Result<OptionSet::Option*> OptionSet::Lookup(const std::string& prefix, std::string_view section,
+                                             std::string_view name) const {
   const Section* found = FindSection(section);
-  if (found == nullptr) return UnknownSection(section);
+  if (found == nullptr) return UnknownSection(prefix, section);
   for (const auto& option : found->options) {
     if (option->name == name) return option.get();
   }
-  return UnknownName(*found, name);
+  return UnknownName(prefix, *found, name);
 }
 
-Status OptionSet::Note(Option& option, json value, const std::string& origin,
+Status OptionSet::Note(const std::string& prefix, Option& option, json value, const std::string& origin,
                        std::vector<Assignment>* noted) {
   const Status status = CheckOption(option.target, option.info, value);
   if (!status.ok()) {
     const std::string shown = option.info.secret ? "(secret)" : ShowValue(value);
-    return status.Prepend(StrCat(origin, ": ", option.key(), " = ", shown));
+    return status.Prepend(StrCat(origin, ": ", prefix, option.key(), " = ", shown));
   }
   noted->push_back({&option, std::move(value), origin});
   return Status::Ok();
@@ -136,9 +163,15 @@ Status OptionSet::Note(Option& option, json value, const std::string& origin,
 
 void OptionSet::Apply(std::vector<Assignment> noted) {
   for (Assignment& assignment : noted) {
-    WriteOption(assignment.option->target, assignment.value);
-    assignment.option->origin = std::move(assignment.origin);
-    assignment.option->is_set = true;
+    Option& option = *assignment.option;
+    if (assignment.family != nullptr) {
+      (*assignment.family->values)[assignment.thing][option.section][option.name] =
+          std::move(assignment.value);
+      continue;
+    }
+    WriteOption(option.target, assignment.value);
+    option.origin = std::move(assignment.origin);
+    option.is_set = true;
   }
 }
 
@@ -156,24 +189,56 @@ Status OptionSet::LoadText(std::string_view text, const std::string& origin) {
         StrCat(origin, ":", error.source().begin.line, ": not TOML: ", error.description()));
   }
   std::vector<Assignment> noted;
-  for (const auto& [section_key, section_node] : document) {
-    const std::string_view section = section_key.str();
+  RETURN_IF_ERROR(NoteToml("", {document}, origin, &noted));
+  Apply(std::move(noted));
+  return Status::Ok();
+}
+
+Status OptionSet::NoteToml(const std::string& prefix, const Toml& sections, const std::string& origin,
+                           std::vector<Assignment>* noted) const {
+  for (const auto& [section_key, section_node] : sections.table) {
+    const std::string section(section_key.str());
     const std::string section_at = StrCat(origin, ":", section_key.source().begin.line);
     const toml::table* table = section_node.as_table();
     if (table == nullptr) {
-      return InvalidArgument(
-          StrCat(section_at, ": '", section, "' stands outside of a section; write [section] above it"));
+      return InvalidArgument(StrCat(section_at, ": '", prefix, section,
+                                    "' stands outside of a section; write [", prefix, "section] above it"));
     }
-    if (FindSection(section) == nullptr) return UnknownSection(section).Prepend(section_at);
+    if (Family* family = FindFamily(section); family != nullptr) {
+      for (const auto& [thing, node] : *table) {
+        const std::string name(thing.str()), at = StrCat(prefix, section, ".", name);
+        if (!node.is_table()) return UnknownThing(*family, at).Prepend(At(origin, node));
+        const size_t first = noted->size();
+        RETURN_IF_ERROR(family->options->NoteToml(at + ".", {*node.as_table()}, origin, noted));
+        ForThing(family, name, first, noted);
+      }
+      continue;
+    }
+    if (FindSection(section) == nullptr) return UnknownSection(prefix, section).Prepend(section_at);
     for (const auto& [name, node] : *table) {
       const std::string at = StrCat(origin, ":", name.source().begin.line);
-      Result<Option*> option = Lookup(section, name.str());
+      Result<Option*> option = Lookup(prefix, section, name.str());
       if (!option.ok()) return option.status().Prepend(at);
-      RETURN_IF_ERROR(Note(**option, FromToml(node), At(origin, node), &noted));
+      RETURN_IF_ERROR(Note(prefix, **option, FromToml(node), At(origin, node), noted));
     }
   }
-  Apply(std::move(noted));
   return Status::Ok();
+}
+
+// What was noted from `first` on by a family's options is of one of its things.
+void OptionSet::ForThing(Family* family, const std::string& thing, size_t first,
+                         std::vector<Assignment>* noted) {
+  for (size_t i = first; i < noted->size(); ++i) {
+    (*noted)[i].family = family;
+    (*noted)[i].thing = thing;
+  }
+}
+
+Status OptionSet::UnknownThing(const Family& family, const std::string& at) {
+  std::vector<std::string> names;
+  for (const auto& section : family.options->sections_) names.push_back(section->name);
+  return InvalidArgument(StrCat("'", at, "' is no section; write [", family.name,
+                                ".NAME.SECTION] above it, with SECTION one of ", StrJoin(names, ", ")));
 }
 
 Status OptionSet::LoadEnvironment(const std::function<const char*(const char*)>& getenv) {
@@ -184,7 +249,7 @@ Status OptionSet::LoadEnvironment(const std::function<const char*(const char*)>&
       const char* value = getenv(variable.c_str());
       if (value == nullptr) continue;
       RETURN_IF_ERROR(
-          Note(*option, ParseOptionText(option->target, value), "environment " + variable, &noted));
+          Note("", *option, ParseOptionText(option->target, value), "environment " + variable, &noted));
     }
   }
   Apply(std::move(noted));
@@ -193,33 +258,63 @@ Status OptionSet::LoadEnvironment(const std::function<const char*(const char*)>&
 
 Status OptionSet::Set(std::string_view assignment, const std::string& origin) {
   const size_t equals = assignment.find('=');
-  const size_t dot = assignment.substr(0, equals).find('.');
-  if (equals == std::string_view::npos || dot == std::string_view::npos) {
+  if (equals == std::string_view::npos || assignment.substr(0, equals).find('.') == std::string_view::npos) {
     return InvalidArgument(StrCat(origin, ": '", assignment, "' is not of the form section.name=value"));
   }
-  Result<Option*> option = Lookup(assignment.substr(0, dot), assignment.substr(dot + 1, equals - dot - 1));
-  if (!option.ok()) return option.status().Prepend(origin);
   std::vector<Assignment> noted;
-  RETURN_IF_ERROR(
-      Note(**option, ParseOptionText((*option)->target, assignment.substr(equals + 1)), origin, &noted));
+  RETURN_IF_ERROR(NoteText("", assignment.substr(0, equals), assignment.substr(equals + 1), origin, &noted));
   Apply(std::move(noted));
   return Status::Ok();
 }
 
+Status OptionSet::NoteText(const std::string& prefix, std::string_view key, std::string_view text,
+                           const std::string& origin, std::vector<Assignment>* noted) const {
+  const size_t dot = std::min(key.find('.'), key.size());
+  const std::string section(key.substr(0, dot)), rest(key.substr(std::min(dot + 1, key.size())));
+  if (Family* family = FindFamily(section); family != nullptr) {
+    const size_t end = rest.find('.');
+    const std::string thing = rest.substr(0, end), at = StrCat(prefix, section, ".", thing);
+    if (end == std::string::npos) return UnknownThing(*family, at).Prepend(origin);
+    const size_t first = noted->size();
+    RETURN_IF_ERROR(family->options->NoteText(at + ".", rest.substr(end + 1), text, origin, noted));
+    ForThing(family, thing, first, noted);
+    return Status::Ok();
+  }
+  Result<Option*> option = Lookup(prefix, section, rest);
+  if (!option.ok()) return option.status().Prepend(origin);
+  return Note(prefix, **option, ParseOptionText((*option)->target, text), origin, noted);
+}
+
 Status OptionSet::FromJson(const json& values, const std::string& origin) {
-  if (!values.is_object()) return InvalidArgument(origin + ": must be an object of sections");
   std::vector<Assignment> noted;
-  for (const auto& [section, options] : values.items()) {
-    if (FindSection(section) == nullptr) return UnknownSection(section).Prepend(origin);
-    if (!options.is_object())
-      return InvalidArgument(StrCat(origin, ": '", section, "' must be an object of options"));
+  RETURN_IF_ERROR(NoteJson("", values, origin, &noted));
+  Apply(std::move(noted));
+  return Status::Ok();
+}
+
+Status OptionSet::NoteJson(const std::string& prefix, const json& sections, const std::string& origin,
+                           std::vector<Assignment>* noted) const {
+  if (!sections.is_object()) return InvalidArgument(StrCat(origin, ": must be an object of sections"));
+  for (const auto& [section, options] : sections.items()) {
+    if (!HasSection(section)) return UnknownSection(prefix, section).Prepend(origin);
+    if (!options.is_object()) {
+      return InvalidArgument(StrCat(origin, ": '", prefix, section, "' must be an object of options"));
+    }
+    if (Family* family = FindFamily(section); family != nullptr) {
+      for (const auto& [thing, its] : options.items()) {
+        const size_t first = noted->size();
+        RETURN_IF_ERROR(
+            family->options->NoteJson(StrCat(prefix, section, ".", thing, "."), its, origin, noted));
+        ForThing(family, thing, first, noted);
+      }
+      continue;
+    }
     for (const auto& [name, value] : options.items()) {
-      Result<Option*> option = Lookup(section, name);
+      Result<Option*> option = Lookup(prefix, section, name);
       if (!option.ok()) return option.status().Prepend(origin);
-      RETURN_IF_ERROR(Note(**option, value, origin, &noted));
+      RETURN_IF_ERROR(Note(prefix, **option, value, origin, noted));
     }
   }
-  Apply(std::move(noted));
   return Status::Ok();
 }
 
@@ -238,7 +333,7 @@ Status OptionSet::Validate() const {
       }
       if (untouched) continue;  // a default may lie outside of what can be set, such as "" of a choice
       std::vector<Assignment> unused;
-      RETURN_IF_ERROR(Note(*option, value, option->origin, &unused));
+      RETURN_IF_ERROR(Note("", *option, value, option->origin, &unused));
     }
   }
   return Status::Ok();
@@ -262,6 +357,8 @@ json OptionSet::ToJson() const {
       if (!option->info.secret) options[option->name] = ReadOption(option->target);
     }
   }
+  for (const auto& family : families_)
+    values[family->name] = family->values->is_null() ? json::object() : *family->values;
   return values;
 }
 

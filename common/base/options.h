@@ -46,6 +46,21 @@ class OptionSet {
     AddTarget(section, name, OptionTarget(target), std::move(info));
   }
 
+  // A family of sections that say options anew for named things, such as one table of many:
+  //   [tables.layer1.optimizer]
+  //   kind = "sgd"
+  // and "tables.layer1.optimizer.kind=sgd" for Set. Which options there are Options::Declare(OptionSet*)
+  // tells; which things there are, the program knows later. What is set is checked as any option is, and kept
+  // in `values` as {"layer1": {"optimizer": {"kind": "sgd"}}}, for FromJson of a set that is bound to the
+  // options of one thing.
+  template <typename Options>
+  void AddFamily(std::string_view family, std::string_view help, nlohmann::json* values) {
+    auto options = std::make_shared<Options>();
+    auto set = std::make_unique<OptionSet>();
+    options->Declare(set.get());
+    AddFamilyOf(family, help, values, std::move(set), std::move(options));
+  }
+
   Status LoadFile(const std::string& path);
   // TOML; `origin` stands for the file's name in errors.
   Status LoadText(std::string_view text, const std::string& origin);
@@ -59,7 +74,8 @@ class OptionSet {
   // Required options are set, and all values (also those that the program wrote itself) are allowed.
   Status Validate() const;
 
-  // Keys are "section.name". Of a key that does not exist: false, "".
+  // Keys are "section.name". Of a key that does not exist or is of a family: false, "".
+  bool HasSection(std::string_view section) const;   // or family
   bool IsSet(std::string_view key) const;            // by anything but the default
   std::string OriginOf(std::string_view key) const;  // "default", "conf/cluster.toml:12", ...
 
@@ -76,20 +92,37 @@ class OptionSet {
  private:
   struct Option;
   struct Section;
+  struct Family;
   struct Assignment;
+  struct Toml;  // hides toml++ from this header
 
+  void AddFamilyOf(std::string_view family, std::string_view help, nlohmann::json* values,
+                   std::unique_ptr<OptionSet> options, std::shared_ptr<void> targets);
   void AddTarget(std::string_view section, std::string_view name, OptionTarget target, OptionInfo info);
   Section* FindSection(std::string_view name) const;
+  Family* FindFamily(std::string_view name) const;
   Option* Find(std::string_view key) const;
-  Result<Option*> Lookup(std::string_view section, std::string_view name) const;
-  Status UnknownSection(std::string_view section) const;
-  Status UnknownName(const Section& section, std::string_view name) const;
-  // Checks a value and notes it; Apply makes the noted ones take effect.
-  static Status Note(Option& option, nlohmann::json value, const std::string& origin,
-                     std::vector<Assignment>* noted);
+  // `prefix` is where the sections stand: "", or "tables.layer1." in a family.
+  Result<Option*> Lookup(const std::string& prefix, std::string_view section, std::string_view name) const;
+  Status UnknownSection(const std::string& prefix, std::string_view section) const;
+  Status UnknownName(const std::string& prefix, const Section& section, std::string_view name) const;
+  // Check a value, those of a document, or those of a thing in a family, and note them; Apply makes the noted
+  // ones take effect.
+  static Status Note(const std::string& prefix, Option& option, nlohmann::json value,
+                     const std::string& origin, std::vector<Assignment>* noted);
+  Status NoteToml(const std::string& prefix, const Toml& sections, const std::string& origin,
+                  std::vector<Assignment>* noted) const;
+  Status NoteJson(const std::string& prefix, const nlohmann::json& sections, const std::string& origin,
+                  std::vector<Assignment>* noted) const;
+  Status NoteText(const std::string& prefix, std::string_view key, std::string_view text,
+                  const std::string& origin, std::vector<Assignment>* noted) const;
+  static void ForThing(Family* family, const std::string& thing, size_t first,
+                       std::vector<Assignment>* noted);
+  static Status UnknownThing(const Family& family, const std::string& at);
   static void Apply(std::vector<Assignment> noted);
 
   std::vector<std::unique_ptr<Section>> sections_;
+  std::vector<std::unique_ptr<Family>> families_;
 };
 
 }  // namespace penstock

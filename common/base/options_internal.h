@@ -31,11 +31,21 @@ struct OptionSet::Section {
   std::vector<std::unique_ptr<Option>> options;
 };
 
-// A checked value on its way to its option.
+struct OptionSet::Family {
+  std::string name;
+  std::string help;
+  nlohmann::json* values;
+  std::shared_ptr<void> targets;       // what the options are bound to; never written
+  std::unique_ptr<OptionSet> options;  // of each thing
+};
+
+// A checked value on its way to its option, or to the values of a thing in a family.
 struct OptionSet::Assignment {
   Option* option;
   nlohmann::json value;
   std::string origin;
+  Family* family = nullptr;
+  std::string thing = {};
 };
 
 }  // namespace penstock

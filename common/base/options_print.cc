@@ -49,6 +49,14 @@ std::string MarkdownCell(std::string_view text) {
   return cell;
 }
 
+// "kind, learning_rate, ..."
+template <typename Options>
+std::string Names(const Options& options) {
+  std::vector<std::string> names;
+  for (const auto& option : options) names.push_back(option->name);
+  return StrJoin(names, ", ");
+}
+
 }  // namespace
 
 std::string OptionSet::Sample(std::string_view intro) const {
@@ -64,6 +72,14 @@ std::string OptionSet::Sample(std::string_view intro) const {
       StrAppend(&out, option->name, " = ", OptionLiteral(option->default_value), "\n");
     }
   }
+  for (const auto& family : families_) {
+    StrAppend(&out, "\n");
+    AppendComment(family->help, &out);
+    for (const auto& section : family->options->sections_) {
+      AppendComment(
+          StrCat("[", family->name, ".NAME.", section->name, "] may have: ", Names(section->options)), &out);
+    }
+  }
   return out;
 }
 
@@ -72,7 +88,21 @@ Result<std::string> OptionSet::Explain(std::string_view key) const {
   if (dot == std::string_view::npos) {
     return InvalidArgument(StrCat("'", key, "' is not an option: options are named section.name"));
   }
-  Result<Option*> found = Lookup(key.substr(0, dot), key.substr(dot + 1));
+  if (const Family* family = FindFamily(key.substr(0, dot)); family != nullptr) {
+    const size_t thing_end = key.find('.', dot + 1);
+    const size_t section_end = thing_end == std::string_view::npos ? thing_end : key.find('.', thing_end + 1);
+    if (section_end == std::string_view::npos) {
+      return InvalidArgument(StrCat("'", key, "' is not an option: those of [", family->name, "] are named ",
+                                    family->name, ".NAME.section.name"));
+    }
+    Result<Option*> found = family->options->Lookup(std::string(key.substr(0, thing_end + 1)),
+                                                    key.substr(thing_end + 1, section_end - thing_end - 1),
+                                                    key.substr(section_end + 1));
+    if (!found.ok()) return NotFound(found.status().message());
+    return StrCat(key, "\n  ", (*found)->info.help, "\n  ", Constraint((*found)->target, (*found)->info),
+                  "\n  ", family->help, "\n");
+  }
+  Result<Option*> found = Lookup("", key.substr(0, dot), key.substr(dot + 1));
   if (!found.ok()) return NotFound(found.status().message());
   const Option& option = **found;
   return StrCat(option.key(), "\n  ", option.info.help, "\n  ", Constraint(option.target, option.info),
@@ -91,6 +121,14 @@ std::string OptionSet::Markdown() const {
       StrAppend(&out, "| `", option->name, "` | `", MarkdownCell(Shown(option->info, option->default_value)),
                 "` | ", MarkdownCell(Constraint(option->target, option->info)), " | ",
                 MarkdownCell(option->info.help), " |\n");
+    }
+  }
+  for (const auto& family : families_) {
+    StrAppend(&out, "\n## [", family->name, ".NAME.*]\n\n", family->help,
+              "\n\n| section | options |\n| --- | --- |\n");
+    for (const auto& section : family->options->sections_) {
+      StrAppend(&out, "| `[", family->name, ".NAME.", section->name, "]` | ", Names(section->options),
+                " |\n");
     }
   }
   return out;

@@ -1,6 +1,5 @@
 // penstock config: explains options and prints annotated samples, from the declarations that the programs
 // use.
-#include <algorithm>
 #include <cstdlib>
 
 #include "common/config/cluster_options.h"
@@ -14,11 +13,6 @@ namespace {
 constexpr char kJobIntro[] =
     "A training job, all options at their defaults. Run it with `penstock train FILE`; single keys are "
     "overridden with --set section.key=value.";
-
-bool IsJobSection(const std::string& key) {
-  static const std::vector<std::string> kSections = {"job", "data", "model", "optimizer", "train"};
-  return std::find(kSections.begin(), kSections.end(), key.substr(0, key.find('.'))) != kSections.end();
-}
 
 // A job is what its file and --set say, wherever it is submitted from; the environment is for processes.
 void DropEnvironmentLine(std::string* text) {
@@ -40,7 +34,7 @@ Result<int> RunConfig(const Arguments& arguments, Console& console) {
                                             : cluster_set.Sample(ClusterSampleIntro()));
     return kExitOk;
   }
-  const bool of_job = IsJobSection(arguments.name);
+  const bool of_job = job_set.HasSection(arguments.name.substr(0, arguments.name.find('.')));
   if (!of_job)
     RETURN_IF_ERROR(cluster_set.LoadEnvironment([](const char* name) { return std::getenv(name); }));
   auto text = of_job ? job_set.Explain(arguments.name) : cluster_set.Explain(arguments.name);

@@ -76,7 +76,7 @@ TEST_F(JobSpecTest, OverridesComeAfterTheFile) {
       MustLoad(kDeep, {"train.passes=7", "model.hidden=[3]", "train.passes=9", "optimizer.kind=adam"});
   EXPECT_EQ(job.train.passes, 9u);
   EXPECT_EQ(job.model.hidden, (std::vector<int64_t>{3}));
-  EXPECT_EQ(job.OptimizerOf().kind, OptimizerKind::kAdam);
+  EXPECT_EQ(job.table.optimizer.spec().kind, OptimizerKind::kAdam);
   EXPECT_EQ(job.durability(), Durability::kLogged);
 }
 
@@ -127,13 +127,21 @@ TEST_F(JobSpecTest, RefusesKeysThatWouldBeIgnored) {
   ExpectRefused(kLinear, {"model.activation=tanh"},
                 "model.activation has a meaning only with model.kind 'deep'");
   ExpectRefused(kLinear, {"model.l2_all=true"}, "model.l2_all has a meaning only with");
-  ExpectRefused(kLinear, {"optimizer.l1=1"}, "optimizer.l1 has a meaning only with optimizer.kind 'ftrl'");
+  ExpectRefused(kLinear, {"optimizer.l1=1"},
+                "optimizer.l1 has no meaning for optimizer kind 'sgd', only for ftrl");
   ExpectRefused(kLinear, {"optimizer.beta1=0.5"},
-                "optimizer.beta1 has a meaning only with optimizer.kind 'adam'");
-  ExpectRefused(kLinear, {"optimizer.beta2=0.5"}, "optimizer.beta2");
-  ExpectRefused(kLinear, {"optimizer.epsilon=0.5"}, "optimizer.epsilon");
-  ExpectRefused(kLinear, {"optimizer.beta=0.5"}, "optimizer.beta has");
-  ExpectRefused(kLinear, {"optimizer.initial_accumulator=0.5"}, "optimizer.initial_accumulator");
+                "optimizer.beta1 has no meaning for optimizer kind 'sgd', only for adam, adamw");
+  for (const char* key : {"beta2", "epsilon", "beta", "initial_accumulator", "momentum"})
+    ExpectRefused(kLinear, {std::string("optimizer.") + key + "=0.5"},
+                  std::string("optimizer.") + key + " has");
+  ExpectRefused(kLinear, {"schedule.decay_steps=10"},
+                "schedule.decay_steps has no meaning for schedule kind 'constant'");
+  ExpectRefused(kLinear, {"schedule.kind=step", "schedule.decay_steps=10", "schedule.minimum=0.5"},
+                "schedule.minimum has no meaning for schedule kind 'step', only for cosine");
+  ExpectRefused(kLinear, {"initializer.value=1"},
+                "initializer.kind is 'model', which reads no other key of the section");
+  ExpectRefused(kLinear, {"initializer.kind=zeros", "initializer.value=1"},
+                "initializer.value has no meaning for initializer kind 'zeros', only for constant");
   ExpectRefused(kDeep, {"model.bias=false"}, "model.bias has a meaning only with model.kind 'linear'");
   ExpectRefused(kDeep, {"model.l2=1"}, "optimizer.l2");
   ExpectRefused(kDeep, {"data.test_labels=x"}, "data.test_labels has a meaning only with data.test");
@@ -146,6 +154,114 @@ TEST_F(JobSpecTest, RefusesWhatDoesNotGoTogether) {
                 "allows at most 16777216");
   ExpectRefused(kDeep, {"model.hidden=[]"}, "model.hidden is empty");
   ExpectRefused(kDeep, {"data.format=libsvm"}, "model.features is needed");
+}
+
+TEST_F(JobSpecTest, ChecksOptimizerScheduleAndInitializer) {
+  ExpectRefused(kLinear, {"optimizer.kind=add"}, "'momentum', 'nesterov', 'rmsprop', 'adamw', 'lamb'");
+  ExpectRefused(kLinear, {"optimizer.clip_norm=-1"}, "optimizer.clip_norm = -1.0: must be a number from 0");
+  ExpectRefused(kLinear, {"optimizer.kind=ftrl", "schedule.warmup_steps=5"},
+                "a schedule (schedule.*) has no meaning for optimizer kind 'ftrl'");
+  ExpectRefused(kLinear, {"schedule.kind=cosine"},
+                "schedule.decay_steps is 0, schedule kind 'cosine' needs at least 1");
+  ExpectRefused(kLinear, {"initializer.kind=uniform", "initializer.low=1"}, "initializer.high");
+  ExpectRefused(kLinear, {"optimizer.kind=ftrl", "initializer.kind=constant"},
+                "initializer.kind must be zeros for optimizer kind 'ftrl'");
+}
+
+const TableSpec& TableNamed(const Model& model, const std::string& name) {
+  for (const TableSpec& table : model.Tables()) {
+    if (table.name.ends_with("/" + name)) return table;
+  }
+  ADD_FAILURE() << "no table " << name;
+  return model.Tables()[0];
+}
+
+constexpr DataShape kImages{.dense = true, .features = 784, .training_examples = 10};
+
+TEST_F(JobSpecTest, ModelsTakeOptimizerScheduleAndInitializer) {
+  const JobSpec job = MustLoad(
+      kDeep, {"optimizer.kind=adamw", "optimizer.l2=0.01", "optimizer.clip_value=5", "optimizer.clip_norm=2",
+              "schedule.kind=cosine", "schedule.warmup_steps=10", "schedule.decay_steps=100",
+              "schedule.minimum=0.1", "initializer.kind=xavier", "train.durability=memory"});
+  const auto model = CreateModel(job, kImages);
+  ASSERT_TRUE(model.ok()) << model.status().ToString();
+  for (const TableSpec& table : (*model)->Tables()) {
+    EXPECT_EQ(table.optimizer, (OptimizerSpec{.kind = OptimizerKind::kAdamw,
+                                              .learning_rate = 0.1f,
+                                              .l2 = 0.01f,
+                                              .clip_value = 5,
+                                              .clip_norm = 2}));
+    EXPECT_EQ(table.schedule,
+              (ScheduleSpec{
+                  .kind = ScheduleKind::kCosine, .warmup_steps = 10, .decay_steps = 100, .minimum = 0.1f}));
+    EXPECT_EQ(table.durability, Durability::kMemory);
+  }
+  // The fans are those of the layer where the job names none.
+  const InitializerSpec first{.kind = InitializerKind::kXavier, .fan_in = 784, .fan_out = 20};
+  EXPECT_EQ(TableNamed(**model, "layer1").initializer, first);
+  const JobSpec named = MustLoad(kDeep, {"initializer.kind=xavier", "initializer.fan_in=7"});
+  EXPECT_EQ(TableNamed(**CreateModel(named, kImages), "layer2").initializer.fan_in, 7u);
+  // A table that is no layer has none.
+  const auto linear = CreateModel(MustLoad(kLinear, {"initializer.kind=xavier"}), {.training_examples = 10});
+  EXPECT_NE(linear.status().message().find("initializer.fan_in and fan_out must be at least 1"),
+            std::string::npos)
+      << linear.status().message();
+}
+
+TEST_F(JobSpecTest, ATableMayHaveOptionsOfItsOwn) {
+  const JobSpec job = MustLoad(std::string(kDeep) + R"(
+[optimizer]
+kind = "adam"
+beta1 = 0.8
+learning_rate = 0.02
+[schedule]
+warmup_steps = 7
+[tables.layer1.optimizer]
+kind = "sgd"
+l2 = 0.5
+[tables.layer2]
+optimizer.learning_rate = 0.5
+train.durability = "memory"
+[tables.layer3]
+initializer = { kind = "zeros" }
+)",
+                               {"tables.layer2.optimizer.beta1=0.7"});
+  const auto model = CreateModel(job, kImages);
+  ASSERT_TRUE(model.ok()) << model.status().ToString();
+  const TableSpec &one = TableNamed(**model, "layer1"), &two = TableNamed(**model, "layer2"),
+                  &three = TableNamed(**model, "layer3");
+  // A kind of its own: nothing is taken over but what the table says nothing of.
+  EXPECT_EQ(one.optimizer, (OptimizerSpec{.kind = OptimizerKind::kSgd, .learning_rate = 0.1f, .l2 = 0.5f}));
+  EXPECT_EQ(one.schedule.warmup_steps, 7u);
+  EXPECT_EQ(two.optimizer,
+            (OptimizerSpec{.kind = OptimizerKind::kAdam, .learning_rate = 0.5f, .beta1 = 0.7f}));
+  EXPECT_EQ(two.durability, Durability::kMemory);
+  EXPECT_EQ(two.initializer.kind, InitializerKind::kUniform);
+  EXPECT_EQ(three.optimizer,
+            (OptimizerSpec{.kind = OptimizerKind::kAdam, .learning_rate = 0.02f, .beta1 = 0.8f}));
+  EXPECT_EQ(three.initializer.kind, InitializerKind::kZeros);
+  EXPECT_EQ(three.durability, Durability::kLogged);
+
+  const auto back = JobFromJson(JobToJson(job));
+  ASSERT_TRUE(back.ok()) << back.status().ToString();
+  EXPECT_EQ(back->tables, job.tables);
+  EXPECT_EQ((*CreateModel(*back, kImages))->Tables(), (*model)->Tables());
+}
+
+TEST_F(JobSpecTest, SaysWhatIsWrongWithATable) {
+  ExpectRefused(kDeep, {"tables.layer1.optimizer.momentum=0.5"},
+                "tables.layer1.optimizer.momentum has no meaning for optimizer kind 'sgd'");
+  ExpectRefused(kDeep, {"tables.layer1.optimizer.learning_rate=0"},
+                "tables.layer1.optimizer.learning_rate must be above 0");
+  ExpectRefused(kDeep, {"tables.layer1.optimizer.kind=sdg"},
+                "--set: tables.layer1.optimizer.kind = \"sdg\": must be one of 'sgd', 'adagrad'");
+  ExpectRefused(kDeep, {"tables.layer1.initializer.value=1"}, "tables.layer1.initializer.kind is 'model'");
+  ExpectRefused(kDeep, {"tables.layer1.train.passes=1"},
+                "section [tables.layer1.train] has no option 'passes'; it has: durability");
+  ExpectRefused(kDeep, {"tables.layer1.data.train=x"}, "there is no section [tables.layer1.data]");
+  const auto model = CreateModel(MustLoad(kDeep, {"tables.layr1.optimizer.l2=1"}), kImages);
+  EXPECT_EQ(model.status().message(),
+            "tables.layr1: model.kind 'deep' has no table 'layr1'; there are: layer1, layer2, layer3");
 }
 
 TEST_F(JobSpecTest, MakesLinearModels) {

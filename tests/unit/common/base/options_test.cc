@@ -298,5 +298,86 @@ TEST(SuggestTest, DistancesAndChoices) {
   EXPECT_EQ(Suggest("x", {}), "");
 }
 
+struct Widget {
+  std::string kind = "round";
+  double size = 1;
+  void Declare(OptionSet* set) {
+    set->Add("shape", "kind", &kind, {.help = "Of which form.", .choices = {"round", "flat"}});
+    set->Add("shape", "size", &size, {.help = "How large.", .unit = "mm", .min = 0});
+    set->Add("look", "colour", &colour, {.help = "Of which colour."});
+  }
+  std::string colour = "red";
+};
+
+class FamilyTest : public OptionsTest {
+ protected:
+  FamilyTest() { set_.AddFamily<Widget>("widgets", "Each of the widgets.", &widgets_); }
+  nlohmann::json widgets_;
+};
+
+TEST_F(FamilyTest, KeepsWhatIsSetByThing) {
+  ASSERT_TRUE(Load("[widgets.a.shape]\nkind = \"flat\"\nsize = 2\n[widgets.\"b c\"]\nlook = { colour = "
+                   "\"blue\" }\n")
+                  .ok());
+  ASSERT_TRUE(set_.Set("widgets.a.shape.size=3", "--set").ok());
+  ASSERT_TRUE(set_.Set("widgets.d.look.colour=a.b=c", "--set").ok());
+  const nlohmann::json want = {{"a", {{"shape", {{"kind", "flat"}, {"size", 3.0}}}}},
+                               {"b c", {{"look", {{"colour", "blue"}}}}},
+                               {"d", {{"look", {{"colour", "a.b=c"}}}}}};
+  EXPECT_EQ(widgets_, want);
+  EXPECT_EQ(set_.ToJson()["widgets"], want);
+  widgets_ = nullptr;
+  EXPECT_EQ(set_.ToJson()["widgets"], nlohmann::json::object());
+  ASSERT_TRUE(set_.FromJson({{"widgets", want}}).ok());
+  EXPECT_EQ(widgets_, want);
+  // As a set that is bound to one of them reads it.
+  Widget widget;
+  OptionSet one;
+  widget.Declare(&one);
+  ASSERT_TRUE(one.FromJson(widgets_["a"]).ok());
+  EXPECT_EQ(widget.kind, "flat");
+  EXPECT_EQ(widget.size, 3);
+  EXPECT_EQ(widget.colour, "red");
+}
+
+TEST_F(FamilyTest, RefusesWithTheWholeKeyAndTakesNothing) {
+  const Refusal kRefusals[] = {
+      {"[widgets.a.shape]\nsize = 1\n[widgets.b.shape]\nsize = -1\n",
+       "a.toml:4: widgets.b.shape.size = -1: must be a number of at least 0"},
+      {"[widgets.a.shape]\nsiz = 1\n",
+       "a.toml:2: section [widgets.a.shape] has no option 'siz': did you mean 'size'?"},
+      {"[widgets.a.net]\nport = 1\n",
+       "a.toml:1: there is no section [widgets.a.net]; there are: shape, look"},
+      {"[widgets.a]\nsize = 1\n",
+       "a.toml:2: 'widgets.a.size' stands outside of a section; write "
+       "[widgets.a.section] above it"},
+      {"[widgets]\na = 1\n",
+       "a.toml:2: 'widgets.a' is no section; write [widgets.NAME.SECTION] above it, with "
+       "SECTION one of shape, look"},
+      {"[widget.a.shape]\nsize = 1\n", "there is no section [widget]: did you mean 'widgets'?"},
+  };
+  for (const Refusal& refusal : kRefusals) {
+    const Status status = Load(refusal.text);
+    EXPECT_EQ(status.code(), Code::kInvalidArgument);
+    EXPECT_THAT(status.message(), HasSubstr(refusal.message)) << refusal.text;
+  }
+  EXPECT_THAT(set_.Set("widgets.a=1", "--set").message(), HasSubstr("'widgets.a' is no section"));
+  EXPECT_THAT(set_.Set("widgets.a.shape=1", "--set").message(),
+              HasSubstr("section [widgets.a.shape] has no option ''"));
+  EXPECT_THAT(set_.FromJson({{"widgets", {{"a", 1}}}}).message(), HasSubstr("must be an object of sections"));
+  EXPECT_TRUE(widgets_.is_null());
+}
+
+TEST_F(FamilyTest, PrintsWhatAThingMayHave) {
+  EXPECT_THAT(set_.Sample(""),
+              HasSubstr("# Each of the widgets.\n# [widgets.NAME.shape] may have: kind, size\n"
+                        "# [widgets.NAME.look] may have: colour\n"));
+  EXPECT_THAT(set_.Markdown(), HasSubstr("## [widgets.NAME.*]\n\nEach of the widgets."));
+  EXPECT_THAT(*set_.Explain("widgets.x.shape.size"),
+              HasSubstr("widgets.x.shape.size\n  How large.\n  A number of at least 0, in mm."));
+  EXPECT_THAT(set_.Explain("widgets.x.size").status().message(), HasSubstr("widgets.NAME.section.name"));
+  EXPECT_THAT(set_.Explain("widgets.x.shape.siz").status().message(), HasSubstr("did you mean 'size'?"));
+}
+
 }  // namespace
 }  // namespace penstock
