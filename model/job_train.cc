@@ -59,6 +59,10 @@ void JobTrain::Declare(OptionSet* o) {
           .choices = {"loss", "accuracy", "auc", "rmse"}});
   o->Add("train", "early_stop_min_delta", &early_stop_min_delta,
          {.help = "What counts as improvement is more than this.", .min = 0, .max = 1e9});
+  o->Add("train", "keep_best", &keep_best,
+         {.help = "Copy the weights to tables <name>.<id>/best/... after each evaluation that is the best so "
+                  "far by train.early_stop_metric; the evaluation at the end, and those of the finished job, "
+                  "are of these. Needs held-out data."});
   o->Add(
       "train", "ledger", &ledger,
       {.help = "Keep a table <name>.<id>/ledger into which workers push +1 for every example of every pass, "
@@ -77,6 +81,7 @@ Status JobTrain::Validate() const {
   }
   RETURN_IF_ERROR(OnlyWith(evaluate_every > 0, early_stop_patience == 0, "train.early_stop_patience",
                            "train.evaluate_every"));
+  RETURN_IF_ERROR(OnlyWith(evaluate_every > 0, !keep_best, "train.keep_best", "train.evaluate_every"));
   return Status::Ok();
 }
 

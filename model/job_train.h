@@ -27,6 +27,7 @@ struct JobTrain {
   uint32_t early_stop_patience = 0;
   std::string early_stop_metric = "loss";
   double early_stop_min_delta = 0;
+  bool keep_best = false;
 
   // Adds every key to `options`, bound to the members of this object.
   void Declare(OptionSet* options);

@@ -61,9 +61,11 @@ struct Lease {
   begin @9 :UInt64;        # minibatch to begin with: all before it are recorded as logged
   clock @10 :UInt64;       # ssp: the clock at which the worker joins
   position @11 :UInt32;    # how many partitions of this phase come before it in the order in which they are given out
-  enum Phase { train @0; evaluateTrain @1; evaluateTest @2; }
+  best @12 :Bool;          # an evaluation of what keepBest copied, not of the weights as they are
+  enum Phase { train @0; evaluateTrain @1; evaluateTest @2; keepBest @3; }
   # train: `passes` times over the training data. An evaluation goes once over its data, after everything was pushed and logged: between
-  # passes where the job asks for it (train.evaluate_every), and at the end.
+  # passes where the job asks for it (train.evaluate_every), and at the end. keepBest: copy the rows that the partition's examples need to the
+  # job's tables best/..., under the partition's producer, while nothing trains.
 }
 
 struct Progress {

@@ -13,7 +13,7 @@ std::string_view ToString(JobState state) {
   return kNames[static_cast<size_t>(state)];
 }
 std::string_view ToString(JobPhase phase) {
-  constexpr std::string_view kNames[] = {"train", "evaluate_train", "evaluate_test"};
+  constexpr std::string_view kNames[] = {"train", "evaluate_train", "evaluate_test", "keep_best"};
   return kNames[static_cast<size_t>(phase)];
 }
 std::string_view ToString(PartitionState state) {
@@ -96,7 +96,7 @@ Status ClusterState::CheckIt(const LeasePartitions& c) const {
     last_token = lease.token;
     // The producer of a partition is given once; every later lease repeats it.
     const ProducerId given = job->partitions[lease.partition].producer;
-    const ProducerId expected = job->phase != JobPhase::kTrain ? 0 : given != 0 ? given : next_producer++;
+    const ProducerId expected = !Pushes(job->phase) ? 0 : given != 0 ? given : next_producer++;
     if (lease.producer != expected) return Internal("a wrong producer " + std::to_string(lease.producer));
   }
   return Status::Ok();
@@ -231,8 +231,8 @@ void ClusterState::Do(const FinishStreams& c) {
 
 void ClusterState::RewindJobs() {
   for (auto& [id, job] : data_.jobs) {
-    if (IsOver(job.state) || job.phase != JobPhase::kTrain) continue;
-    job.round = job.pass * job.policy.rounds;
+    if (IsOver(job.state) || !Pushes(job.phase)) continue;
+    if (job.phase == JobPhase::kTrain) job.round = job.pass * job.policy.rounds;
     for (auto& partition : job.partitions) {
       const ProducerId producer = partition.producer;
       partition = PartitionRecord{};

@@ -23,6 +23,8 @@ class Course {
       case JobPhase::kEvaluateTrain:
       case JobPhase::kEvaluateTest:
         return AfterEvaluation();
+      case JobPhase::kKeepBest:
+        break;
     }
     return Last() ? Finish() : Train();
   }
@@ -87,7 +89,8 @@ class Course {
     history.push_back(entry);
     const BestPass best = FindBest(history, job_.policy);
     const bool stop = job_.policy.patience > 0 && best.since >= job_.policy.patience && !Last();
-    Step next = stop || Last() ? Finish() : Train();
+    const bool keep = job_.policy.keep_best && best.pass == entry.pass;
+    Step next = keep ? Step(Advance(JobPhase::kKeepBest)) : stop || Last() ? Finish() : Train();
     std::visit(
         [&](auto& step) {
           step.evaluated = {std::move(entry)};

@@ -1,10 +1,10 @@
 // JobCourse: what a job does next when all partitions of its present pass or phase are done. Pure.
 //
-//   train pass -> [evaluation] -> train next pass -> ... -> final evaluations -> end
+//   train pass -> [evaluation -> [keep best]] -> train next pass -> ... -> final evaluations -> end
 //
 // Every policy.evaluate_every passes, and after the last one, the weights are evaluated on the test data (on
 // the training data where there is no other); after `patience` of these without improvement no further pass
-// is trained.
+// is trained. With policy.keep_best workers copy the weights after each evaluation that is the best so far.
 #pragma once
 
 #include <variant>

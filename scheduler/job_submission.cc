@@ -84,6 +84,8 @@ Status ReadPlan(const json& in, SubmitJob* out) {
     return InvalidArgument("job: evaluate_test is true, but plan.test is missing");
   if (out->test_partitions == 0 && out->policy.patience > 0)
     return InvalidArgument("job: policy: patience needs test data, but plan.test is missing");
+  if (out->test_partitions == 0 && out->policy.keep_best)
+    return InvalidArgument("job: policy: keep_best needs test data, but plan.test is missing");
   if (out->passes == 0 && !out->evaluate_train && !out->evaluate_test) {
     return InvalidArgument("job: nothing to do: passes is 0, and evaluate_train and evaluate_test are false");
   }

@@ -123,9 +123,7 @@ LeasePartitions LeaseFsm::Plan(NodeId node, uint64_t session, uint32_t count, No
     free[id].pop_front();
     if (free[id].empty()) share.Withdraw(id);
     const PartitionRecord& partition = job.partitions[i];
-    const ProducerId its = job.phase != JobPhase::kTrain ? 0
-                           : partition.producer != 0     ? partition.producer
-                                                         : producer++;
+    const ProducerId its = !Pushes(job.phase) ? 0 : partition.producer != 0 ? partition.producer : producer++;
     command.leases.push_back({.job = id, .partition = i, .token = ++token, .producer = its});
   }
   return command;

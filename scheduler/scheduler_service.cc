@@ -98,6 +98,7 @@ void WriteLease(const GivenLease& lease, proto::Lease::Builder out) {
   out.setBegin(partition.recorded);
   out.setPosition(lease.position);
   out.setClock(lease.clock);
+  out.setBest(job.finishing && job.policy.keep_best && FindBest(job.history, job.policy).pass > 0);
 }
 
 }  // namespace

@@ -97,7 +97,9 @@ struct PartitionRecord {
 enum class JobState : uint8_t { kRunning = 0, kDone = 1, kFailed = 2, kCancelled = 3, kPaused = 4 };
 // It has ended, and nothing of it changes any more.
 inline bool IsOver(JobState state) { return state != JobState::kRunning && state != JobState::kPaused; }
-enum class JobPhase : uint8_t { kTrain = 0, kEvaluateTrain = 1, kEvaluateTest = 2 };
+enum class JobPhase : uint8_t { kTrain = 0, kEvaluateTrain = 1, kEvaluateTest = 2, kKeepBest = 3 };
+// Its partitions push, so they have producers.
+inline bool Pushes(JobPhase phase) { return phase == JobPhase::kTrain || phase == JobPhase::kKeepBest; }
 std::string_view ToString(JobState);
 std::string_view ToString(JobPhase);
 std::string_view ToString(PartitionState);

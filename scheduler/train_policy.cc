@@ -17,6 +17,8 @@ Status Check(const TrainPolicy& policy) {
     return InvalidArgument(StrCat("min_delta is ", policy.min_delta, ", allowed is 0 or more"));
   if (policy.patience > 0 && policy.evaluate_every == 0)
     return InvalidArgument("patience needs evaluate_every");
+  if (policy.keep_best && policy.evaluate_every == 0)
+    return InvalidArgument("keep_best needs evaluate_every");
   return Status::Ok();
 }
 

@@ -23,10 +23,11 @@ struct TrainPolicy {
   uint32_t patience = 0;          // evaluations without improvement that end the training; 0: none do
   std::string metric = "loss";    // on the test data, that decides which pass is the best
   double min_delta = 0;           // what counts as improvement is more than this
+  bool keep_best = false;         // the weights after the best pass are copied, and evaluated at the end
   bool ssp() const { return staleness > 0; }
   bool sync() const { return rounds > 0; }
   NLOHMANN_DEFINE_TYPE_INTRUSIVE_WITH_DEFAULT(TrainPolicy, seed, shuffle, staleness, rounds, loss,
-                                              evaluate_every, patience, metric, min_delta)
+                                              evaluate_every, patience, metric, min_delta, keep_best)
 };
 
 // Of a submitted job; the defaults where it has none. kInvalidArgument names the member.

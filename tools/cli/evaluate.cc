@@ -1,6 +1,7 @@
 // penstock evaluate: the metrics of a job, or of its weights as they are now on other data.
 #include <nlohmann/json.hpp>
 
+#include "model/job_table_names.h"
 #include "model/model.h"
 #include "tools/cli/commands.h"
 #include "tools/cli/exit_code.h"
@@ -29,10 +30,14 @@ Result<TrainedModel> OpenModel(Client& client, const nlohmann::json& job) {
     ASSIGN_OR_RETURN(trained.spec, JobFromJson(job.at("spec").at("options")));
     const auto plan = job.at("spec").at("data_plan").get<JobPlan>();
     ASSIGN_OR_RETURN(trained.model, CreateModel(trained.spec, plan.shape()));
-    const std::string prefix =
-        job.at("name").get<std::string>() + "." + std::to_string(job.at("id").get<uint64_t>());
+    // Of a job that runs, the weights as they are.
+    const bool best =
+        trained.spec.train.keep_best && job.at("state") == "done" && !job.at("best_pass").is_null();
+    const auto name = job.at("name").get<std::string>();
+    const auto id = job.at("id").get<uint32_t>();
     for (const TableSpec& wanted : trained.model->Tables()) {
-      ASSIGN_OR_RETURN(TableSpec table, client.OpenTable(prefix + wanted.name.substr(wanted.name.find('/'))));
+      ASSIGN_OR_RETURN(TableSpec table, client.OpenTable(best ? BestTableName(name, id, wanted.name)
+                                                              : JobTableName(name, id, wanted.name)));
       trained.tables.push_back(std::move(table));
     }
   } catch (const nlohmann::json::exception& e) {

@@ -2,6 +2,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "model/job_table_names.h"
 #include "model/model.h"
 #include "worker/data/data_plan.h"
 
@@ -21,6 +22,10 @@ nlohmann::json RelativeTables(const JobSpec& job, const Model& model) {
   for (TableSpec spec : model.Tables()) {
     spec.name = spec.name.substr(spec.name.find('/') + 1);
     tables.push_back(spec);
+    if (!job.train.keep_best) continue;
+    TableSpec best = BestTable(spec);
+    best.name = "best/" + spec.name;
+    tables.push_back(best);
   }
   if (job.train.ledger) {
     TableSpec ledger{.name = "ledger", .dim = 1, .durability = job.durability()};
@@ -44,6 +49,8 @@ Result<nlohmann::json> MakeSubmission(const JobSpec& job) {
     return InvalidArgument(
         "train.early_stop_patience needs held-out data: set data.test or data.holdout_every");
   }
+  if (job.train.keep_best && !plan->test)
+    return InvalidArgument("train.keep_best needs held-out data: set data.test or data.holdout_every");
   nlohmann::json counts = {{"train", Counts(plan->train)}, {"test", nullptr}};
   if (plan->test) counts["test"] = Counts(*plan->test);
   return nlohmann::json{
@@ -64,6 +71,7 @@ Result<nlohmann::json> MakeSubmission(const JobSpec& job) {
         {"patience", job.train.early_stop_patience},
         {"metric", job.train.early_stop_metric},
         {"min_delta", job.train.early_stop_min_delta},
+        {"keep_best", job.train.keep_best},
         {"staleness", job.train.ssp() ? job.train.staleness : 0},
         {"rounds", job.train.sync() ? RoundsPerPass(plan->train, job.train.batch_size) : 0}}}};
 }

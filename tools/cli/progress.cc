@@ -49,8 +49,9 @@ std::optional<std::string> Left(const JobProgress& job, double rate) {
 }
 
 std::string PhaseText(const JobProgress& job) {
+  const bool keeping = job.phase == "keep_best";
   const std::string data = job.phase == "evaluate_test" ? "held-out" : "training";
-  std::string text = StrCat("evaluating on ", data, " data");
+  std::string text = keeping ? "keeping the best weights" : StrCat("evaluating on ", data, " data");
   if (job.passes > 0)
     StrAppend(&text, " after pass ", std::min(job.pass + 1, job.passes), " of ", job.passes);
   return text;

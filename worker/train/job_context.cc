@@ -5,13 +5,10 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "model/job_table_names.h"
 #include "worker/train/ledger.h"
 
 namespace penstock {
-
-std::string JobTableName(const std::string& job_name, uint32_t job, const std::string& model_table) {
-  return job_name + "." + std::to_string(job) + model_table.substr(model_table.find('/'));
-}
 
 Result<std::unique_ptr<JobContext>> JobContext::Create(Client& client, const LeaseInfo& lease,
                                                        std::shared_ptr<IdxCache> cache) {
@@ -33,6 +30,9 @@ Status JobContext::Load(Client& client, const LeaseInfo& lease) {
   for (const TableSpec& wanted : model_->Tables()) {
     ASSIGN_OR_RETURN(TableSpec table, client.OpenTable(JobTableName(lease.job_name, lease.job, wanted.name)));
     tables_.push_back(std::move(table));
+    if (!job_.train.keep_best) continue;
+    ASSIGN_OR_RETURN(TableSpec best, client.OpenTable(BestTableName(lease.job_name, lease.job, wanted.name)));
+    best_tables_.push_back(std::move(best));
   }
   if (job_.train.ledger) {
     ASSIGN_OR_RETURN(ledger_, client.OpenTable(JobTableName(lease.job_name, lease.job, "/ledger")));

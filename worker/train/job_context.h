@@ -36,6 +36,8 @@ class JobContext {
   Model& model() { return *model_; }
   // As the cluster knows the model's tables, in their order.
   const std::vector<TableSpec>& tables() const { return tables_; }
+  // The same of train.keep_best (job_tables.h); empty without.
+  const std::vector<TableSpec>& best_tables() const { return best_tables_; }
   // Of train.ledger (ledger.h), and the row of the lease's first example in it.
   const std::optional<TableSpec>& ledger() const { return ledger_; }
   Key LedgerBaseOf(const LeaseInfo& lease, uint32_t partition) const;
@@ -57,14 +59,10 @@ class JobContext {
   JobPlan plan_;
   std::shared_ptr<IdxCache> cache_;
   std::unique_ptr<Model> model_;
-  std::vector<TableSpec> tables_;
+  std::vector<TableSpec> tables_, best_tables_;
   std::optional<TableSpec> ledger_;
   std::unique_ptr<Dataset> train_, test_;
   std::map<uint32_t, Examples> streams_;
 };
-
-// "<job name>.<job id>/<what>" for the model's table "<job name>/<what>": every run of a job has tables of
-// its own.
-std::string JobTableName(const std::string& job_name, uint32_t job, const std::string& model_table);
 
 }  // namespace penstock

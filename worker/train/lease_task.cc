@@ -14,6 +14,9 @@ std::string LeaseInfo::Describe() const {
     case proto::Lease::Phase::EVALUATE_TEST:
       text += "evaluation on test data";
       break;
+    case proto::Lease::Phase::KEEP_BEST:
+      text += "copy of the best weights";
+      break;
   }
   return text + ", partition " + std::to_string(partition);
 }
@@ -30,7 +33,8 @@ Result<LeaseInfo> ReadLease(proto::Lease::Reader lease) {
                  .producer = lease.getProducer(),
                  .begin = lease.getBegin(),
                  .position = lease.getPosition(),
-                 .clock = lease.getClock()};
+                 .clock = lease.getClock(),
+                 .best = lease.getBest()};
   if (info.spec.is_discarded()) return InvalidArgument(info.Describe() + ": its specification is not JSON");
   if (info.partition >= info.partitions) {
     return InvalidArgument(info.Describe() + ": there are " + std::to_string(info.partitions) +

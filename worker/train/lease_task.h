@@ -29,6 +29,7 @@ struct LeaseInfo {
   uint64_t begin = 0;
   uint32_t position = 0;  // of the partition in the order of its pass
   uint64_t clock = 0;     // ssp: the worker's when the lease begins
+  bool best = false;      // evaluates what keep_best has kept
   // Whose lease it is: the worker's node and session.
   uint32_t node = 0;
   uint64_t session = 0;

@@ -7,6 +7,7 @@
 #include "common/base/fault.h"
 #include "worker/data/idx.h"
 #include "worker/data/minibatch_plan.h"
+#include "worker/train/best_copy.h"
 #include "worker/train/ledger.h"
 #include "worker/train/sync_loop.h"
 
@@ -44,7 +45,10 @@ void Trainer::Run(LeaseTask& task) {
     for (const auto& message : examples->bad_messages)
       LOG(WARNING) << lease.Describe() << ": skipped: " << message;
     task.Update([&](LeaseProgress& p) { p.bad_records = examples->bad_records; });
-    return lease.training() ? Train(task, *context, *examples) : Evaluate(task, *context, *examples);
+    if (lease.training()) return Train(task, *context, *examples);
+    if (lease.phase == proto::Lease::Phase::KEEP_BEST)
+      return BestCopy(client_, *context, task, patience_).Run(*examples);
+    return Evaluate(task, *context, *examples);
   }();
   if (status.ok() || task.dropped()) return;
   LOG(ERROR) << lease.Describe() << ": " << status.ToString();
@@ -95,12 +99,13 @@ Status Trainer::TrainFrom(LeaseTask& task, JobContext& context, const Examples& 
     Step& step = steps[(k - *begin) % 2];
     if (!step.pull.valid()) {
       RETURN_IF_ERROR(PassGate(task, clock + 1));
-      Prefetch(context, examples, plan, k, Purpose::kTrain, &step);
+      Prefetch(context, context.tables(), examples, plan, k, Purpose::kTrain, &step);
     }
     auto pulled = step.pull.get();
     if (!pulled.ok()) return pulled.status();
     if (k + 1 < plan.count() && (gate_ == nullptr || gate_->Open(clock + 2)))
-      Prefetch(context, examples, plan, k + 1, Purpose::kTrain, &steps[(k + 1 - *begin) % 2]);
+      Prefetch(context, context.tables(), examples, plan, k + 1, Purpose::kTrain,
+               &steps[(k + 1 - *begin) % 2]);
     RETURN_IF_ERROR(PENSTOCK_FAULT("worker.step"));
     TableValues values(pulled->values.begin(), pulled->values.end());
     const double loss = context.model().Compute(step.batch, step.prepared, values, &gradients);
@@ -140,15 +145,15 @@ Status Trainer::PassGate(LeaseTask& task, uint64_t clock) {
   return gate_->Wait(clock);
 }
 
-void Trainer::Prefetch(JobContext& context, const Examples& examples, const MinibatchPlan& plan, uint64_t k,
-                       Purpose purpose, Step* step) {
+void Trainer::Prefetch(JobContext& context, const std::vector<TableSpec>& tables, const Examples& examples,
+                       const MinibatchPlan& plan, uint64_t k, Purpose purpose, Step* step) {
   step->k = k;
   examples.Gather(plan.Indices(k), &step->batch);
   context.model().Prepare(step->batch, purpose, &step->prepared);
-  std::vector<TableKeys> tables;
+  std::vector<TableKeys> keys;
   for (size_t t = 0; t < step->prepared.keys.size(); ++t)
-    tables.push_back({context.tables()[t].id, step->prepared.keys[t]});
-  step->pull = client_.Pull(std::move(tables));
+    keys.push_back({tables[t].id, step->prepared.keys[t]});
+  step->pull = client_.Pull(std::move(keys));
 }
 
 // Waits until at most `leave` pushes have no answer. The first error is returned after the wait.
@@ -174,26 +179,27 @@ void Trainer::Report(LeaseTask& task, const MinibatchPlan& plan, const Producer&
 Status Trainer::Evaluate(LeaseTask& task, JobContext& context, const Examples& examples) {
   const MinibatchPlan plan(std::max<uint32_t>(context.job().train.batch_size, 1024), /*shuffle=*/false, 0, 0,
                            0, examples.size());
+  const auto& tables = task.info().best ? context.best_tables() : context.tables();
   Evaluation evaluation;
   Step steps[2];
-  if (plan.count() > 0) Prefetch(context, examples, plan, 0, Purpose::kEvaluate, &steps[0]);
+  if (plan.count() > 0) Prefetch(context, tables, examples, plan, 0, Purpose::kEvaluate, &steps[0]);
   for (uint64_t k = 0; k < plan.count() && !task.dropped(); ++k) {
     Step& step = steps[k % 2];
     auto pulled = step.pull.get();
     if (!pulled.ok()) {
       if (!Patience::Passes(pulled.status().code())) return pulled.status();
       patience_.Wait(task, pulled.status());
-      Prefetch(context, examples, plan, k, Purpose::kEvaluate, &step);
+      Prefetch(context, tables, examples, plan, k, Purpose::kEvaluate, &step);
       --k;
       continue;
     }
     if (k + 1 < plan.count())
-      Prefetch(context, examples, plan, k + 1, Purpose::kEvaluate, &steps[(k + 1) % 2]);
+      Prefetch(context, tables, examples, plan, k + 1, Purpose::kEvaluate, &steps[(k + 1) % 2]);
     context.model().Evaluate(step.batch, step.prepared,
                              TableValues(pulled->values.begin(), pulled->values.end()), &evaluation);
     task.Update([&](LeaseProgress& p) { p.examples += step.batch.rows; });
   }
-  if (task.info().partition == 0) RETURN_IF_ERROR(EvaluateWeights(context, &evaluation));
+  if (task.info().partition == 0) RETURN_IF_ERROR(EvaluateWeights(context, tables, &evaluation));
   task.Update([&](LeaseProgress& p) {
     p.loss_sum = evaluation.loss_sum();
     p.result = evaluation.ToJson().dump();
@@ -202,11 +208,12 @@ Status Trainer::Evaluate(LeaseTask& task, JobContext& context, const Examples& e
   return Status::Ok();
 }
 
-Status Trainer::EvaluateWeights(JobContext& context, Evaluation* evaluation) {
-  for (size_t t = 0; t < context.tables().size(); ++t) {
+Status Trainer::EvaluateWeights(JobContext& context, const std::vector<TableSpec>& tables,
+                                Evaluation* evaluation) {
+  for (size_t t = 0; t < tables.size(); ++t) {
     const uint64_t rows = context.model().RegularizedRows(t);
     for (uint64_t first = 0; first < rows; first += kWeightRowsPerPull) {
-      TableKeys keys{context.tables()[t].id, {}};
+      TableKeys keys{tables[t].id, {}};
       for (uint64_t key = first; key < std::min<uint64_t>(rows, first + kWeightRowsPerPull); ++key)
         keys.keys.push_back(key);
       auto pulled = client_.Pull({std::move(keys)}).get();

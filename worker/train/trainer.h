@@ -34,9 +34,9 @@ class Trainer {
   Status TrainFrom(LeaseTask& task, JobContext& context, const Examples& examples,
                    const class MinibatchPlan& plan, Producer& producer);
   Status Evaluate(LeaseTask& task, JobContext& context, const Examples& examples);
-  Status EvaluateWeights(JobContext& context, Evaluation* evaluation);
-  void Prefetch(JobContext& context, const Examples& examples, const MinibatchPlan& plan, uint64_t k,
-                Purpose purpose, Step* step);
+  Status EvaluateWeights(JobContext& context, const std::vector<TableSpec>& tables, Evaluation* evaluation);
+  void Prefetch(JobContext& context, const std::vector<TableSpec>& tables, const Examples& examples,
+                const MinibatchPlan& plan, uint64_t k, Purpose purpose, Step* step);
   Status FinishPushes(LeaseTask& task, size_t leave);
   Status PassGate(LeaseTask& task, uint64_t clock);
   void Report(LeaseTask& task, const MinibatchPlan& plan, const Producer& producer);

@@ -114,6 +114,25 @@ TEST_F(CourseTest, EverySecondPassAndTheLast) {
   EXPECT_EQ(Shown()["evaluations"]["test"].size(), 1u) << "the last one is also the job's";
 }
 
+TEST_F(CourseTest, TheWeightsOfEachBestPassAreKeptAndEvaluatedAtTheEnd) {
+  Submit(3, 2, {.evaluate_every = 1, .keep_best = true});
+  const double losses[] = {0.5, 0.3, 0.4};
+  for (uint32_t pass = 0; pass < 3; ++pass) {
+    Stretch(JobPhase::kTrain, pass);
+    Stretch(JobPhase::kEvaluateTest, pass, losses[pass]);
+    if (pass == 2) break;
+    const auto producers = c.plane->state().data().next_producer;
+    Stretch(JobPhase::kKeepBest, pass);
+    EXPECT_EQ(c.plane->state().data().next_producer, producers + c.Job().train_partitions);
+  }
+  Stretch(JobPhase::kEvaluateTrain, 2, 0.2);
+  Stretch(JobPhase::kEvaluateTest, 2, 0.3);
+  EXPECT_EQ(c.Job().state, JobState::kDone);
+  EXPECT_EQ(c.Job().trained.examples, 3u * 200) << "copies train nothing";
+  EXPECT_EQ(Shown()["best_pass"], 2);
+  EXPECT_EQ(c.log.Replay().ToJson(), c.plane->state().ToJson());
+}
+
 TEST_F(CourseTest, WithoutTestDataTheTrainingDataIsEvaluated) {
   Submit(1, 0, {.evaluate_every = 1});
   Stretch(JobPhase::kTrain, 0);
