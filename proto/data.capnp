@@ -56,7 +56,7 @@ struct PushRequest {
   tables @6 :List(Table);
   codec @7 :Codec;
   worker @8 :UInt32;       # node id of the worker whose clock it is; 0 outside jobs
-  pass @9 :UInt32;         # pass of the job, from 1, for expiry rules of a later version; 0 outside jobs
+  pass @9 :UInt32;         # pass of the job, from 1, for expiry.unused_passes; 0 outside jobs
   struct Table {
     table @0 :UInt32;
     groups @1 :List(Group);
@@ -86,6 +86,13 @@ struct TableStats {
   nonZero @5 :UInt64;
 }
 
+struct ExpiryTally {
+  rows @0 :UInt64;          # looked at
+  ttl @1 :UInt64;           # due, by the first rule that says so; deleted unless it was a dry run
+  unusedPasses @2 :UInt64;
+  minNorm @3 :UInt64;
+}
+
 interface DataPlane {
   pull @0 (request :PullRequest) -> (status :Common.Status, response :PullResponse);
   # Any client, any time; safe to repeat. A row that was never pushed has its table's initial value.
@@ -107,9 +114,12 @@ interface DataPlane {
   # with an open accumulator takes one optimizer step on sum / examples. Answered when the commit is logged. A round that a shard has
   # committed already is ok and changes nothing, so the call may be repeated by anybody.
 
-  expire @5 (table :UInt32, dryRun :Bool, shards :List(ShardRef)) -> (status :Common.Status, shards :List(GroupResult), rows :UInt64, expired :UInt64);
-  # Of a later version; this one has no tables with such rules, and does not answer it. By an operator: applies the table's expiry rules at once
-  # to the named shards (dryRun: only counts). `rows` are those looked at. Answered when the deletions are logged. Safe to repeat.
+  expire @5 (table :UInt32, dryRun :Bool, shards :List(ShardRef), run :UInt64)
+      -> (status :Common.Status, shards :List(GroupResult), rows :UInt64, expired :UInt64, tallies :List(ExpiryTally));
+  # By an operator: applies the table's expiry rules at once to the named shards (dryRun: only counts). `rows` and `expired` are the sums of
+  # `tallies`, which has one entry a shard, in their order. A shard is ok when its deletions are logged. Answered after about two seconds at
+  # the latest: a shard that is not finished then is unavailable with a short delay, and a call with the same `run`, a number that the caller has
+  # drawn, goes on with the scan. Safe to repeat. failedPrecondition: the table has no rules.
 
   clocks @6 (table :UInt32) -> (status :Common.Status, clocks :List(WorkerClock));
   # What pushes into the table have carried, as this core saw it, by worker.

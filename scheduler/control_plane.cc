@@ -308,12 +308,6 @@ Result<const ShardMap*> ControlPlane::Map(Now now) {
 
 Result<TableSpec> ControlPlane::Create(TableSpec spec, Now now) {
   RETURN_IF_ERROR(CheckLeads());
-  // Servers of this version do not act on these, so they must not seem to.
-  if (spec.admission != AdmissionSpec{} || spec.expiry.any()) {
-    return InvalidArgument(
-        "table '" + spec.name +
-        "': admission and expiry rules are not served by this version; leave them at their defaults");
-  }
   if (const TableSpec* existing = state_->FindTable(spec.name)) {
     spec.id = existing->id;
     if (spec == *existing) return spec;

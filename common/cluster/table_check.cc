@@ -11,9 +11,10 @@ namespace {
 
 using enum OptimizerKind;
 
-constexpr uint32_t kMaxTtlSeconds = 1u << 25;  // the last touch of a row is kept modulo 2^26 seconds
-constexpr double kMaxSteps = 1e15;             // exact as a double
-constexpr double kMaxDecay = 0.9999999;        // of a running mean
+constexpr uint32_t kMaxTtlSeconds = 1u << 25;    // the last touch of a row is kept modulo 2^26 seconds
+constexpr double kMaxMinCount = (1u << 24) - 1;  // what a count holds
+constexpr double kMaxSteps = 1e15;               // exact as a double
+constexpr double kMaxDecay = 0.9999999;          // of a running mean
 
 Status CheckRange(const std::string& key, double value, double low, double high) {
   if (std::isfinite(value) && value >= low && value <= high) return Status::Ok();
@@ -70,6 +71,7 @@ constexpr InitializerKind kNormals[] = {InitializerKind::kNormal, InitializerKin
 constexpr InitializerKind kXavierOnly[] = {InitializerKind::kXavier};
 
 Status CheckAdmission(const AdmissionSpec& admission) {
+  RETURN_IF_ERROR(CheckRange("admission.min_count", admission.min_count, 0, kMaxMinCount));
   RETURN_IF_ERROR(CheckRange("admission.probability", admission.probability, 0, 1));
   if (admission.probability > 0) return Status::Ok();
   return InvalidArgument("admission.probability is 0, which would admit no key; allowed is above 0 to 1");
@@ -82,6 +84,18 @@ Status CheckExpiry(const ExpirySpec& expiry) {
   if (expiry.ttl_seconds <= kMaxTtlSeconds) return Status::Ok();
   return InvalidArgument("expiry.ttl_seconds is " + std::to_string(expiry.ttl_seconds) +
                          ", allowed is 0 to " + std::to_string(kMaxTtlSeconds));
+}
+
+// Rules that make rows come and go need a table whose rows may.
+Status CheckRulesFit(const TableSpec& spec) {
+  if (spec.admission == AdmissionSpec{} && !spec.expiry.any()) return Status::Ok();
+  if (spec.dense_size > 0)
+    return InvalidArgument(
+        "admission.* and expiry.* are for sparse tables: all rows of a dense tensor exist");
+  if (!spec.accumulate) return Status::Ok();
+  return InvalidArgument(
+      "admission.* and expiry.* are not for tables that accumulate: a sync job's result must not depend on "
+      "which push came first, or when");
 }
 
 Status CheckName(const std::string& name) {
@@ -166,7 +180,8 @@ Status TableSpec::Validate() const {
     RETURN_IF_ERROR(ValidateOptimizer(optimizer, schedule));
     RETURN_IF_ERROR(ValidateInitializer(initializer, optimizer.kind));
     RETURN_IF_ERROR(CheckAdmission(admission));
-    return CheckExpiry(expiry);
+    RETURN_IF_ERROR(CheckExpiry(expiry));
+    return CheckRulesFit(*this);
   }();
   return checked.Prepend("table '" + name + "'");
 }

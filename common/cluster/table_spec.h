@@ -70,15 +70,15 @@ struct ScheduleSpec {
   bool operator==(const ScheduleSpec&) const = default;
 };
 
-// Admission and expiry are of a later version: the scheduler refuses tables that have them.
-//
 // When a key gets a row (the primary decides): until it is admitted its pushes change nothing and pulls give
-// the initial value.
+// the initial value. A key whose row has expired must be admitted again. Neither these rules nor those of
+// expiry are for dense tensors or for tables that accumulate.
 struct AdmissionSpec {
-  uint32_t min_count =
-      0;  // after so many pushes; counted in the memory of the shard only; 0, 1: at the first
-  float probability =
-      1;  // at each push with this probability, a pure function of (seed, producer, sequence, key)
+  // At the push that makes it so many; counted in the memory of the shard only (server/shard/admission.h); 0,
+  // 1: at the first. At most 2^24 - 1.
+  uint32_t min_count = 0;
+  // Each push counts with this probability, above 0: a pure function of (seed, producer, sequence, key).
+  float probability = 1;
   bool operator==(const AdmissionSpec&) const = default;
 };
 
@@ -86,7 +86,9 @@ struct AdmissionSpec {
 struct ExpirySpec {
   uint32_t ttl_seconds = 0;    // so long after its last push; 0: never; at most 2^25
   uint32_t unused_passes = 0;  // after so many whole passes of its job without a push; 0: never
-  float min_norm = 0;          // when the L2 norm of its values is below; 0: never
+  float min_norm =
+      0;  // when the L2 norm of its values is below, and it was not pushed for a while: not since
+          // the pass before with unused_passes, else for server.expire_interval_ms; 0: never
   bool any() const { return ttl_seconds > 0 || unused_passes > 0 || min_norm > 0; }
   bool operator==(const ExpirySpec&) const = default;
 };

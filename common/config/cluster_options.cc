@@ -110,6 +110,12 @@ void DeclareServerStorage(OptionSet& set, ClusterOptions::Server& o) {
            .unit = "ms",
            .min = 1,
            .max = kDayMs});
+  set.Add("server", "expire_interval_ms", &o.expire_interval_ms,
+          {.help = "How often the rows of tables with rules of expiry are looked through, and how long a row "
+                   "that is small by expiry.min_norm may stay after its last push.",
+           .unit = "ms",
+           .min = 100,
+           .max = kDayMs});
 }
 
 void Declare(OptionSet& set, ClusterOptions::Server& o) {

@@ -44,6 +44,7 @@ struct ClusterOptions {
     uint64_t log_limit_bytes = 8ull << 30;
     uint64_t max_unit_bytes = 32ull << 20;
     uint32_t memory_lag_ms = 5000;
+    uint32_t expire_interval_ms = 30000;
   };
   struct Worker {
     std::string listen = "127.0.0.1";

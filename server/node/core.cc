@@ -259,6 +259,29 @@ ServerCore::Applied ServerCore::CommitRound(ShardId id, TableId table, uint64_t 
           .level = LevelOf(*spec)};
 }
 
+std::vector<ShardId> ServerCore::Served() const {
+  std::vector<ShardId> shards;
+  for (const auto& [id, slot] : slots_) {
+    if (slot->granted) shards.push_back(id);
+  }
+  std::sort(shards.begin(), shards.end());
+  return shards;
+}
+
+Shard* ServerCore::ServedShard(ShardId shard) {
+  Slot* slot = GetSlot(shard);
+  return slot != nullptr && slot->granted ? slot->shard.get() : nullptr;
+}
+
+void ServerCore::NoteDeleted(ShardId shard, TableId table) {
+  Slot& slot = *GetSlot(shard);
+  if (LevelOf(*slot.shard->FindSpec(table)) == Durability::kMemory) {
+    NoteMemoryDirty(shard, slot);
+  } else {
+    Touch(shard, slot);
+  }
+}
+
 void ServerCore::Touch(ShardId shard, Slot& slot) {
   if (!slot.dirty) {
     slot.dirty = true;

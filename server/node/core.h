@@ -32,6 +32,7 @@ struct CoreOptions {
   uint64_t cluster = 0;
   uint64_t memory_budget_bytes = 0;  // of this core
   uint64_t memory_lag_ms = 5000;
+  uint64_t expire_interval_ms = 30000;
   uint64_t max_unit_bytes = 32 << 20;
   uint64_t log_limit_bytes = 8ull << 30;
   std::string node_name;  // for errors
@@ -103,6 +104,12 @@ class ServerCore : private kj::TaskSet::ErrorHandler {
   Applied Apply(ShardId shard, const Unit& unit);
   // Closes a round of a table (Shard::CommitRound). kUnavailable while the table is not known here.
   Applied CommitRound(ShardId shard, TableId table, uint64_t round, uint64_t examples, uint64_t step);
+  // Shards that it serves now; of those, by id (else nullptr).
+  std::vector<ShardId> Served() const;
+  Shard* ServedShard(ShardId shard);
+  const std::map<TableId, TableSpec>& tables() const { return tables_; }
+  // Rows of the table were deleted in a shard that is served: the deltas of its level take them.
+  void NoteDeleted(ShardId shard, TableId table);
   // Resolves when everything applied on this core before the call has reached the level. kMemory: at once.
   kj::Promise<Status> Reached(Durability level);
   // As Reached(kLogged), `memory` tables of these shards included.

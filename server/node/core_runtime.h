@@ -1,4 +1,5 @@
-// CoreRuntime: a core's thread with all that lives on it: the ServerCore, its data service and its port.
+// CoreRuntime: a core's thread with all that lives on it: the ServerCore, its data service, its expirer and its
+// port.
 #pragma once
 
 #include <memory>
@@ -7,6 +8,7 @@
 #include "common/net/kj_loop.h"
 #include "common/net/rpc_server.h"
 #include "server/node/data_service.h"
+#include "server/node/expirer.h"
 
 namespace penstock {
 
@@ -14,14 +16,17 @@ class CoreRuntime {
  public:
   CoreRuntime(const CoreOptions& options, LogAppender& appender, ServerMetrics& metrics)
       : loop_(options.node_name + "/" + std::to_string(options.core)) {
-    loop_.Run([&] { core_ = std::make_unique<ServerCore>(loop_, options, appender, metrics); });
+    loop_.Run([&] {
+      core_ = std::make_unique<ServerCore>(loop_, options, appender, metrics);
+      expirer_ = std::make_unique<Expirer>(loop_, *core_, metrics, options.expire_interval_ms);
+    });
     metrics_ = &metrics;
   }
 
   Status Listen(std::shared_ptr<const ClusterIdentity> identity, const RpcServerOptions& options) {
     return loop_.Run([&]() -> Status {
       auto server =
-          RpcServer::Listen(loop_, std::move(identity), options, kj::heap<DataService>(*core_, *metrics_));
+          RpcServer::Listen(loop_, std::move(identity), options, kj::heap<DataService>(*core_, *expirer_, *metrics_));
       if (!server.ok()) return server.status();
       rpc_ = std::move(*server);
       return Status::Ok();
@@ -34,7 +39,10 @@ class CoreRuntime {
 
   // Refuses further calls; what was applied stays to be logged.
   void CloseConnections() {
-    loop_.Run([&] { rpc_.reset(); });
+    loop_.Run([&] {
+      rpc_.reset();
+      expirer_.reset();
+    });
   }
   // Logs what `memory` tables still hold back.
   void FlushAll() {
@@ -60,6 +68,7 @@ class CoreRuntime {
   KjLoop loop_;
   ServerMetrics* metrics_ = nullptr;
   std::unique_ptr<ServerCore> core_;
+  std::unique_ptr<Expirer> expirer_;
   std::unique_ptr<RpcServer> rpc_;
 };
 

@@ -13,12 +13,6 @@ constexpr uint32_t kMaxTables = 4096;            // of one call
 constexpr uint64_t kMaxAnswerBytes = 256 << 20;  // values of one table of a pull
 constexpr uint32_t kMaxGroups = 65536;           // of one table of a call
 
-void SetResult(const Status& status, proto::GroupResult::Builder out) {
-  out.setCode(static_cast<proto::Code>(status.code()));
-  out.setRetryAfterMs(status.retry_after_ms());
-  if (!status.ok()) out.setMessage(status.message());
-}
-
 // The groups' counts must add up to the keys, and the keys must be aligned: they are read in place.
 Status CheckKeys(uint32_t table, capnp::List<proto::Group>::Reader groups, capnp::Data::Reader keys) {
   const std::string context = "table " + std::to_string(table) + " of the call";
@@ -52,14 +46,6 @@ Status CheckTables(Request request) {
   return Status::Ok();
 }
 
-// Of a call about whole shards: bounds what its loops may cost.
-Status CheckShards(size_t tables, size_t shards) {
-  if (tables <= kMaxTables && shards <= kMaxGroups) return Status::Ok();
-  return InvalidArgument("a call with " + std::to_string(tables) + " tables and " + std::to_string(shards) +
-                         " shards, allowed are " + std::to_string(kMaxTables) + " and " +
-                         std::to_string(kMaxGroups));
-}
-
 // Everything that can be wrong with a push as such; then nothing of it is applied.
 Status CheckPush(proto::PushRequest::Reader request) {
   RETURN_IF_ERROR(CheckTables(request));
@@ -81,6 +67,20 @@ Status CheckPush(proto::PushRequest::Reader request) {
 const Key* KeysOf(capnp::Data::Reader data) { return reinterpret_cast<const Key*>(data.begin()); }
 
 }  // namespace
+
+void DataService::SetResult(const Status& status, proto::GroupResult::Builder out) {
+  out.setCode(static_cast<proto::Code>(status.code()));
+  out.setRetryAfterMs(status.retry_after_ms());
+  if (!status.ok()) out.setMessage(status.message());
+}
+
+// Of a call about whole shards: bounds what its loops may cost.
+Status DataService::CheckShards(size_t tables, size_t shards) {
+  if (tables <= kMaxTables && shards <= kMaxGroups) return Status::Ok();
+  return InvalidArgument("a call with " + std::to_string(tables) + " tables and " + std::to_string(shards) +
+                         " shards, allowed are " + std::to_string(kMaxTables) + " and " +
+                         std::to_string(kMaxGroups));
+}
 
 kj::Promise<void> DataService::pull(PullContext context) {
   auto request = context.getParams().getRequest();
@@ -190,7 +190,8 @@ Durability DataService::PushTable(proto::PushRequest::Reader request, proto::Pus
                             .low = request.getLow(),
                             .round = request.getRound(),
                             .step = request.getStep(),
-                            .pass = request.getPass()};
+                            .pass = request.getPass(),
+                            .seconds = SecondsNow()};
   Durability level = Durability::kMemory;
   for (uint32_t i = 0; i < groups.size(); ++i) {
     const uint32_t count = groups[i].getCount();

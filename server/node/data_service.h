@@ -8,19 +8,22 @@
 
 #include "proto/data.capnp.h"
 #include "server/node/core.h"
+#include "server/node/expirer.h"
 #include "server/node/push_clocks.h"
 
 namespace penstock {
 
 class DataService final : public proto::DataPlane::Server {
  public:
-  DataService(ServerCore& core, ServerMetrics& metrics) : core_(core), metrics_(metrics) {}
+  DataService(ServerCore& core, Expirer& expirer, ServerMetrics& metrics)
+      : core_(core), expirer_(expirer), metrics_(metrics) {}
 
   kj::Promise<void> pull(PullContext context) override;
   kj::Promise<void> push(PushContext context) override;
   kj::Promise<void> flush(FlushContext context) override;
   kj::Promise<void> stats(StatsContext context) override;
   kj::Promise<void> commitRound(CommitRoundContext context) override;
+  kj::Promise<void> expire(ExpireContext context) override;
   kj::Promise<void> clocks(ClocksContext context) override;
 
  private:
@@ -28,10 +31,15 @@ class DataService final : public proto::DataPlane::Server {
   // Applies the table's units; returns the level to wait for.
   Durability PushTable(proto::PushRequest::Reader request, proto::PushRequest::Table::Reader in,
                        proto::PushResponse::Table::Builder out);
+  Result<std::shared_ptr<Expirer::Scan>> BeginExpire(proto::DataPlane::ExpireParams::Reader params,
+                                                     const ServerCore::Found& found);
+  static void SetResult(const Status& status, proto::GroupResult::Builder out);
+  static Status CheckShards(size_t tables, size_t shards);
   void NoteClock(proto::PushRequest::Reader request, proto::PushRequest::Table::Reader in,
                  proto::PushResponse::Table::Builder out);
 
   ServerCore& core_;
+  Expirer& expirer_;
   ServerMetrics& metrics_;
   std::map<TableId, PushClocks> clocks_;  // of tables that workers of jobs have pushed into
 };

@@ -191,6 +191,7 @@ class Server::Impl : public NodeSession::Host {
                                                     .cluster = state_.cluster,
                                                     .memory_budget_bytes = budget / options_.server.cores,
                                                     .memory_lag_ms = options_.server.memory_lag_ms,
+                                                    .expire_interval_ms = options_.server.expire_interval_ms,
                                                     .max_unit_bytes = options_.server.max_unit_bytes,
                                                     .log_limit_bytes = options_.server.log_limit_bytes,
                                                     .node_name = name_},
@@ -259,6 +260,7 @@ class Server::Impl : public NodeSession::Host {
          metrics_.refused_units);
     read("penstock_server_rounds_total", "Rounds of sync jobs committed: one table of one shard each.",
          metrics_.rounds);
+    read("penstock_server_expired_rows_total", "Rows deleted by rules of expiry.", metrics_.expired_rows);
     read("penstock_server_windows_total", "Commit windows closed.", metrics_.windows);
     read("penstock_server_deltas_total", "Deltas built.", metrics_.deltas);
     read("penstock_server_log_written_bytes_total", "Bytes of deltas given to the log.",

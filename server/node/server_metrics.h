@@ -13,6 +13,7 @@ struct ServerMetrics {
   std::atomic<uint64_t> duplicate_units{0};
   std::atomic<uint64_t> refused_units{0};
   std::atomic<uint64_t> rounds{0};
+  std::atomic<uint64_t> expired_rows{0};
   std::atomic<uint64_t> windows{0};
   std::atomic<uint64_t> deltas{0};
   std::atomic<uint64_t> log_bytes_written{0};

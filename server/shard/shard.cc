@@ -57,6 +57,7 @@ Status Shard::CreateTable(const TableSpec& spec) {
   }
   table->spec = spec;
   table->optimizer.emplace(spec.optimizer, spec.schedule);
+  if (spec.admission.min_count > 1) table->counts.emplace(spec.id);
   return Status::Ok();
 }
 
@@ -141,11 +142,11 @@ Result<PushOutcome> Shard::PushUnit(const UnitContext& unit, TableId id, std::sp
   RETURN_IF_ERROR(CheckRound(*table, unit.round));
   RETURN_IF_ERROR(table->marks.CheckWindow(unit.producer, unit.sequence, unit.low).Prepend(Name(*table)));
   RETURN_IF_ERROR(CheckFinite(*table, values, keys.size() * table->spec->dim));
-  RETURN_IF_ERROR(FindOrCreate(*table, keys, may_grow));
+  RETURN_IF_ERROR(FindOrCreate(*table, unit, keys, may_grow));
   if (unit.round > 0) {
     Accumulate(*table, keys, values, unit.round);
   } else {
-    ApplyRows(*table, unit.step, keys, values);
+    ApplyRows(*table, unit, keys, values);
   }
   table->marks.Add(unit.producer, unit.sequence);
   table->marks.AdvanceLow(unit.producer, unit.low);
@@ -194,15 +195,22 @@ Status Shard::CheckFinite(const Table& table, const float* values, size_t count)
                          " pushed values are NaN or infinite; nothing of the unit was applied");
 }
 
-// Leaves the unit's rows in found_. Everything that can fail comes before the first row is made.
-Status Shard::FindOrCreate(Table& table, std::span<const Key> keys, bool may_grow) {
+// Leaves the unit's rows in found_. Everything that can fail comes before the first row is made or a push is
+// counted.
+Status Shard::FindOrCreate(Table& table, const UnitContext& unit, std::span<const Key> keys, bool may_grow) {
   RowTable& rows = table.rows;
+  const bool admits_all = table.spec->admission == AdmissionSpec{};
   found_.resize(keys.size());
   const size_t missing = rows.FindBatch(keys, found_.data());
   if (missing > 0 && !may_grow) {
-    return Overloaded(
-        Name(table) + ": the memory budget is reached and " + std::to_string(missing) + " rows would be new",
-        1000);
+    size_t fresh = 0;
+    for (size_t i = 0; i < keys.size(); ++i)
+      fresh += found_[i] == kNoRow && (admits_all || WouldAdmit(table, unit, keys[i]));
+    if (fresh > 0) {
+      return Overloaded(
+          Name(table) + ": the memory budget is reached and " + std::to_string(fresh) + " rows would be new",
+          1000);
+    }
   }
   RETURN_IF_ERROR(rows.Reserve(missing));
   if (missing == 0 && rows.deleted_rows() == 0) return Status::Ok();
@@ -213,6 +221,10 @@ Status Shard::FindOrCreate(Table& table, std::span<const Key> keys, bool may_gro
     if (row == kNoRow) row = rows.Find(keys[i]);
     const bool is_new = row == kNoRow;
     if (!is_new && !rows.Header(row)->deleted()) continue;
+    if (!admits_all && !Admit(table, unit, keys[i])) {
+      row = kNoRow;
+      continue;
+    }
     if (is_new) {
       row = rows.Insert(keys[i]);
     } else {
@@ -224,16 +236,19 @@ Status Shard::FindOrCreate(Table& table, std::span<const Key> keys, bool may_gro
   return Status::Ok();
 }
 
-void Shard::ApplyRows(Table& table, uint64_t step, std::span<const Key> keys, const float* values) {
+void Shard::ApplyRows(Table& table, const UnitContext& unit, std::span<const Key> keys, const float* values) {
   RowTable& rows = table.rows;
   const uint32_t dim = table.spec->dim;
+  const uint32_t touch = UnitTouch(table, unit);
   for (size_t i = 0; i < keys.size(); ++i) {
-    if (i + kAhead < keys.size()) rows.PrefetchWhole(found_[i + kAhead]);
+    if (i + kAhead < keys.size() && found_[i + kAhead] != kNoRow) rows.PrefetchWhole(found_[i + kAhead]);
     const RowNumber row = found_[i];
+    if (row == kNoRow) continue;
     RowHeader* header = rows.Header(row);
     if (header->push_count != UINT32_MAX) ++header->push_count;
-    table.optimizer->Apply(header->push_count, step, values + i * size_t{dim}, dim, rows.Values(row),
+    table.optimizer->Apply(header->push_count, unit.step, values + i * size_t{dim}, dim, rows.Values(row),
                            rows.Slots(row));
+    header->flags = WithTouch(header->flags, touch);
     rows.MarkDirty(row);
   }
 }
@@ -308,7 +323,7 @@ ContentHash Shard::Hash() const {
 
 size_t Shard::TableBytes(const Table& table) {
   return sizeof(Table) + table.rows.ResidentBytes() + table.marks.ResidentBytes() +
-         table.opened.capacity() * sizeof(RowNumber) +
+         table.opened.capacity() * sizeof(RowNumber) + (table.counts ? table.counts->ResidentBytes() : 0) +
          (table.optimizer ? table.optimizer->ResidentBytes() : 0);
 }
 

@@ -30,6 +30,8 @@
 #include "common/cluster/table_spec.h"
 #include "proto/delta.capnp.h"
 #include "server/marks.h"
+#include "server/shard/admission.h"
+#include "server/shard/expiry.h"
 #include "server/shard/optimizer.h"
 #include "server/shard/row_table.h"
 #include "server/shard/table_images.h"
@@ -52,10 +54,11 @@ struct ShardOptions {
 struct UnitContext {
   ProducerId producer = 0;
   Sequence sequence = 0;
-  Sequence low = 0;    // every sequence below it is finished everywhere
-  uint64_t round = 0;  // of a sync job, from 1: the values are sums that wait for its commit; 0: not
-  uint64_t step = 0;   // the job's optimizer step, from 1, for schedules; 0: each row's own count of pushes
-  uint32_t pass = 0;   // of the job, from 1, for expiry rules of a later version; 0: outside of jobs
+  Sequence low = 0;      // every sequence below it is finished everywhere
+  uint64_t round = 0;    // of a sync job, from 1: the values are sums that wait for its commit; 0: not
+  uint64_t step = 0;     // the job's optimizer step, from 1, for schedules; 0: each row's own count of pushes
+  uint32_t pass = 0;     // of the job, from 1, for expiry.unused_passes; 0: outside of jobs
+  uint32_t seconds = 0;  // when it came (SecondsNow), for expiry.ttl_seconds and min_norm
 };
 
 struct PushOutcome {
@@ -126,6 +129,8 @@ class Shard {
   //   finished: ask for a new id Overloaded        the sequence is beyond the window (never the one at
   //   `low`), or rows would be new and may_grow is
   //                     false: nothing was applied, back off
+  // In tables with admission rules the rows of keys that are not admitted yet are passed over; the unit
+  // counts as applied nevertheless.
   Result<PushOutcome> PushUnit(const UnitContext& unit, TableId table, std::span<const Key> keys,
                                const float* values, bool may_grow = true);
   // Closes a round of a table that accumulates: each row that its units touched takes one optimizer step on
@@ -140,6 +145,16 @@ class Shard {
   // Deletes rows (to readers they are as if never pushed); the next delta says so. Returns how many were
   // there.
   Result<size_t> DeleteRows(TableId table, std::span<const Key> keys);
+
+  // --- Expiry (server/shard/expiry.h), of tables with such rules.
+  // What a scan that begins now compares rows with: `seconds` is SecondsNow(), min_norm waits `grace_seconds`
+  // after the last push. NotFound: no such table.
+  Result<ExpiryMoment> BeginExpiry(TableId table, uint32_t seconds, uint32_t grace_seconds);
+  // Looks at `limit` rows from number *row on and deletes those that are due (dry run: none). Moves *row on;
+  // true: that was the last one. NotFound: no such table.
+  Result<bool> ExpireRows(TableId table, const ExpiryMoment& moment, bool dry_run, size_t limit,
+                          RowNumber* row, ExpiryTally* tally);
+
   // Units refused for NaN or infinite values since the shard was made.
   uint64_t non_finite_units() const { return non_finite_units_; }
 
@@ -214,6 +229,10 @@ class Shard {
     uint64_t committed_round = 0;   // the last one
     bool rounds_changed = false;    // since the last delta
     std::vector<RowNumber> opened;  // since the last commit; a row counts while its flag says that it is open
+    // Tables with rules of admission or expiry.
+    std::optional<AdmissionCounts> counts;  // with min_count above 1
+    uint32_t highest_touch = 0;             // with unused_passes: the present pass, as far as pushes told
+    std::optional<uint32_t> first_seen;     // the touch of the first scan
   };
   struct PlannedEntry;
 
@@ -229,8 +248,11 @@ class Shard {
 
   Status CheckUnit(const UnitContext& unit, const Table& table, std::span<const Key> keys) const;
   Status CheckFinite(const Table& table, const float* values, size_t count);
-  Status FindOrCreate(Table& table, std::span<const Key> keys, bool may_grow);
-  void ApplyRows(Table& table, uint64_t step, std::span<const Key> keys, const float* values);
+  Status FindOrCreate(Table& table, const UnitContext& unit, std::span<const Key> keys, bool may_grow);
+  static bool WouldAdmit(const Table& table, const UnitContext& unit, Key key);
+  static bool Admit(Table& table, const UnitContext& unit, Key key);
+  static uint32_t UnitTouch(Table& table, const UnitContext& unit);
+  void ApplyRows(Table& table, const UnitContext& unit, std::span<const Key> keys, const float* values);
   Status CheckRound(const Table& table, uint64_t round) const;
   static void OpenRow(Table& table, RowNumber row);
   static void CloseRow(Table& table, RowNumber row);
@@ -253,8 +275,8 @@ class Shard {
   std::map<TableId, std::unique_ptr<Table>> tables_;
   std::map<TableId, Lsn> dropped_;             // in which delta; 0: in the next one
   std::map<ProducerId, ProducerId> finished_;  // ranges first -> last, apart from one another
-  std::vector<RowNumber> found_;               // scratch of FindOrCreate: the unit's rows
-  std::vector<float> mean_;                    // scratch of CommitRound: a row's gradient
+  std::vector<RowNumber> found_;  // scratch of FindOrCreate: the unit's rows; kNoRow: not admitted
+  std::vector<float> mean_;       // scratch of CommitRound: a row's gradient
 
   Epoch epoch_ = 0;
   Lsn last_lsn_ = 0;

@@ -24,6 +24,11 @@ constexpr size_t StructWords() {
 
 size_t DataWords(size_t bytes) { return (bytes + 7) / 8; }
 
+void TakeHeader(const ImageHeader& from, RowHeader* to) {
+  to->push_count = from.push_count;
+  to->flags = WithTouch(to->flags, TouchOf(from.flags));
+}
+
 // A Data field as the array of T that it holds.
 template <typename T>
 T* As(capnp::Data::Builder data) {
@@ -189,8 +194,7 @@ void Shard::WriteEntry(const PlannedEntry& entry, proto::TableDelta::Builder out
       continue;
     }
     *key++ = from.key;
-    // The flags in use describe the row's state in this memory; none of them is stored.
-    *header++ = {from.push_count, 0};
+    *header++ = {from.push_count, from.flags & kTouchMask};
     std::memcpy(image, rows.Values(entry.rows[i]), row_bytes);
     image += row_bytes;
   }
@@ -324,7 +328,8 @@ Status Shard::LoadRow(TableId id, Key key, Lsn lsn, ImageHeader header, std::spa
     row = table->rows.Insert(key);
   }
   table->rows.Header(row)->lsn = lsn;
-  table->rows.Header(row)->push_count = header.push_count;
+  TakeHeader(header, table->rows.Header(row));
+  table->highest_touch = std::max(table->highest_touch, TouchOf(header.flags));
   std::memcpy(table->rows.Values(row), floats.data(), floats.size_bytes());
   if (open) OpenRow(*table, row);
   return Status::Ok();
@@ -440,7 +445,8 @@ Status Shard::ApplyImages(Table& table, const TableImages& images, Lsn lsn) {
     if (row == kNoRow) row = rows.Insert(images.keys[i]);
     rows.Revive(row);
     rows.Header(row)->lsn = lsn;
-    rows.Header(row)->push_count = images.headers[i].push_count;
+    TakeHeader(images.headers[i], rows.Header(row));
+    table.highest_touch = std::max(table.highest_touch, TouchOf(images.headers[i].flags));
     std::memcpy(rows.Values(row) + skip, images.images.data() + i * floats, floats * sizeof(float));
     if (images.accumulators()) {
       OpenRow(table, row);

@@ -43,6 +43,7 @@ struct Arguments {
   std::string name;  // table, key of an option, kind of a sample
   uint32_t id = 0;   // job, shard
   std::vector<uint64_t> keys;
+  bool dry_run = false;
 
   StepOptions step;
 };

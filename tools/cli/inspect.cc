@@ -253,6 +253,36 @@ Result<int> DescribeTable(Client& client, const Arguments& arguments, Console& c
   return kExitOk;
 }
 
+// A scan takes its time, and so does the log.
+constexpr uint64_t kExpireDeadlineMs = 600000;
+
+Result<int> ExpireRows(Client& client, const Arguments& arguments, Console& console) {
+  ASSIGN_OR_RETURN(const TableSpec table, client.OpenTable(arguments.name));
+  if (!table.expiry.any()) {
+    return FailedPrecondition("table '" + table.name +
+                              "' has no rules of expiry; a table has them when expiry.ttl_seconds, "
+                              "expiry.unused_passes or expiry.min_norm is above 0");
+  }
+  ASSIGN_OR_RETURN(const ExpiryReport report,
+                   client.Expire(table.id, arguments.dry_run, kExpireDeadlineMs));
+  const json value = {{"table", table.name},
+                      {"dry_run", arguments.dry_run},
+                      {"rows", report.rows},
+                      {"expired", report.expired()},
+                      {"ttl_seconds", report.ttl},
+                      {"unused_passes", report.unused_passes},
+                      {"min_norm", report.min_norm}};
+  console.out << (arguments.output == OutputFormat::kJson
+                      ? RenderJson(value)
+                      : RenderFields(value, {{"table", "table"},
+                                             {"rows looked at", "rows", Show::kCount},
+                                             {arguments.dry_run ? "due" : "deleted", "expired", Show::kCount},
+                                             {"by ttl_seconds", "ttl_seconds", Show::kCount},
+                                             {"by unused_passes", "unused_passes", Show::kCount},
+                                             {"by min_norm", "min_norm", Show::kCount}}));
+  return kExitOk;
+}
+
 }  // namespace
 
 Result<int> RunInspection(const Arguments& arguments, Console& console) {
@@ -268,6 +298,7 @@ Result<int> RunInspection(const Arguments& arguments, Console& console) {
   if (command == "job show") return ShowJob(*client, arguments, console);
   if (command == "table describe") return DescribeTable(*client, arguments, console);
   if (command == "table get") return ShowRows(*client, arguments, console);
+  if (command == "table expire") return ExpireRows(*client, arguments, console);
   if (command == "job clocks") return ShowClocks(*client, arguments, console);
   if (command == "job partitions") return ShowPartitions(*client, arguments, console);
   if (command == "job pause") {

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <mutex>
 #include <nlohmann/json.hpp>
+#include <random>
 #include <unordered_map>
 #include <unordered_set>
 #include <utility>
@@ -365,6 +366,17 @@ Status Client::CommitRound(const std::vector<TableId>& tables, uint64_t round, u
   return StatusOf(impl_->Await<bool>("commit round", [ms, commit](ClientCore& core, Completion<bool> done) {
     core.CommitRound(commit, ms, std::move(done));
   }));
+}
+
+Result<ExpiryReport> Client::Expire(TableId table, bool dry_run, uint64_t deadline_ms) {
+  RETURN_IF_ERROR(impl_->Known(table).Prepend("expire"));
+  std::random_device random;
+  const ExpiryRun run{
+      .table = table, .dry_run = dry_run, .run = uint64_t{random()} << 32 | random()};
+  const uint64_t ms = impl_->Deadline(deadline_ms);
+  return impl_->Await<ExpiryReport>("expire", [ms, run](ClientCore& core, Completion<ExpiryReport> done) {
+    core.Expire(run, ms, std::move(done));
+  });
 }
 
 Result<std::vector<WorkerClock>> Client::Clocks(TableId table, uint64_t deadline_ms) {

@@ -119,6 +119,16 @@ struct TableStats {
   uint64_t non_zero = 0;
 };
 
+// What an expiry run has found on all shards.
+struct ExpiryReport {
+  uint64_t rows = 0;  // looked at
+  // Due, by the first rule that says so; deleted unless it was a dry run.
+  uint64_t ttl = 0;
+  uint64_t unused_passes = 0;
+  uint64_t min_norm = 0;
+  uint64_t expired() const { return ttl + unused_passes + min_norm; }
+};
+
 // How a push is sent, and what it says of the job that it belongs to. Outside of jobs the defaults are right.
 struct PushOptions {
   uint64_t deadline_ms = 0;  // 0: ClientOptions::deadline_ms
@@ -126,7 +136,7 @@ struct PushOptions {
   uint64_t round = 0;   // sync: values are sums over examples, for the accumulators of this round, from 1
   uint64_t step = 0;    // optimizer step for the schedules of the tables, from 1; 0: each row's own count
   uint32_t worker = 0;  // node id of the worker whose clock it is
-  uint32_t pass = 0;    // pass of the job, from 1, for expiry rules of a later version
+  uint32_t pass = 0;    // pass of the job, from 1, for expiry.unused_passes
   bool operator==(const PushOptions&) const = default;
 };
 
@@ -197,6 +207,10 @@ class Client {
                      uint64_t deadline_ms = 0);
   // By worker: the highest of all cores.
   Result<std::vector<WorkerClock>> Clocks(TableId table, uint64_t deadline_ms = 0);
+
+  // Applies the table's rules of expiry on all shards now; ok: the deletions are logged. Dry run: only counts.
+  // kFailedPrecondition: the table has none.
+  Result<ExpiryReport> Expire(TableId table, bool dry_run, uint64_t deadline_ms = 0);
 
   // One entry per table of the call, in its order.
   Result<std::vector<TableStats>> Stats(const std::vector<TableId>& tables, uint64_t deadline_ms = 0);

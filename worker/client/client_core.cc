@@ -144,6 +144,11 @@ void ClientCore::CommitRound(RoundToCommit commit, uint64_t deadline_ms, Complet
                                                             map_->map().size(), std::move(done)));
 }
 
+void ClientCore::Expire(ExpiryRun run, uint64_t deadline_ms, Completion<ExpiryReport> done) {
+  dispatcher_->Start(
+      std::make_shared<ExpireOperation>(deadline_ms, run, map_->map().size(), std::move(done)));
+}
+
 void ClientCore::Clocks(TableId table, uint64_t deadline_ms, Completion<std::vector<WorkerClock>> done) {
   dispatcher_->Start(
       std::make_shared<ClocksOperation>(deadline_ms, table, map_->map().size(), std::move(done)));

@@ -16,6 +16,7 @@
 #include "worker/client/client.h"
 #include "worker/client/data_operations.h"
 #include "worker/client/dispatcher.h"
+#include "worker/client/expire_operation.h"
 #include "worker/client/log_tracker.h"
 #include "worker/client/map_keeper.h"
 #include "worker/client/round_operations.h"
@@ -40,6 +41,7 @@ class ClientCore : private kj::TaskSet::ErrorHandler {
             Completion<PushResult> done);
   void Flush(uint64_t deadline_ms, Completion<bool> done);
   void CommitRound(RoundToCommit commit, uint64_t deadline_ms, Completion<bool> done);
+  void Expire(ExpiryRun run, uint64_t deadline_ms, Completion<ExpiryReport> done);
   void Clocks(TableId table, uint64_t deadline_ms, Completion<std::vector<WorkerClock>> done);
   void Stats(std::vector<TableId> tables, uint64_t deadline_ms, Completion<std::vector<TableStats>> done);
   // From now on the producer hears what is logged.

@@ -120,6 +120,22 @@ TEST(TableSpecTest, RangesAreCheckedAndNamed) {
   ExpectRefused(
       kind, [](auto& s) { s.expiry.ttl_seconds = (1u << 25) + 1; }, "expiry.ttl_seconds is 33554433");
   ExpectRefused(
+      kind, [](auto& s) { s.admission.min_count = 1u << 24; }, "admission.min_count is 16777216");
+  ExpectRefused(
+      kind,
+      [](auto& s) {
+        s.expiry.min_norm = 1;
+        s.dense_size = 2;
+      },
+      "are for sparse tables");
+  ExpectRefused(
+      kind,
+      [](auto& s) {
+        s.admission.min_count = 2;
+        s.accumulate = true;
+      },
+      "are not for tables that accumulate");
+  ExpectRefused(
       kind, [](auto& s) { s.dim = 65537; }, "dim is 65537");
 }
 
@@ -134,19 +150,24 @@ TEST(TableSpecTest, JsonAndWireKeepEveryField) {
                     .clip_norm = 4};
   spec.schedule = {.kind = ScheduleKind::kCosine, .warmup_steps = 7, .decay_steps = 8, .minimum = 0.5f};
   spec.initializer = {.kind = InitializerKind::kXavier, .fan_in = 3, .fan_out = 4};
-  spec.admission = {.min_count = 3, .probability = 0.5f};
-  spec.expiry = {.unused_passes = 2, .min_norm = 0.125f};
   spec.seed = UINT64_MAX;
   spec.durability = Durability::kSynced;
-  spec.accumulate = spec.allow_non_finite = true;
-  spec.dense_size = 12;
-  EXPECT_EQ(nlohmann::json::parse(nlohmann::json(spec).dump()).get<TableSpec>(), spec);
-  capnp::MallocMessageBuilder message;
-  auto wire = message.initRoot<proto::TableSpec>();
-  WriteTableSpec(spec, wire);
-  const auto read = ReadTableSpec(wire.asReader());
-  ASSERT_TRUE(read.ok()) << read.status().ToString();
-  EXPECT_EQ(*read, spec);
+  spec.allow_non_finite = true;
+  // These two exclude each other.
+  TableSpec sparse = spec, dense = spec;
+  sparse.admission = {.min_count = 3, .probability = 0.5f};
+  sparse.expiry = {.unused_passes = 2, .min_norm = 0.125f};
+  dense.accumulate = true;
+  dense.dense_size = 12;
+  for (const TableSpec& each : {sparse, dense}) {
+    EXPECT_EQ(nlohmann::json::parse(nlohmann::json(each).dump()).get<TableSpec>(), each);
+    capnp::MallocMessageBuilder message;
+    auto wire = message.initRoot<proto::TableSpec>();
+    WriteTableSpec(each, wire);
+    const auto read = ReadTableSpec(wire.asReader());
+    ASSERT_TRUE(read.ok()) << read.status().ToString();
+    EXPECT_EQ(*read, each);
+  }
 }
 
 }  // namespace

@@ -1,0 +1,236 @@
+// Admission and expiry from end to end: by time, by passes and by norm; over kill -9 between deletion and
+// fold, and after the fold; the command; the interval.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "tests/cluster/penstock_command.h"
+#include "tests/cluster/test_cluster.h"
+
+namespace penstock {
+namespace {
+
+using ::testing::HasSubstr;
+
+// Scans are asked for by the test alone, but for the one that waits for the interval.
+const std::string kNever = "server.expire_interval_ms=86400000";
+constexpr uint32_t kDim = 4;
+
+TableSpec Spec(const std::string& name, const ExpirySpec& expiry, const AdmissionSpec& admission = {}) {
+  TableSpec spec;
+  spec.name = name;
+  spec.dim = kDim;
+  spec.optimizer.kind = OptimizerKind::kAdd;
+  spec.initializer = {.kind = InitializerKind::kConstant, .value = 10};
+  spec.expiry = expiry;
+  spec.admission = admission;
+  return spec;
+}
+
+std::vector<Key> Range(Key first, Key last) {
+  std::vector<Key> keys;
+  for (Key key = first; key < last; ++key) keys.push_back(key);
+  return keys;
+}
+
+class ExpiryTest : public ::testing::Test {
+ protected:
+  void Begin(const std::vector<std::string>& set) {
+    cluster_ = std::make_unique<TestCluster>(TestCluster::Options{.servers = 1, .set = set, .dir = {}});
+    ASSERT_TRUE(cluster_->Start().ok()) << cluster_->Output("scheduler") << cluster_->Output("server-0");
+    auto client = cluster_->Connect();
+    ASSERT_TRUE(client.ok()) << client.status().ToString();
+    client_ = std::move(*client);
+    auto producer = client_->NewProducer();
+    ASSERT_TRUE(producer.ok()) << producer.status().ToString();
+    producer_ = *producer;
+  }
+
+  TableId Create(const TableSpec& spec) {
+    const auto created = client_->CreateTable(spec);
+    EXPECT_TRUE(created.ok()) << created.status().ToString();
+    return created.ok() ? created->id : 0;
+  }
+
+  void Push(TableId table, const std::vector<Key>& keys, uint32_t pass = 0, float value = 1) {
+    const auto pushed =
+        client_
+            ->Push(*producer_, {{table, keys, std::vector<float>(keys.size() * kDim, value)}}, {.pass = pass})
+            .get();
+    EXPECT_TRUE(pushed.ok()) << pushed.status().ToString();
+  }
+
+  // The first value of each row.
+  std::vector<float> Pull(TableId table, const std::vector<Key>& keys) {
+    const auto pulled = client_->Pull({{table, keys}}).get();
+    EXPECT_TRUE(pulled.ok()) << pulled.status().ToString();
+    std::vector<float> values;
+    for (size_t i = 0; pulled.ok() && i < keys.size(); ++i) values.push_back(pulled->values[0][i * kDim]);
+    return values;
+  }
+  static std::vector<float> All(const std::vector<Key>& keys, float value) {
+    return std::vector<float>(keys.size(), value);
+  }
+
+  ExpiryReport Expire(TableId table, bool dry_run = false) {
+    const auto report = client_->Expire(table, dry_run);
+    EXPECT_TRUE(report.ok()) << report.status().ToString();
+    return report.ok() ? *report : ExpiryReport{};
+  }
+
+  uint64_t Rows(TableId table) {
+    const auto stats = client_->Stats({table});
+    return stats.ok() ? (*stats)[0].rows : UINT64_MAX;
+  }
+
+  std::set<std::string> Segments() const {
+    std::set<std::string> names;
+    for (const auto& entry : std::filesystem::directory_iterator(cluster_->dir() + "/server-0/log"))
+      names.insert(entry.path().filename());
+    return names;
+  }
+
+  // Until all that is logged now is in the base: pushes into a table of its own fill the log.
+  void FoldAll() {
+    const TableId filler = Create(Spec("filler", {}));
+    const std::set<std::string> before = Segments();
+    EXPECT_TRUE(WaitFor(60000, [&] {
+      Push(filler, Range(0, 10000));
+      const std::set<std::string> now = Segments();
+      return std::none_of(before.begin(), before.end(), [&](const auto& name) { return now.contains(name); });
+    }));
+  }
+
+  void KillAndRestart() {
+    cluster_->Kill("server-0");
+    ASSERT_TRUE(cluster_->StartOne("server-0").ok());
+    ASSERT_TRUE(cluster_->WaitServing().ok()) << cluster_->Output("server-0");
+  }
+
+  std::unique_ptr<TestCluster> cluster_;
+  std::unique_ptr<Client> client_;
+  std::shared_ptr<Producer> producer_;
+};
+
+TEST_F(ExpiryTest, ByTimeAndOverKillsBeforeAndAfterTheFold) {
+  Begin({kNever, "server.fold_bytes=1048576", "server.segment_bytes=1048576"});
+  const auto keys = Range(0, 300), kept = Range(1000, 1100);
+  const TableId lasting = Create(Spec("lasting", {.ttl_seconds = 100000}));
+  Push(lasting, kept);
+  for (const Durability durability : {Durability::kLogged, Durability::kMemory}) {
+    TableSpec spec = Spec("short-" + std::string(ToString(durability)), {.ttl_seconds = 1});
+    spec.durability = durability;
+    const TableId table = Create(spec);
+    Push(table, keys);
+    Push(table, keys);
+    ASSERT_TRUE(client_->Flush().ok());
+    FoldAll();  // the base holds them
+    ASSERT_TRUE(WaitFor(20000, [&] { return Expire(table, /*dry_run=*/true).ttl == keys.size(); }));
+    EXPECT_EQ(Pull(table, keys), All(keys, 12)) << "a dry run deletes nothing";
+    const ExpiryReport report = Expire(table);
+    EXPECT_EQ(report.rows, keys.size());
+    EXPECT_EQ(report.ttl, keys.size());
+    EXPECT_EQ(Pull(table, keys), All(keys, 10));
+    EXPECT_EQ(Rows(table), 0u);
+
+    KillAndRestart();
+    EXPECT_EQ(Pull(table, keys), All(keys, 10)) << "killed before the fold";
+    EXPECT_EQ(Rows(table), 0u);
+    const auto again = Range(0, 100), gone = Range(100, 300);
+    Push(table, again);
+    EXPECT_EQ(Pull(table, again), All(again, 11)) << "from the initial value";
+    ASSERT_TRUE(client_->Flush().ok());
+    FoldAll();
+    KillAndRestart();
+    EXPECT_EQ(Pull(table, gone), All(gone, 10)) << "killed after the fold";
+    EXPECT_EQ(Pull(table, again), All(again, 11));
+    EXPECT_EQ(Rows(table), again.size());
+  }
+  EXPECT_EQ(Expire(lasting).expired(), 0u);
+  EXPECT_EQ(Pull(lasting, kept), All(kept, 11));
+}
+
+TEST_F(ExpiryTest, ByPasses) {
+  Begin({kNever});
+  const TableId table = Create(Spec("passes", {.unused_passes = 1}));
+  const auto rare = Range(0, 50), common = Range(50, 300);
+  Push(table, rare, 1);
+  Push(table, common, 1);
+  Push(table, common, 2);
+  EXPECT_EQ(Expire(table).expired(), 0u) << "pass 2 is not over";
+  KillAndRestart();  // the pass of each row's last push is in the log
+  Push(table, common, 3);
+  EXPECT_EQ(Expire(table, /*dry_run=*/true).unused_passes, rare.size());
+  EXPECT_EQ(Expire(table).unused_passes, rare.size());
+  EXPECT_EQ(Pull(table, rare), All(rare, 10));
+  EXPECT_EQ(Pull(table, common), All(common, 13));
+}
+
+TEST_F(ExpiryTest, ByNormAtTheInterval) {
+  Begin({"server.expire_interval_ms=100"});
+  TableSpec spec = Spec("norm", {.min_norm = 3});
+  spec.initializer = {};
+  const TableId table = Create(spec);
+  const auto small = Range(0, 50), large = Range(50, 100);
+  Push(table, large, 0, 2);
+  Push(table, small, 0, 1);
+  EXPECT_TRUE(WaitFor(20000, [&] { return Rows(table) == large.size(); }));
+  EXPECT_EQ(Pull(table, large), All(large, 2));
+  EXPECT_EQ(Pull(table, small), All(small, 0));
+}
+
+TEST_F(ExpiryTest, KeysAreAdmittedWithTheirSecondPush) {
+  Begin({kNever});
+  const TableId table = Create(Spec("admission", {}, {.min_count = 2}));
+  const auto once = Range(0, 100), twice = Range(100, 300);
+  Push(table, once);
+  Push(table, twice);
+  EXPECT_EQ(Rows(table), 0u);
+  Push(table, twice);
+  EXPECT_EQ(Pull(table, once), All(once, 10));
+  EXPECT_EQ(Pull(table, twice), All(twice, 11));
+  KillAndRestart();
+  EXPECT_EQ(Pull(table, twice), All(twice, 11));
+  EXPECT_EQ(Rows(table), twice.size());
+}
+
+TEST_F(ExpiryTest, TheCommand) {
+  Begin({kNever});
+  const TableId table = Create(Spec("passes", {.unused_passes = 1}));
+  Create(Spec("plain", {}));
+  const auto rare = Range(0, 50), common = Range(50, 300);
+  Push(table, rare, 1);
+  Push(table, common, 3);
+  const auto run = [&](std::vector<std::string> arguments) {
+    arguments.insert(arguments.begin(), {"table"});
+    arguments.insert(arguments.end(),
+                     {"--scheduler", cluster_->scheduler_address(), "--token-file", cluster_->token_file()});
+    return RunPenstock(arguments);
+  };
+  const CommandResult dry = run({"expire", "passes", "--dry-run", "-o", "json"});
+  ASSERT_EQ(dry.code, 0) << dry.err;
+  EXPECT_EQ(nlohmann::json::parse(dry.out), nlohmann::json({{"table", "passes"},
+                                                            {"dry_run", true},
+                                                            {"rows", 300},
+                                                            {"expired", 50},
+                                                            {"ttl_seconds", 0},
+                                                            {"unused_passes", 50},
+                                                            {"min_norm", 0}}));
+  EXPECT_EQ(Rows(table), 300u);
+  const CommandResult wet = run({"expire", "passes"});
+  ASSERT_EQ(wet.code, 0) << wet.err;
+  EXPECT_THAT(wet.out, HasSubstr("deleted"));
+  EXPECT_EQ(Rows(table), 250u);
+  const CommandResult plain = run({"expire", "plain"});
+  EXPECT_EQ(plain.code, 1);
+  EXPECT_THAT(plain.err, HasSubstr("table 'plain' has no rules of expiry"));
+  EXPECT_THAT(plain.err, HasSubstr("expiry.ttl_seconds, expiry.unused_passes or expiry.min_norm"));
+  const CommandResult described = run({"describe", "passes"});
+  EXPECT_THAT(described.out, HasSubstr("expiry/unused_passes"));
+}
+
+}  // namespace
+}  // namespace penstock
