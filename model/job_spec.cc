@@ -30,9 +30,9 @@ void JobSpec::Declare(OptionSet* options) {
   train.Declare(options);
   options->AddFamily<JobTable>(
       "tables",
-      "What is different in one table of the job: the keys of the sections optimizer, schedule, initializer "
-      "and "
-      "train that are written in [tables.NAME.SECTION] take the place of the job's own for the table NAME: "
+      "What is different in one table of the job: the keys of the sections optimizer, schedule, "
+      "initializer, admission, expiry and train that are written in [tables.NAME.SECTION] take the place of "
+      "the job's own for the table NAME: "
       "'weights' of linear models, 'layer1', 'layer2', ... of deep ones. A section with a kind of its own "
       "takes "
       "nothing over from the job's.",
@@ -51,10 +51,17 @@ Status JobSpec::Validate() const {
   }
   RETURN_IF_ERROR(OnlyWith(!train.sync(), data.partitions == 0, "data.partitions",
                            "train.consistency 'async' or 'ssp' (sync has train.streams)"));
-  RETURN_IF_ERROR(table.Validate(""));
+  const auto check = [&](const JobTable& its, const std::string& prefix) -> Status {
+    RETURN_IF_ERROR(its.Validate(prefix));
+    RETURN_IF_ERROR(OnlyWith(!model.l2_all, !its.rows.any(), prefix + "admission or " + prefix + "expiry",
+                             "model.l2_all = false (it steps all rows at every minibatch)"));
+    return OnlyWith(!train.sync(), !its.rows.any(), prefix + "admission or " + prefix + "expiry",
+                    "train.consistency 'async' or 'ssp'");
+  };
+  RETURN_IF_ERROR(check(table, ""));
   for (const auto& [its_name, keys] : tables.items()) {
     ASSIGN_OR_RETURN(const JobTable its, TableOf(its_name));
-    RETURN_IF_ERROR(its.Validate("tables." + its_name + "."));
+    RETURN_IF_ERROR(check(its, "tables." + its_name + "."));
   }
   RETURN_IF_ERROR(train.Validate());
   const std::string& metric = train.early_stop_metric;

@@ -6,6 +6,7 @@ void JobTable::Declare(OptionSet* options) {
   optimizer.Declare(options);
   schedule.Declare(options);
   initializer.Declare(options);
+  rows.Declare(options);
   options->Add("train", "durability", &durability,
                {.help = "When a push is answered: memory at once, logged when it survives a killed process, "
                         "synced when it survives power loss.",
@@ -15,6 +16,7 @@ void JobTable::Declare(OptionSet* options) {
 Status JobTable::Validate(const std::string& prefix) const {
   const OptimizerSpec o = optimizer.spec();
   if (o.learning_rate <= 0) return InvalidArgument(prefix + "optimizer.learning_rate must be above 0");
+  RETURN_IF_ERROR(rows.Validate(prefix));
   RETURN_IF_ERROR(ValidateOptimizer(o, schedule.spec(), prefix + "optimizer.", prefix + "schedule."));
   if (initializer.kind == "model") {
     if (initializer.numbers == InitializerSpec{}) return Status::Ok();

@@ -1,4 +1,5 @@
-// JobTable: what a job file says of its tables: [optimizer], [schedule], [initializer] and train.durability.
+// JobTable: what a job file says of its tables: [optimizer], [schedule], [initializer], [admission], [expiry]
+// and train.durability.
 //
 // A job has one for all of its tables, and [tables.NAME.*] sections say single keys anew for the table NAME
 // (job_spec.h).
@@ -11,6 +12,7 @@
 #include "common/cluster/table_spec.h"
 #include "model/job_initializer.h"
 #include "model/job_optimizer.h"
+#include "model/job_rows.h"
 
 namespace penstock {
 
@@ -18,6 +20,7 @@ struct JobTable {
   JobOptimizer optimizer;
   JobSchedule schedule;
   JobInitializer initializer;
+  JobRows rows;
   std::string durability = "logged";
 
   // Adds every key to `options`, bound to the members of this object.
@@ -25,7 +28,8 @@ struct JobTable {
   // What single keys cannot say: ranges that depend on others, and keys that would be ignored.
   // InvalidArgument names the keys, with `prefix` ("tables.layer1.") before them.
   Status Validate(const std::string& prefix) const;
-  // Writes what the job says into a model's table, whose initializer is the model's.
+  // Writes what the job says into a model's table, whose initializer is the model's. `rows` is left to the
+  // caller, who knows which tables it is for.
   void Configure(Fans fans, TableSpec* table) const;
 };
 

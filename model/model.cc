@@ -78,7 +78,20 @@ Status Model::Configure(const JobSpec& job) {
     names.push_back(table.name.substr(table.name.find('/') + 1));
     ASSIGN_OR_RETURN(const JobTable options, job.TableOf(names.back()));
     options.Configure(FansOf(t), &table);
+    // What the job says of all tables is for those with a row a feature.
+    const auto keys = job.tables.find(names.back());
+    const bool own = keys != job.tables.end() && (keys->contains("admission") || keys->contains("expiry"));
+    if (table.dense_size == 0 || own) {
+      table.admission = options.rows.admission();
+      table.expiry = options.rows.expiry();
+    }
     RETURN_IF_ERROR(table.Validate());
+  }
+  const bool features = std::any_of(tables_.begin(), tables_.end(),
+                                    [](const TableSpec& table) { return table.dense_size == 0; });
+  if (job.table.rows.any() && !features) {
+    return InvalidArgument("admission.* and expiry.* are for tables with a row a feature; model.kind '" +
+                           job.model.kind + "' has none: " + StrJoin(names, ", "));
   }
   for (const auto& [name, keys] : job.tables.items()) {
     if (std::find(names.begin(), names.end(), name) != names.end()) continue;

@@ -248,6 +248,42 @@ initializer = { kind = "zeros" }
   EXPECT_EQ((*CreateModel(*back, kImages))->Tables(), (*model)->Tables());
 }
 
+TEST_F(JobSpecTest, RowsComeAndGoInTablesWithARowAFeature) {
+  const JobSpec job = MustLoad(kLinear, {"admission.min_count=3", "admission.probability=0.5",
+                                         "expiry.unused_passes=2", "expiry.min_norm=0.25"});
+  const auto model = CreateModel(job, {.training_examples = 10});
+  ASSERT_TRUE(model.ok()) << model.status().ToString();
+  const TableSpec& weights = TableNamed(**model, "weights");
+  EXPECT_EQ(weights.admission, (AdmissionSpec{.min_count = 3, .probability = 0.5f}));
+  EXPECT_EQ(weights.expiry, (ExpirySpec{.unused_passes = 2, .min_norm = 0.25f}));
+  const auto back = JobFromJson(JobToJson(job));
+  ASSERT_TRUE(back.ok()) << back.status().ToString();
+  EXPECT_EQ((*CreateModel(*back, {.training_examples = 10}))->Tables(), (*model)->Tables());
+
+  const JobSpec own = MustLoad(kLinear, {"expiry.unused_passes=2", "tables.weights.expiry.unused_passes=5"});
+  EXPECT_EQ(TableNamed(**CreateModel(own, {.training_examples = 10}), "weights").expiry,
+            (ExpirySpec{.unused_passes = 5}));
+  EXPECT_EQ(TableNamed(**CreateModel(MustLoad(kLinear), {.training_examples = 10}), "weights").admission,
+            AdmissionSpec{})
+      << "a min_count of 1 is none";
+
+  const auto refused = [](const Result<std::unique_ptr<Model>>& made, const std::string& part) {
+    ASSERT_FALSE(made.ok());
+    EXPECT_NE(made.status().message().find(part), std::string::npos) << made.status().message();
+  };
+  refused(CreateModel(MustLoad(kDeep, {"admission.min_count=2"}), kImages),
+          "are for tables with a row a feature; model.kind 'deep' has none: layer1, layer2, layer3");
+  refused(CreateModel(MustLoad(kDeep, {"tables.layer1.expiry.min_norm=1"}), kImages),
+          "are for sparse tables");
+  ExpectRefused(kLinear, {"expiry.unused_passes=2", "expiry.ttl_seconds=2"}, "exclude each other");
+  ExpectRefused(kLinear, {"admission.probability=0"}, "admission.probability is 0");
+  ExpectRefused(kLinear, {"admission.min_count=0"}, "admission.min_count");
+  ExpectRefused(kLinear, {"admission.min_count=2", "train.consistency=sync"}, "train.consistency 'async'");
+  ExpectRefused(kLinear,
+                {"tables.weights.expiry.min_norm=1", "model.l2_all=true", "model.features=10", "model.l2=1"},
+                "model.l2_all = false");
+}
+
 TEST_F(JobSpecTest, SaysWhatIsWrongWithATable) {
   ExpectRefused(kDeep, {"tables.layer1.optimizer.momentum=0.5"},
                 "tables.layer1.optimizer.momentum has no meaning for optimizer kind 'sgd'");
