@@ -15,6 +15,7 @@
 #include "common/cluster/node_session.h"
 #include "common/cluster/wire.h"
 #include "common/net/http_server.h"
+#include "server/node/base_compactor.h"
 #include "server/node/core_runtime.h"
 #include "server/node/fold_runner.h"
 #include "server/node/node_file.h"
@@ -73,6 +74,7 @@ class Server::Impl : public NodeSession::Host {
     for (auto& core : cores_) core->CloseConnections();
     for (auto& core : cores_) core->FlushAll();
     fold_runner_.reset();
+    compactor_.reset();
     for (auto& core : cores_) core->BeginStop();
     appender_.reset();
     for (auto& core : cores_) core->Stop();
@@ -218,6 +220,7 @@ class Server::Impl : public NodeSession::Host {
 
   // After the cores, whom it tells.
   void StartFold() {
+    compactor_ = std::make_unique<BaseCompactor>(*base_, metrics_);
     FoldRunner::Options fold{.log_dir = log_->dir(),
                              .cluster = state_.cluster,
                              .fold_bytes = options_.server.fold_bytes,
@@ -269,11 +272,14 @@ class Server::Impl : public NodeSession::Host {
     read("penstock_server_folds_total", "Folds of the log into the base.", metrics_.folds);
     read("penstock_server_fold_failures_total", "Folds that failed; they are tried again.",
          metrics_.fold_failures);
+    read("penstock_server_compactions_total", "Compactions of the base to give back the space of deleted rows.",
+         metrics_.compactions);
     read("penstock_server_log_bytes", "Log that is not folded yet.", metrics_.log_bytes);
     read("penstock_server_resident_bytes", "Memory of rows, indexes and marks.", metrics_.resident_bytes);
   }
 
   void TellFolded(const FoldRunner::Folded& done) {
+    compactor_->Look();
     for (auto& core : cores_) {
       core->loop().Post([&core = *core, done] { core.core().SetFolded(done); });
     }
@@ -445,6 +451,7 @@ class Server::Impl : public NodeSession::Host {
   std::map<ShardId, FoldedPoint> folded_;
   std::map<ShardId, std::string> damage_;
   std::vector<std::unique_ptr<CoreRuntime>> cores_;
+  std::unique_ptr<BaseCompactor> compactor_;
   std::unique_ptr<FoldRunner> fold_runner_;
   std::unique_ptr<HttpServer> http_;
   bool stopped_ = false;

@@ -20,6 +20,7 @@ struct ServerMetrics {
   std::atomic<uint64_t> log_failures{0};
   std::atomic<uint64_t> folds{0};
   std::atomic<uint64_t> fold_failures{0};
+  std::atomic<uint64_t> compactions{0};  // of the base, for its deletions
   std::atomic<uint64_t> log_bytes{0};       // gauge: bytes of unfolded segments
   std::atomic<uint64_t> resident_bytes{0};  // gauge: rows and indexes
 };

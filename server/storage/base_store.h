@@ -25,6 +25,7 @@
 #include <rocksdb/sst_file_writer.h>
 #include <rocksdb/table.h>
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -98,6 +99,15 @@ class BaseStore {
   // Bytes that background compaction still has to move; a fold slows down by it.
   uint64_t CompactionDebtBytes() const;
   uint64_t DiskBytes() const;
+  // Of the files of rows: what is stored for keys, older versions and deletions included.
+  struct Entries {
+    uint64_t all = 0;
+    uint64_t deletions = 0;
+  };
+  Result<Entries> CountEntries() const;
+  // Merges all files of rows, so that deletions and what they delete take no more space. Takes minutes for
+  // tens of GB, beside reads and a fold; ends early when `cancel` becomes true.
+  Status Compact(std::atomic<bool>& cancel);
   // Reads every block of every file against its checksum.
   Status VerifyChecksums() const;
 

@@ -47,6 +47,34 @@ Status PutRows(BaseStore& base, Incarnation incarnation, Key keys, Lsn lsn, floa
   return writer.Commit();
 }
 
+TEST(BaseStoreTest, CompactionGivesBackTheSpaceOfDeletedRows) {
+  TestFolder folder;
+  auto base = BaseStore::Open(folder.path() + "/base", {.cluster = kTestCluster});
+  ASSERT_STATUS_OK(base.status());
+  ASSERT_STATUS_OK(PutRows(**base, 105, 20000, 7, 1.0f));
+  const uint64_t before = (*base)->DiskBytes();
+  {
+    BaseWriter writer(**base);
+    for (Key key = 0; key < 10000; ++key)
+      ASSERT_STATUS_OK(writer.DeleteRow(105, 1, (key * 2) << 40 | key * 2));
+    ASSERT_STATUS_OK(writer.Finish());
+    ASSERT_STATUS_OK(writer.Commit());
+  }
+  auto entries = (*base)->CountEntries();
+  ASSERT_STATUS_OK(entries.status());
+  EXPECT_EQ(entries->all, 30000u);
+  EXPECT_EQ(entries->deletions, 10000u);
+  std::atomic<bool> cancel{false};
+  ASSERT_STATUS_OK((*base)->Compact(cancel));
+  entries = (*base)->CountEntries();
+  ASSERT_STATUS_OK(entries.status());
+  EXPECT_EQ(entries->all, 10000u);
+  EXPECT_EQ(entries->deletions, 0u);
+  EXPECT_LT((*base)->DiskBytes(), before * 6 / 10);
+  EXPECT_EQ((*base)->Get(105, 1, 0).status().code(), Code::kNotFound);
+  EXPECT_TRUE((*base)->Get(105, 1, Key{1} << 40 | 1).ok());
+}
+
 TEST(BaseStoreTest, RowsAndMetaComeBackAfterReopen) {
   TestFolder folder;
   const std::string dir = folder.path() + "/base";
