@@ -28,8 +28,8 @@ struct Batch {
   std::vector<uint64_t> categories;     // FeatureSchema::CategoryId of each
 
   std::vector<float> weights;     // [rows]: at least 0, of the examples' losses; empty: all 1
-  std::vector<float> labels;      // [rows]: logistic 0 or 1, softmax the class 0 .. classes-1, squared
-                                  // any finite number
+  std::vector<float> labels;      // [rows]: logistic and hinge 0 or 1, softmax the class 0 .. classes-1,
+                                  // squared any finite number
   std::vector<uint32_t> indices;  // [rows]: which record of its partition each example is
 
   void Clear() {
@@ -58,6 +58,11 @@ struct DataShape {
   double label_mean = 0;           // of the training examples (weighted where they have weights)
   uint64_t fields = 0;             // dense: categorical fields beside the features
   uint64_t categories = 0;         // their ids are below it; 0: any of 63 bits
+
+  // FeatureRows::keys are below it; 0: that is not known.
+  uint64_t feature_keys() const {
+    return fields == 0 ? features : categories == 0 ? 0 : features + categories;
+  }
 };
 
 }  // namespace penstock

@@ -17,8 +17,8 @@ Result<Activation> ParseActivation(std::string_view word) {
   return InvalidArgument("activation '" + std::string(word) + "' is none of relu, tanh");
 }
 
-Mlp::Mlp(std::vector<uint32_t> widths, Activation activation, LossKind loss)
-    : widths_(std::move(widths)), activation_(activation), loss_(loss), outputs_(widths_.size() - 1) {}
+Mlp::Mlp(std::vector<uint32_t> widths, Activation activation)
+    : widths_(std::move(widths)), activation_(activation), outputs_(widths_.size() - 1) {}
 
 void Mlp::Activate(std::vector<float>* z) const {
   if (activation_ == Activation::kRelu) {
@@ -37,8 +37,9 @@ void Mlp::MultiplyByDerivative(const std::vector<float>& activated, std::vector<
   }
 }
 
-std::span<const float> Mlp::Forward(size_t rows, const float* features, const TableValues& parameters) {
-  const float* x = features;
+std::span<const float> Mlp::Forward(size_t rows, const float* inputs,
+                                    std::span<const std::span<const float>> parameters) {
+  const float* x = inputs;
   for (size_t l = 0; l < layers(); ++l) {
     const size_t in = widths_[l], out = widths_[l + 1];
     const float* bias = parameters[l].data() + in * out;
@@ -52,80 +53,133 @@ std::span<const float> Mlp::Forward(size_t rows, const float* features, const Ta
   return outputs_.back();
 }
 
-double Mlp::ForwardBackward(size_t rows, const float* features, std::span<const float> labels,
-                            const TableValues& parameters, TableGradients* gradients) {
-  Forward(rows, features, parameters);
-  delta_.resize(rows * outputs());
-  const float mean = rows == 0 ? 0 : 1.0f / static_cast<float>(rows);
-  const double loss = LossAndDeltas(loss_, labels, outputs(), outputs_.back().data(), mean, delta_.data());
+void Mlp::Backward(size_t rows, const float* inputs, std::span<const std::span<const float>> parameters,
+                   std::span<const float> deltas, std::span<std::vector<float>> gradients,
+                   std::vector<float>* input_deltas) {
+  delta_.assign(deltas.begin(), deltas.end());
   for (size_t l = layers(); l-- > 0;) {
     const size_t in = widths_[l], out = widths_[l + 1];
-    const float* x = l == 0 ? features : outputs_[l - 1].data();
-    float* weights = (*gradients)[l].data();
+    const float* x = l == 0 ? inputs : outputs_[l - 1].data();
+    float* weights = gradients[l].data();
     float* bias = weights + in * out;
     Multiply({.transpose_a = true, .m = in, .n = out, .k = rows}, x, delta_.data(), weights);
     std::fill_n(bias, out, 0.0f);
     for (size_t row = 0; row < rows; ++row) {
       for (size_t j = 0; j < out; ++j) bias[j] += delta_[row * out + j];
     }
-    if (l == 0) break;
-    previous_delta_.resize(rows * in);
+    std::vector<float>* below = l == 0 ? input_deltas : &previous_delta_;
+    if (below == nullptr) break;
+    below->resize(rows * in);
     Multiply({.transpose_b = true, .m = rows, .n = in, .k = out}, delta_.data(), parameters[l].data(),
-             previous_delta_.data());
+             below->data());
+    if (l == 0) break;
     MultiplyByDerivative(outputs_[l - 1], &previous_delta_);
     delta_.swap(previous_delta_);
   }
-  return loss;
 }
 
-DeepModel::DeepModel(const DeepOptions& options)
-    : mlp_(options.widths, options.activation, options.loss), loss_(options.loss) {
+namespace {
+
+constexpr float kEmbeddingStddev = 0.05f;
+
+std::vector<uint32_t> Widths(const DeepOptions& options) {
+  std::vector<uint32_t> widths{options.inputs()};
+  widths.insert(widths.end(), options.hidden.begin(), options.hidden.end());
+  widths.push_back(options.outputs);
+  return widths;
+}
+
+}  // namespace
+
+DeepPart::DeepPart(const DeepOptions& options)
+    : options_(options), mlp_(Widths(options), options.activation) {
   for (size_t l = 0; l < mlp_.layers(); ++l) {
     TableSpec table = options.table;
     table.name += "/layer" + std::to_string(l + 1);
     table.dim = kBlock;
     table.dense_size = mlp_.LayerFloats(l);
     table.seed = Mix64(options.table.seed + (l + 1) * 0x9e3779b97f4a7c15ULL);
-    const float bound = 1 / std::sqrt(static_cast<float>(options.widths[l]));
+    const float bound = 1 / std::sqrt(static_cast<float>(mlp_.FansOf(l).in));
     table.initializer = {.kind = InitializerKind::kUniform, .low = -bound, .high = bound};
     tables_.push_back(std::move(table));
   }
+  if (options.fields == 0) return;
+  TableSpec table = options.table;
+  table.name += "/embeddings";
+  table.dim = options.embedding_dim;
+  table.initializer = {.kind = InitializerKind::kNormal, .stddev = kEmbeddingStddev};
+  tables_.push_back(std::move(table));
 }
 
-void DeepModel::Prepare(const Batch& batch, Purpose purpose, PreparedBatch* prepared) const {
+void DeepPart::Prepare(const Batch& batch, PreparedBatch* prepared, std::span<std::vector<Key>> keys) const {
+  for (size_t l = 0; l < mlp_.layers(); ++l) {
+    keys[l].resize((tables_[l].dense_size + kBlock - 1) / kBlock);
+    std::iota(keys[l].begin(), keys[l].end(), Key{0});
+  }
+  if (options_.fields == 0) return;
+  prepared->compactor.Begin(batch.categories.size(), &keys.back());
   prepared->positions.clear();
-  prepared->keys.resize(tables_.size());
-  for (size_t l = 0; l < tables_.size(); ++l) {
-    prepared->keys[l].resize((tables_[l].dense_size + kBlock - 1) / kBlock);
-    std::iota(prepared->keys[l].begin(), prepared->keys[l].end(), Key{0});
+  for (const uint64_t category : batch.categories)
+    prepared->positions.push_back(prepared->compactor.Add(category));
+}
+
+// visit(i, at, weight): category i of the batch counts `weight` in the inputs from `at` on.
+template <typename Visit>
+void DeepPart::ForEachCategory(const Batch& batch, const Visit& visit) const {
+  for (size_t bag = 0; bag < batch.rows * batch.fields; ++bag) {
+    const uint64_t begin = batch.field_offsets[bag], end = batch.field_offsets[bag + 1];
+    const size_t row = bag / batch.fields, field = bag % batch.fields;
+    const size_t at = row * mlp_.inputs() + options_.features + field * options_.embedding_dim;
+    const float weight = options_.mean ? 1.0f / static_cast<float>(end - begin) : 1.0f;
+    for (uint64_t i = begin; i < end; ++i) visit(i, at, weight);
   }
 }
 
-const float* DeepModel::DenseFeatures(const Batch& batch) {
-  if (batch.dense) return batch.features.data();
-  spread_.assign(batch.rows * mlp_.inputs(), 0);
+const float* DeepPart::Inputs(const Batch& batch, const PreparedBatch& prepared,
+                              std::span<const std::span<const float>> values) {
+  if (IsMatrix(batch)) return batch.features.data();
+  const size_t inputs = mlp_.inputs(), dim = options_.embedding_dim;
+  made_inputs_.assign(batch.rows * inputs, 0);
+  float* x = made_inputs_.data();
   for (size_t row = 0; row < batch.rows; ++row) {
-    for (size_t i = batch.row_offsets[row]; i < batch.row_offsets[row + 1]; ++i) {
-      spread_[row * mlp_.inputs() + batch.ids[i]] = batch.values[i];
+    if (batch.dense) {
+      std::copy_n(batch.features.data() + row * batch.dim, batch.dim, x + row * inputs);
+    } else {
+      for (size_t i = batch.row_offsets[row]; i < batch.row_offsets[row + 1]; ++i)
+        x[row * inputs + batch.ids[i]] = batch.values[i];
     }
   }
-  return spread_.data();
+  ForEachCategory(batch, [&](uint64_t i, size_t at, float weight) {
+    const float* embedding = values.back().data() + prepared.positions[i] * dim;
+    for (size_t k = 0; k < dim; ++k) x[at + k] += weight * embedding[k];
+  });
+  return x;
 }
 
-double DeepModel::Compute(const Batch& batch, const PreparedBatch& prepared, const TableValues& values,
-                          TableGradients* gradients) {
-  gradients->resize(tables_.size());
-  for (size_t l = 0; l < tables_.size(); ++l) {
-    std::vector<float>& gradient = (*gradients)[l];
-    gradient.resize(prepared.keys[l].size() * kBlock);
-    std::fill(gradient.begin() + static_cast<ptrdiff_t>(tables_[l].dense_size), gradient.end(), 0.0f);
+void DeepPart::AddScores(const Batch& batch, const PreparedBatch& prepared,
+                         std::span<const std::span<const float>> values, std::span<float> scores) {
+  inputs_ = Inputs(batch, prepared, values);
+  const std::span<const float> outputs = mlp_.Forward(batch.rows, inputs_, values);
+  for (size_t i = 0; i < scores.size(); ++i) scores[i] += outputs[i];
+}
+
+void DeepPart::Backward(const Batch& batch, const PreparedBatch& prepared,
+                        std::span<const std::span<const float>> values, const Deltas& deltas,
+                        std::span<std::vector<float>> gradients) {
+  for (size_t l = 0; l < mlp_.layers(); ++l) {
+    gradients[l].resize(values[l].size());
+    std::fill(gradients[l].begin() + static_cast<ptrdiff_t>(tables_[l].dense_size), gradients[l].end(), 0.0f);
   }
-  return mlp_.ForwardBackward(batch.rows, DenseFeatures(batch), batch.labels, values, gradients);
-}
-
-std::span<const float> DeepModel::Score(const Batch& batch, const PreparedBatch& prepared,
-                                        const TableValues& values) {
-  return mlp_.Forward(batch.rows, DenseFeatures(batch), values);
+  const bool embeds = options_.fields > 0;
+  mlp_.Backward(batch.rows, inputs_, values, deltas.scores, gradients, embeds ? &input_deltas_ : nullptr);
+  if (!embeds) return;
+  std::vector<float>& gradient = gradients.back();
+  gradient.assign(values.back().size(), 0);
+  const size_t dim = options_.embedding_dim;
+  ForEachCategory(batch, [&](uint64_t i, size_t at, float weight) {
+    float* to = gradient.data() + prepared.positions[i] * dim;
+    for (size_t k = 0; k < dim; ++k) to[k] += weight * input_deltas_[at + k];
+  });
 }
 
 }  // namespace penstock

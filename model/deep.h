@@ -1,18 +1,25 @@
-// DeepModel: a multi-layer perceptron on dense features over OpenBLAS.
+// DeepPart: a multi-layer perceptron over OpenBLAS, on dense features and the embeddings of categories.
 //
 // Layer l maps in_l to out_l floats: z = x W + b, then the activation (not after the last layer, whose z are
-// the scores of loss.h). Each layer is one dense table "<job>/layer<l>" (l from 1) of in*out + out floats:
+// added to the scores). Each layer is one dense table "<job>/layer<l>" (l from 1) of in*out + out floats:
 //     W [in, out] row-major, then b [out]
 // in rows of 1024 floats; the last row is padded, and the padding's gradient is 0. A table of its own for
 // each layer lets its initializer be uniform(-1/sqrt(in), 1/sqrt(in)) for weights and biases (PyTorch's
 // nn.Linear), which makes the initial network a pure function of the job's seed with nothing to push.
-// Gradients are means over the minibatch.
+//
+// Data with categorical fields have one table more, "<job>/embeddings": row c is the vector e_c of category c
+// (FeatureSchema::CategoryId), dim = embedding_dim, at first normal with a standard deviation of
+// 0.05 unless the job says otherwise. The input of layer 1 is then
+//     x = [numeric features; bag of field 1; ...; bag of the last field],  bag = sum or mean of e_c
+// over the categories c that the example has in the field (0 where it has none); a mean of n passes 1/n of
+// its gradient to each.
 #pragma once
 
 #include <string>
 #include <vector>
 
-#include "model/model.h"
+#include "common/base/status.h"
+#include "model/score_part.h"
 
 namespace penstock {
 
@@ -22,16 +29,23 @@ std::string_view ToString(Activation);
 Result<Activation> ParseActivation(std::string_view word);
 
 struct DeepOptions {
-  std::vector<uint32_t> widths = {};  // inputs, hidden layers, outputs: at least two
+  uint32_t features = 0;              // numeric ones
+  std::vector<uint32_t> hidden = {};  // widths
+  uint32_t outputs = 1;
   Activation activation = Activation::kRelu;
-  LossKind loss = LossKind::kSoftmax;
-  TableSpec table = {};  // seed of all layers; its name is the job's
+  uint32_t fields = 0;  // categorical ones
+  uint32_t embedding_dim = 0;
+  bool mean = true;      // of the embeddings of a field; else their sum
+  TableSpec table = {};  // seed of all tables; its name is the job's
+
+  uint32_t inputs() const { return features + fields * embedding_dim; }
 };
 
 // Forward and backward alone, on parameters held by somebody else. Workspace is kept between calls.
 class Mlp {
  public:
-  Mlp(std::vector<uint32_t> widths, Activation activation, LossKind loss);
+  // widths: inputs, hidden layers, outputs: at least two.
+  Mlp(std::vector<uint32_t> widths, Activation activation);
 
   size_t layers() const { return widths_.size() - 1; }
   size_t inputs() const { return widths_.front(); }
@@ -39,12 +53,15 @@ class Mlp {
   Fans FansOf(size_t layer) const { return {widths_[layer], widths_[layer + 1]}; }
   size_t LayerFloats(size_t layer) const { return (widths_[layer] + size_t{1}) * widths_[layer + 1]; }
 
-  // features [rows, inputs] -> scores [rows, outputs], valid until the next call. parameters: one span a
-  // layer, at least LayerFloats long.
-  std::span<const float> Forward(size_t rows, const float* features, const TableValues& parameters);
-  // Sum of the losses; writes the mean gradient of each layer to the first LayerFloats of gradients[layer].
-  double ForwardBackward(size_t rows, const float* features, std::span<const float> labels,
-                         const TableValues& parameters, TableGradients* gradients);
+  // inputs [rows, inputs] -> [rows, outputs], valid until the next call. parameters: one span a layer, at
+  // least LayerFloats long.
+  std::span<const float> Forward(size_t rows, const float* inputs,
+                                 std::span<const std::span<const float>> parameters);
+  // After Forward of the same inputs. Writes the gradient of each layer to the first LayerFloats of
+  // gradients[layer], and that of the inputs [rows, inputs] to `input_deltas` unless it is null.
+  void Backward(size_t rows, const float* inputs, std::span<const std::span<const float>> parameters,
+                std::span<const float> deltas, std::span<std::vector<float>> gradients,
+                std::vector<float>* input_deltas);
 
  private:
   void Activate(std::vector<float>* z) const;
@@ -52,34 +69,38 @@ class Mlp {
 
   const std::vector<uint32_t> widths_;
   const Activation activation_;
-  const LossKind loss_;
   std::vector<std::vector<float>> outputs_;  // [layers]: [rows, out] after the activation
   std::vector<float> delta_, previous_delta_;
 };
 
-class DeepModel final : public Model {
+class DeepPart final : public ScorePart {
  public:
   static constexpr uint32_t kBlock = 1024;  // floats a row of a dense table
 
-  explicit DeepModel(const DeepOptions& options);
+  explicit DeepPart(const DeepOptions& options);
 
-  LossKind loss() const override { return loss_; }
-  size_t outputs() const override { return mlp_.outputs(); }
-  void Prepare(const Batch& batch, Purpose purpose, PreparedBatch* prepared) const override;
-  double Compute(const Batch& batch, const PreparedBatch& prepared, const TableValues& values,
-                 TableGradients* gradients) override;
-  std::span<const float> Score(const Batch& batch, const PreparedBatch& prepared,
-                               const TableValues& values) override;
-  Objective objective() const override { return {loss_, 0, 0, false}; }
-  uint64_t RegularizedRows(size_t table) const override { return 0; }
-  Fans FansOf(size_t table) const override { return mlp_.FansOf(table); }
+  const std::vector<TableSpec>& Tables() const override { return tables_; }
+  bool by_features() const override { return false; }
+  Fans FansOf(size_t table) const override { return table < mlp_.layers() ? mlp_.FansOf(table) : Fans{}; }
+  void Prepare(const Batch& batch, PreparedBatch* prepared, std::span<std::vector<Key>> keys) const override;
+  void AddScores(const Batch& batch, const PreparedBatch& prepared,
+                 std::span<const std::span<const float>> values, std::span<float> scores) override;
+  void Backward(const Batch& batch, const PreparedBatch& prepared,
+                std::span<const std::span<const float>> values, const Deltas& deltas,
+                std::span<std::vector<float>> gradients) override;
 
  private:
-  const float* DenseFeatures(const Batch& batch);  // sparse batches are spread out
+  // [rows, inputs] of a batch: its own features where they are all.
+  const float* Inputs(const Batch& batch, const PreparedBatch& prepared,
+                      std::span<const std::span<const float>> values);
+  template <typename Visit>
+  void ForEachCategory(const Batch& batch, const Visit& visit) const;
 
+  const DeepOptions options_;
   Mlp mlp_;
-  const LossKind loss_;
-  std::vector<float> spread_;
+  std::vector<TableSpec> tables_;  // the layers, then the embeddings
+  const float* inputs_ = nullptr;  // of AddScores
+  std::vector<float> made_inputs_, input_deltas_;
 };
 
 }  // namespace penstock

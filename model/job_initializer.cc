@@ -14,8 +14,9 @@ void JobInitializer::Declare(OptionSet* o) {
       "The weights that training starts from, a function of train.seed, the table and the key. "
       "A key that the kind does not read may not be set.");
   o->Add("initializer", "kind", &kind,
-         {.help = "model: what the model has for each of its tables (linear: zeros; deep: uniform in "
-                  "+-1/sqrt(inputs of the layer)). zeros. constant: value. uniform: in low to high. normal: "
+         {.help = "model: what the model has for each of its tables (weights: zeros; factors and "
+                  "embeddings: normal with stddev 0.05; layers: uniform in +-1/sqrt(inputs of the layer)). "
+                  "zeros. constant: value. uniform: in low to high. normal: "
                   "mean and stddev. truncated_normal: the same, drawn again outside of two stddev. xavier: "
                   "uniform in +-sqrt(6/(fan_in + fan_out)). ftrl allows zeros only.",
           .choices = {"model", "zeros", "constant", "uniform", "normal", "truncated_normal", "xavier"}});

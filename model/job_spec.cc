@@ -32,9 +32,8 @@ void JobSpec::Declare(OptionSet* options) {
       "tables",
       "What is different in one table of the job: the keys of the sections optimizer, schedule, "
       "initializer, admission, expiry and train that are written in [tables.NAME.SECTION] take the place of "
-      "the job's own for the table NAME: "
-      "'weights' of linear models, 'layer1', 'layer2', ... of deep ones. A section with a kind of its own "
-      "takes "
+      "the job's own for the table NAME: 'weights' of linear, fm, mf and of deep with wide; 'factors' of fm "
+      "and mf; 'layer1', 'layer2', ... and 'embeddings' of deep. A section with a kind of its own takes "
       "nothing over from the job's.",
       &tables);
 }
@@ -43,12 +42,7 @@ Status JobSpec::Validate() const {
   RETURN_IF_ERROR(CheckName(name));
   RETURN_IF_ERROR(data.Validate());
   RETURN_IF_ERROR(model.Validate());
-  const bool deep = model.kind == "deep", sparse = data.format == "libsvm";
-  if (sparse && model.features == 0 && (deep || model.l1 > 0 || model.l2 > 0)) {
-    return InvalidArgument(
-        "model.features is needed for model.kind 'deep', model.l1 and model.l2 on sparse data: "
-        "one more than the largest feature id");
-  }
+  RETURN_IF_ERROR(model.ValidateFor(data));
   RETURN_IF_ERROR(OnlyWith(!train.sync(), data.partitions == 0, "data.partitions",
                            "train.consistency 'async' or 'ssp' (sync has train.streams)"));
   const auto check = [&](const JobTable& its, const std::string& prefix) -> Status {

@@ -6,7 +6,7 @@
 namespace penstock {
 namespace {
 
-constexpr std::string_view kNames[] = {"logistic", "softmax", "squared"};
+constexpr std::string_view kNames[] = {"logistic", "softmax", "squared", "hinge"};
 
 double Softmax(float label, size_t outputs, const float* scores, float scale, float* deltas) {
   const float top = *std::max_element(scores, scores + outputs);
@@ -35,7 +35,7 @@ Result<LossKind> ParseLossKind(std::string_view word) {
   for (size_t i = 0; i < std::size(kNames); ++i) {
     if (kNames[i] == word) return static_cast<LossKind>(i);
   }
-  return InvalidArgument("loss '" + std::string(word) + "' is none of logistic, softmax, squared");
+  return InvalidArgument("loss '" + std::string(word) + "' is none of logistic, softmax, squared, hinge");
 }
 
 double Softplus(double s) { return std::max(s, 0.0) + std::log1p(std::exp(-std::abs(s))); }
@@ -46,29 +46,37 @@ float Sigmoid(float s) {
   return s >= 0 ? 1 / (1 + e) : e / (1 + e);
 }
 
-double LossAndDeltas(LossKind kind, std::span<const float> labels, size_t outputs, const float* scores,
-                     float scale, float* deltas) {
+double LossAndDeltas(LossKind kind, std::span<const float> labels, std::span<const float> weights,
+                     size_t outputs, const float* scores, float scale, float* deltas) {
   double sum = 0;
   for (size_t i = 0; i < labels.size(); ++i) {
     const float* s = scores + i * outputs;
     float* d = deltas == nullptr ? nullptr : deltas + i * outputs;
-    const float y = labels[i];
+    const float y = labels[i], weight = weights.empty() ? 1 : weights[i], factor = scale * weight;
     const float score = *s;  // read before d, which may be the same memory, is written
+    double loss = 0;
     switch (kind) {
       case LossKind::kLogistic:
-        sum += Softplus(score) - static_cast<double>(y) * score;
-        if (d != nullptr) *d = scale * (Sigmoid(score) - y);
+        loss = Softplus(score) - static_cast<double>(y) * score;
+        if (d != nullptr) *d = factor * (Sigmoid(score) - y);
         break;
       case LossKind::kSoftmax:
-        sum += Softmax(y, outputs, s, scale, d);
+        loss = Softmax(y, outputs, s, factor, d);
         break;
       case LossKind::kSquared: {
         const double error = static_cast<double>(score) - y;
-        sum += 0.5 * error * error;
-        if (d != nullptr) *d = scale * static_cast<float>(error);
+        loss = 0.5 * error * error;
+        if (d != nullptr) *d = factor * static_cast<float>(error);
+        break;
+      }
+      case LossKind::kHinge: {
+        const float z = 2 * y - 1;
+        loss = std::max(0.0, 1 - static_cast<double>(z) * score);
+        if (d != nullptr) *d = loss > 0 ? -factor * z : 0;
         break;
       }
     }
+    sum += weight * loss;
   }
   return sum;
 }

@@ -18,26 +18,31 @@ size_t BinOf(float score) {
 
 }  // namespace
 
-void Evaluation::AddScore(float score, bool positive) {
+void Evaluation::AddScore(float score, bool positive, double weight) {
   if (positives_.empty()) {
     positives_.resize(kBins);
     negatives_.resize(kBins);
   }
-  ++(positive ? positives_ : negatives_)[BinOf(score)];
+  (positive ? positives_ : negatives_)[BinOf(score)] += weight;
 }
 
-void Evaluation::Add(LossKind kind, std::span<const float> labels, size_t outputs, const float* scores) {
+void Evaluation::Add(LossKind kind, std::span<const float> labels, std::span<const float> weights,
+                     size_t outputs, const float* scores) {
   examples_ += labels.size();
-  loss_sum_ += LossAndDeltas(kind, labels, outputs, scores, 1, nullptr);
+  loss_sum_ += LossAndDeltas(kind, labels, weights, outputs, scores, 1, nullptr);
   for (size_t i = 0; i < labels.size(); ++i) {
     const float* s = scores + i * outputs;
-    if (kind == LossKind::kLogistic) {
+    const double weight = weights.empty() ? 1 : weights[i];
+    weight_ += weight;
+    bool correct = false;
+    if (IsBinary(kind)) {
       const bool positive = labels[i] > 0.5f;
-      correct_ += (*s > 0) == positive;
-      AddScore(*s, positive);
+      correct = (*s > 0) == positive;
+      AddScore(*s, positive, weight);
     } else if (kind == LossKind::kSoftmax) {
-      correct_ += std::max_element(s, s + outputs) - s == static_cast<ptrdiff_t>(labels[i]);
+      correct = std::max_element(s, s + outputs) - s == static_cast<ptrdiff_t>(labels[i]);
     }
+    if (correct) correct_ += weight;
   }
 }
 
@@ -50,6 +55,7 @@ void Evaluation::AddWeights(std::span<const float> weights) {
 
 void Evaluation::Merge(const Evaluation& other) {
   examples_ += other.examples_;
+  weight_ += other.weight_;
   loss_sum_ += other.loss_sum_;
   correct_ += other.correct_;
   l1_ += other.l1_;
@@ -67,7 +73,7 @@ Evaluation::Auc Evaluation::ComputeAuc() const {
   double positives = 0, negatives = 0;  // so far, from the lowest score up
   double won = 0, tied = 0;             // pairs whose positive scores higher; pairs within a bin
   for (size_t i = 0; i < positives_.size(); ++i) {
-    const auto p = static_cast<double>(positives_[i]), n = static_cast<double>(negatives_[i]);
+    const double p = positives_[i], n = negatives_[i];
     won += p * negatives;
     tied += p * n;
     positives += p;
@@ -80,13 +86,13 @@ Evaluation::Auc Evaluation::ComputeAuc() const {
 
 nlohmann::json Evaluation::Results(const Objective& objective) const {
   nlohmann::json json = {{"examples", examples_}};
-  if (examples_ == 0) return json;
-  const auto n = static_cast<double>(examples_);
+  if (!(weight_ > 0)) return json;
+  const double n = weight_;
   json["loss"] = loss_sum_ / n;
   if (objective.loss == LossKind::kSquared) {
     json["rmse"] = std::sqrt(2 * loss_sum_ / n);
   } else {
-    json["accuracy"] = static_cast<double>(correct_) / n;
+    json["accuracy"] = correct_ / n;
   }
   if (const Auc auc = ComputeAuc(); auc.defined) {
     json["auc"] = auc.value;
@@ -101,14 +107,20 @@ nlohmann::json Evaluation::ToJson() const {
   for (size_t i = 0; i < positives_.size(); ++i) {
     if (positives_[i] + negatives_[i] > 0) histogram.push_back({i, negatives_[i], positives_[i]});
   }
-  return {{"examples", examples_}, {"loss_sum", loss_sum_}, {"correct", correct_},
-          {"weights_l1", l1_},     {"weights_l2", l2_},     {"histogram", std::move(histogram)}};
+  return {{"examples", examples_},
+          {"weight", weight_},
+          {"loss_sum", loss_sum_},
+          {"correct", correct_},
+          {"weights_l1", l1_},
+          {"weights_l2", l2_},
+          {"histogram", std::move(histogram)}};
 }
 
 Result<Evaluation> Evaluation::FromJson(const nlohmann::json& json) {
   Evaluation e;
   try {
     json.at("examples").get_to(e.examples_);
+    e.weight_ = json.value("weight", static_cast<double>(e.examples_));
     // A diverged model's sums are not finite, which JSON writes as null.
     auto number = [&](const char* name) {
       return json.at(name).is_null() ? NAN : json.at(name).get<double>();
@@ -125,8 +137,8 @@ Result<Evaluation> Evaluation::FromJson(const nlohmann::json& json) {
       }
       e.positives_.resize(kBins);
       e.negatives_.resize(kBins);
-      e.negatives_[bin] += entry.at(1).get<uint64_t>();
-      e.positives_[bin] += entry.at(2).get<uint64_t>();
+      e.negatives_[bin] += entry.at(1).get<double>();
+      e.positives_[bin] += entry.at(2).get<double>();
     }
   } catch (const nlohmann::json::exception& error) {
     return InvalidArgument(std::string("evaluation: ") + error.what());

@@ -8,12 +8,23 @@
 //   Batch -> Prepare -> keys -> (pull) -> values -> Compute -> gradients -> (push; the server's optimizer
 //   steps)
 //
-// Gradients are the MEAN over the minibatch's examples of the loss gradient, plus the regulariser's share
-// (linear.h). A Model owns its workspace and belongs to one thread; Tables, RegularizedKeys and outputs are
-// const.
+// Every built-in model is a sum: the scores of an example are a constant plus what each part (score_part.h)
+// adds, and go into one loss (loss.h). With o_i the weight of example i (1 where the data have none) times
+// that of its class, a minibatch of B examples gives
+//     1/B * sum over the minibatch of o_i * dl_i/dw   plus the regularisers' share (regularizer.h)
+// which is the mean where the weights are 1. Metrics go by the weights of examples alone.
+//
+// The regulariser's rule "scaled" needs to know how often features occur. A table "<job>/counts" of the
+// optimizer add, the last one and no affair of the job's, has a row for each feature and the row kBiasKey:
+// every minibatch pushes 1 to those of its features and to the latter. Being floats they stop at 2^24
+// minibatches.
+//
+// A Model owns its workspace and belongs to one thread; Tables,
+// RegularizedRows and outputs are const.
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -22,67 +33,75 @@
 #include "common/base/status.h"
 #include "common/cluster/table_spec.h"
 #include "model/batch.h"
-#include "model/job_initializer.h"
-#include "model/key_compactor.h"
 #include "model/loss.h"
 #include "model/metrics.h"
+#include "model/regularizer.h"
+#include "model/score_part.h"
 
 namespace penstock {
 
 struct JobSpec;
 
-// One minibatch's keys. Reused from batch to batch; owned by one thread at a time.
-struct PreparedBatch {
-  std::vector<std::vector<Key>>
-      keys;  // [tables]: the distinct rows to pull, in the order the gradients will have
-  std::vector<uint32_t> positions;  // [nonzeros] of a sparse batch: where in keys[0] each feature stands
-  KeyCompactor compactor;           // scratch
+struct ModelOptions {
+  LossKind loss = LossKind::kLogistic;
+  uint32_t classes = 2;                   // softmax
+  float constant = 0;                     // added to every score
+  std::vector<float> class_weights = {};  // by label, empty: all 1; not of squared
+  RegularizerRule rule = RegularizerRule::kTouched;
+  uint64_t features = 0;  // rule kAll: a minibatch of training has the features 0 .. features-1
+  uint64_t examples = 1;  // rule kByExample: N of the objective
+  TableSpec counts = {};  // rule kScaled: its name
+
+  size_t outputs() const { return loss == LossKind::kSoftmax ? classes : 1; }
 };
-
-using TableValues = std::vector<std::span<const float>>;  // [tables]: [keys, dim] of that table, row-major
-using TableGradients = std::vector<std::vector<float>>;   // the same shapes
-
-enum class Purpose { kTrain, kEvaluate };
 
 class Model {
  public:
-  virtual ~Model() = default;
+  // The tables are those of the parts, one part after the other.
+  Model(const ModelOptions& options, std::vector<std::unique_ptr<ScorePart>> parts);
 
   // The tables the job needs, named "<job>/<what>", ready for createTable (id 0).
   const std::vector<TableSpec>& Tables() const { return tables_; }
   // Optimizer, schedule, durability and perhaps initializer of the tables, as the job says. CreateModel calls
   // it before all else. InvalidArgument names the key, and the tables there are where the job names another.
   Status Configure(const JobSpec& job);
-  virtual LossKind loss() const = 0;
-  virtual size_t outputs() const = 0;  // scores an example
+  LossKind loss() const { return options_.loss; }
+  size_t outputs() const { return outputs_; }  // scores an example
 
   // The rows that `batch` needs. Training may need more than evaluation (l2_all).
-  virtual void Prepare(const Batch& batch, Purpose purpose, PreparedBatch* prepared) const = 0;
+  void Prepare(const Batch& batch, Purpose purpose, PreparedBatch* prepared) const;
 
-  // Sum of the losses of the batch under `values`; `gradients` is resized to the shapes of the keys.
-  virtual double Compute(const Batch& batch, const PreparedBatch& prepared, const TableValues& values,
-                         TableGradients* gradients) = 0;
+  // Sum of the (weighted) losses of the batch under `values`; `gradients` is resized to the shapes of the
+  // keys.
+  double Compute(const Batch& batch, const PreparedBatch& prepared, const TableValues& values,
+                 TableGradients* gradients);
   // Scores [rows, outputs]: log-odds, logits or predictions. Valid until the next call.
-  virtual std::span<const float> Score(const Batch& batch, const PreparedBatch& prepared,
-                                       const TableValues& values) = 0;
+  std::span<const float> Score(const Batch& batch, const PreparedBatch& prepared, const TableValues& values);
   void Evaluate(const Batch& batch, const PreparedBatch& prepared, const TableValues& values,
                 Evaluation* evaluation) {
-    evaluation->Add(loss(), batch.labels, outputs(), Score(batch, prepared, values).data());
+    evaluation->Add(loss(), batch.labels, batch.weights, outputs(), Score(batch, prepared, values).data());
   }
 
   // What the job minimises, for Evaluation::Results.
-  virtual Objective objective() const = 0;
+  Objective objective() const;
   // How many rows of table `table` the objective's norms run over: keys 0 .. n-1, 0 where there is no such
   // norm. One evaluated partition pulls them (in pieces of its own choice) and gives them to
   // Evaluation::AddWeights.
-  virtual uint64_t RegularizedRows(size_t table) const = 0;
-  // Of a table that is a layer, for initializers.
-  virtual Fans FansOf(size_t table) const { return {}; }
+  uint64_t RegularizedRows(size_t table) const;
 
- protected:
-  // What a model says of each of its tables: name, dim, dense_size, seed, initializer. Filled by
-  // constructors.
+ private:
+  std::optional<Norms> ObjectiveNorms() const;
+  std::span<const float> WeightsOf(const Batch& batch);
+  void FindRowShares(const Batch& batch, const PreparedBatch& prepared, const TableValues& values);
+
+  const ModelOptions options_;
+  const size_t outputs_;
+  const std::vector<std::unique_ptr<ScorePart>> parts_;
   std::vector<TableSpec> tables_;
+  bool by_features_ = false;
+  std::vector<float> scores_;      // [rows, outputs]; after Compute, the deltas
+  std::vector<float> weights_;     // [rows]
+  std::vector<float> row_shares_;  // as Deltas has them
 };
 
 // The model of a job. InvalidArgument where job and data do not fit together, naming the option.

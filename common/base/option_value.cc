@@ -98,8 +98,8 @@ std::string Allowed(const OptionInfo& info) {
   } else if constexpr (kIsStrings<T>) {
     return info.choices.empty() ? "a list of strings" : StrCat("a list of ", Quoted(info.choices));
   } else {
-    static_assert(kIsIntegers<T>);
-    return StrCat("a list of integers", info.min || info.max ? ", each" : "", Range(info, false));
+    return StrCat("a list of ", kIsIntegers<T> ? "integers" : "numbers", info.min || info.max ? ", each" : "",
+                  Range(info, false));
   }
 }
 
@@ -129,8 +129,11 @@ json ParseList(std::string_view text) {
   for (std::string_view piece : StrSplit(text, ',')) {
     if constexpr (std::is_same_v<Element, std::string>) {
       list.push_back(std::string(piece));
-    } else {
+    } else if constexpr (kIsInteger<Element>) {
       list.push_back(ParseInteger(piece));
+    } else {
+      json number;
+      list.push_back(FromChars<double>(piece, &number) ? number : json(std::string(piece)));
     }
   }
   return list;

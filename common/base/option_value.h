@@ -20,7 +20,7 @@ namespace penstock {
 struct OptionInfo {
   std::string help = {};           // one or two sentences, without the unit
   std::string unit = {};           // "ms", "bytes", ...; empty: none
-  std::optional<double> min = {};  // of a number, or of each element of a list of integers; both inclusive
+  std::optional<double> min = {};  // of a number, or of each element of a list of numbers; both inclusive
   std::optional<double> max = {};
   std::vector<std::string> choices =
       {};                 // of a string, or of each element of a list of strings; empty: anything
@@ -28,8 +28,9 @@ struct OptionInfo {
   bool secret = false;    // never printed, never in ToJson
 };
 
-using OptionTarget = std::variant<std::string*, bool*, int*, int64_t*, uint16_t*, uint32_t*, uint64_t*,
-                                  float*, double*, std::vector<std::string>*, std::vector<int64_t>*>;
+using OptionTarget =
+    std::variant<std::string*, bool*, int*, int64_t*, uint16_t*, uint32_t*, uint64_t*, float*, double*,
+                 std::vector<std::string>*, std::vector<int64_t>*, std::vector<double>*>;
 
 // "an integer from 1 to 256", "one of 'a', 'b'", "true or false".
 std::string AllowedValues(const OptionTarget& target, const OptionInfo& info);

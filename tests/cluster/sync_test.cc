@@ -3,6 +3,7 @@
 // (sync_reference.py).
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdlib>
 #include <filesystem>
@@ -283,6 +284,26 @@ TEST_F(SyncTest, LinearOnSparseData) {
          {"initial_accumulator", kAccumulator},
          {"l2", kL2 / static_cast<double>(data.records)}},
         124);
+}
+
+// Three tables, one of them of the optimizer add, whose counts are sums over the rounds as well.
+TEST_F(SyncTest, FactorizationMachineWithScaledRegularisers) {
+  const TrainingData data = A9aOrGenerated(folder_);
+  const std::string job = folder_.Write(
+      "job.toml", "[job]\nname = \"fm\"\n[data]\ntrain = \"" + data.train +
+                      "\"\n[model]\nkind = \"fm\"\nfeatures = 124\nfactors = 4\nl2 = 1.0\nfactor_l2 = 20.0\n"
+                      "l2_scaled = true\n[optimizer]\nkind = \"adagrad\"\nlearning_rate = 0.1\n"
+                      "initial_accumulator = 0.01\n[train]\nconsistency = \"sync\"\nevaluate = false\n"
+                      "batch_size = " +
+                      std::to_string((data.records + kSteps - 1) / kSteps) + "\n");
+  SyncRun one(job, {.workers = 1, .faults = {}}), two(job, {.workers = 2, .faults = {}});
+  ASSERT_NO_FATAL_FAILURE(one.Run());
+  ASSERT_NO_FATAL_FAILURE(two.Run());
+  ExpectSame(two.weights, one.weights, "2 workers");
+  const auto& counts = one.weights.at("counts");
+  EXPECT_LE(*std::max_element(counts.begin(), counts.end()), one.job_json["rounds"].get<double>() * 1.001);
+  EXPECT_GE(*std::max_element(counts.begin(), counts.end()), one.job_json["rounds"].get<double>() * 0.5);
+  EXPECT_NE(one.weights.at("factors"), one.initial.at("factors"));
 }
 
 // The first images of a file, unpacked.

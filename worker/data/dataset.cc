@@ -95,6 +95,7 @@ Result<float> NormalizeLabel(double label, const DatasetOptions& options) {
   if (!std::isfinite(label)) return InvalidArgument(text() + " is not finite");
   switch (options.loss) {
     case LossKind::kLogistic:
+    case LossKind::kHinge:
       if (label != 1 && label != 0 && label != -1) return InvalidArgument(text() + " is none of -1, 0, +1");
       return label > 0 ? 1.0f : 0.0f;
     case LossKind::kSoftmax:

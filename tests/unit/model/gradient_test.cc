@@ -1,68 +1,14 @@
 // Gradients of every built-in model against finite differences of its own loss, and against closed forms.
-#include <gtest/gtest.h>
-
 #include <algorithm>
 #include <cmath>
-#include <random>
 
-#include "model/deep.h"
-#include "model/linear.h"
+#include "tests/unit/model/model_fixture.h"
 
 namespace penstock {
 namespace {
 
-constexpr uint32_t kSeed = 17;
-
-TableSpec Named(const char* name) {
-  TableSpec table;
-  table.name = name;
-  table.seed = 1;
-  return table;
-}
-
-class Gradients : public testing::Test {
+class Gradients : public ModelTest {
  protected:
-  float Uniform(float low, float high) { return std::uniform_real_distribution<float>(low, high)(random_); }
-
-  float RandomLabel(LossKind loss, uint32_t classes) {
-    if (loss == LossKind::kSquared) return Uniform(-2, 2);
-    return static_cast<float>(random_() % (loss == LossKind::kSoftmax ? classes : 2));
-  }
-
-  Batch RandomBatch(bool dense, size_t rows, uint32_t features, LossKind loss, uint32_t classes) {
-    Batch batch;
-    batch.rows = rows;
-    batch.dense = dense;
-    batch.dim = dense ? features : 0;
-    batch.row_offsets.push_back(0);
-    for (size_t row = 0; row < rows; ++row) {
-      batch.labels.push_back(RandomLabel(loss, classes));
-      for (uint32_t f = 0; f < features; ++f) {
-        if (dense) {
-          batch.features.push_back(Uniform(-1, 1));
-        } else if (random_() % 3 == 0) {
-          batch.ids.push_back(f);
-          batch.values.push_back(Uniform(-1, 1));
-        }
-      }
-      batch.row_offsets.push_back(batch.ids.size());
-    }
-    return batch;
-  }
-
-  std::vector<std::vector<float>> RandomValues(const Model& model, const PreparedBatch& prepared) {
-    std::vector<std::vector<float>> values;
-    for (size_t t = 0; t < prepared.keys.size(); ++t) {
-      values.emplace_back(prepared.keys[t].size() * model.Tables()[t].dim);
-      for (float& v : values.back()) v = Uniform(-0.5f, 0.5f);
-    }
-    return values;
-  }
-
-  static TableValues Spans(const std::vector<std::vector<float>>& values) {
-    return TableValues(values.begin(), values.end());
-  }
-
   // d of `objective` (a mean over the batch, as a function of the values) must be what Compute says, at up to
   // `checks` places of each table.
   template <typename Objective>
@@ -90,37 +36,57 @@ class Gradients : public testing::Test {
     }
   }
 
-  void CheckLinear(LinearOptions options, bool dense) {
-    options.shape = {.dense = dense, .features = 20, .training_examples = 40};
-    const Batch batch = RandomBatch(dense, 15, 20, options.loss, options.classes);
-    LinearModel model(options);
+  void CheckLinear(const LinearCase& c, bool dense) {
+    const Batch batch = RandomBatch(dense, 15, 20, c.loss, c.classes);
+    Model model = Linear(c, 20, 40);
     PreparedBatch prepared;
     model.Prepare(batch, Purpose::kTrain, &prepared);
     auto values = RandomValues(model, prepared);
     for (auto& v : values[0]) v += v > 0 ? 0.1f : -0.1f;  // away from the kink of |w|
-    const size_t regularized = (prepared.keys[0].size() - options.bias) * model.outputs();
+    const size_t regularized = (prepared.keys[0].size() - c.bias) * model.outputs();
     CheckAgainstDifferences(&model, batch, prepared, values, 10000, [&](const auto& w) {
       TableGradients unused;
       double f = model.Compute(batch, prepared, Spans(w), &unused) / static_cast<double>(batch.rows);
       for (size_t i = 0; i < regularized; ++i) {
-        f += (options.l2 / 2 * w[0][i] * w[0][i] + options.l1 * std::abs(w[0][i])) / 40;
+        f += (c.l2 / 2 * w[0][i] * w[0][i] + c.l1 * std::abs(w[0][i])) / 40;
       }
       return f;
     });
   }
 
-  void CheckDeep(std::vector<uint32_t> widths, Activation activation, LossKind loss, bool dense) {
-    DeepModel model({.widths = widths, .activation = activation, .loss = loss, .table = Named("job")});
-    const Batch batch = RandomBatch(dense, 9, widths.front(), loss, widths.back());
+  void CheckFactorization(const Batch& batch, LossKind loss) {
+    constexpr double kL2 = 3, kFactorL2 = 5;
+    Model model = Sum(
+        {.loss = loss, .constant = 0.3f},
+        LinearPart({.regularizer = {.l2 = kL2, .examples = 40}, .table = Named("job/weights")}),
+        FactorPart(
+            {.factors = 3, .regularizer = {.l2 = kFactorL2, .examples = 40}, .table = Named("job/factors")}));
     PreparedBatch prepared;
     model.Prepare(batch, Purpose::kTrain, &prepared);
-    CheckAgainstDifferences(&model, batch, prepared, RandomValues(model, prepared), 1500, [&](const auto& w) {
-      TableGradients unused;
-      return model.Compute(batch, prepared, Spans(w), &unused) / static_cast<double>(batch.rows);
-    });
+    CheckAgainstDifferences(
+        &model, batch, prepared, RandomValues(model, prepared), 10000, [&](const auto& w) {
+          TableGradients unused;
+          double f = model.Compute(batch, prepared, Spans(w), &unused) / static_cast<double>(batch.rows);
+          for (size_t i = 0; i + 1 < w[0].size(); ++i) f += kL2 / 80 * w[0][i] * w[0][i];
+          for (const float v : w[1]) f += kFactorL2 / 80 * v * v;
+          return f;
+        });
   }
 
-  std::mt19937 random_{kSeed};
+  void CheckUnregularized(Model model, const Batch& batch, size_t checks) {
+    PreparedBatch prepared;
+    model.Prepare(batch, Purpose::kTrain, &prepared);
+    CheckAgainstDifferences(
+        &model, batch, prepared, RandomValues(model, prepared), checks, [&](const auto& w) {
+          TableGradients unused;
+          return model.Compute(batch, prepared, Spans(w), &unused) / static_cast<double>(batch.rows);
+        });
+  }
+
+  void CheckDeep(const std::vector<uint32_t>& widths, Activation activation, LossKind loss, bool dense) {
+    CheckUnregularized(Deep(widths, activation, loss),
+                       RandomBatch(dense, 9, widths.front(), loss, widths.back()), 1500);
+  }
 };
 
 TEST_F(Gradients, LogisticSparse) { CheckLinear({.loss = LossKind::kLogistic}, false); }
@@ -137,6 +103,71 @@ TEST_F(Gradients, SoftmaxDense) { CheckLinear({.loss = LossKind::kSoftmax, .clas
 TEST_F(Gradients, SquaredSparse) { CheckLinear({.loss = LossKind::kSquared}, false); }
 TEST_F(Gradients, SquaredDense) { CheckLinear({.loss = LossKind::kSquared, .bias = false}, true); }
 
+TEST_F(Gradients, HingeSparse) { CheckLinear({.loss = LossKind::kHinge}, false); }
+TEST_F(Gradients, HingeDense) { CheckLinear({.loss = LossKind::kHinge, .l2 = 2}, true); }
+
+TEST_F(Gradients, ByExampleRegularisesOnceForEveryExample) {
+  for (const bool dense : {false, true}) {
+    constexpr double kL2 = 0.4;
+    const Batch batch = RandomBatch(dense, 15, 6, LossKind::kSquared, 2);
+    Model model =
+        Sum({.loss = LossKind::kSquared, .rule = RegularizerRule::kByExample, .examples = 40},
+            LinearPart(
+                {.bias = false, .regularizer = {.l2 = kL2, .examples = 40}, .table = Named("job/weights")}));
+    PreparedBatch prepared;
+    model.Prepare(batch, Purpose::kTrain, &prepared);
+    std::vector<double> occurs(prepared.keys[0].size(), dense ? 15 : 0);
+    if (!dense) {
+      for (const uint32_t position : prepared.features.positions) ++occurs[position];
+    }
+    CheckAgainstDifferences(&model, batch, prepared, RandomValues(model, prepared), 100, [&](const auto& w) {
+      TableGradients unused;
+      double f = model.Compute(batch, prepared, Spans(w), &unused);
+      for (size_t i = 0; i < occurs.size(); ++i) f += occurs[i] * kL2 / 2 * w[0][i] * w[0][i];
+      return f / 15;
+    });
+    EXPECT_FALSE(model.objective().known);
+  }
+}
+
+TEST_F(Gradients, LinearOnColumns) {
+  CheckUnregularized(Linear({}, 0, 1), RandomColumns(11, 3, 2, LossKind::kLogistic), 10000);
+}
+
+TEST_F(Gradients, FactorizationOnSparseData) {
+  CheckFactorization(RandomBatch(false, 15, 20, LossKind::kLogistic, 2), LossKind::kLogistic);
+}
+TEST_F(Gradients, FactorizationOnColumns) {
+  CheckFactorization(RandomColumns(12, 3, 2, LossKind::kSquared), LossKind::kSquared);
+}
+TEST_F(Gradients, FactorizationOnAMatrix) {
+  CheckFactorization(RandomBatch(true, 12, 6, LossKind::kSquared, 2), LossKind::kSquared);
+}
+
+TEST_F(Gradients, DeepOnColumns) {
+  for (const bool mean : {true, false}) {
+    CheckUnregularized(Sum({.loss = LossKind::kSquared}, DeepPart({.features = 3,
+                                                                   .hidden = {7},
+                                                                   .activation = Activation::kTanh,
+                                                                   .fields = 2,
+                                                                   .embedding_dim = 4,
+                                                                   .mean = mean,
+                                                                   .table = Named("job")})),
+                       RandomColumns(9, 3, 2, LossKind::kSquared), 400);
+  }
+}
+
+TEST_F(Gradients, WideAndDeepOnCategoriesAlone) {
+  CheckUnregularized(Sum({.loss = LossKind::kLogistic},
+                         DeepPart({.hidden = {5},
+                                   .activation = Activation::kTanh,
+                                   .fields = 3,
+                                   .embedding_dim = 2,
+                                   .table = Named("job")}),
+                         LinearPart({.table = Named("job/weights")})),
+                     RandomColumns(9, 0, 3, LossKind::kLogistic), 400);
+}
+
 TEST_F(Gradients, DeepSoftmax) { CheckDeep({12, 8, 5}, Activation::kTanh, LossKind::kSoftmax, true); }
 TEST_F(Gradients, DeepLogistic) { CheckDeep({12, 8, 6, 1}, Activation::kTanh, LossKind::kLogistic, true); }
 TEST_F(Gradients, DeepSquared) { CheckDeep({12, 8, 1}, Activation::kTanh, LossKind::kSquared, true); }
@@ -147,7 +178,7 @@ TEST_F(Gradients, DeepOfSeveralRowsALayer) {
 
 TEST_F(Gradients, DeepRelu) {
   // The loss has kinks where a hidden unit is about 0; shifted weights keep every unit clearly on one side.
-  DeepModel model({.widths = {6, 5, 3}, .activation = Activation::kRelu, .table = Named("job")});
+  Model model = Deep({6, 5, 3}, Activation::kRelu, LossKind::kSoftmax);
   const Batch batch = RandomBatch(true, 4, 6, LossKind::kSoftmax, 3);
   PreparedBatch prepared;
   model.Prepare(batch, Purpose::kTrain, &prepared);
@@ -161,7 +192,7 @@ TEST_F(Gradients, DeepRelu) {
 
 TEST_F(Gradients, LogisticIsTheClosedForm) {
   Batch batch = RandomBatch(false, 50, 8, LossKind::kLogistic, 2);
-  LinearModel model({.bias = true});
+  Model model = Linear({.bias = true}, 8, 50);
   PreparedBatch prepared;
   model.Prepare(batch, Purpose::kTrain, &prepared);
   const auto values = RandomValues(model, prepared);
@@ -174,13 +205,13 @@ TEST_F(Gradients, LogisticIsTheClosedForm) {
   for (size_t row = 0; row < batch.rows; ++row) {
     double s = values[0][bias];
     for (size_t i = batch.row_offsets[row]; i < batch.row_offsets[row + 1]; ++i) {
-      s += static_cast<double>(batch.values[i]) * values[0][prepared.positions[i]];
+      s += static_cast<double>(batch.values[i]) * values[0][prepared.features.positions[i]];
     }
     const double y = batch.labels[row] == 1 ? 1 : -1;
     expected_loss += std::log1p(std::exp(-y * s));
     const double delta = -y / (1 + std::exp(y * s)) / 50;
     for (size_t i = batch.row_offsets[row]; i < batch.row_offsets[row + 1]; ++i) {
-      expected[prepared.positions[i]] += delta * batch.values[i];
+      expected[prepared.features.positions[i]] += delta * batch.values[i];
     }
     expected[bias] += delta;
   }
@@ -192,9 +223,7 @@ TEST_F(Gradients, LogisticIsTheClosedForm) {
 // all rows.
 TEST_F(Gradients, WithL2AllAPassAveragesToTheExactGradient) {
   constexpr uint32_t kFeatures = 30;
-  const LinearOptions options{
-      .bias = false, .l2 = 2, .l2_all = true, .shape = {.features = kFeatures, .training_examples = 60}};
-  LinearModel model(options);
+  Model model = Linear({.bias = false, .l2 = 2, .l2_all = true}, kFeatures, 60);
   Batch all = RandomBatch(false, 60, kFeatures, LossKind::kLogistic, 2);
   std::vector<float> w(kFeatures);
   for (float& v : w) v = Uniform(-1, 1);
@@ -225,50 +254,6 @@ TEST_F(Gradients, WithL2AllAPassAveragesToTheExactGradient) {
     for (size_t f = 0; f < kFeatures; ++f) sum[f] += gradients[0][f];
   }
   for (size_t f = 0; f < kFeatures; ++f) EXPECT_NEAR(sum[f] / 10, exact[f], 1e-6) << f;
-}
-
-TEST_F(Gradients, EvaluationPullsOnlyWhatTheBatchNeeds) {
-  LinearModel model(
-      {.bias = true, .l2 = 1, .l2_all = true, .shape = {.features = 100, .training_examples = 1}});
-  Batch batch;
-  batch.rows = 1;
-  batch.row_offsets = {0, 2};
-  batch.ids = {3, 90};
-  batch.values = {1, 1};
-  batch.labels = {1};
-  PreparedBatch prepared;
-  model.Prepare(batch, Purpose::kEvaluate, &prepared);
-  EXPECT_EQ(prepared.keys[0], (std::vector<Key>{3, 90, kBiasKey}));
-  model.Prepare(batch, Purpose::kTrain, &prepared);
-  EXPECT_EQ(prepared.keys[0].size(), 101u);
-}
-
-TEST_F(Gradients, PaddingOfTheLastRowGetsNone) {
-  DeepModel model({.widths = {10, 4, 2}, .table = Named("job")});
-  const Batch batch = RandomBatch(true, 5, 10, LossKind::kSoftmax, 2);
-  PreparedBatch prepared;
-  model.Prepare(batch, Purpose::kTrain, &prepared);
-  ASSERT_EQ(prepared.keys.size(), 2u);
-  EXPECT_EQ(prepared.keys[0], (std::vector<Key>{0}));
-  auto values = RandomValues(model, prepared);
-  TableGradients gradients{std::vector<float>(1024, 9), std::vector<float>(1024, 9)};
-  model.Compute(batch, prepared, Spans(values), &gradients);
-  for (size_t i = 44; i < 1024; ++i) ASSERT_EQ(gradients[0][i], 0) << i;
-  for (size_t i = 10; i < 1024; ++i) ASSERT_EQ(gradients[1][i], 0) << i;
-}
-
-TEST_F(Gradients, DeepTablesStartAsPyTorchsLinear) {
-  DeepModel model({.widths = {784, 128, 10}, .table = Named("mnist")});
-  ASSERT_EQ(model.Tables().size(), 2u);
-  const TableSpec& first = model.Tables()[0];
-  EXPECT_EQ(first.name, "mnist/layer1");
-  EXPECT_EQ(first.dense_size, 784u * 128 + 128);
-  EXPECT_EQ(first.initializer.kind, InitializerKind::kUniform);
-  EXPECT_FLOAT_EQ(first.initializer.high, 1 / 28.0f);
-  EXPECT_FLOAT_EQ(first.initializer.low, -1 / 28.0f);
-  EXPECT_NE(first.seed, model.Tables()[1].seed);
-  for (const TableSpec& table : model.Tables())
-    EXPECT_TRUE(table.Validate().ok()) << table.Validate().ToString();
 }
 
 }  // namespace

@@ -8,8 +8,7 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
-#include "model/deep.h"
-#include "model/linear.h"
+#include "model/model.h"
 
 namespace penstock {
 namespace {
@@ -29,6 +28,23 @@ kind = "deep"
 loss = "softmax"
 classes = 10
 hidden = [20, 5]
+)";
+
+constexpr char kRatings[] = R"([job]
+name = "films"
+[data]
+train = "/data/ratings"
+format = "ratings"
+[model]
+kind = "mf"
+loss = "squared"
+)";
+constexpr char kColumns[] = R"([job]
+name = "shop"
+[data]
+train = "/data/log"
+format = "csv"
+columns = ["y:label", "age:numeric", "city:categorical", "tags:multi"]
 )";
 
 class JobSpecTest : public testing::Test {
@@ -326,6 +342,85 @@ TEST_F(JobSpecTest, MakesDeepModelsForTheirData) {
   wrong.model.features = 100;
   EXPECT_NE(CreateModel(wrong, {.dense = true, .features = 784}).status().message().find("the data have 784"),
             std::string::npos);
+}
+
+TEST_F(JobSpecTest, RefusesKeysOfOtherModels) {
+  for (const char* key : {"model.factors=3", "model.factor_l2=1"})
+    ExpectRefused(kLinear, {key}, "has a meaning only with model.kind 'fm' or 'mf'");
+  for (const char* key : {"model.embedding_dim=3", "model.pooling=sum"}) {
+    ExpectRefused(kDeep, {key}, "has a meaning only with model.kind 'deep' on data that have categories");
+    ExpectRefused(kColumns, {key}, "has a meaning only with model.kind 'deep' on data that have categories");
+  }
+  ExpectRefused(kLinear, {"model.wide=true"}, "model.wide has a meaning only with model.kind 'deep'");
+  ExpectRefused(kLinear, {"model.center=true"}, "model.center has a meaning only with model.loss 'squared'");
+  ExpectRefused(kRatings, {"model.center=true"}, "always holds for model.kind 'mf'");
+  ExpectRefused(kLinear, {"model.kind=tree"}, "'linear', 'fm', 'mf', 'deep'");
+  ExpectRefused(kRatings, {"model.pooling=max"}, "'mean', 'sum'");
+  ExpectRefused(kRatings, {"model.factors=0"}, "model.factors");
+  ExpectRefused(kRatings, {"model.l2=1", "model.l2_all=true"}, "model.l2_all has a meaning only with");
+}
+
+TEST_F(JobSpecTest, RefusesWeightsAndRulesThatWouldNotAct) {
+  ExpectRefused(kLinear, {"model.class_weights=[1,2,3]"},
+                "has 3 numbers, model.loss 'logistic' needs one for");
+  ExpectRefused(kDeep, {"model.class_weights=[1,2]"}, "each of 10 labels");
+  ExpectRefused(kRatings, {"model.class_weights=[1,2]"}, "model.class_weights has a meaning only with");
+  ExpectRefused(kLinear, {"model.class_weights=[1,-2]"}, "a list of numbers, each from 0");
+  EXPECT_EQ(MustLoad(kLinear, {"model.loss=hinge", "model.class_weights=0.5,2"}).model.class_weights,
+            (std::vector<double>{0.5, 2}));
+  ExpectRefused(kLinear, {"model.l2_scaled=true"}, "model.l2_scaled has a meaning only with model.l1");
+  ExpectRefused(kLinear, {"model.l2_by_example=true"}, "model.l2_by_example has a meaning only with");
+  ExpectRefused(kLinear, {"model.l2=1", "model.features=9", "model.l2_all=true", "model.l2_scaled=true"},
+                "exclude one another");
+  ExpectRefused(kLinear, {"model.loss=hinge", "train.evaluate_every=1", "train.early_stop_metric=rmse"},
+                "which model.loss 'hinge' does not have");
+}
+
+TEST_F(JobSpecTest, RefusesModelsThatTheDataDoNotFit) {
+  ExpectRefused(kRatings, {"model.loss=logistic"}, "model.kind 'mf' allows 'squared'");
+  ExpectRefused(kLinear, {"model.kind=mf", "model.loss=squared"}, "data of two categorical columns");
+  ExpectRefused(kColumns, {"model.kind=mf", "model.loss=squared"}, "data of two categorical columns");
+  ExpectRefused(kColumns, {"model.kind=fm", "model.loss=softmax", "model.classes=3"},
+                "model.kind 'fm' allows losses of one score only");
+  ExpectRefused(kColumns, {"model.l2=1", "model.l2_all=true"}, "needs data.hash_buckets");
+  ExpectRefused(kColumns, {"model.l2=1", "model.l2_all=true", "data.hash_buckets=20000000"},
+                "20000001 features (data.hash_buckets)");
+}
+
+TEST_F(JobSpecTest, MakesFactorizationsForTheirData) {
+  const JobSpec job = MustLoad(kRatings, {"model.factors=20", "tables.factors.optimizer.learning_rate=0.5",
+                                          "model.l2=1", "model.l2_scaled=true"});
+  const auto model =
+      CreateModel(job, {.dense = true, .training_examples = 10, .label_mean = 3.5, .fields = 2});
+  ASSERT_TRUE(model.ok()) << model.status().ToString();
+  ASSERT_EQ((*model)->Tables().size(), 3u);
+  EXPECT_EQ((*model)->Tables()[0].name, "films/weights");
+  EXPECT_EQ((*model)->Tables()[1].name, "films/factors");
+  EXPECT_EQ((*model)->Tables()[1].dim, 20u);
+  EXPECT_FLOAT_EQ((*model)->Tables()[1].optimizer.learning_rate, 0.5f);
+  EXPECT_EQ((*model)->Tables()[2].name, "films/counts");
+  EXPECT_EQ((*model)->Tables()[2].optimizer.kind, OptimizerKind::kAdd);
+  Batch batch;  // of one rating by nobody of nothing
+  batch.rows = 1;
+  batch.dense = true;
+  batch.fields = 2;
+  batch.field_offsets = {0, 0, 0};
+  PreparedBatch prepared;
+  (*model)->Prepare(batch, Purpose::kEvaluate, &prepared);
+  const std::vector<float> bias{0.25f};
+  EXPECT_FLOAT_EQ((*model)->Score(batch, prepared, {bias, {}, {}})[0], 3.75f);
+}
+
+TEST_F(JobSpecTest, MakesWideAndDeepModels) {
+  const JobSpec job = MustLoad(kColumns, {"model.kind=deep", "model.hidden=[6]", "model.embedding_dim=5",
+                                          "model.wide=true", "model.l2=1"});
+  const auto model = CreateModel(job, {.dense = true, .features = 1, .training_examples = 10, .fields = 2});
+  ASSERT_TRUE(model.ok()) << model.status().ToString();
+  ASSERT_EQ((*model)->Tables().size(), 4u);
+  EXPECT_EQ((*model)->Tables()[0].dense_size, (1u + 2 * 5) * 6 + 6);
+  EXPECT_EQ((*model)->Tables()[2].name, "shop/embeddings");
+  EXPECT_EQ((*model)->Tables()[3].name, "shop/weights");
+  EXPECT_FALSE((*model)->objective().known);
 }
 
 TEST_F(JobSpecTest, MarkdownHasEveryKey) {

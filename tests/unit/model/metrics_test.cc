@@ -33,7 +33,7 @@ TEST(Auc, IsWithinItsStatedErrorOfTheExactArea) {
       scores.push_back(std::normal_distribution<float>(labels.back() * spread * 0.7f, spread)(random));
     }
     Evaluation evaluation;
-    evaluation.Add(LossKind::kLogistic, labels, 1, scores.data());
+    evaluation.Add(LossKind::kLogistic, labels, {}, 1, scores.data());
     const Evaluation::Auc auc = evaluation.ComputeAuc();
     ASSERT_TRUE(auc.defined);
     EXPECT_NEAR(auc.value, ExactAuc(scores, labels), auc.error + 1e-12);
@@ -46,7 +46,7 @@ TEST(Auc, IsWithinItsStatedErrorOfTheExactArea) {
 TEST(Auc, CountsTiesHalfAndKeepsTheExtremes) {
   Evaluation evaluation;
   const std::vector<float> scores{-1e9f, 1e9f, 0.5f, 0.5f}, labels{0, 1, 0, 1};
-  evaluation.Add(LossKind::kLogistic, labels, 1, scores.data());
+  evaluation.Add(LossKind::kLogistic, labels, {}, 1, scores.data());
   EXPECT_DOUBLE_EQ(evaluation.ComputeAuc().value, 3.5 / 4);
   EXPECT_DOUBLE_EQ(evaluation.ComputeAuc().error, 0.5 / 4);
 }
@@ -54,22 +54,22 @@ TEST(Auc, CountsTiesHalfAndKeepsTheExtremes) {
 TEST(Auc, IsUndefinedWithOneLabelOnly) {
   Evaluation evaluation;
   const std::vector<float> scores{1, 2}, labels{1, 1};
-  evaluation.Add(LossKind::kLogistic, labels, 1, scores.data());
+  evaluation.Add(LossKind::kLogistic, labels, {}, 1, scores.data());
   EXPECT_FALSE(evaluation.ComputeAuc().defined);
   EXPECT_FALSE(evaluation.Results({}).contains("auc"));
 }
 
 TEST(Loss, StaysFiniteAtTheExtremes) {
   const std::vector<float> scores{-1000, 1000, -1000, 1000}, labels{0, 1, 1, 0};
-  EXPECT_DOUBLE_EQ(LossAndDeltas(LossKind::kLogistic, labels, 1, scores.data(), 1, nullptr), 2000);
+  EXPECT_DOUBLE_EQ(LossAndDeltas(LossKind::kLogistic, labels, {}, 1, scores.data(), 1, nullptr), 2000);
   std::vector<float> deltas(4);
-  LossAndDeltas(LossKind::kLogistic, labels, 1, scores.data(), 0.5f, deltas.data());
+  LossAndDeltas(LossKind::kLogistic, labels, {}, 1, scores.data(), 0.5f, deltas.data());
   EXPECT_EQ(deltas, (std::vector<float>{0, 0, -0.5f, 0.5f}));
   EXPECT_NEAR(Softplus(-40), std::exp(-40), 1e-25);
   EXPECT_EQ(Sigmoid(0), 0.5f);
 
   const std::vector<float> logits{5000, -5000, 4999}, label{2};
-  EXPECT_NEAR(LossAndDeltas(LossKind::kSoftmax, label, 3, logits.data(), 1, nullptr),
+  EXPECT_NEAR(LossAndDeltas(LossKind::kSoftmax, label, {}, 3, logits.data(), 1, nullptr),
               1 + std::log1p(std::exp(-1)), 1e-6);
 }
 
@@ -83,11 +83,11 @@ TEST(Evaluation, MergedPartsAreTheWhole) {
     scores.push_back(std::normal_distribution<float>()(random));
   }
   Evaluation whole, merged;
-  whole.Add(LossKind::kLogistic, labels, 1, scores.data());
+  whole.Add(LossKind::kLogistic, labels, {}, 1, scores.data());
   whole.AddWeights(std::vector<float>{3, -4});
   for (size_t first : {0, 100, 200}) {
     Evaluation part;
-    part.Add(LossKind::kLogistic, std::span(labels).subspan(first, 100), 1, scores.data() + first);
+    part.Add(LossKind::kLogistic, std::span(labels).subspan(first, 100), {}, 1, scores.data() + first);
     if (first == 100) part.AddWeights(std::vector<float>{3, -4});
     const auto travelled = Evaluation::FromJson(nlohmann::json::parse(part.ToJson().dump()));
     ASSERT_TRUE(travelled.ok()) << travelled.status().ToString();
@@ -105,18 +105,33 @@ TEST(Evaluation, MergedPartsAreTheWhole) {
 TEST(Evaluation, CountsWhatIsRight) {
   Evaluation softmax;
   const std::vector<float> logits{0, 1, 2, 3, 2, 1}, classes{2, 1};
-  softmax.Add(LossKind::kSoftmax, classes, 3, logits.data());
-  EXPECT_EQ(softmax.correct(), 1u);
+  softmax.Add(LossKind::kSoftmax, classes, {}, 3, logits.data());
+  EXPECT_EQ(softmax.correct(), 1);
   EXPECT_DOUBLE_EQ(softmax.Results({.loss = LossKind::kSoftmax})["accuracy"].get<double>(), 0.5);
 
   Evaluation squared;
   const std::vector<float> predictions{1, 4}, targets{0, 2};
-  squared.Add(LossKind::kSquared, targets, 1, predictions.data());
+  squared.Add(LossKind::kSquared, targets, {}, 1, predictions.data());
   const auto results = squared.Results({.loss = LossKind::kSquared});
   EXPECT_DOUBLE_EQ(results["rmse"].get<double>(), std::sqrt(2.5));
   EXPECT_DOUBLE_EQ(results["loss"].get<double>(), 1.25);
   EXPECT_FALSE(results.contains("accuracy"));
   EXPECT_FALSE(results.contains("objective"));
+}
+
+TEST(Evaluation, CountsExamplesByTheirWeights) {
+  Evaluation weighted, counted;
+  const std::vector<float> scores{-1, 2, 0.5f}, labels{0, 1, 0}, weights{3, 1, 0};
+  weighted.Add(LossKind::kLogistic, labels, weights, 1, scores.data());
+  const std::vector<float> repeated{-1, -1, -1, 2}, its_labels{0, 0, 0, 1};
+  counted.Add(LossKind::kLogistic, its_labels, {}, 1, repeated.data());
+  EXPECT_EQ(weighted.examples(), 3u);
+  const auto travelled = Evaluation::FromJson(nlohmann::json::parse(weighted.ToJson().dump()));
+  ASSERT_TRUE(travelled.ok()) << travelled.status().ToString();
+  auto want = counted.Results({.loss = LossKind::kLogistic});
+  auto got = travelled->Results({.loss = LossKind::kLogistic});
+  for (const char* metric : {"loss", "accuracy", "auc"})
+    EXPECT_NEAR(got[metric].get<double>(), want[metric].get<double>(), 1e-9) << metric;
 }
 
 TEST(Evaluation, OfNothingHasNoMeans) { EXPECT_EQ(Evaluation().Results({}).dump(), R"({"examples":0})"); }
@@ -133,7 +148,7 @@ TEST(Evaluation, RefusesDamagedJson) {
 TEST(Evaluation, OfADivergedModelSurvivesTheWire) {
   Evaluation evaluation;
   const std::vector<float> scores{NAN}, labels{1};
-  evaluation.Add(LossKind::kLogistic, labels, 1, scores.data());
+  evaluation.Add(LossKind::kLogistic, labels, {}, 1, scores.data());
   const auto travelled = Evaluation::FromJson(nlohmann::json::parse(evaluation.ToJson().dump()));
   ASSERT_TRUE(travelled.ok()) << travelled.status().ToString();
   EXPECT_TRUE(std::isnan(travelled->loss_sum()));

@@ -187,6 +187,20 @@ TEST_F(OptionsTest, SetReadsEveryTypeFromText) {
   EXPECT_TRUE(f_.hosts.empty());
 }
 
+TEST(Options, HaveListsOfNumbers) {
+  std::vector<double> rates = {1};
+  OptionSet set;
+  set.Add("model", "rates", &rates, {.help = "Steps.", .min = 0});
+  ASSERT_TRUE(set.LoadText("[model]\nrates = [0.5, 2]\n", "a.toml").ok());
+  EXPECT_EQ(rates, (std::vector<double>{0.5, 2}));
+  ASSERT_TRUE(set.Set("model.rates=1e-3,4", "--set").ok());
+  EXPECT_EQ(rates, (std::vector<double>{1e-3, 4}));
+  ASSERT_TRUE(set.Set("model.rates=[7.25]", "--set").ok());
+  EXPECT_EQ(set.ToJson()["model"]["rates"].dump(), "[7.25]");
+  EXPECT_EQ(set.Set("model.rates=1,x", "--set").message(),
+            "--set: model.rates = [1.0, \"x\"]: must be a list of numbers, each of at least 0");
+}
+
 TEST_F(OptionsTest, SetRefuses) {
   const Refusal kRefusals[] = {
       {"main.level", "--set: 'main.level' is not of the form section.name=value"},

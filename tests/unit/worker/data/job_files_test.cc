@@ -1,9 +1,11 @@
 // The jobs in conf/jobs reach their figures, in one process with two imitated workers and delayed pushes.
 //
-// a9a is looked for in $PENSTOCK_DATA and in ../shared/data beside the sources; Fashion-MNIST where its
-// Debian package puts it. Without the data a test is skipped and says what it looked for.
+// a9a and MovieLens are looked for in $PENSTOCK_DATA and in ../shared/data beside the sources; Fashion-MNIST
+// where its Debian package puts it. Without the data a test is skipped and says what it looked for.
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cstdio>
 #include <cstdlib>
 #include <filesystem>
 
@@ -22,6 +24,8 @@ std::string DataFolder() {
 Result<JobSpec> LoadHouseJob(const std::string& name, std::vector<std::string> overrides = {}) {
   return LoadJob(PENSTOCK_SOURCE_DIR "/conf/jobs/" + name + ".toml", overrides);
 }
+
+std::string Ratings() { return DataFolder() + "/ml-latest-small/ratings.csv"; }
 
 std::vector<std::string> A9aFiles() {
   return {"data.train=" + DataFolder() + "/a9a/a9a", "data.test=" + DataFolder() + "/a9a/a9a.t"};
@@ -71,6 +75,39 @@ TEST(JobFiles, A9aFtrlGeneralisesInFivePasses) {
     EXPECT_LE(test["loss"].get<double>(), 0.3275);
     EXPECT_GE(test["accuracy"].get<double>(), 0.848);
   }
+}
+
+// The median over seeds of a metric of the held-out data.
+double MedianOverSeeds(const std::string& name, const std::vector<std::string>& overrides,
+                       const std::string& metric) {
+  std::vector<double> values;
+  for (const uint64_t seed : {1, 2, 3}) {
+    auto job = LoadHouseJob(name, overrides);
+    EXPECT_TRUE(job.ok()) << job.status().ToString();
+    job->train.seed = seed;
+    const auto trainer = Train(*job);
+    const auto test = trainer->Evaluate(DataRole::kTest)->Results(trainer->objective());
+    values.push_back(test[metric].get<double>());
+    std::printf("%s, seed %u: %s %.4f\n", name.c_str(), static_cast<unsigned>(seed), metric.c_str(),
+                values.back());
+  }
+  std::sort(values.begin(), values.end());
+  return values[1];
+}
+
+TEST(JobFiles, A9aFactorizationMachine) {
+  SKIP_WITHOUT(DataFolder() + "/a9a/a9a");
+  EXPECT_LE(MedianOverSeeds("a9a_fm", A9aFiles(), "loss"), 0.325);
+}
+
+TEST(JobFiles, MovieLensMatrixFactorization) {
+  SKIP_WITHOUT(Ratings());
+  EXPECT_LE(MedianOverSeeds("movielens_mf", {"data.train=" + Ratings()}, "rmse"), 0.845);
+}
+
+TEST(JobFiles, MovieLensDeep) {
+  SKIP_WITHOUT(Ratings());
+  EXPECT_LE(MedianOverSeeds("movielens_deep", {"data.train=" + Ratings()}, "rmse"), 0.875);
 }
 
 TEST(JobFiles, FashionMnistLearnsInTwoPasses) {

@@ -1,6 +1,7 @@
 #include "tests/unit/worker/data/local_trainer.h"
 
 #include <cmath>
+#include <random>
 
 namespace penstock {
 
@@ -19,6 +20,11 @@ LocalTable::Row& LocalTable::Find(Key key) {
       const float unit = static_cast<float>(bits >> 40) / static_cast<float>(1 << 24);
       row.w[i] = spec_.initializer.low + (spec_.initializer.high - spec_.initializer.low) * unit;
     }
+  }
+  if (spec_.initializer.kind == InitializerKind::kNormal) {
+    std::mt19937_64 random(Mix64(spec_.seed + key * 0x9e3779b97f4a7c15ULL));
+    std::normal_distribution<float> normal(0, spec_.initializer.stddev);
+    for (float& w : row.w) w = normal(random);
   }
   return row;
 }
@@ -44,6 +50,9 @@ void LocalTable::Step(Row* row, size_t i, float g) const {
   float &w = row->w[i], &a = row->a[i], &b = row->b[i];
   if (o.kind != OptimizerKind::kFtrl) g += o.l2 * w;
   switch (o.kind) {
+    case OptimizerKind::kAdd:
+      w += g;
+      break;
     case OptimizerKind::kSgd:
       w -= o.learning_rate * g;
       break;
