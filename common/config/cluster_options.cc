@@ -81,15 +81,17 @@ void DeclareServerNetwork(OptionSet& set, ClusterOptions::Server& o) {
 
 void DeclareServerStorage(OptionSet& set, ClusterOptions::Server& o) {
   set.Add("server", "memory_budget_bytes", &o.memory_budget_bytes,
-          {.help = "Memory for rows and their index. Pushes that would go beyond it are refused as "
-                   "overloaded. 0: half of the "
-                   "memory of the machine or of its control group.",
+          {.help = "Memory for rows, indexes and marks, divided over the cores. Beyond it rows leave memory "
+                   "and are read from disk when they are asked for; pushes are refused as overloaded while "
+                   "too few can leave. Caches and buffers come on top, about a third of it. 0: half of the "
+                   "memory of the machine or of its control group. At least 16 MiB.",
            .unit = "bytes",
            .max = 64 * kTiB});
   set.Add("server", "segment_bytes", &o.segment_bytes,
           {.help = "Size of one file of the delta log.", .unit = "bytes", .min = kMiB, .max = 16384 * kMiB});
   set.Add("server", "fold_bytes", &o.fold_bytes,
-          {.help = "Length of the delta log at which it is folded into the base. At least segment_bytes.",
+          {.help = "Length of the delta log at which it is folded into the base. At least segment_bytes. A "
+                   "quarter of the memory budget where that is less.",
            .unit = "bytes",
            .min = kMiB,
            .max = kTiB});
@@ -193,6 +195,9 @@ Status ClusterOptions::Check() const {
       AtLeast("scheduler.dead_ms", scheduler.dead_ms, "scheduler.suspect_ms", scheduler.suspect_ms));
   RETURN_IF_ERROR(AtLeast("scheduler.lease_ms", scheduler.lease_ms, "twice scheduler.heartbeat_ms",
                           2 * uint64_t{scheduler.heartbeat_ms}));
+  if (server.memory_budget_bytes != 0) {
+    RETURN_IF_ERROR(AtLeast("server.memory_budget_bytes", server.memory_budget_bytes, "16 MiB", 16 << 20));
+  }
   RETURN_IF_ERROR(
       AtLeast("server.fold_bytes", server.fold_bytes, "server.segment_bytes", server.segment_bytes));
   RETURN_IF_ERROR(

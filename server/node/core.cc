@@ -8,8 +8,7 @@ namespace penstock {
 namespace {
 
 constexpr uint64_t kRecoverEveryMs = 1000;
-constexpr uint64_t kRetryDeltaMs = 100;       // after a delta that there was no memory for
-constexpr uint32_t kPushesBetweenLooks = 64;  // how stale the memory figure of the budget may be
+constexpr uint64_t kRetryDeltaMs = 100;  // after a delta that there was no memory for
 
 // Rounds are logged at least: a minibatch that is answered is not asked for again.
 Durability LevelOf(const TableSpec& spec) {
@@ -18,9 +17,16 @@ Durability LevelOf(const TableSpec& spec) {
 
 }  // namespace
 
-ServerCore::ServerCore(KjLoop& loop, const CoreOptions& options, LogAppender& appender,
-                       ServerMetrics& metrics)
-    : loop_(loop), options_(options), appender_(appender), metrics_(metrics), tasks_(*this) {
+ServerCore::ServerCore(KjLoop& loop, const CoreOptions& options, LogAppender& appender, const BaseStore& base,
+                       std::function<void()> want_fold, ServerMetrics& metrics)
+    : loop_(loop),
+      options_(options),
+      appender_(appender),
+      base_(base),
+      want_fold_(std::move(want_fold)),
+      metrics_(metrics),
+      disk_(loop),
+      tasks_(*this) {
   generation_ = appender_.generation();
   MemoryTick();
 }
@@ -129,6 +135,7 @@ void ServerCore::SetProducers(ProducerId forget_floor,
 }
 
 void ServerCore::SetFolded(const std::vector<std::pair<ShardId, FoldedPoint>>& folded) {
+  few_clean_rows_ = fold_wanted_ = false;
   for (const auto& [shard, point] : folded) {
     Slot* slot = GetSlot(shard);
     if (slot == nullptr || slot->shard->incarnation() != point.incarnation) continue;
@@ -194,14 +201,6 @@ Status ServerCore::Writable() const {
   return Status::Ok();
 }
 
-uint64_t ServerCore::ResidentBytes() {
-  if (pushes_since_look_++ % kPushesBetweenLooks == 0) {
-    resident_bytes_ = 0;
-    for (const auto& [id, slot] : slots_) resident_bytes_ += slot->shard->ResidentBytes();
-  }
-  return resident_bytes_;
-}
-
 // Created a moment ago and not heard of here yet, or dropped: the client retries until its deadline.
 Status ServerCore::UnknownTable(TableId table) const {
   return Unavailable("table " + std::to_string(table) + " is not known at " + options_.node_name, 50);
@@ -212,12 +211,12 @@ ServerCore::Applied ServerCore::Apply(ShardId id, const Unit& unit) {
   if (Status writable = Writable(); !writable.ok()) return {.status = writable};
   const TableSpec* spec = slot.shard->FindSpec(unit.table);
   if (spec == nullptr) return {.status = UnknownTable(unit.table)};
-  const bool may_grow = ResidentBytes() < options_.memory_budget_bytes;
-  auto outcome = slot.shard->PushUnit(unit.context, unit.table, unit.keys, unit.values, may_grow);
+  auto outcome = Push(*slot.shard, unit);
   if (!outcome.ok()) {
     metrics_.refused_units++;
     return {.status = outcome.status().Prepend(options_.node_name)};
   }
+  if (!outcome->cold.empty()) return {.status = Status::Ok(), .cold = std::move(outcome->cold)};
   const Durability level = LevelOf(*spec);
   Applied applied{.status = Status::Ok(), .lsn = outcome->lsn, .level = level};
   if (outcome->duplicate) {

@@ -7,6 +7,10 @@
 //
 //   Apply -> open window -> Close: Shard::BuildDelta each -> LogAppender -> OnLogged / OnSynced -> waiters
 //
+// Rows are kept within the core's share of the memory budget (core_memory.cc): what is clean leaves memory
+// when there is no room for what comes, and is fetched from the base when a call names it; such a call waits,
+// others do not.
+//
 // After a failed write nothing is acknowledged any more: the core refuses pushes (kOverloaded with the disk's
 // message), keeps serving pulls, and once a second logs all its unclean rows again in a fresh segment until
 // that succeeds (rule 8).
@@ -15,15 +19,19 @@
 #include <absl/container/flat_hash_map.h>
 #include <kj/async.h>
 
+#include <deque>
+#include <functional>
 #include <map>
 #include <memory>
 #include <span>
 #include <vector>
 
 #include "common/net/kj_loop.h"
+#include "server/node/blocking_thread.h"
 #include "server/node/log_appender.h"
 #include "server/node/server_metrics.h"
 #include "server/shard/shard.h"
+#include "server/storage/base_store.h"
 
 namespace penstock {
 
@@ -65,7 +73,9 @@ struct ShardLine {
 
 class ServerCore : private kj::TaskSet::ErrorHandler {
  public:
-  ServerCore(KjLoop& loop, const CoreOptions& options, LogAppender& appender, ServerMetrics& metrics);
+  // `want_fold` asks for a fold of the log at once; it is called on the loop.
+  ServerCore(KjLoop& loop, const CoreOptions& options, LogAppender& appender, const BaseStore& base,
+             std::function<void()> want_fold, ServerMetrics& metrics);
 
   // Before serving: a shard as replay left it; `damage` not empty: it may not be served before the operator
   // accepts the loss.
@@ -100,8 +110,36 @@ class ServerCore : private kj::TaskSet::ErrorHandler {
     Status status;  // not ok: the unit was not applied
     Lsn lsn = 0;    // the delta that holds it
     Durability level = Durability::kMemory;
+    std::vector<Key> cold;  // not empty: the unit was not applied, ApplyCold takes it from here
   };
   Applied Apply(ShardId shard, const Unit& unit);
+  // Fetches what Apply found cold, and applies the unit once all its rows are in memory, epoch and marks
+  // checked again. The unit's rows are not evicted meanwhile. kOverloaded at once: too much waits already.
+  kj::Promise<Applied> ApplyCold(ShardId shard, Epoch epoch, const Unit& unit, std::vector<Key> cold);
+
+  // What a call holds that waits for cold rows: bytes of the budget, and rows that are not evicted.
+  class ColdWait {
+   public:
+    ColdWait(ServerCore& core, uint64_t bytes);
+    ~ColdWait();
+    void Pin(Shard& shard, TableId table, std::span<const Key> keys);
+
+   private:
+    ServerCore& core_;
+    const uint64_t bytes_;
+    ShardId shard_ = 0;
+    Incarnation incarnation_ = 0;
+    TableId table_ = 0;
+    std::span<const Key> pinned_;
+  };
+  // kOverloaded when calls that wait hold half of the budget.
+  Result<kj::Own<ColdWait>> WaitForRows(uint64_t bytes);
+  // Resolves when each of these rows has been looked for in the base; those that it has are then in memory,
+  // though perhaps not for long. Not ok: the base could not be read.
+  kj::Promise<Status> Fetch(ShardId shard, TableId table, std::span<const Key> keys);
+  // Adds the table's cold rows to the sums. Rows that are evicted or fetched meanwhile may count twice or not
+  // at all.
+  kj::Promise<Status> AddColdRows(ShardId shard, TableId table, ShardTableStats* stats);
   // Closes a round of a table (Shard::CommitRound). kUnavailable while the table is not known here.
   Applied CommitRound(ShardId shard, TableId table, uint64_t round, uint64_t examples, uint64_t step);
   // Shards that it serves now; of those, by id (else nullptr).
@@ -168,11 +206,42 @@ class ServerCore : private kj::TaskSet::ErrorHandler {
   uint64_t NowMs();
   void Spawn(kj::Promise<void> promise, const char* what);
   void taskFailed(kj::Exception&& e) override;
+
+  Result<PushOutcome> Push(Shard& shard, const Unit& unit);
   uint64_t ResidentBytes();
+  uint64_t GrowthLeft();
+  void Evict(ShardId needs_room, TableId table, size_t rows);
+  void WantFold();
+  kj::Promise<void> FlushSome(std::vector<ShardId> shards);
+  // Rows that are asked of the base together, and who waits for them.
+  struct FetchBatch {
+    struct Row {
+      RowPlace place;
+      ShardId shard = 0;
+      uint64_t number = 0;  // RowFetch's
+      auto operator<=>(const Row&) const = default;
+    };
+    struct Waiter {
+      ShardId shard;
+      TableId table;
+      kj::Own<kj::PromiseFulfiller<Status>> done;
+    };
+    std::vector<Row> rows;
+    std::vector<Waiter> waiters;
+  };
+  void SubmitFetches();
+  void OnFetched(FetchBatch* fetched, Result<StoredRows> rows);
+  void Install(const FetchBatch& batch, const StoredRows& rows,
+               std::map<std::pair<ShardId, TableId>, Status>* failed);
+  kj::Promise<Applied> ApplyFetched(ShardId shard, Epoch epoch, const Unit& unit, int attempts);
+  kj::Promise<Status> AddColdRowsFrom(ShardId shard, Incarnation incarnation, TableId table, Key first,
+                                      ShardTableStats* stats);
 
   KjLoop& loop_;
   const CoreOptions options_;
   LogAppender& appender_;
+  const BaseStore& base_;
+  const std::function<void()> want_fold_;
   ServerMetrics& metrics_;
   absl::flat_hash_map<ShardId, std::unique_ptr<Slot>> slots_;
   std::map<TableId, TableSpec> tables_;
@@ -187,8 +256,14 @@ class ServerCore : private kj::TaskSet::ErrorHandler {
   Status failure_;           // of the log; ok while pushes are served
   uint64_t generation_ = 0;  // the log's, see LogAppender
   Waiters failed_waiters_;   // of windows that a failure caught; answered once their rows are logged again
-  uint64_t resident_bytes_ = 0;  // as of the last look
+  uint64_t resident_bytes_ = 0;  // as of the last look, and by how much rows have grown since
   uint32_t pushes_since_look_ = 0;
+  bool few_clean_rows_ = false;  // as of the last eviction; until something is folded
+  bool fold_wanted_ = false;     // until one has been done
+  uint64_t waiting_bytes_ = 0;   // of ColdWaits
+  std::unique_ptr<FetchBatch> collecting_;
+  std::deque<std::unique_ptr<FetchBatch>> fetching_;  // oldest first
+  BlockingThread disk_;
   kj::TaskSet tasks_;  // last: its promises use all of the above
 };
 

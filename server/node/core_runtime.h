@@ -14,10 +14,11 @@ namespace penstock {
 
 class CoreRuntime {
  public:
-  CoreRuntime(const CoreOptions& options, LogAppender& appender, ServerMetrics& metrics)
+  CoreRuntime(const CoreOptions& options, LogAppender& appender, const BaseStore& base,
+              std::function<void()> want_fold, ServerMetrics& metrics)
       : loop_(options.node_name + "/" + std::to_string(options.core)) {
     loop_.Run([&] {
-      core_ = std::make_unique<ServerCore>(loop_, options, appender, metrics);
+      core_ = std::make_unique<ServerCore>(loop_, options, appender, base, std::move(want_fold), metrics);
       expirer_ = std::make_unique<Expirer>(loop_, *core_, metrics, options.expire_interval_ms);
     });
     metrics_ = &metrics;

@@ -68,12 +68,6 @@ const Key* KeysOf(capnp::Data::Reader data) { return reinterpret_cast<const Key*
 
 }  // namespace
 
-void DataService::SetResult(const Status& status, proto::GroupResult::Builder out) {
-  out.setCode(static_cast<proto::Code>(status.code()));
-  out.setRetryAfterMs(status.retry_after_ms());
-  if (!status.ok()) out.setMessage(status.message());
-}
-
 // Of a call about whole shards: bounds what its loops may cost.
 Status DataService::CheckShards(size_t tables, size_t shards) {
   if (tables <= kMaxTables && shards <= kMaxGroups) return Status::Ok();
@@ -90,19 +84,22 @@ kj::Promise<void> DataService::pull(PullContext context) {
   if (!status.ok()) return kj::READY_NOW;
   auto in = request.getTables();
   auto out = results.initResponse().initTables(in.size());
-  for (uint32_t i = 0; i < in.size(); ++i) PullTable(in[i], out[i]);
+  std::vector<PullPart> parts;
+  for (uint32_t i = 0; i < in.size(); ++i) PullTable(i, in[i], out[i], &parts);
+  if (std::any_of(parts.begin(), parts.end(), [](const PullPart& part) { return !part.cold.empty(); })) {
+    auto pull = kj::heap<ColdPull>(core_, context, std::move(parts));
+    auto done = pull->Run();
+    return done.attach(kj::mv(pull));
+  }
   context.releaseParams();
   return kj::READY_NOW;
 }
 
-void DataService::PullTable(proto::PullRequest::Table::Reader in, proto::PullResponse::Table::Builder out) {
+void DataService::PullTable(uint32_t table, proto::PullRequest::Table::Reader in,
+                            proto::PullResponse::Table::Builder out, std::vector<PullPart>* parts) {
   const auto groups = in.getGroups();
   auto results = out.initGroups(groups.size());
-  struct Part {
-    Shard* shard;
-    std::span<const Key> keys;
-  };
-  std::vector<Part> parts;
+  const size_t first = parts->size();
   const Key* next = KeysOf(in.getKeys());
   uint64_t rows = 0;
   uint32_t dim = 0;
@@ -122,20 +119,28 @@ void DataService::PullTable(proto::PullRequest::Table::Reader in, proto::PullRes
     results[i].setLogged(core_.Logged(groups[i].getShard()));
     dim = spec->dim;
     rows += keys.size();
-    parts.push_back({found.shard, keys});
+    parts->push_back({.table = table,
+                      .group = i,
+                      .shard = groups[i].getShard(),
+                      .epoch = found.epoch,
+                      .keys = keys,
+                      .cold = {}});
   }
-  if (parts.empty()) return;
+  if (parts->size() == first) return;
   if (rows * dim * sizeof(float) > kMaxAnswerBytes) {
     const Status large =
         InvalidArgument("table " + std::to_string(in.getTable()) + ": an answer of " + std::to_string(rows) +
                         " rows is over " + std::to_string(kMaxAnswerBytes) + " bytes");
     for (auto result : results) SetResult(large, result);
+    parts->resize(first);
     return;
   }
   auto values = out.initValues(static_cast<uint32_t>(rows * dim * sizeof(float)));
   auto* to = reinterpret_cast<float*>(values.begin());
-  for (const Part& part : parts) {
-    const Status pulled = part.shard->PullRows(in.getTable(), part.keys, to);
+  for (PullPart& part : std::span(*parts).subspan(first)) {
+    part.to = to;
+    const Status pulled =
+        core_.Find(part.shard, part.epoch).shard->PullRows(in.getTable(), part.keys, to, &part.cold);
     CHECK(pulled.ok()) << pulled.message();  // its spec was found above
     to += part.keys.size() * dim;
   }
@@ -150,10 +155,20 @@ kj::Promise<void> DataService::push(PushContext context) {
   if (!status.ok()) return kj::READY_NOW;
   auto in = request.getTables();
   auto out = results.initResponse().initTables(in.size());
-  Durability level = Durability::kMemory;
-  for (uint32_t i = 0; i < in.size(); ++i) {
-    level = std::max(level, PushTable(request, in[i], out[i]));
-    if (request.getWorker() != 0 && request.getClock() != 0) NoteClock(request, in[i], out[i]);
+  auto level = kj::heap<Durability>(Durability::kMemory);
+  kj::Vector<kj::Promise<void>> waiting;
+  for (uint32_t i = 0; i < in.size(); ++i) PushTable(request, in[i], out[i], level.get(), &waiting);
+  if (waiting.empty()) return FinishPush(context, *level);
+  return kj::joinPromises(waiting.releaseAsArray())
+      .then([this, context, level = level.get()]() mutable { return FinishPush(context, *level); })
+      .attach(kj::mv(level));
+}
+
+kj::Promise<void> DataService::FinishPush(PushContext context, Durability level) {
+  auto request = context.getParams().getRequest();
+  if (request.getWorker() != 0 && request.getClock() != 0) {
+    auto tables = context.getResults().getResponse().getTables();
+    for (uint32_t i = 0; i < tables.size(); ++i) NoteClock(request, request.getTables()[i], tables[i]);
   }
   auto finish = [this, context]() mutable {
     // What is logged by now: jobs count their progress by it.
@@ -176,8 +191,9 @@ kj::Promise<void> DataService::push(PushContext context) {
   });
 }
 
-Durability DataService::PushTable(proto::PushRequest::Reader request, proto::PushRequest::Table::Reader in,
-                                  proto::PushResponse::Table::Builder out) {
+void DataService::PushTable(proto::PushRequest::Reader request, proto::PushRequest::Table::Reader in,
+                            proto::PushResponse::Table::Builder out, Durability* level,
+                            kj::Vector<kj::Promise<void>>* waiting) {
   const auto groups = in.getGroups();
   auto results = out.initGroups(groups.size());
   const Key* keys = KeysOf(in.getKeys());
@@ -192,7 +208,6 @@ Durability DataService::PushTable(proto::PushRequest::Reader request, proto::Pus
                             .step = request.getStep(),
                             .pass = request.getPass(),
                             .seconds = SecondsNow()};
-  Durability level = Durability::kMemory;
   for (uint32_t i = 0; i < groups.size(); ++i) {
     const uint32_t count = groups[i].getCount();
     const ShardId shard = groups[i].getShard();
@@ -209,11 +224,22 @@ Durability DataService::PushTable(proto::PushRequest::Reader request, proto::Pus
                                        ": a unit of " + std::to_string(count) + " rows is over " +
                                        std::to_string(core_.options().max_unit_bytes) + " bytes");
       } else {
-        auto applied = core_.Apply(
-            shard, {.context = context, .table = in.getTable(), .keys = {keys, count}, .values = values});
+        const ServerCore::Unit unit{
+            .context = context, .table = in.getTable(), .keys = {keys, count}, .values = values};
+        auto applied = core_.Apply(shard, unit);
+        if (!applied.cold.empty()) {
+          waiting->add(core_.ApplyCold(shard, found.epoch, unit, std::move(applied.cold))
+                           .then([this, shard, epoch = found.epoch, result = results[i],
+                                  level](ServerCore::Applied&& late) mutable {
+                             SetResult(late.status, result);
+                             result.setLsn(late.lsn);
+                             result.setEpoch(core_.Find(shard, epoch).epoch);
+                             if (late.status.ok()) *level = std::max(*level, late.level);
+                           }));
+        }
         found.status = applied.status;
         results[i].setLsn(applied.lsn);
-        if (applied.status.ok()) level = std::max(level, applied.level);
+        if (applied.status.ok()) *level = std::max(*level, applied.level);
       }
     }
     SetResult(found.status, results[i]);
@@ -221,7 +247,6 @@ Durability DataService::PushTable(proto::PushRequest::Reader request, proto::Pus
     keys += count;
     values += rows == 0 ? 0 : count * (floats / rows);
   }
-  return level;
 }
 
 // Only of units that were applied, now or before: what is refused leaves no trace.
@@ -261,8 +286,8 @@ kj::Promise<void> DataService::stats(StatsContext context) {
   WriteStatus(status, results.initStatus());
   if (!status.ok()) return kj::READY_NOW;
   auto shards = results.initShards(in.size());
-  auto stats = results.initStats(tables.size());
-  std::vector<ShardTableStats> sums(tables.size());
+  auto sums = kj::heap<std::vector<ShardTableStats>>(tables.size());
+  kj::Vector<kj::Promise<Status>> scans;
   for (uint32_t i = 0; i < in.size(); ++i) {
     auto found = core_.Find(in[i].getShard(), in[i].getEpoch());
     SetResult(found.status, shards[i]);
@@ -271,22 +296,35 @@ kj::Promise<void> DataService::stats(StatsContext context) {
     for (uint32_t t = 0; t < tables.size(); ++t) {
       const auto part = found.shard->Stats(tables[t]);
       if (!part.ok()) continue;  // not known here yet: it has no rows
-      sums[t].rows += part->rows;
-      sums[t].bytes += part->bytes;
-      sums[t].sum_squares += part->sum_squares;
-      sums[t].sum_abs += part->sum_abs;
-      sums[t].non_zero += part->non_zero;
+      ShardTableStats& sum = (*sums)[t];
+      sum.rows += part->rows;
+      sum.bytes += part->bytes;
+      sum.sum_squares += part->sum_squares;
+      sum.sum_abs += part->sum_abs;
+      sum.non_zero += part->non_zero;
+      if (found.shard->cold_rows(tables[t]) > 0)
+        scans.add(core_.AddColdRows(in[i].getShard(), tables[t], &sum));
     }
   }
-  for (uint32_t t = 0; t < tables.size(); ++t) {
-    stats[t].setTable(tables[t]);
-    stats[t].setRows(sums[t].rows);
-    stats[t].setBytes(sums[t].bytes);
-    stats[t].setSumSquares(sums[t].sum_squares);
-    stats[t].setSumAbs(sums[t].sum_abs);
-    stats[t].setNonZero(sums[t].non_zero);
-  }
-  return kj::READY_NOW;
+  return kj::joinPromises(scans.releaseAsArray())
+      .then([context, sums = sums.get()](kj::Array<Status>&& scanned) mutable {
+        auto tables = context.getParams().getTables();
+        auto results = context.getResults();
+        for (const Status& status : scanned) {
+          if (!status.ok()) WriteStatus(status, results.initStatus());
+        }
+        auto stats = results.initStats(tables.size());
+        for (uint32_t t = 0; t < tables.size(); ++t) {
+          const ShardTableStats& sum = (*sums)[t];
+          stats[t].setTable(tables[t]);
+          stats[t].setRows(sum.rows);
+          stats[t].setBytes(sum.bytes);
+          stats[t].setSumSquares(sum.sum_squares);
+          stats[t].setSumAbs(sum.sum_abs);
+          stats[t].setNonZero(sum.non_zero);
+        }
+      })
+      .attach(kj::mv(sums));
 }
 
 kj::Promise<void> DataService::commitRound(CommitRoundContext context) {

@@ -5,8 +5,11 @@
 #pragma once
 
 #include <map>
+#include <span>
+#include <vector>
 
 #include "proto/data.capnp.h"
+#include "server/node/cold_pull.h"
 #include "server/node/core.h"
 #include "server/node/expirer.h"
 #include "server/node/push_clocks.h"
@@ -27,13 +30,17 @@ class DataService final : public proto::DataPlane::Server {
   kj::Promise<void> clocks(ClocksContext context) override;
 
  private:
-  void PullTable(proto::PullRequest::Table::Reader in, proto::PullResponse::Table::Builder out);
-  // Applies the table's units; returns the level to wait for.
-  Durability PushTable(proto::PushRequest::Reader request, proto::PushRequest::Table::Reader in,
-                       proto::PushResponse::Table::Builder out);
+  // The groups of the table that are answered with values go to `parts`.
+  void PullTable(uint32_t table, proto::PullRequest::Table::Reader in,
+                 proto::PullResponse::Table::Builder out, std::vector<PullPart>* parts);
+  // Applies the table's units and raises `level` to what must be waited for. Units with cold rows go to
+  // `waiting`.
+  void PushTable(proto::PushRequest::Reader request, proto::PushRequest::Table::Reader in,
+                 proto::PushResponse::Table::Builder out, Durability* level,
+                 kj::Vector<kj::Promise<void>>* waiting);
+  kj::Promise<void> FinishPush(PushContext context, Durability level);
   Result<std::shared_ptr<Expirer::Scan>> BeginExpire(proto::DataPlane::ExpireParams::Reader params,
                                                      const ServerCore::Found& found);
-  static void SetResult(const Status& status, proto::GroupResult::Builder out);
   static Status CheckShards(size_t tables, size_t shards);
   void NoteClock(proto::PushRequest::Reader request, proto::PushRequest::Table::Reader in,
                  proto::PushResponse::Table::Builder out);

@@ -6,7 +6,7 @@
 
 namespace penstock {
 namespace {
-constexpr auto kLookEvery = std::chrono::milliseconds(100);
+constexpr auto kLookEvery = std::chrono::milliseconds(20);
 constexpr auto kRetryAfterFailure = std::chrono::seconds(2);
 }  // namespace
 
@@ -34,20 +34,22 @@ void FoldRunner::Main() {
   std::unique_lock lock(mutex_);
   while (!wake_.wait_for(lock, kLookEvery, [this] { return stopping_; })) {
     metrics_.log_bytes = log_.Bytes();
-    if (metrics_.log_bytes < options_.fold_bytes) continue;
+    const bool wanted = options_.wanted->exchange(false);
+    if (metrics_.log_bytes < options_.fold_bytes && !wanted) continue;
     lock.unlock();
     const uint64_t failures = metrics_.fold_failures;
     FoldOnce();
     lock.lock();
-    if (metrics_.fold_failures != failures)
-      wake_.wait_for(lock, kRetryAfterFailure, [this] { return stopping_; });
+    if (metrics_.fold_failures == failures) continue;
+    if (wanted) *options_.wanted = true;
+    wake_.wait_for(lock, kRetryAfterFailure, [this] { return stopping_; });
   }
 }
 
 void FoldRunner::FoldOnce() {
   const auto fold = [&]() -> Result<FoldReport> {
     RETURN_IF_ERROR(appender_.Seal());
-    return Fold(files_, options_.log_dir, log_, base_, options_.cluster, options_.quarantined);
+    return Fold(files_, options_.log_dir, log_, base_, options_.cluster, options_.quarantined, options_.fold);
   };
   auto report = fold();
   if (!report.ok()) {

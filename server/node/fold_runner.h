@@ -1,7 +1,8 @@
-// FoldRunner: the thread that folds the log into the base when it has grown past fold_bytes, and tells the
-// cores what is folded.
+// FoldRunner: the thread that folds the log into the base when it has grown past fold_bytes or a core wants
+// it, and tells the cores what is folded.
 #pragma once
 
+#include <atomic>
 #include <condition_variable>
 #include <functional>
 #include <map>
@@ -22,7 +23,9 @@ class FoldRunner {
     std::string log_dir;
     uint64_t cluster = 0;
     uint64_t fold_bytes = 1ull << 30;
-    std::set<ShardId> quarantined;  // their segments are set aside
+    FoldOptions fold;
+    std::set<ShardId> quarantined;        // their segments are set aside
+    std::atomic<bool>* wanted = nullptr;  // set by cores; cleared before a fold that succeeds
   };
   using Folded = std::vector<std::pair<ShardId, FoldedPoint>>;
 

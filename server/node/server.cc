@@ -3,6 +3,7 @@
 #include <glog/logging.h>
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <filesystem>
 #include <mutex>
@@ -22,10 +23,38 @@
 #include "server/storage/replay.h"
 
 namespace penstock {
+namespace {
+
+constexpr uint64_t kRowsBetweenLooks = 256;  // at the memory of a shard that is loaded
+
+// What a server may use its memory for. The budget is what rows, indexes, filters and marks take; the other
+// figures are in proportion to it.
+struct MemoryPlan {
+  uint64_t rows = 0;         // the budget
+  uint64_t loaded = 0;       // of it, at a start
+  uint64_t unfolded = 0;     // log that rows may be ahead of the base by: half of the budget at most (rule 5)
+  uint64_t block_cache = 0;  // of the base
+  uint64_t fold_images = 0, fold_index = 0;  // buffers of a fold
+};
+
+MemoryPlan PlanMemory(uint64_t budget) {
+  if (budget == 0) budget = MachineMemoryBytes() / 2;
+  const uint64_t eighth = std::max<uint64_t>(budget / 8, 4 << 20);
+  return {.rows = budget,
+          .loaded = budget / 4 * 3,
+          .unfolded = budget / 4,
+          .block_cache = eighth,
+          .fold_images = std::min<uint64_t>(eighth, 256 << 20),
+          .fold_index = std::min<uint64_t>(eighth, 512 << 20)};
+}
+
+}  // namespace
+
 class Server::Impl : public NodeSession::Host {
  public:
   explicit Impl(const ClusterOptions& options)
       : options_(options),
+        memory_(PlanMemory(options.server.memory_budget_bytes)),
         data_dir_(options.cluster.data_dir),
         name_(std::filesystem::path(data_dir_).filename().string()),
         node_file_(data_dir_ + "/node"),
@@ -118,7 +147,8 @@ class Server::Impl : public NodeSession::Host {
 
   Status OpenStorage() {
     const auto started = std::chrono::steady_clock::now();
-    ASSIGN_OR_RETURN(base_, BaseStore::Open(data_dir_ + "/base", {.cluster = state_.cluster}));
+    ASSIGN_OR_RETURN(base_, BaseStore::Open(data_dir_ + "/base", {.cluster = state_.cluster,
+                                                                  .block_cache_bytes = memory_.block_cache}));
     std::map<ShardId, ShardFolded> folded;
     ASSIGN_OR_RETURN(auto metas, base_->LoadMeta());
     for (const auto& meta : metas) RETURN_IF_ERROR(LoadShard(meta, &folded));
@@ -133,6 +163,7 @@ class Server::Impl : public NodeSession::Host {
       LOG(ERROR) << name_ << ": shard " << shard << " is damaged: " << reason;
       damage_[shard] = reason;
     }
+    for (const auto& meta : metas) RETURN_IF_ERROR(LoadRows(meta, metas.size()));
     for (auto& [id, shard] : shards_) GiveSpecs(*shard);
     ASSIGN_OR_RETURN(log_, DeltaLog::Open(files_, log_dir,
                                           {.cluster = state_.cluster,
@@ -154,10 +185,6 @@ class Server::Impl : public NodeSession::Host {
     auto shard = std::make_unique<Shard>(
         ShardOptions{.cluster = state_.cluster, .shard = id, .incarnation = meta.getIncarnation()});
     RETURN_IF_ERROR(shard->LoadMeta(meta));
-    RETURN_IF_ERROR(base_->ForEachRow(meta.getIncarnation(), [&](const BaseRow& row) {
-      return shard->LoadRow(row.table, row.key, row.lsn, {.push_count = row.push_count, .flags = row.flags},
-                            row.floats);
-    }));
     (*folded)[id] = {.incarnation = meta.getIncarnation(),
                      .epoch = meta.getEpoch(),
                      .lsn = meta.getLsn(),
@@ -165,6 +192,24 @@ class Server::Impl : public NodeSession::Host {
     folded_[id] = {meta.getIncarnation(), meta.getLsn(), meta.getChecksum()};
     shards_[id] = std::move(shard);
     return Status::Ok();
+  }
+
+  // After the log, whose rows are newer. Each shard gets its part of what is loaded; the rest of its rows
+  // stays cold.
+  Status LoadRows(const StoredMeta& stored, size_t shards) {
+    const auto meta = stored.reader();
+    Shard& shard = *shards_[meta.getShard()];
+    if (shard.incarnation() != meta.getIncarnation()) return Status::Ok();
+    const uint64_t limit = memory_.loaded / std::max<size_t>(shards, 1);
+    uint64_t rows = 0;
+    bool resident = true;
+    return base_->ForEachRow(meta.getIncarnation(), [&](const BaseRow& row) {
+      if (rows++ % kRowsBetweenLooks == 0) resident = resident && shard.ResidentBytes() < limit;
+      const auto spec = state_.tables.find(row.table);
+      const bool expires = spec != state_.tables.end() && spec->second.expiry.any();
+      return shard.LoadRow(row.table, row.key, row.lsn, {.push_count = row.push_count, .flags = row.flags},
+                           row.floats, resident || expires);
+    });
   }
 
   Status ReplayDelta(ShardId id, const proto::Delta::Reader& delta, uint32_t checksum) {
@@ -185,19 +230,17 @@ class Server::Impl : public NodeSession::Host {
   }
 
   Status StartCores() {
-    const uint64_t budget = options_.server.memory_budget_bytes != 0 ? options_.server.memory_budget_bytes
-                                                                     : MachineMemoryBytes() / 2;
     for (uint32_t i = 0; i < options_.server.cores; ++i) {
-      cores_.push_back(
-          std::make_unique<CoreRuntime>(CoreOptions{.core = i,
-                                                    .cluster = state_.cluster,
-                                                    .memory_budget_bytes = budget / options_.server.cores,
-                                                    .memory_lag_ms = options_.server.memory_lag_ms,
-                                                    .expire_interval_ms = options_.server.expire_interval_ms,
-                                                    .max_unit_bytes = options_.server.max_unit_bytes,
-                                                    .log_limit_bytes = options_.server.log_limit_bytes,
-                                                    .node_name = name_},
-                                        *appender_, metrics_));
+      cores_.push_back(std::make_unique<CoreRuntime>(
+          CoreOptions{.core = i,
+                      .cluster = state_.cluster,
+                      .memory_budget_bytes = memory_.rows / options_.server.cores,
+                      .memory_lag_ms = options_.server.memory_lag_ms,
+                      .expire_interval_ms = options_.server.expire_interval_ms,
+                      .max_unit_bytes = options_.server.max_unit_bytes,
+                      .log_limit_bytes = options_.server.log_limit_bytes,
+                      .node_name = name_},
+          *appender_, *base_, [this] { fold_wanted_ = true; }, metrics_));
       RpcServerOptions rpc{
           .host = options_.server.listen,
           .port = static_cast<uint16_t>(options_.server.port == 0 ? 0 : options_.server.port + i),
@@ -221,10 +264,13 @@ class Server::Impl : public NodeSession::Host {
   // After the cores, whom it tells.
   void StartFold() {
     compactor_ = std::make_unique<BaseCompactor>(*base_, metrics_);
-    FoldRunner::Options fold{.log_dir = log_->dir(),
-                             .cluster = state_.cluster,
-                             .fold_bytes = options_.server.fold_bytes,
-                             .quarantined = {}};
+    FoldRunner::Options fold{
+        .log_dir = log_->dir(),
+        .cluster = state_.cluster,
+        .fold_bytes = std::min(options_.server.fold_bytes, memory_.unfolded),
+        .fold = {.image_buffer_bytes = memory_.fold_images, .index_limit_bytes = memory_.fold_index},
+        .quarantined = {},
+        .wanted = &fold_wanted_};
     for (const auto& [shard, reason] : damage_) fold.quarantined.insert(shard);
     fold_runner_ = std::make_unique<FoldRunner>(fold, files_, *log_, *appender_, *base_, metrics_,
                                                 [this](const FoldRunner::Folded& done) { TellFolded(done); });
@@ -274,6 +320,16 @@ class Server::Impl : public NodeSession::Host {
          metrics_.fold_failures);
     read("penstock_server_compactions_total", "Compactions of the base to give back the space of deleted rows.",
          metrics_.compactions);
+    read("penstock_server_early_folds_total",
+         "Folds that were asked for because too few rows could be evicted.", metrics_.early_folds);
+    read("penstock_server_evicted_rows_total", "Rows that left memory and stay in the base.",
+         metrics_.evicted_rows);
+    read("penstock_server_fetched_rows_total", "Rows that were read from the base for a call.",
+         metrics_.fetched_rows);
+    read("penstock_server_absent_rows_total",
+         "Rows that were looked for in the base and not there: errors of the filter.", metrics_.absent_rows);
+    read("penstock_server_waiting_calls", "Pulls and units that wait for rows from the base.",
+         metrics_.waiting_calls);
     read("penstock_server_log_bytes", "Log that is not folded yet.", metrics_.log_bytes);
     read("penstock_server_resident_bytes", "Memory of rows, indexes and marks.", metrics_.resident_bytes);
   }
@@ -431,6 +487,7 @@ class Server::Impl : public NodeSession::Host {
   }
 
   const ClusterOptions options_;
+  const MemoryPlan memory_;
   const std::string data_dir_;
   const std::string name_;
   const NodeFile node_file_;
@@ -452,6 +509,7 @@ class Server::Impl : public NodeSession::Host {
   std::map<ShardId, std::string> damage_;
   std::vector<std::unique_ptr<CoreRuntime>> cores_;
   std::unique_ptr<BaseCompactor> compactor_;
+  std::atomic<bool> fold_wanted_{false};
   std::unique_ptr<FoldRunner> fold_runner_;
   std::unique_ptr<HttpServer> http_;
   bool stopped_ = false;

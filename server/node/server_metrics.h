@@ -21,6 +21,11 @@ struct ServerMetrics {
   std::atomic<uint64_t> folds{0};
   std::atomic<uint64_t> fold_failures{0};
   std::atomic<uint64_t> compactions{0};  // of the base, for its deletions
+  std::atomic<uint64_t> early_folds{0};
+  std::atomic<uint64_t> evicted_rows{0};
+  std::atomic<uint64_t> fetched_rows{0};
+  std::atomic<uint64_t> absent_rows{0};
+  std::atomic<uint64_t> waiting_calls{0};   // gauge: for cold rows
   std::atomic<uint64_t> log_bytes{0};       // gauge: bytes of unfolded segments
   std::atomic<uint64_t> resident_bytes{0};  // gauge: rows and indexes
 };

@@ -10,6 +10,9 @@ namespace {
 
 constexpr size_t kMinPositions = 8;
 constexpr size_t kFirstSlabBytes = 4096;
+// Slabs and indexes from this size on are mapped: their memory comes page by page, and goes back.
+constexpr size_t kMapBytes = 64 << 10;
+constexpr size_t kSparse = 8;  // an index with so many times the positions it needs is made smaller
 constexpr uint64_t kPrefetchBytes = 256;
 constexpr size_t kKeptDirtyRows = 1 << 16;  // capacity that the dirty list keeps between deltas
 constexpr size_t kMaxRows = 0xfffffffeu;    // row number + 1 must fit an entry, and kNoRow is taken
@@ -119,28 +122,41 @@ Status RowTable::Reserve(size_t rows) {
   return GrowSlabs(size_ + rows - std::min(rows, free_));
 }
 
+size_t RowTable::GrowthBytes(size_t rows) const {
+  const size_t positions = PositionsFor(used_rows() + rows, positions_);
+  return (positions - positions_) * sizeof(uint64_t) + (rows - std::min(rows, free_)) * stride_;
+}
+
+size_t RowTable::PositionsFor(size_t rows, size_t at_least) {
+  size_t positions = std::max(at_least, kMinPositions);
+  while (rows > RowsFor(positions)) positions *= 2;
+  return positions;
+}
+
 Status RowTable::GrowIndex(size_t rows) {
   if (rows <= RowsFor(positions_)) return Status::Ok();
-  size_t positions = std::max(positions_, kMinPositions);
-  while (rows > RowsFor(positions)) positions *= 2;
-  ZeroedMemory grown(positions * sizeof(uint64_t));
-  if (grown.data() == nullptr) {
-    return Overloaded("no memory for an index of " + std::to_string(positions) + " positions of table " +
-                      std::to_string(table_));
-  }
-  auto* to = reinterpret_cast<uint64_t*>(grown.data());
+  const size_t positions = PositionsFor(rows, positions_);
+  if (MakeIndex(positions)) return Status::Ok();
+  return Overloaded("no memory for an index of " + std::to_string(positions) + " positions of table " +
+                    std::to_string(table_));
+}
+
+bool RowTable::MakeIndex(size_t positions) {
+  ZeroedMemory made(positions * sizeof(uint64_t), kMapBytes);
+  if (made.data() == nullptr) return false;
+  auto* to = reinterpret_cast<uint64_t*>(made.data());
   for (size_t i = 0; i < positions_; ++i) {
     if (entries()[i] != 0) Place(to, positions - 1, entries()[i]);
   }
-  index_ = std::move(grown);
+  index_ = std::move(made);
   positions_ = positions;
-  return Status::Ok();
+  return true;
 }
 
 Status RowTable::GrowSlabs(size_t rows) {
   while (rows > capacity_) {
-    const size_t slab_rows = capacity_ == 0 ? size_t{1} << first_slab_shift_ : capacity_;
-    ZeroedMemory slab(slab_rows * stride_);
+    const size_t slab_rows = SlabRows(slabs_.size());
+    ZeroedMemory slab(slab_rows * stride_, kMapBytes);
     if (slab.data() == nullptr) {
       return Overloaded("no memory for a slab of " + std::to_string(slab_rows) + " rows of table " +
                         std::to_string(table_));
@@ -159,20 +175,25 @@ RowNumber RowTable::Insert(Key key) {
   } else {
     first_free_ = static_cast<RowNumber>(Header(row)->key);
     --free_;
-    std::memset(Header(row), 0, stride_);
   }
+  std::memset(Header(row), 0, stride_);  // another row may have been there
   Header(row)->key = key;
   Place(entries(), positions_ - 1, Entry(Tag(key), row));
   return row;
+}
+
+size_t RowTable::PositionOf(RowNumber row) const {
+  const uint32_t tag = Tag(Header(row)->key);
+  size_t position = tag & (positions_ - 1);
+  while (entries()[position] != Entry(tag, row)) position = (position + 1) & (positions_ - 1);
+  return position;
 }
 
 // Entries behind the gap that may not be found across it move into it, so that probing needs no markers.
 void RowTable::Unlink(RowNumber row) {
   uint64_t* index = entries();
   const size_t mask = positions_ - 1;
-  const uint32_t tag = Tag(Header(row)->key);
-  size_t gap = tag & mask;
-  while (index[gap] != Entry(tag, row)) gap = (gap + 1) & mask;
+  size_t gap = PositionOf(row);
   for (size_t at = (gap + 1) & mask; index[at] != 0; at = (at + 1) & mask) {
     const size_t home = TagOf(index[at]) & mask;
     if (((at - home) & mask) < ((at - gap) & mask)) continue;
@@ -189,6 +210,39 @@ void RowTable::Erase(RowNumber row) {
   *header = {.key = first_free_, .lsn = 0, .push_count = 0, .flags = kRowFree};
   first_free_ = row;
   ++free_;
+}
+
+RowTable::Moves RowTable::Compact() {
+  Moves moves{.size = used_rows(), .to = {}};
+  moves.to.assign(size_ - moves.size, kNoRow);
+  RowNumber to = 0;
+  for (auto from = static_cast<RowNumber>(moves.size); from < size_; ++from) {
+    if (Header(from)->free()) continue;
+    while (!Header(to)->free()) ++to;  // as many are free below the new size as are in use behind it
+    entries()[PositionOf(from)] = Entry(Tag(Header(from)->key), to);
+    std::memcpy(Header(to), Header(from), stride_);
+    moves.to[from - moves.size] = to;
+  }
+  for (RowNumber& row : dirty_) row = moves.Of(row);
+  for (RowNumber& row : tombstones_) row = moves.Of(row);
+  std::erase(tombstones_, kNoRow);
+  size_ = moves.size;
+  free_ = 0;
+  first_free_ = kNoRow;
+  TrimSlabs();
+  const size_t positions = PositionsFor(size_, kMinPositions);
+  if (positions * kSparse <= positions_) MakeIndex(positions);
+  return moves;
+}
+
+void RowTable::TrimSlabs() {
+  while (!slabs_.empty() && capacity_ - SlabRows(slabs_.size() - 1) >= size_) {
+    capacity_ -= SlabRows(slabs_.size() - 1);
+    slabs_.pop_back();
+  }
+  if (slabs_.empty()) return;
+  const size_t used = size_ - (capacity_ - SlabRows(slabs_.size() - 1));
+  slabs_.back().Trim(used * stride_);
 }
 
 void RowTable::EraseTombstones(Lsn folded) {
@@ -236,14 +290,13 @@ void RowTable::Revive(RowNumber row) {
 }
 
 size_t RowTable::ResidentBytes() const {
-  size_t bytes = index_.ResidentBytes(index_.bytes()) +
-                 (dirty_.capacity() + tombstones_.capacity()) * sizeof(RowNumber);
+  size_t bytes =
+      index_.ResidentBytes(index_.bytes()) + (dirty_.capacity() + tombstones_.capacity()) * sizeof(RowNumber);
   size_t before = 0;
-  for (const ZeroedMemory& slab : slabs_) {
-    const size_t slab_rows = before == 0 ? size_t{1} << first_slab_shift_ : before;
-    const size_t used = size_ > before ? std::min(size_ - before, slab_rows) : 0;
-    bytes += slab.ResidentBytes(used * stride_);
-    before += slab_rows;
+  for (size_t slab = 0; slab < slabs_.size(); ++slab) {
+    const size_t used = size_ > before ? std::min(size_ - before, SlabRows(slab)) : 0;
+    bytes += slabs_[slab].ResidentBytes(used * stride_);
+    before += SlabRows(slab);
   }
   return bytes;
 }

@@ -3,9 +3,9 @@
 //
 // A row is one block: RowHeader, then values[dim], then slots[slots], and in tables of sync jobs an
 // accumulator[dim]. A row's number is its place in the slabs; it and the row's address stay valid until the
-// row is erased. Deleted rows keep their number and stay in the index as tombstones (kRowDeleted), so that
-// their deletion can still be logged, until EraseTombstones. An erased row's number is free (kRowFree) until
-// Insert gives it to another: the numbers in use are some of [0, size()).
+// row is erased or the table compacted. Deleted rows keep their number and stay in the index as tombstones
+// (kRowDeleted), so that their deletion can still be logged, until EraseTombstones. An erased row's number is
+// free (kRowFree) until Insert gives it to another: the numbers in use are some of [0, size()).
 //
 // The index is an array of uint64 entries, power of two, linear probing, at most 3/4 full: the upper half is
 // 32 bits of the key's hash, the lower half the row number + 1 (0: empty). An entry's home position is taken
@@ -36,10 +36,11 @@ using RowNumber = uint32_t;
 inline constexpr RowNumber kNoRow = 0xffffffffu;
 
 enum RowFlags : uint32_t {
-  kRowDirty = 1u << 0,    // changed since its last delta; its number is in the dirty list
-  kRowDeleted = 1u << 1,  // a tombstone: to readers the row does not exist
-  kRowOpen = 1u << 2,     // its accumulator holds sums of a round that is not committed yet; never erased
-  kRowFree = 1u << 4,     // no row: its number waits on the free list
+  kRowDirty = 1u << 0,       // changed since its last delta; its number is in the dirty list
+  kRowDeleted = 1u << 1,     // a tombstone: to readers the row does not exist
+  kRowOpen = 1u << 2,        // its accumulator holds sums of a round that is not committed yet; never erased
+  kRowReferenced = 1u << 3,  // used since the eviction's clock last came by
+  kRowFree = 1u << 4,        // no row: its number waits on the free list
 };
 
 struct RowHeader {
@@ -70,6 +71,7 @@ class RowTable {
   // Row numbers are below it; whoever goes through them leaves out the free ones.
   size_t size() const { return size_; }
   size_t free_rows() const { return free_; }
+  size_t row_bytes() const { return stride_; }
   // Tombstones included.
   size_t used_rows() const { return size_ - free_; }
   // Rows that exist to readers.
@@ -107,11 +109,28 @@ class RowTable {
   // Makes room for `rows` further rows, so that as many Insert calls cannot fail. Overloaded when memory or
   // row numbers run out.
   Status Reserve(size_t rows);
+  // By how much the memory would grow by that, about.
+  size_t GrowthBytes(size_t rows) const;
   // Adds a row with zeroed values and slots. The key must not be in the table and room must have been
   // reserved.
   RowNumber Insert(Key key);
   // Takes the row out and its number back. It is not dirty and not open.
   void Erase(RowNumber row);
+  // Notes that the row was used.
+  void Touch(RowNumber row) const {
+    RowHeader* header = Header(row);
+    if ((header->flags & kRowReferenced) == 0) header->flags |= kRowReferenced;
+  }
+
+  // Which numbers rows got from Compact.
+  struct Moves {
+    size_t size = 0;            // numbers below it are as they were
+    std::vector<RowNumber> to;  // of the numbers from `size` on; kNoRow: it was free
+    RowNumber Of(RowNumber row) const { return row < size ? row : to[row - size]; }
+  };
+  // Moves the last rows to free numbers, until none is free, and gives back the memory behind them. What
+  // holds numbers outside the table must be told.
+  Moves Compact();
 
   // Puts the row on the dirty list, once.
   void MarkDirty(RowNumber row) {
@@ -155,7 +174,13 @@ class RowTable {
   RowNumber FindFrom(Key key, uint32_t tag, size_t position) const;
   Status GrowIndex(size_t rows);
   Status GrowSlabs(size_t rows);
+  static size_t PositionsFor(size_t rows, size_t at_least);
+  // The index gets another size. False, with nothing changed: no memory.
+  bool MakeIndex(size_t positions);
+  size_t PositionOf(RowNumber row) const;
   void Unlink(RowNumber row);
+  void TrimSlabs();
+  size_t SlabRows(size_t slab) const { return size_t{1} << (first_slab_shift_ + (slab == 0 ? 0 : slab - 1)); }
   uint64_t* entries() const { return reinterpret_cast<uint64_t*>(index_.data()); }
   uint32_t Tag(Key key) const { return static_cast<uint32_t>(RowHash(key, table_)); }
 
@@ -171,8 +196,8 @@ class RowTable {
   size_t deleted_ = 0;
   size_t free_ = 0;
   RowNumber first_free_ = kNoRow;  // a free row's key is the number of the next one
-  size_t capacity_ = 0;   // rows that the slabs hold
-  size_t positions_ = 0;  // of the index: 0 or a power of two
+  size_t capacity_ = 0;            // rows that the slabs hold
+  size_t positions_ = 0;           // of the index: 0 or a power of two
   ZeroedMemory index_;
   std::vector<ZeroedMemory> slabs_;
   std::array<uintptr_t, kMaxSlabs> slab_origin_{};  // where row 0 would lie if the slab reached back to it

@@ -26,6 +26,14 @@ TableSpec WithAlterable(TableSpec spec, const TableSpec& other) {
   return spec;
 }
 
+void AddValues(std::span<const float> values, ShardTableStats* stats) {
+  for (const float value : values) {
+    stats->sum_squares += static_cast<double>(value) * value;
+    stats->sum_abs += std::fabs(static_cast<double>(value));
+    stats->non_zero += value != 0;
+  }
+}
+
 }  // namespace
 
 Shard::Shard(const ShardOptions& options) : options_(options) {}
@@ -116,33 +124,38 @@ std::string Shard::Name(const Table& table) const {
 
 // --- Pull and push.
 
-Status Shard::PullRows(TableId id, std::span<const Key> keys, float* out) const {
+Status Shard::PullRows(TableId id, std::span<const Key> keys, float* out, std::vector<uint32_t>* cold) const {
   ASSIGN_OR_RETURN(const Table* table, ServingTable(id));
   const TableSpec& spec = *table->spec;
   const size_t dim = spec.dim;
   table->rows.VisitBatch(keys, [&](size_t i, RowNumber row) {
     float* to = out + i * dim;
-    if (row == kNoRow || table->rows.Header(row)->deleted()) {
-      InitializeRow(spec.initializer, spec.seed, id, keys[i], spec.dim, to);
-    } else {
+    if (row != kNoRow && !table->rows.Header(row)->deleted()) {
+      table->rows.Touch(row);
       std::memcpy(to, table->rows.Values(row), dim * sizeof(float));
+    } else if (row == kNoRow && table->cold.MayHold(keys[i])) {
+      cold->push_back(static_cast<uint32_t>(i));
+    } else {
+      InitializeRow(spec.initializer, spec.seed, id, keys[i], spec.dim, to);
     }
   });
   return Status::Ok();
 }
 
 Result<PushOutcome> Shard::PushUnit(const UnitContext& unit, TableId id, std::span<const Key> keys,
-                                    const float* values, bool may_grow) {
+                                    const float* values, size_t growth_bytes) {
   ASSIGN_OR_RETURN(Table * table, ServingTable(id));
   RETURN_IF_ERROR(CheckUnit(unit, *table, keys));
   if (table->marks.Contains(unit.producer, unit.sequence)) {
     table->marks.AdvanceLow(unit.producer, unit.low);
-    return PushOutcome{true, UnitLsn(*table)};
+    return PushOutcome{.duplicate = true, .lsn = UnitLsn(*table), .cold = {}};
   }
   RETURN_IF_ERROR(CheckRound(*table, unit.round));
   RETURN_IF_ERROR(table->marks.CheckWindow(unit.producer, unit.sequence, unit.low).Prepend(Name(*table)));
   RETURN_IF_ERROR(CheckFinite(*table, values, keys.size() * table->spec->dim));
-  RETURN_IF_ERROR(FindOrCreate(*table, unit, keys, may_grow));
+  PushOutcome outcome;
+  RETURN_IF_ERROR(FindOrCreate(*table, unit, keys, growth_bytes, &outcome));
+  if (!outcome.applied()) return outcome;
   if (unit.round > 0) {
     Accumulate(*table, keys, values, unit.round);
   } else {
@@ -150,7 +163,8 @@ Result<PushOutcome> Shard::PushUnit(const UnitContext& unit, TableId id, std::sp
   }
   table->marks.Add(unit.producer, unit.sequence);
   table->marks.AdvanceLow(unit.producer, unit.low);
-  return PushOutcome{false, NextLsn()};
+  outcome.lsn = NextLsn();
+  return outcome;
 }
 
 Status Shard::CheckUnit(const UnitContext& unit, const Table& table, std::span<const Key> keys) const {
@@ -197,23 +211,32 @@ Status Shard::CheckFinite(const Table& table, const float* values, size_t count)
 
 // Leaves the unit's rows in found_. Everything that can fail comes before the first row is made or a push is
 // counted.
-Status Shard::FindOrCreate(Table& table, const UnitContext& unit, std::span<const Key> keys, bool may_grow) {
+Status Shard::FindOrCreate(Table& table, const UnitContext& unit, std::span<const Key> keys,
+                           size_t growth_bytes, PushOutcome* outcome) {
   RowTable& rows = table.rows;
   const bool admits_all = table.spec->admission == AdmissionSpec{};
   found_.resize(keys.size());
   const size_t missing = rows.FindBatch(keys, found_.data());
-  if (missing > 0 && !may_grow) {
-    size_t fresh = 0;
-    for (size_t i = 0; i < keys.size(); ++i)
-      fresh += found_[i] == kNoRow && (admits_all || WouldAdmit(table, unit, keys[i]));
-    if (fresh > 0) {
-      return Overloaded(
-          Name(table) + ": the memory budget is reached and " + std::to_string(fresh) + " rows would be new",
-          1000);
-    }
-  }
-  RETURN_IF_ERROR(rows.Reserve(missing));
   if (missing == 0 && rows.deleted_rows() == 0) return Status::Ok();
+  if (missing > 0) {
+    for (size_t i = 0; i < keys.size(); ++i) {
+      if (found_[i] == kNoRow && table.cold.MayHold(keys[i])) outcome->cold.push_back(keys[i]);
+    }
+    if (!outcome->cold.empty()) return Status::Ok();
+    size_t growth = rows.GrowthBytes(missing);
+    if (growth > growth_bytes && !admits_all) {
+      size_t admitted = 0;
+      for (size_t i = 0; i < keys.size(); ++i)
+        admitted += found_[i] == kNoRow && WouldAdmit(table, unit, keys[i]);
+      growth = rows.GrowthBytes(admitted);
+    }
+    if (growth > growth_bytes) {
+      outcome->lacks_bytes = growth;
+      return Status::Ok();
+    }
+    RETURN_IF_ERROR(rows.Reserve(missing));
+    outcome->grown_bytes = growth;
+  }
   const TableSpec& spec = *table.spec;
   for (size_t i = 0; i < keys.size(); ++i) {
     RowNumber& row = found_[i];
@@ -227,6 +250,7 @@ Status Shard::FindOrCreate(Table& table, const UnitContext& unit, std::span<cons
     }
     if (is_new) {
       row = rows.Insert(keys[i]);
+      table.cold.Replace(keys[i], /*was_cold=*/false);
     } else {
       rows.Revive(row);
     }
@@ -246,6 +270,7 @@ void Shard::ApplyRows(Table& table, const UnitContext& unit, std::span<const Key
     if (row == kNoRow) continue;
     RowHeader* header = rows.Header(row);
     if (header->push_count != UINT32_MAX) ++header->push_count;
+    header->flags |= kRowReferenced;
     table.optimizer->Apply(header->push_count, unit.step, values + i * size_t{dim}, dim, rows.Values(row),
                            rows.Slots(row));
     header->flags = WithTouch(header->flags, touch);
@@ -261,7 +286,12 @@ Result<size_t> Shard::DeleteRows(TableId id, std::span<const Key> keys) {
   ASSIGN_OR_RETURN(Table * table, ServingTable(id));
   size_t deleted = 0;
   for (const Key key : keys) {
-    const RowNumber row = table->rows.Find(key);
+    RowNumber row = table->rows.Find(key);
+    if (row == kNoRow && table->cold.MayHold(key)) {
+      RETURN_IF_ERROR(table->rows.Reserve(1));
+      row = table->rows.Insert(key);
+      table->cold.Replace(key, /*was_cold=*/true);
+    }
     if (row == kNoRow || table->rows.Header(row)->deleted()) continue;
     table->rows.MarkDeleted(row);
     table->rows.MarkDirty(row);
@@ -287,18 +317,18 @@ Status Shard::ForEachRow(TableId id, const RowVisitor& visit) const {
 
 Result<ShardTableStats> Shard::Stats(TableId id) const {
   ShardTableStats stats;
-  RETURN_IF_ERROR(
-      ForEachRow(id, [&](const RowHeader&, std::span<const float> values, std::span<const float>) {
-        for (const float value : values) {
-          stats.sum_squares += static_cast<double>(value) * value;
-          stats.sum_abs += std::fabs(static_cast<double>(value));
-          stats.non_zero += value != 0;
-        }
-      }));
+  RETURN_IF_ERROR(ForEachRow(id, [&](const RowHeader&, std::span<const float> values,
+                                     std::span<const float>) { AddValues(values, &stats); }));
   const Table* table = FindTable(id);
-  stats.rows = table->rows.live_rows();
+  stats.rows = table->rows.live_rows() + table->cold.count();
   stats.bytes = TableBytes(*table);
   return stats;
+}
+
+void Shard::AddColdRow(TableId id, Key key, std::span<const float> values, ShardTableStats* stats) const {
+  const Table* table = FindTable(id);
+  if (table != nullptr && values.size() >= table->rows.dim() && MayBeCold(*table, key))
+    AddValues(values.first(table->rows.dim()), stats);
 }
 
 ContentHash Shard::Hash() const {
@@ -322,8 +352,9 @@ ContentHash Shard::Hash() const {
 }
 
 size_t Shard::TableBytes(const Table& table) {
-  return sizeof(Table) + table.rows.ResidentBytes() + table.marks.ResidentBytes() +
-         table.opened.capacity() * sizeof(RowNumber) + (table.counts ? table.counts->ResidentBytes() : 0) +
+  return sizeof(Table) + table.rows.ResidentBytes() + table.cold.ResidentBytes() +
+         table.marks.ResidentBytes() + table.opened.capacity() * sizeof(RowNumber) +
+         (table.counts ? table.counts->ResidentBytes() : 0) +
          (table.optimizer ? table.optimizer->ResidentBytes() : 0);
 }
 
@@ -335,7 +366,7 @@ size_t Shard::ResidentBytes() const {
 
 uint64_t Shard::live_rows() const {
   uint64_t rows = 0;
-  for (const auto& [id, table] : tables_) rows += table->rows.live_rows();
+  for (const auto& [id, table] : tables_) rows += table->rows.live_rows() + table->cold.count();
   return rows;
 }
 

@@ -31,6 +31,7 @@
 #include "proto/delta.capnp.h"
 #include "server/marks.h"
 #include "server/shard/admission.h"
+#include "server/shard/cold_rows.h"
 #include "server/shard/expiry.h"
 #include "server/shard/optimizer.h"
 #include "server/shard/row_table.h"
@@ -64,6 +65,17 @@ struct UnitContext {
 struct PushOutcome {
   bool duplicate = false;  // the unit was applied before and was dropped now
   Lsn lsn = 0;             // the delta that holds the unit, or will (rule 14)
+  // One of these: nothing of the unit was applied, and its mark was not set.
+  std::vector<Key> cold;   // rows that must be fetched first
+  size_t lacks_bytes = 0;  // the table would have to grow by so much
+  size_t grown_bytes = 0;  // it grew by so much, about
+  bool applied() const { return !duplicate && cold.empty() && lacks_bytes == 0; }
+};
+
+// A row that is read from the base.
+struct RowFetch {
+  Key key = 0;
+  uint64_t number = 0;  // of the table's fetches, from 1
 };
 
 struct BuiltDelta {
@@ -73,8 +85,8 @@ struct BuiltDelta {
 };
 
 struct ShardTableStats {
-  uint64_t rows = 0;   // rows that were pushed at least once
-  uint64_t bytes = 0;  // memory of rows, index and marks
+  uint64_t rows = 0;   // rows that were pushed at least once, cold ones included
+  uint64_t bytes = 0;  // memory of rows, index, filter and marks
   double sum_squares = 0;
   double sum_abs = 0;
   uint64_t non_zero = 0;
@@ -117,9 +129,9 @@ class Shard {
   std::vector<TableId> TableIds() const;  // ascending, also those without a spec
 
   // --- Pull and push.
-  // Writes dim values for each key; a row that was never pushed has its initial value. NotFound: no such
-  // table.
-  Status PullRows(TableId table, std::span<const Key> keys, float* out) const;
+  // Writes dim values for each key; a row that was never pushed has its initial value. Keys whose row is cold
+  // get nothing written: their places go to `cold`. NotFound: no such table.
+  Status PullRows(TableId table, std::span<const Key> keys, float* out, std::vector<uint32_t>* cold) const;
   // Applies one unit exactly once, wholly or not at all. A key that stands twice in it is stepped twice, in
   // order.
   //   InvalidArgument   producer 0, sequence below low, a unit too large, NaN or infinite values (unless the
@@ -127,12 +139,12 @@ class Shard {
   //   or one that is over
   //   NotFound          no such table UnknownProducer   the producer was forgotten or is
   //   finished: ask for a new id Overloaded        the sequence is beyond the window (never the one at
-  //   `low`), or rows would be new and may_grow is
-  //                     false: nothing was applied, back off
-  // In tables with admission rules the rows of keys that are not admitted yet are passed over; the unit
-  // counts as applied nevertheless.
+  //   `low`), or there is no memory
+  // The table may grow by `growth_bytes`. Ok with a unit that was not applied: see PushOutcome. In tables with
+  // admission rules the rows of keys that are not admitted yet are passed over; the unit counts as applied
+  // nevertheless.
   Result<PushOutcome> PushUnit(const UnitContext& unit, TableId table, std::span<const Key> keys,
-                               const float* values, bool may_grow = true);
+                               const float* values, size_t growth_bytes = SIZE_MAX);
   // Closes a round of a table that accumulates: each row that its units touched takes one optimizer step on
   // accumulator / examples, at step `step` of the schedule. False when the round was committed before; then
   // nothing changes. A round above the open one drops what is open: the commit of that was lost with deltas
@@ -143,7 +155,7 @@ class Shard {
   uint64_t open_round(TableId table) const;
   uint64_t committed_round(TableId table) const;
   // Deletes rows (to readers they are as if never pushed); the next delta says so. Returns how many were
-  // there.
+  // there. A row that may be cold is taken to be there, and leaves a tombstone.
   Result<size_t> DeleteRows(TableId table, std::span<const Key> keys);
 
   // --- Expiry (server/shard/expiry.h), of tables with such rules.
@@ -195,31 +207,66 @@ class Shard {
   // --- Restart.
   // What the base knows; first of all, once. DataLoss when it does not fit this shard.
   Status LoadMeta(proto::ShardMeta::Reader meta);
-  // A row of the base: `floats` are values and slots, and the accumulator of a row that was open. DataLoss
-  // when the meta has no such table or another shape.
-  Status LoadRow(TableId table, Key key, Lsn lsn, ImageHeader header, std::span<const float> floats);
+  // A row of the base: `floats` are values and slots, and the accumulator of a row that was open. Rows that
+  // ApplyDelta brought are newer, and tables that it dropped are gone: nothing is done. `resident` false: the
+  // row stays cold, unless it is open. DataLoss when the meta has no such table or another shape.
+  Status LoadRow(TableId table, Key key, Lsn lsn, ImageHeader header, std::span<const float> floats,
+                 bool resident = true);
   // Replays one delta, whose serialized bytes have this checksum. Skips those at or below the folded lsn.
-  // DataLoss, with nothing applied, when it is malformed, of another shard or incarnation, or does not follow
-  // the last one.
+  // FailedPrecondition once there are cold rows: the log comes before the rows of the base. DataLoss, with
+  // nothing applied, when it is malformed, of another shard or incarnation, or does not follow the last one.
   Status ApplyDelta(proto::Delta::Reader delta, uint32_t checksum);
   // The lsn that LoadMeta brought: what the base holds.
   Lsn loaded_lsn() const { return loaded_lsn_; }
 
+  // --- Memory (shard_memory.cc). Clean rows may leave it: those whose last delta is folded, and which are
+  // neither open nor pinned.
+  // Up to `rows` rows of the table become cold: those that were not used since the clock's hand came by last.
+  // None of a table with rules of expiry.
+  size_t EvictRows(TableId table, size_t rows);
+  // Gives the memory of free rows back.
+  void Compact(TableId table);
+  // Rows in memory, tombstones included, and free ones; 0 when there is no such table.
+  size_t rows_in_memory(TableId table) const;
+  size_t free_rows(TableId table) const;
+  size_t row_bytes(TableId table) const;
+  size_t GrowthBytes(TableId table, size_t rows) const;
+
+  // Those of the keys whose rows are not in memory and that no fetch is under way for. Each must be answered
+  // by one of the next three, whatever has become of the table by then.
+  std::vector<RowFetch> BeginFetch(TableId table, std::span<const Key> keys);
+  // As LoadRow; nothing is done when the fetch was voided.
+  Status InstallRow(TableId table, RowFetch fetch, Lsn lsn, ImageHeader header,
+                    std::span<const float> floats);
+  void InstallAbsent(TableId table, RowFetch fetch);
+  void AbandonFetch(TableId table, RowFetch fetch);
+  // Rows of these keys are not evicted until as many Unpins; also when they come into memory later.
+  void Pin(TableId table, std::span<const Key> keys);
+  void Unpin(TableId table, std::span<const Key> keys);
+
   // --- Looking.
+  // Of the rows in memory.
   using RowVisitor =
       std::function<void(const RowHeader&, std::span<const float> values, std::span<const float> slots)>;
   Status ForEachRow(TableId table, const RowVisitor& visit) const;
+  // Sums of the rows in memory; AddColdRow adds one of the base if it is not there.
   Result<ShardTableStats> Stats(TableId table) const;
+  void AddColdRow(TableId table, Key key, std::span<const float> values, ShardTableStats* stats) const;
+  uint64_t cold_rows(TableId table) const;
+  // Of the rows in memory.
   ContentHash Hash() const;
-  // Rows, indexes and marks of all tables.
+  // Rows, indexes, filters and marks of all tables.
   size_t ResidentBytes() const;
-  // Rows of all tables that were pushed at least once.
+  // Rows of all tables that were pushed at least once, cold ones included.
   uint64_t live_rows() const;
 
  private:
   struct Table {
-    Table(TableId id, uint32_t dim, uint32_t slots, bool accumulates) : rows(id, dim, slots, accumulates) {}
+    Table(TableId id, uint32_t dim, uint32_t slots, bool accumulates)
+        : rows(id, dim, slots, accumulates), cold(id) {}
     RowTable rows;
+    ColdRows cold;
+    RowNumber hand = 0;  // of the eviction's clock
     Marks marks;
     std::optional<TableSpec> spec;
     std::optional<Optimizer> optimizer;
@@ -248,7 +295,15 @@ class Shard {
 
   Status CheckUnit(const UnitContext& unit, const Table& table, std::span<const Key> keys) const;
   Status CheckFinite(const Table& table, const float* values, size_t count);
-  Status FindOrCreate(Table& table, const UnitContext& unit, std::span<const Key> keys, bool may_grow);
+  Status FindOrCreate(Table& table, const UnitContext& unit, std::span<const Key> keys, size_t growth_bytes,
+                      PushOutcome* outcome);
+  static bool MayBeCold(const Table& table, Key key) {
+    return table.cold.MayHold(key) && table.rows.Find(key) == kNoRow;
+  }
+  // Of a row of the base, whether it has an accumulator.
+  Result<bool> CheckShape(const Table* table, TableId id, Key key, size_t floats) const;
+  static Status Place(Table& table, Key key, Lsn lsn, ImageHeader header, std::span<const float> floats,
+                      bool open);
   static bool WouldAdmit(const Table& table, const UnitContext& unit, Key key);
   static bool Admit(Table& table, const UnitContext& unit, Key key);
   static uint32_t UnitTouch(Table& table, const UnitContext& unit);
@@ -285,6 +340,7 @@ class Shard {
   uint32_t previous_checksum_ = 0;
   Lsn min_lsn_ = 0;
   Lsn loaded_lsn_ = 0;
+  Lsn folded_lsn_ = 0;
   bool first_of_epoch_ = false;
   bool serving_ = false;  // BeginEpoch was called
   bool relog_ = false;    // the next delta repeats everything after previous_lsn_

@@ -280,6 +280,7 @@ void Shard::RelogFrom(Lsn from, uint32_t checksum) {
 }
 
 void Shard::SetFolded(Lsn lsn) {
+  folded_lsn_ = std::max(folded_lsn_, lsn);
   for (auto& [id, table] : tables_) table->rows.EraseTombstones(lsn);
 }
 
@@ -303,7 +304,7 @@ Status Shard::LoadMeta(proto::ShardMeta::Reader meta) {
       table.marks.Merge(entry);
     }
     epoch_ = meta.getEpoch();
-    last_lsn_ = previous_lsn_ = loaded_lsn_ = meta.getLsn();
+    last_lsn_ = previous_lsn_ = loaded_lsn_ = folded_lsn_ = meta.getLsn();
     last_checksum_ = previous_checksum_ = meta.getChecksum();
     forget_floor_ = logged_floor_ = meta.getForgetFloor();
     return Status::Ok();
@@ -312,26 +313,35 @@ Status Shard::LoadMeta(proto::ShardMeta::Reader meta) {
   }
 }
 
-Status Shard::LoadRow(TableId id, Key key, Lsn lsn, ImageHeader header, std::span<const float> floats) {
+Status Shard::LoadRow(TableId id, Key key, Lsn lsn, ImageHeader header, std::span<const float> floats,
+                      bool resident) {
+  if (dropped_.contains(id)) return Status::Ok();
   Table* table = FindTable(id);
-  const bool open =
-      table != nullptr && table->rows.accumulates() && table->rows.all_floats() == floats.size();
-  if (table == nullptr || (table->rows.row_floats() != floats.size() && !open)) {
-    return DataLoss("row " + std::to_string(key) + " of table " + std::to_string(id) + " in shard " +
-                    std::to_string(options_.shard) + " has " + std::to_string(floats.size()) +
-                    " floats, its meta says " +
-                    (table == nullptr ? "nothing of the table" : std::to_string(table->rows.row_floats())));
-  }
-  RowNumber row = table->rows.Find(key);
-  if (row == kNoRow) {
-    RETURN_IF_ERROR(table->rows.Reserve(1));
-    row = table->rows.Insert(key);
-  }
-  table->rows.Header(row)->lsn = lsn;
-  TakeHeader(header, table->rows.Header(row));
-  table->highest_touch = std::max(table->highest_touch, TouchOf(header.flags));
-  std::memcpy(table->rows.Values(row), floats.data(), floats.size_bytes());
-  if (open) OpenRow(*table, row);
+  ASSIGN_OR_RETURN(const bool open, CheckShape(table, id, key, floats.size()));
+  if (table->rows.Find(key) != kNoRow) return Status::Ok();
+  if (resident || open) return Place(*table, key, lsn, header, floats, open);
+  table->cold.Add(key);
+  return Status::Ok();
+}
+
+Result<bool> Shard::CheckShape(const Table* table, TableId id, Key key, size_t floats) const {
+  if (table != nullptr && table->rows.accumulates() && table->rows.all_floats() == floats) return true;
+  if (table != nullptr && table->rows.row_floats() == floats) return false;
+  return DataLoss("row " + std::to_string(key) + " of table " + std::to_string(id) + " in shard " +
+                  std::to_string(options_.shard) + " has " + std::to_string(floats) +
+                  " floats, its meta says " +
+                  (table == nullptr ? "nothing of the table" : std::to_string(table->rows.row_floats())));
+}
+
+Status Shard::Place(Table& table, Key key, Lsn lsn, ImageHeader header, std::span<const float> floats,
+                    bool open) {
+  RETURN_IF_ERROR(table.rows.Reserve(1));
+  const RowNumber row = table.rows.Insert(key);
+  table.rows.Header(row)->lsn = lsn;
+  TakeHeader(header, table.rows.Header(row));
+  table.highest_touch = std::max(table.highest_touch, TouchOf(header.flags));
+  std::memcpy(table.rows.Values(row), floats.data(), floats.size_bytes());
+  if (open) OpenRow(table, row);
   return Status::Ok();
 }
 
@@ -407,6 +417,9 @@ Result<std::vector<TableImages>> Shard::ReadTables(proto::Delta::Reader delta) c
 Status Shard::ApplyChecked(proto::Delta::Reader delta, uint32_t checksum) {
   if (serving_) return FailedPrecondition("the shard takes pushes of its own");
   if (delta.getLsn() <= loaded_lsn_) return Status::Ok();
+  for (const auto& [id, table] : tables_) {
+    if (table->cold.count() > 0) return FailedPrecondition("rows of the base were loaded before the log");
+  }
   RETURN_IF_ERROR(CheckChain(delta));
   ASSIGN_OR_RETURN(const std::vector<TableImages> all, ReadTables(delta));
   const auto entries = delta.getTables();
@@ -454,11 +467,13 @@ Status Shard::ApplyImages(Table& table, const TableImages& images, Lsn lsn) {
       CloseRow(table, row);
     }
   }
-  // A deleted row that this memory never held leaves nothing to log or hide here: the base's copy is deleted
-  // by the fold.
+  // A tombstone also for a row that is not here: it hides what the base may have.
   for (const Key key : images.deletions) {
-    const RowNumber row = rows.Find(key);
-    if (row == kNoRow) continue;
+    RowNumber row = rows.Find(key);
+    if (row == kNoRow) {
+      RETURN_IF_ERROR(rows.Reserve(1));
+      row = rows.Insert(key);
+    }
     rows.MarkDeleted(row);
     rows.Header(row)->lsn = lsn;
   }

@@ -1,8 +1,9 @@
 // ZeroedMemory: an owned block of zeroed bytes for row slabs and indexes, on huge pages when it is large.
 //
-// Small blocks come from the heap, so that hundreds of nearly empty tables stay tiny. Blocks of kMapBytes and
-// more are mapped at 2 MiB alignment with MADV_HUGEPAGE; where the kernel has none, ordinary pages serve as
-// well. Pages of a mapped block that were never touched cost no memory.
+// Small blocks come from the heap, so that hundreds of nearly empty tables stay tiny. Blocks of kHugeBytes
+// and more are mapped at 2 MiB alignment with MADV_HUGEPAGE; where the kernel has none, ordinary pages serve
+// as well. Between the two the caller says whether a block is mapped, on ordinary pages. Pages of a mapped
+// block that were never touched cost no memory, and Trim gives touched ones back.
 #pragma once
 
 #include <cstddef>
@@ -12,11 +13,12 @@ namespace penstock {
 class ZeroedMemory {
  public:
   static constexpr size_t kHugePageBytes = size_t{2} << 20;
-  static constexpr size_t kMapBytes = 2 * kHugePageBytes;
+  static constexpr size_t kHugeBytes = 2 * kHugePageBytes;
 
   ZeroedMemory() = default;
-  // Allocates `bytes` bytes, 64-byte aligned. data() is nullptr when there is no memory.
-  explicit ZeroedMemory(size_t bytes);
+  // Allocates `bytes` bytes, 64-byte aligned; mapped from `map_bytes` bytes on. data() is nullptr when there
+  // is no memory.
+  explicit ZeroedMemory(size_t bytes, size_t map_bytes = kHugeBytes);
   ~ZeroedMemory();
   ZeroedMemory(ZeroedMemory&& other) noexcept;
   ZeroedMemory& operator=(ZeroedMemory&& other) noexcept;
@@ -25,12 +27,18 @@ class ZeroedMemory {
   size_t bytes() const { return bytes_; }
   // What the block costs when only its first `used` bytes were touched.
   size_t ResidentBytes(size_t used) const;
+  // Gives back what lies behind the first `used` bytes, as far as it is whole pages of a mapped block. The
+  // rest is to be taken as undefined.
+  void Trim(size_t used);
 
  private:
+  // What memory comes and goes by.
+  size_t UnitBytes() const { return bytes_ >= kHugeBytes ? kHugePageBytes : 4096; }
   void Release();
 
   std::byte* data_ = nullptr;
   size_t bytes_ = 0;
+  bool mapped_ = false;
 };
 
 }  // namespace penstock

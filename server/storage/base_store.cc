@@ -124,7 +124,8 @@ rocksdb::DBOptions BaseStore::DatabaseOptions() const {
 rocksdb::Options BaseStore::TableOptions() const {
   rocksdb::BlockBasedTableOptions table;
   table.block_cache = cache_;
-  table.block_size = 16 << 10;
+  table.block_size = 4 << 10;  // rows are read one by one, and each reads and checks a block
+  table.index_block_restart_interval = 8;
   table.format_version = 5;
   table.checksum = rocksdb::kXXH3;
   table.filter_policy.reset(rocksdb::NewBloomFilterPolicy(10));
@@ -136,6 +137,9 @@ rocksdb::Options BaseStore::TableOptions() const {
   family.write_buffer_size = size_t{1} << 20;    // never written to
   family.target_file_size_base = size_t{64} << 20;
   family.level_compaction_dynamic_level_bytes = true;
+  // A fold's file covers all shards, so merging it rewrites the whole level below; reading it in vain costs a
+  // look at its filter.
+  family.level0_file_num_compaction_trigger = 8;
   // Folds are the only writers and slow down by themselves: RocksDB never stalls them.
   family.level0_slowdown_writes_trigger = INT_MAX;
   family.level0_stop_writes_trigger = INT_MAX;
@@ -284,6 +288,60 @@ Result<StoredRow> BaseStore::Get(Incarnation incarnation, TableId table, Key key
   StoredRow stored;
   RETURN_IF_ERROR(ParseRow(at.slice(), value, &stored.row, &stored.floats));
   return stored;
+}
+
+void StoredRows::Add(const BaseRow& row) {
+  heads_.push_back({.row = row, .first = floats_.size(), .count = row.floats.size(), .found = true});
+  floats_.insert(floats_.end(), row.floats.begin(), row.floats.end());
+}
+
+Result<StoredRows> BaseStore::Scan(Incarnation incarnation, TableId table, Key first, size_t count) const {
+  const RowKey begin(incarnation, table, first), end(incarnation, table + 1, 0);
+  const rocksdb::Slice upper = end.slice();
+  rocksdb::ReadOptions options;
+  options.fill_cache = false;
+  options.iterate_upper_bound = &upper;
+  const std::unique_ptr<rocksdb::Iterator> at(db_->NewIterator(options, rows_));
+  StoredRows rows;
+  BaseRow row;
+  std::vector<float> floats;
+  for (at->Seek(begin.slice()); at->Valid() && rows.size() < count; at->Next()) {
+    RETURN_IF_ERROR(ParseRow(at->key(), at->value(), &row, &floats));
+    rows.Add(row);
+  }
+  RETURN_IF_ERROR(ToStatus(at->status(), "read rows"));
+  return rows;
+}
+
+Result<StoredRows> BaseStore::GetRows(std::span<const RowPlace> places) const {
+  constexpr size_t kAtOnce = 256;
+  StoredRows rows;
+  BaseRow row;
+  std::vector<float> floats;
+  std::vector<RowKey> keys;
+  std::vector<rocksdb::Slice> slices;
+  std::vector<rocksdb::PinnableSlice> values(std::min(kAtOnce, places.size()));
+  std::vector<rocksdb::Status> statuses(values.size());
+  for (size_t first = 0; first < places.size(); first += kAtOnce) {
+    const auto part = places.subspan(first, std::min(kAtOnce, places.size() - first));
+    keys.clear();
+    slices.clear();
+    for (const RowPlace& place : part) keys.emplace_back(place.incarnation, place.table, place.key);
+    for (const RowKey& key : keys) slices.push_back(key.slice());
+    db_->MultiGet(rocksdb::ReadOptions(), rows_, part.size(), slices.data(), values.data(), statuses.data(),
+                  /*sorted_input=*/true);
+    for (size_t i = 0; i < part.size(); ++i) {
+      if (statuses[i].IsNotFound()) {
+        rows.AddAbsent();
+        continue;
+      }
+      RETURN_IF_ERROR(ToStatus(statuses[i], "read a row"));
+      RETURN_IF_ERROR(ParseRow(slices[i], values[i], &row, &floats));
+      rows.Add(row);
+      values[i].Reset();
+    }
+  }
+  return rows;
 }
 
 StoredMeta::StoredMeta(kj::Array<capnp::word> words) : words_(std::move(words)) {

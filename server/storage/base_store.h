@@ -26,6 +26,7 @@
 #include <rocksdb/table.h>
 
 #include <atomic>
+#include <compare>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -61,6 +62,39 @@ struct StoredRow {
   std::vector<float> floats;
 };
 
+// Where a row is.
+struct RowPlace {
+  Incarnation incarnation = 0;
+  TableId table = 0;
+  Key key = 0;
+  auto operator<=>(const RowPlace&) const = default;
+};
+
+// Many rows in two blocks of memory.
+class StoredRows {
+ public:
+  size_t size() const { return heads_.size(); }
+  // Whether the base has the row; false rows come from GetRows only.
+  bool found(size_t i) const { return heads_[i].found; }
+  // Good as long as this lives unchanged.
+  BaseRow row(size_t i) const {
+    BaseRow row = heads_[i].row;
+    row.floats = {floats_.data() + heads_[i].first, heads_[i].count};
+    return row;
+  }
+  void Add(const BaseRow& row);
+  void AddAbsent() { heads_.push_back({}); }
+
+ private:
+  struct Head {
+    BaseRow row;
+    size_t first = 0, count = 0;  // of floats_
+    bool found = false;
+  };
+  std::vector<Head> heads_;
+  std::vector<float> floats_;
+};
+
 // What the base knows of one shard.
 class StoredMeta {
  public:
@@ -93,6 +127,10 @@ class BaseStore {
   // All rows of a shard's life, ascending by table and key. Ends at the first status that is not ok.
   using RowVisitor = std::function<Status(const BaseRow&)>;
   Status ForEachRow(Incarnation incarnation, const RowVisitor& visit) const;
+  // At most `count` rows of a table from `first` on, ascending; fewer at its end.
+  Result<StoredRows> Scan(Incarnation incarnation, TableId table, Key first, size_t count) const;
+  // The rows at these places, which are ascending, in that order.
+  Result<StoredRows> GetRows(std::span<const RowPlace> places) const;
   // kNotFound when the row is not in the base.
   Result<StoredRow> Get(Incarnation incarnation, TableId table, Key key) const;
 

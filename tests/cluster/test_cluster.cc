@@ -1,7 +1,10 @@
 #include "tests/cluster/test_cluster.h"
 
+#include <arpa/inet.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include <filesystem>
 #include <nlohmann/json.hpp>
@@ -117,6 +120,27 @@ Result<std::unique_ptr<Client>> TestCluster::Connect(uint64_t deadline_ms, const
   options.name = name;
   options.deadline_ms = deadline_ms;
   return Client::Connect(options);
+}
+
+double TestCluster::Metric(const std::string& name, const std::string& metric) const {
+  const auto address = ReadWholeFile(dir_ + "/" + name + "/http_address");
+  if (!address.ok()) return -1;
+  const size_t colon = address->rfind(':');
+  sockaddr_in to{};
+  to.sin_family = AF_INET;
+  to.sin_port = htons(static_cast<uint16_t>(std::atoi(address->c_str() + colon + 1)));
+  if (inet_pton(AF_INET, address->substr(0, colon).c_str(), &to.sin_addr) != 1) return -1;
+  const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  const std::string request = "GET /metrics HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n";
+  std::string page;
+  if (::connect(fd, reinterpret_cast<sockaddr*>(&to), sizeof to) == 0 &&
+      ::send(fd, request.data(), request.size(), MSG_NOSIGNAL) == static_cast<ssize_t>(request.size())) {
+    char part[4096];
+    for (ssize_t n; (n = ::recv(fd, part, sizeof part, 0)) > 0;) page.append(part, static_cast<size_t>(n));
+  }
+  ::close(fd);
+  const size_t line = page.find("\n" + metric + " ");
+  return line == std::string::npos ? -1 : std::strtod(page.c_str() + line + metric.size() + 2, nullptr);
 }
 
 std::string TestCluster::Output(const std::string& name) const {

@@ -45,6 +45,8 @@ class TestCluster {
   const std::string& dir() const { return dir_; }
   std::string scheduler_address() const { return dir_ + "/scheduler/address"; }
   std::string token_file() const { return dir_ + "/cluster.token"; }
+  // A value of the process's /metrics; -1 when it cannot be had.
+  double Metric(const std::string& name, const std::string& metric) const;
   // What the process printed.
   std::string Output(const std::string& name) const;
   std::vector<std::string> names() const;

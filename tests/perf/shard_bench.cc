@@ -92,7 +92,7 @@ void PullMissing(benchmark::State& state) {
   std::vector<float> out(kBatch * 16);
   size_t i = 0;
   for (auto _ : state)
-    benchmark::DoNotOptimize(shard.PullRows(kTable, batches[i++ % batches.size()], out.data()).ok());
+    benchmark::DoNotOptimize(shard.PullRows(kTable, batches[i++ % batches.size()], out.data(), nullptr).ok());
   CountRows(state, kBatch);
 }
 BENCHMARK(PullMissing)->ArgName("initializer")->DenseRange(0, 3);

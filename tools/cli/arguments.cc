@@ -221,6 +221,25 @@ class Parser {
         ->excludes(scheduler)
         ->excludes(step->get_option("--data-dir"));
     step->add_option("--workers", a_.workers, "only 1 so far: the bench itself")->check(CLI::Range(1, 1));
+    AddBenchMemory(bench);
+  }
+
+  void AddBenchMemory(CLI::App* bench) {
+    CLI::App* memory = Command(
+        bench, "memory",
+        "A table larger than the server's memory: contents, speed and memory, in a cluster of its own");
+    Output(memory);
+    MemoryOptions& o = a_.memory;
+    memory->add_option("--budget-bytes", o.budget_bytes, "server.memory_budget_bytes (default 512 MiB)");
+    memory->add_option("--rows", o.rows, "of the table (default 16000000)");
+    memory->add_option("--dim", o.dim, "floats in a row (default 64)");
+    memory->add_option("--keys", o.keys, "rows of a step (default 10000)");
+    memory->add_option("--zipf", o.zipf, "exponent of the skewed steps (default 1.05)");
+    memory->add_option("--durability", o.durability, "memory, logged or synced (default memory)");
+    memory->add_option("--inflight", o.inflight, "steps in flight (default 4)");
+    memory->add_option("--seconds", o.seconds, "of each repeat (default 5)");
+    memory->add_option("--repeats", o.repeats, "default 5");
+    memory->add_option("--seed", o.seed, "of the drawn rows (default 1)");
   }
 
   void AddConfig() {

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "tools/bench/memory.h"
 #include "tools/bench/step.h"
 #include "tools/cli/print.h"
 
@@ -46,6 +47,7 @@ struct Arguments {
   bool dry_run = false;
 
   StepOptions step;
+  MemoryOptions memory;
 };
 
 // Fills `arguments`, or gives the code to end with: 0 after --help and --version, 2 after a mistake, both of

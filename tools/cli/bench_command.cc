@@ -4,6 +4,7 @@
 
 #include "common/base/strings.h"
 #include "tools/bench/limit.h"
+#include "tools/bench/memory.h"
 #include "tools/bench/step.h"
 #include "tools/cli/commands.h"
 #include "tools/cli/exit_code.h"
@@ -25,13 +26,30 @@ std::string LimitText(const Limit& limit) {
                 rate(limit.memcpy_bytes_per_second), "\n");
 }
 
-std::string StepText(const nlohmann::json& result) {
-  const auto spread = [](const nlohmann::json& s, double unit, const char* name) {
-    char text[96];
-    std::snprintf(text, sizeof text, "%.2f %s (%.2f .. %.2f)", s["median"].get<double>() / unit, name,
-                  s["min"].get<double>() / unit, s["max"].get<double>() / unit);
-    return std::string(text);
+std::string SpreadText(const nlohmann::json& s, double unit, const char* name) {
+  char text[96];
+  std::snprintf(text, sizeof text, "%.2f %s (%.2f .. %.2f)", s["median"].get<double>() / unit, name,
+                s["min"].get<double>() / unit, s["max"].get<double>() / unit);
+  return text;
+}
+
+std::string MemoryText(const nlohmann::json& result) {
+  const auto rate = [](const nlohmann::json& rows) {
+    return StrCat(FormatCount(static_cast<uint64_t>(rows.get<double>())), " rows/s");
   };
+  return StrCat(
+      "memory: ", FormatCount(result["rows"].get<uint64_t>()), " rows of ", result["dim"].get<uint64_t>(),
+      " floats under a budget of ", FormatBytes(result["budget_bytes"].get<double>()), ", steps of ",
+      result["keys"].get<uint64_t>(), " rows, ", result["durability"].get<std::string>(), ", ",
+      result["inflight"].get<uint64_t>(), " in flight, ", result["repeats"].get<uint64_t>(), " repeats of ",
+      FormatSeconds(result["seconds"].get<double>()), ", every row checked\n  load      ",
+      rate(result["load_rows_per_second"]), "\n  read      ", rate(result["read_rows_per_second"]),
+      "\n  random    ", SpreadText(result["random_rows_per_second"], 1e3, "k rows/s"), "\n  Zipf      ",
+      SpreadText(result["zipf_rows_per_second"], 1e3, "k rows/s"), "\n  resident  ",
+      FormatBytes(result["peak_resident_bytes"].get<double>()), " at most\n");
+}
+
+std::string StepText(const nlohmann::json& result) {
   char ratio[32];
   std::snprintf(ratio, sizeof ratio, "%.3f", result["ratio_to_limit"].get<double>());
   return StrCat("step: ", result["keys"].get<uint64_t>(), " keys of ", result["rows"].get<uint64_t>(),
@@ -40,8 +58,8 @@ std::string StepText(const nlohmann::json& result) {
                 " in flight, servers ", result["servers"].get<uint64_t>(), ", ",
                 result["repeats"].get<uint64_t>(), " repeats of ",
                 FormatSeconds(result["seconds"].get<double>()), ", every row checked\n  rows      ",
-                spread(result["rows_per_second"], 1e6, "M rows/s"), "\n  payload   ",
-                spread(result["payload_bytes_per_second"], 1e9, "GB/s"), "\n  of TCP    ", ratio, "\n");
+                SpreadText(result["rows_per_second"], 1e6, "M rows/s"), "\n  payload   ",
+                SpreadText(result["payload_bytes_per_second"], 1e9, "GB/s"), "\n  of TCP    ", ratio, "\n");
 }
 
 Result<uint64_t> CountServers(Client& client) {
@@ -58,6 +76,29 @@ Result<int> RunBenchLimit(const Arguments& arguments, Console& console) {
   ASSIGN_OR_RETURN(const Limit limit, MeasureLimit({}));
   const nlohmann::json json = {{"machine", DescribeMachine()}, {"limit", LimitJson(limit)}};
   console.out << (arguments.output == OutputFormat::kJson ? RenderJson(json) : LimitText(limit));
+  return kExitOk;
+}
+
+Result<int> RunBenchMemory(const Arguments& arguments, Console& console) {
+  const MemoryOptions& options = arguments.memory;
+  RETURN_IF_ERROR(CheckMemoryOptions(options));
+  InterruptSignals signals;
+  ASSIGN_OR_RETURN(auto cluster,
+                   PrivateCluster::Start(1, 0, signals, console,
+                                         {StrCat("server.memory_budget_bytes=", options.budget_bytes)}));
+  ASSIGN_OR_RETURN(auto client, ConnectTo(cluster->target(), "penstock bench"));
+  const auto say = [&](const std::string& line) { console.err << "penstock: " << line << std::endl; };
+  ASSIGN_OR_RETURN(const MemoryFigures figures,
+                   RunMemoryBench(*client, options, say, [&] { return signals.Received(); }));
+  uint64_t peak = 0;
+  for (const ChildState& child : cluster->Children()) {
+    if (child.name.rfind("server", 0) != 0) continue;
+    if (child.starts != 1) return Internal(child.name + " died in the run: its memory is not known");
+    ASSIGN_OR_RETURN(peak, PeakResidentBytes(child.pid));
+  }
+  const nlohmann::json result = MemoryJson(options, figures, peak);
+  const nlohmann::json json = {{"machine", DescribeMachine()}, {"results", {result}}};
+  console.out << (arguments.output == OutputFormat::kJson ? RenderJson(json) : MemoryText(result));
   return kExitOk;
 }
 

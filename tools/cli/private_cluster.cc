@@ -5,10 +5,12 @@ namespace penstock {
 constexpr uint64_t kReadyMs = 60000;
 
 Result<std::unique_ptr<PrivateCluster>> PrivateCluster::Start(uint32_t servers, uint32_t workers,
-                                                              InterruptSignals& signals, Console& console) {
+                                                              InterruptSignals& signals, Console& console,
+                                                              std::vector<std::string> assignments) {
   std::unique_ptr<PrivateCluster> cluster(new PrivateCluster(signals));
   ASSIGN_OR_RETURN(cluster->folder_, MakeTemporaryFolder());
   LaunchOptions options{.data_dir = cluster->folder_ + "/cluster", .servers = servers, .workers = workers};
+  options.assignments = std::move(assignments);
   options.say = [&console](const std::string& line) { console.err << "penstock: " << line << std::endl; };
   ASSIGN_OR_RETURN(cluster->launcher_, ClusterLauncher::Start(std::move(options)));
   RETURN_IF_ERROR(cluster->launcher_->WaitUntilReady(kReadyMs, &signals));

@@ -4,6 +4,7 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "common/base/status.h"
 #include "tools/cli/arguments.h"
@@ -14,11 +15,14 @@ namespace penstock {
 
 class PrivateCluster {
  public:
-  // Ready when it returns. `signals` and `console` must outlive it.
+  // Ready when it returns. `signals` and `console` must outlive it. `assignments`: section.name=value.
   static Result<std::unique_ptr<PrivateCluster>> Start(uint32_t servers, uint32_t workers,
-                                                       InterruptSignals& signals, Console& console);
+                                                       InterruptSignals& signals, Console& console,
+                                                       std::vector<std::string> assignments = {});
   ~PrivateCluster();
   TargetArguments target() const;
+  // Its processes, by their names.
+  std::vector<ChildState> Children() const { return launcher_->supervisor().Children(); }
 
  private:
   explicit PrivateCluster(InterruptSignals& signals) : signals_(signals) {}

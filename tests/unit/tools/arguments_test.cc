@@ -92,6 +92,15 @@ TEST(Arguments, BenchStep) {
   EXPECT_EQ(p.arguments.step.batches, 500u);
 }
 
+TEST(Arguments, BenchMemory) {
+  const auto p = Parse({"bench", "memory", "--budget-bytes", "33554432", "--rows", "1000", "--zipf", "1.2"});
+  ASSERT_EQ(p.code, std::nullopt) << p.err;
+  EXPECT_EQ(p.arguments.memory.budget_bytes, 33554432u);
+  EXPECT_EQ(p.arguments.memory.rows, 1000u);
+  EXPECT_EQ(p.arguments.memory.zipf, 1.2);
+  EXPECT_EQ(p.arguments.memory.dim, 64u);
+}
+
 TEST(Arguments, HelpAndVersionEndWithZero) {
   const auto help = Parse({"--help"});
   EXPECT_EQ(help.code, kExitOk);

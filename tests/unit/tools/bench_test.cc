@@ -2,12 +2,17 @@
 // machine.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
+#include <cmath>
 #include <nlohmann/json.hpp>
+#include <random>
 #include <set>
 
 #include "tools/bench/limit.h"
+#include "tools/bench/memory.h"
 #include "tools/bench/step.h"
+#include "tools/bench/zipf.h"
 
 namespace penstock {
 namespace {
@@ -50,6 +55,46 @@ TEST(BatchMaker, EveryRowIsDrawnAboutEquallyOften) {
 TEST(BatchMaker, IsAFunctionOfItsSeed) {
   EXPECT_EQ(BatchMaker(1000, 5).Next(10), BatchMaker(1000, 5).Next(10));
   EXPECT_NE(BatchMaker(1000, 5).Next(10), BatchMaker(1000, 6).Next(10));
+}
+
+TEST(ZipfSampler, RanksComeAsOftenAsTheirWeights) {
+  for (const double exponent : {0.5, 1.0, 1.05, 2.0}) {
+    SCOPED_TRACE(exponent);
+    constexpr uint64_t kRanks = 1000;
+    constexpr int kDraws = 400'000;
+    const ZipfSampler zipf(kRanks, exponent);
+    std::mt19937_64 random(3);
+    std::uniform_real_distribution<double> uniform(0, 1);
+    std::vector<int> drawn(kRanks + 1, 0);
+    for (int i = 0; i < kDraws; ++i) {
+      const uint64_t rank = zipf.Draw([&] { return uniform(random); });
+      ASSERT_GE(rank, 1u);
+      ASSERT_LE(rank, kRanks);
+      ++drawn[rank];
+    }
+    double total = 0;
+    for (uint64_t k = 1; k <= kRanks; ++k) total += std::pow(k, -exponent);
+    for (const uint64_t k : {1, 2, 3, 10, 100, 1000}) {
+      const double expected = kDraws * std::pow(k, -exponent) / total;
+      EXPECT_NEAR(drawn[k], expected, 6 * std::sqrt(expected) + 3) << "rank " << k;
+    }
+  }
+}
+
+TEST(MemoryOptions, NamesWhatIsWrong) {
+  EXPECT_TRUE(CheckMemoryOptions({}).ok());
+  EXPECT_THAT(CheckMemoryOptions({.rows = 0}).message(), HasSubstr("--rows 0"));
+  EXPECT_THAT(CheckMemoryOptions({.zipf = 0}).message(), HasSubstr("--zipf 0.000000: must be above 0"));
+  EXPECT_THAT(CheckMemoryOptions({.durability = "eternal"}).message(), HasSubstr("--durability"));
+  EXPECT_THAT(CheckMemoryOptions({.inflight = 0}).message(), HasSubstr("--inflight"));
+}
+
+TEST(PeakResidentBytes, IsThatOfTheProcess) {
+  const auto before = PeakResidentBytes(static_cast<int>(getpid()));
+  ASSERT_TRUE(before.ok()) << before.status().ToString();
+  const std::vector<char> touched(64 << 20, 'x');
+  EXPECT_GE(*PeakResidentBytes(static_cast<int>(getpid())), touched.size());
+  EXPECT_EQ(PeakResidentBytes(0).status().code(), Code::kNotFound);
 }
 
 TEST(StepOptions, NamesWhatIsWrong) {

@@ -149,6 +149,46 @@ TEST(RowTableTest, TombstonesGoOnceTheirDeletionIsFolded) {
   EXPECT_EQ(table.deleted_rows(), 1u);
 }
 
+TEST(RowTableTest, CompactingKeepsEveryRowAndGivesMemoryBack) {
+  std::mt19937_64 random(3);
+  RowTable table(1, 64, 0);
+  constexpr Key kRows = 60'000;
+  for (Key key = 0; key < kRows; ++key) *table.Values(FindOrInsert(table, key)) = static_cast<float>(key);
+  for (int round = 0; round < 3; ++round) {
+    std::vector<Key> left;
+    for (Key key = 0; key < kRows; ++key) {
+      const RowNumber row = table.Find(key);
+      if (row == kNoRow) continue;
+      if (random() % 3 != 0) {
+        table.Erase(row);
+      } else {
+        left.push_back(key);
+      }
+    }
+    table.MarkDirty(table.Find(left.back()));
+    table.MarkDeleted(table.Find(left.front()));
+    std::vector<RowNumber> before;
+    for (const Key key : left) before.push_back(table.Find(key));
+    const size_t bytes = table.ResidentBytes();
+    const RowTable::Moves moves = table.Compact();
+    EXPECT_EQ(table.size(), left.size());
+    EXPECT_EQ(table.free_rows(), 0u);
+    EXPECT_LT(table.ResidentBytes(), bytes / 2);
+    for (size_t i = 0; i < left.size(); ++i) {
+      const RowNumber row = table.Find(left[i]);
+      ASSERT_EQ(row, moves.Of(before[i]));
+      ASSERT_EQ(*table.Values(row), i == 0 ? 0 : static_cast<float>(left[i]));
+    }
+    ASSERT_EQ(table.dirty(), std::vector<RowNumber>{table.Find(left.back())});
+    table.ClearDirty(1);
+    table.EraseTombstones(1);
+    EXPECT_EQ(table.deleted_rows(), 0u);
+    EXPECT_EQ(table.Find(left.front()), kNoRow);
+  }
+  const RowNumber row = FindOrInsert(table, kRows);
+  for (uint32_t i = 0; i < 64; ++i) ASSERT_EQ(table.Values(row)[i], 0) << "where another row was";
+}
+
 TEST(RowTableTest, BatchLookupFindsWhatSingleLookupFinds) {
   std::mt19937_64 random(11);
   RowTable table(1, 2, 0);

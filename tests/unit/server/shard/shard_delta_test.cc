@@ -199,7 +199,7 @@ TEST(ShardDeltaTest, ReplayNeedsNoSpecUntilItServes) {
   ASSERT_TRUE(Apply(b, Build(a)).ok());
   EXPECT_EQ(b.FindSpec(1), nullptr);
   float out[2];
-  EXPECT_EQ(b.PullRows(1, std::vector<Key>{1}, out).code(), Code::kNotFound);
+  EXPECT_EQ(b.PullRows(1, std::vector<Key>{1}, out, nullptr).code(), Code::kNotFound);
   EXPECT_EQ(b.CreateTable(Spec(1, 2, OptimizerKind::kAdd)).code(), Code::kFailedPrecondition)
       << "without slots";
   EXPECT_EQ(b.CreateTable(Spec(1, 3, OptimizerKind::kAdagrad)).code(), Code::kFailedPrecondition);

@@ -20,12 +20,13 @@ TableSpec WithRules(const AdmissionSpec& admission, const ExpirySpec& expiry = {
 }
 
 Status PushOnes(Shard& shard, Sequence sequence, std::vector<Key> keys, uint32_t seconds = 0,
-                uint32_t pass = 0, bool may_grow = true) {
+                uint32_t pass = 0, size_t growth_bytes = SIZE_MAX) {
   const std::vector<float> ones(keys.size() * 2, 1.0f);
-  return shard
-      .PushUnit({.producer = 1, .sequence = sequence, .pass = pass, .seconds = seconds}, 1, keys, ones.data(),
-                may_grow)
-      .status();
+  const auto pushed =
+      shard.PushUnit({.producer = 1, .sequence = sequence, .pass = pass, .seconds = seconds}, 1, keys,
+                     ones.data(), growth_bytes);
+  if (pushed.ok() && pushed->lacks_bytes > 0) return Overloaded("no room");
+  return pushed.status();
 }
 
 ExpiryTally Expire(Shard& shard, uint32_t seconds, bool dry_run = false, uint32_t grace = 30,
@@ -78,10 +79,8 @@ TEST(ShardAdmissionTest, AUnitThatAdmitsNothingIsAppliedAndLogged) {
 TEST(ShardAdmissionTest, ARefusedUnitCountsForNothing) {
   Shard shard = ServingShard({WithRules({.min_count = 2})});
   ASSERT_TRUE(PushOnes(shard, 1, {5}).ok());
-  const Status refused = PushOnes(shard, 2, {5, 6}, 0, 0, /*may_grow=*/false);
-  EXPECT_EQ(refused.code(), Code::kOverloaded);
-  EXPECT_THAT(refused.message(), HasSubstr("1 rows would be new"));
-  ASSERT_TRUE(PushOnes(shard, 3, {6}, 0, 0, /*may_grow=*/false).ok()) << "no row is needed";
+  EXPECT_EQ(PushOnes(shard, 2, {5, 6}, 0, 0, /*growth_bytes=*/0).code(), Code::kOverloaded);
+  ASSERT_TRUE(PushOnes(shard, 3, {6}, 0, 0, /*growth_bytes=*/0).ok()) << "no row is needed";
   ASSERT_TRUE(PushOnes(shard, 4, {6}).ok());
   EXPECT_EQ(shard.live_rows(), 1u);
   EXPECT_THAT(Pull(shard, 1, {6}), ElementsAre(11, 11));

@@ -68,7 +68,7 @@ TEST(ShardTest, TheInitialAccumulatorOfAdagradCounts) {
 TEST(ShardTest, UnknownTablesAreNotFound) {
   Shard shard = ServingShard({Spec(1)});
   float out[2];
-  EXPECT_EQ(shard.PullRows(2, std::vector<Key>{1}, out).code(), Code::kNotFound);
+  EXPECT_EQ(shard.PullRows(2, std::vector<Key>{1}, out, nullptr).code(), Code::kNotFound);
   EXPECT_EQ(Push(shard, 1, 0, 2, {1}, {1, 1}).status().code(), Code::kNotFound);
   EXPECT_EQ(shard.Stats(2).status().code(), Code::kNotFound);
   EXPECT_EQ(shard.DropTable(2).code(), Code::kNotFound);
@@ -99,12 +99,13 @@ TEST(ShardTest, NonFiniteValuesAreRefusedWithNothingApplied) {
 TEST(ShardTest, WithoutRoomOnlyKnownRowsArePushed) {
   Shard shard = ServingShard({Spec(1, 1)});
   ASSERT_TRUE(Push(shard, 1, 0, 1, {1, 2}, {1, 2}).ok());
-  const auto refused = Push(shard, 1, 1, 1, {1, 3}, {10, 10}, 0, /*may_grow=*/false);
-  EXPECT_EQ(refused.status().code(), Code::kOverloaded);
-  EXPECT_GT(refused.status().retry_after_ms(), 0u);
+  const auto refused = Push(shard, 1, 1, 1, {1, 3}, {10, 10}, 0, /*growth_bytes=*/0);
+  ASSERT_TRUE(refused.ok());
+  EXPECT_FALSE(refused->applied());
+  EXPECT_GT(refused->lacks_bytes, 0u);
   EXPECT_THAT(Pull(shard, 1, {1, 2, 3}), ElementsAre(1, 2, 0));
-  EXPECT_TRUE(Push(shard, 1, 2, 1, {1, 2}, {10, 10}, 0, /*may_grow=*/false).ok());
-  EXPECT_TRUE(Push(shard, 1, 1, 1, {1, 3}, {10, 10}).ok());
+  EXPECT_TRUE(Push(shard, 1, 2, 1, {1, 2}, {10, 10}, 0, /*growth_bytes=*/0)->applied());
+  EXPECT_TRUE(Push(shard, 1, 1, 1, {1, 3}, {10, 10}, 0, refused->lacks_bytes)->applied());
   EXPECT_THAT(Pull(shard, 1, {1, 2, 3}), ElementsAre(21, 12, 10));
 }
 
@@ -281,7 +282,7 @@ TEST(ShardTest, DeletedRowsReadAsNeverPushedAndStartAnew) {
   EXPECT_EQ(*deleted, 1u);
   EXPECT_EQ(shard.live_rows(), 1u);
   EXPECT_THAT(Pull(shard, 1, {1}), ElementsAre(7));
-  ASSERT_TRUE(Push(shard, 1, 1, 1, {1}, {2}, 0, /*may_grow=*/false).ok());
+  ASSERT_TRUE(Push(shard, 1, 1, 1, {1}, {2}, 0, /*growth_bytes=*/0)->applied());
   EXPECT_THAT(Pull(shard, 1, {1}), ElementsAre(6))
       << "neither the value nor the accumulator of its first life";
   EXPECT_EQ(shard.live_rows(), 2u);

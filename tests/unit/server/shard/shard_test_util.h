@@ -42,15 +42,17 @@ inline Shard ServingShard(const std::vector<TableSpec>& specs) {
 
 inline Result<PushOutcome> Push(Shard& shard, ProducerId producer, Sequence sequence, TableId table,
                                 std::vector<Key> keys, std::vector<float> values, Sequence low = 0,
-                                bool may_grow = true) {
+                                size_t growth_bytes = SIZE_MAX) {
   return shard.PushUnit({.producer = producer, .sequence = sequence, .low = low}, table, keys, values.data(),
-                        may_grow);
+                        growth_bytes);
 }
 
 inline std::vector<float> Pull(const Shard& shard, TableId table, std::vector<Key> keys) {
   const TableSpec* spec = shard.FindSpec(table);
   std::vector<float> values(spec == nullptr ? 0 : keys.size() * spec->dim);
-  EXPECT_TRUE(shard.PullRows(table, keys, values.data()).ok());
+  std::vector<uint32_t> cold;
+  EXPECT_TRUE(shard.PullRows(table, keys, values.data(), &cold).ok());
+  EXPECT_TRUE(cold.empty()) << "fetch them first";
   return values;
 }
 

@@ -114,6 +114,44 @@ TEST(BaseStoreTest, RowsAndMetaComeBackAfterReopen) {
   EXPECT_EQ((*metas)[1].reader().getShard(), 6u);
 }
 
+TEST(BaseStoreTest, ManyRowsAreReadAtOnceAndTablesScannedInPieces) {
+  TestFolder folder;
+  auto base = BaseStore::Open(folder.path() + "/base", {.cluster = kTestCluster});
+  ASSERT_STATUS_OK(base.status());
+  ASSERT_STATUS_OK(PutRows(**base, 105, 1000, 7, 1.0f));
+  ASSERT_STATUS_OK(PutRows(**base, 106, 10, 8, 2.0f));
+  ASSERT_STATUS_OK(PutRows(**base, 105, 500, 9, 3.0f));
+  std::vector<RowPlace> places;
+  for (const Incarnation incarnation : {105, 106}) {
+    for (Key key = 0; key < 1200; ++key) places.push_back({incarnation, 1, key << 40 | key});
+  }
+  const auto rows = (*base)->GetRows(places);
+  ASSERT_STATUS_OK(rows.status());
+  ASSERT_EQ(rows->size(), places.size());
+  for (size_t i = 0; i < places.size(); ++i) {
+    const bool first = places[i].incarnation == 105;
+    const Key key = places[i].key & 0xffff;
+    ASSERT_EQ(rows->found(i), key < (first ? 1000u : 10u));
+    if (!rows->found(i)) continue;
+    EXPECT_EQ(rows->row(i).key, places[i].key);
+    EXPECT_EQ(rows->row(i).push_count, key);
+    ASSERT_EQ(rows->row(i).floats.size(), 3u);
+    EXPECT_EQ(rows->row(i).floats[0], first ? (key < 500 ? 3.0f : 1.0f) : 2.0f);
+  }
+  EXPECT_EQ((*base)->GetRows({})->size(), 0u);
+  Key expected = 0;
+  for (Key next = 0;;) {
+    const auto part = (*base)->Scan(105, 1, next, 300);
+    ASSERT_STATUS_OK(part.status());
+    for (size_t i = 0; i < part->size(); ++i, ++expected)
+      EXPECT_EQ(part->row(i).key, expected << 40 | expected);
+    if (part->size() < 300) break;
+    next = part->row(part->size() - 1).key + 1;
+  }
+  EXPECT_EQ(expected, 1000u);
+  EXPECT_EQ((*base)->Scan(105, 2, 0, 300)->size(), 0u);
+}
+
 TEST(BaseStoreTest, RemovalsSpareRowsOfTheSameWriter) {
   TestFolder folder;
   auto base = BaseStore::Open(folder.path() + "/base", {.cluster = kTestCluster});

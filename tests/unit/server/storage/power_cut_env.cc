@@ -32,8 +32,7 @@ class PowerCutEnv::Reader final : public rocksdb::SequentialFile, public rocksdb
       : env_(env), path_(std::move(path)), inode_(std::move(inode)) {}
   Status Read(uint64_t offset, size_t n, Slice* result, char* scratch) const override {
     std::lock_guard lock(env_.mutex_);
-    const Status power = env_.Power(path_);
-    if (!power.ok()) return power;
+    (void)env_.Power(path_);
     const std::string& bytes = inode_->bytes;
     n = offset >= bytes.size() ? 0 : std::min<size_t>(n, bytes.size() - offset);
     std::memcpy(scratch, bytes.data() + offset, n);

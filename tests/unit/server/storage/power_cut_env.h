@@ -3,7 +3,8 @@
 // Files are only ever appended to, as RocksDB does. CutPower(): a file keeps what was synced and a prefix of
 // the rest, by the seed; names (creations, links, renamings, removals) keep their order, as journaling file
 // systems do: all up to the last sync of a directory and some of those after it. StopAfter(n) makes every
-// operation after the n-th fail, reads too, until CutPower. Thread-safe.
+// operation after the n-th fail until CutPower, but for reads of files that are open: RocksDB 7.8.3 ends the
+// process when it cannot read a file that it ingests. Thread-safe.
 #pragma once
 
 #include <rocksdb/env.h>

@@ -1,0 +1,57 @@
+// ColdPull: the rest of a pull that met cold rows: fetches them some at a time, copies what has come into the
+// answer, and leaves out groups that can no longer be answered.
+//
+// Lives on the core's loop as long as its call does.
+#pragma once
+
+#include <span>
+#include <utility>
+#include <vector>
+
+#include "proto/data.capnp.h"
+#include "server/node/core.h"
+
+namespace penstock {
+
+void SetResult(const Status& status, proto::GroupResult::Builder out);
+
+// One group of a pull that is answered with values.
+struct PullPart {
+  uint32_t table = 0, group = 0;  // in the call
+  ShardId shard = 0;
+  Epoch epoch = 0;
+  std::span<const Key> keys;
+  float* to = nullptr;         // the group's place in the answer's values
+  std::vector<uint32_t> cold;  // keys whose values are not there yet
+  bool failed = false;
+};
+
+class ColdPull {
+ public:
+  using Context = capnp::CallContext<proto::DataPlane::PullParams, proto::DataPlane::PullResults>;
+  // `parts`: in the order of the answer, with and without cold rows.
+  ColdPull(ServerCore& core, Context context, std::vector<PullPart> parts)
+      : core_(core), context_(context), parts_(std::move(parts)) {}
+  // Resolves when the answer is whole. Groups fail alone: kOverloaded when too much waits already, what Find
+  // says when the shard is no longer served, or why the base could not be read.
+  kj::Promise<void> Run();
+
+ private:
+  struct Chunk {
+    size_t part = 0;
+    std::vector<Key> keys;
+  };
+
+  kj::Promise<void> Next();
+  void Take(const Chunk& chunk, const Status& fetched);
+  void Fail(PullPart& part, const Status& status);
+  void Finish();
+
+  ServerCore& core_;
+  Context context_;
+  std::vector<PullPart> parts_;
+  kj::Own<ServerCore::ColdWait> wait_;
+  std::vector<float> values_;  // scratch
+};
+
+}  // namespace penstock

@@ -1,0 +1,300 @@
+#include "tools/bench/memory.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cstring>
+#include <deque>
+#include <fstream>
+#include <future>
+#include <nlohmann/json.hpp>
+#include <numeric>
+#include <vector>
+
+#include "common/base/hash.h"
+#include "common/base/strings.h"
+#include "common/net/identity.h"
+#include "tools/bench/zipf.h"
+
+namespace penstock {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+constexpr uint64_t kExactFloats = 1 << 24;
+constexpr uint64_t kDeadlineMs = 300'000;  // a load may have to wait for folds
+
+double SecondsSince(Clock::time_point begin) {
+  return std::chrono::duration<double>(Clock::now() - begin).count();
+}
+
+// What the load writes: whole numbers of 16 bits that differ from row to row and column to column.
+float Loaded(Key key, uint32_t d) {
+  return static_cast<float>(static_cast<int16_t>(Mix64(key * 0x9e3779b97f4a7c15ULL + d)));
+}
+float Stepped(uint32_t d) { return static_cast<float>(1 + (d & 3)); }
+
+class MemoryRun {
+ public:
+  MemoryRun(Client& client, const MemoryOptions& options, TableSpec table, std::shared_ptr<Producer> producer,
+            const std::function<bool()>& interrupted)
+      : client_(client),
+        options_(options),
+        table_(std::move(table)),
+        producer_(std::move(producer)),
+        interrupted_(interrupted),
+        stepped_(options.rows),
+        zipf_(options.rows, options.zipf),
+        random_(options.seed) {
+    // A stride that visits every row: ranks that follow each other are not neighbours in the base.
+    stride_ = 0x9e3779b1 % options.rows | 1;
+    while (std::gcd(stride_, options.rows) != 1) ++stride_;
+    for (uint32_t d = 0; d < options.dim; ++d) gradient_.push_back(-Stepped(d));
+  }
+
+  Result<double> Load() {
+    const auto begin = Clock::now();
+    std::deque<std::future<Result<PushResult>>> pushes;
+    const auto settle = [&]() -> Status {
+      const auto pushed = pushes.front().get();
+      pushes.pop_front();
+      return pushed.status().Prepend("load");
+    };
+    for (uint64_t first = 0; first < options_.rows; first += options_.keys) {
+      if (interrupted_()) return Cancelled("interrupted");
+      std::vector<Key> keys = KeysFrom(first);
+      std::vector<float> values;
+      values.reserve(keys.size() * options_.dim);
+      for (const Key key : keys) {
+        for (uint32_t d = 0; d < options_.dim; ++d) values.push_back(-Loaded(key, d));
+      }
+      pushes.push_back(client_.Push(*producer_, {{table_.id, std::move(keys), std::move(values)}},
+                                    {.deadline_ms = kDeadlineMs}));
+      if (pushes.size() >= options_.inflight) RETURN_IF_ERROR(settle());
+    }
+    while (!pushes.empty()) RETURN_IF_ERROR(settle());
+    return static_cast<double>(options_.rows) / SecondsSince(begin);
+  }
+
+  // Every row, in order.
+  Result<double> Check() {
+    const auto begin = Clock::now();
+    std::deque<std::pair<uint64_t, std::future<Result<PullResult>>>> pulls;
+    for (uint64_t first = 0; first < options_.rows || !pulls.empty();) {
+      if (interrupted_()) return Cancelled("interrupted");
+      if (first < options_.rows && pulls.size() < options_.inflight) {
+        pulls.emplace_back(first, client_.Pull({{table_.id, KeysFrom(first)}}, kDeadlineMs));
+        first += options_.keys;
+        continue;
+      }
+      const auto pulled = pulls.front().second.get();
+      if (!pulled.ok()) return pulled.status().Prepend("read");
+      RETURN_IF_ERROR(CheckRows(KeysFrom(pulls.front().first), pulled->values[0]));
+      pulls.pop_front();
+    }
+    return static_cast<double>(options_.rows) / SecondsSince(begin);
+  }
+
+  // Batches are drawn before the clock starts, for about as many steps as the last time.
+  Result<Spread> Measure(bool zipf) {
+    std::vector<double> figures;
+    size_t steps = 64;
+    for (uint32_t i = 0; i <= options_.repeats; ++i) {  // the first one warms up
+      std::vector<std::vector<Key>> pool(steps + steps / 2);
+      for (auto& batch : pool) batch = Draw(zipf);
+      ASSIGN_OR_RETURN(const double rate, Run(pool));
+      if (i > 0) figures.push_back(rate);
+      steps = std::clamp<size_t>(
+          static_cast<size_t>(rate * options_.seconds / static_cast<double>(options_.keys)), 64, 2000);
+    }
+    return Spread::Of(std::move(figures));
+  }
+
+  uint64_t steps() const { return steps_; }
+
+ private:
+  struct Flight {
+    std::vector<Key> keys;
+    bool pulling = false, pushing = false;
+    std::future<Result<PullResult>> pull;
+    std::future<Result<PushResult>> push;
+  };
+
+  std::vector<Key> KeysFrom(uint64_t first) const {
+    std::vector<Key> keys(std::min<uint64_t>(options_.keys, options_.rows - first));
+    std::iota(keys.begin(), keys.end(), first);
+    return keys;
+  }
+
+  std::vector<Key> Draw(bool zipf) {
+    const auto uniform = [this] {
+      return static_cast<double>(Mix64(random_ += 0x9e3779b97f4a7c15ULL) >> 11) * 0x1p-53;
+    };
+    std::vector<Key> keys(options_.keys);
+    for (Key& key : keys) {
+      const uint64_t rank =
+          zipf ? zipf_.Draw(uniform) - 1
+               : std::min(static_cast<uint64_t>(uniform() * static_cast<double>(options_.rows)),
+                          options_.rows - 1);
+      key = static_cast<Key>(static_cast<unsigned __int128>(rank) * stride_ % options_.rows);
+    }
+    return keys;
+  }
+
+  Status CheckRows(const std::vector<Key>& keys, const std::vector<float>& values) const {
+    for (size_t i = 0; i < keys.size(); ++i) {
+      for (uint32_t d = 0; d < options_.dim; ++d) {
+        const float expected = Loaded(keys[i], d) + Stepped(d) * static_cast<float>(stepped_[keys[i]]);
+        const float& found = values[i * options_.dim + d];
+        if (std::memcmp(&found, &expected, sizeof(float)) == 0) continue;
+        return DataLoss(StrCat("row ", keys[i], ", column ", d, " holds ", found,
+                               ", but the acknowledged pushes make ", expected));
+      }
+    }
+    return Status::Ok();
+  }
+
+  Result<double> Run(std::vector<std::vector<Key>>& pool) {
+    const auto begin = Clock::now();
+    const uint64_t before = steps_;
+    size_t next = 0;
+    std::vector<Flight> flights(options_.inflight);
+    const auto pull = [&](Flight& flight) {
+      flight.keys = pool[next++ % pool.size()];
+      flight.pull = client_.Pull({{table_.id, flight.keys}}, kDeadlineMs);
+      flight.pulling = true;
+    };
+    for (Flight& flight : flights) pull(flight);
+    for (size_t turn = 0; SecondsSince(begin) < options_.seconds; ++turn) {
+      if (interrupted_()) return Cancelled("interrupted");
+      Flight& flight = flights[turn % flights.size()];
+      RETURN_IF_ERROR(Advance(flight));
+      if (!flight.pulling && !flight.pushing) pull(flight);
+    }
+    for (Flight& flight : flights) {
+      while (flight.pulling || flight.pushing) RETURN_IF_ERROR(Advance(flight));
+    }
+    return static_cast<double>((steps_ - before) * options_.keys) / SecondsSince(begin);
+  }
+
+  Status Advance(Flight& flight) {
+    if (flight.pulling) {
+      auto pulled = flight.pull.get();
+      flight.pulling = false;
+      if (!pulled.ok()) return pulled.status().Prepend("pull");
+      std::vector<float> values = std::move(pulled->values[0]);
+      for (size_t i = 0; i < values.size(); i += options_.dim)
+        std::copy(gradient_.begin(), gradient_.end(), values.begin() + static_cast<ptrdiff_t>(i));
+      flight.push = client_.Push(*producer_, {{table_.id, flight.keys, std::move(values)}},
+                                 {.deadline_ms = kDeadlineMs});
+      flight.pushing = true;
+      return Status::Ok();
+    }
+    const auto pushed = flight.push.get();
+    flight.pushing = false;
+    if (!pushed.ok()) return pushed.status().Prepend("push");
+    for (const Key key : flight.keys) {
+      if (++stepped_[key] * 4 + (1 << 15) >= kExactFloats)
+        return Internal("too many steps for sums of whole numbers to be exact: make --seconds less");
+    }
+    ++steps_;
+    return Status::Ok();
+  }
+
+  Client& client_;
+  const MemoryOptions& options_;
+  const TableSpec table_;
+  const std::shared_ptr<Producer> producer_;
+  const std::function<bool()>& interrupted_;
+  std::vector<uint32_t> stepped_;  // how often each row was pushed after the load
+  const ZipfSampler zipf_;
+  uint64_t random_;
+  uint64_t stride_ = 1;
+  std::vector<float> gradient_;
+  uint64_t steps_ = 0;
+};
+
+Result<MemoryFigures> Measure(MemoryRun& run, const std::function<void(const std::string&)>& say) {
+  MemoryFigures figures;
+  ASSIGN_OR_RETURN(figures.load_rows_per_second, run.Load());
+  say("loaded");
+  ASSIGN_OR_RETURN(figures.read_rows_per_second, run.Check());
+  say("every row read back");
+  ASSIGN_OR_RETURN(figures.random_rows_per_second, run.Measure(/*zipf=*/false));
+  say("random steps measured");
+  ASSIGN_OR_RETURN(figures.zipf_rows_per_second, run.Measure(/*zipf=*/true));
+  say("Zipf steps measured");
+  RETURN_IF_ERROR(run.Check().status());
+  figures.steps = run.steps();
+  return figures;
+}
+
+}  // namespace
+
+Status CheckMemoryOptions(const MemoryOptions& o) {
+  if (o.rows < 1 || o.rows > UINT32_MAX)
+    return InvalidArgument(StrCat("--rows ", o.rows, ": must be from 1 to 4294967295"));
+  if (o.keys < 1 || o.keys > 1'000'000)
+    return InvalidArgument(StrCat("--keys ", o.keys, ": must be from 1 to 1000000"));
+  if (o.dim < 1 || o.dim > 65536)
+    return InvalidArgument(StrCat("--dim ", o.dim, ": must be from 1 to 65536"));
+  if (o.inflight < 1 || o.inflight > 1024)
+    return InvalidArgument(StrCat("--inflight ", o.inflight, ": must be from 1 to 1024"));
+  if (o.repeats < 1) return InvalidArgument("--repeats 0: must be at least 1");
+  if (!(o.zipf > 0 && o.zipf <= 10))
+    return InvalidArgument(StrCat("--zipf ", o.zipf, ": must be above 0, at most 10"));
+  if (!(o.seconds > 0 && o.seconds <= 3600))
+    return InvalidArgument(StrCat("--seconds ", o.seconds, ": must be above 0, at most 3600"));
+  return ParseDurability(o.durability).status().Prepend("--durability");
+}
+
+Result<MemoryFigures> RunMemoryBench(Client& client, const MemoryOptions& options,
+                                     const std::function<void(const std::string&)>& say,
+                                     const std::function<bool()>& interrupted) {
+  RETURN_IF_ERROR(CheckMemoryOptions(options));
+  ASSIGN_OR_RETURN(const Durability durability, ParseDurability(options.durability));
+  TableSpec spec{.name = StrCat("bench/memory-", RandomId()), .dim = options.dim, .durability = durability};
+  spec.optimizer = {.kind = OptimizerKind::kSgd, .learning_rate = 1};
+  ASSIGN_OR_RETURN(const TableSpec table, client.CreateTable(spec));
+  ASSIGN_OR_RETURN(auto producer, client.NewProducer());
+  MemoryRun run(client, options, table, producer, interrupted);
+  auto figures = Measure(run, say);
+  const Status dropped = client.DropTable(table.name);
+  if (!figures.ok()) return figures.status();
+  if (!dropped.ok()) return dropped.Prepend("drop " + table.name);
+  return figures;
+}
+
+Result<uint64_t> PeakResidentBytes(int pid) {
+  const std::string path = StrCat("/proc/", pid, "/status");
+  std::ifstream file(path);
+  for (std::string line; std::getline(file, line);) {
+    if (line.rfind("VmHWM:", 0) == 0) return std::stoull(line.substr(6)) << 10;
+  }
+  return NotFound(path + " does not say how much memory the process has had");
+}
+
+nlohmann::json MemoryJson(const MemoryOptions& options, const MemoryFigures& figures,
+                          uint64_t peak_resident_bytes) {
+  const auto json = [](const Spread& s) {
+    return nlohmann::json{{"min", s.min}, {"median", s.median}, {"max", s.max}};
+  };
+  return {{"work", "memory"},
+          {"budget_bytes", options.budget_bytes},
+          {"rows", options.rows},
+          {"dim", options.dim},
+          {"keys", options.keys},
+          {"zipf", options.zipf},
+          {"durability", options.durability},
+          {"inflight", options.inflight},
+          {"seconds", options.seconds},
+          {"repeats", options.repeats},
+          {"steps", figures.steps},
+          {"checked", true},
+          {"load_rows_per_second", figures.load_rows_per_second},
+          {"read_rows_per_second", figures.read_rows_per_second},
+          {"random_rows_per_second", json(figures.random_rows_per_second)},
+          {"zipf_rows_per_second", json(figures.zipf_rows_per_second)},
+          {"peak_resident_bytes", peak_resident_bytes}};
+}
+
+}  // namespace penstock
