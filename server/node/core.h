@@ -260,7 +260,8 @@ class ServerCore : private kj::TaskSet::ErrorHandler {
   uint32_t pushes_since_look_ = 0;
   bool few_clean_rows_ = false;  // as of the last eviction; until something is folded
   bool fold_wanted_ = false;     // until one has been done
-  uint64_t waiting_bytes_ = 0;   // of ColdWaits
+  size_t evictable_rows_ = 0;  // as of the last eviction: rows, clean or not, of tables that it takes rows of
+  uint64_t waiting_bytes_ = 0;  // of ColdWaits
   std::unique_ptr<FetchBatch> collecting_;
   std::deque<std::unique_ptr<FetchBatch>> fetching_;  // oldest first
   BlockingThread disk_;

@@ -49,8 +49,8 @@ Result<PushOutcome> ServerCore::Push(Shard& shard, const Unit& unit) {
                              "; push fewer rows at once");
     }
     if (few_clean_rows_ || evictions == kEvictions) {
-      WantFold();
-      return Overloaded(budget + " is reached by rows that are not folded yet", kRetryMs);
+      if (evictable_rows_ > 0) WantFold();
+      return Overloaded(budget + " is reached by rows that cannot leave memory now", kRetryMs);
     }
     Evict(shard.id(), unit.table, outcome->lacks_bytes / shard.row_bytes(unit.table));
   }
@@ -58,24 +58,27 @@ Result<PushOutcome> ServerCore::Push(Shard& shard, const Unit& unit) {
 
 // Every table gives a share of its rows, and the one that needs room at least as many as it needs. What a
 // table got free the last time and has no use for goes back to the system, and so to the others; all of it
-// does when the budget is exceeded.
+// does when the budget is exceeded. Tables with rules of expiry give nothing.
 void ServerCore::Evict(ShardId needs_room, TableId needy, size_t needed) {
   const bool over =
       ResidentBytes() > options_.memory_budget_bytes + options_.memory_budget_bytes / kEvictedShare;
   size_t wanted = 0, evicted = 0;
+  evictable_rows_ = 0;
   for (auto& [id, slot] : slots_) {
     Shard& shard = *slot->shard;
     for (const TableId table : shard.TableIds()) {
       const size_t rows = shard.rows_in_memory(table);
-      if (rows == 0) continue;
+      const TableSpec* spec = shard.FindSpec(table);
+      const bool needs = id == needs_room && table == needy;
       size_t share = (rows + kEvictedShare - 1) / kEvictedShare;
       const size_t free = shard.free_rows(table);
-      const bool compact = free * shard.row_bytes(table) >= kCompactBytes && 2 * free >= share;
-      if (compact && !over) shard.Compact(table);
-      if (id == needs_room && table == needy) share = std::min(rows, std::max(share, needed));
+      if (free * shard.row_bytes(table) >= kCompactBytes && (over ? !needs : 2 * free >= share))
+        shard.Compact(table);
+      if (rows == 0 || (spec != nullptr && spec->expiry.any())) continue;
+      if (needs) share = std::min(rows, std::max(share, needed));
       wanted += share;
       evicted += shard.EvictRows(table, share);
-      if (over && shard.free_rows(table) * shard.row_bytes(table) >= kCompactBytes) shard.Compact(table);
+      evictable_rows_ += rows;
     }
   }
   metrics_.evicted_rows += evicted;

@@ -1,5 +1,5 @@
-// CoreRuntime: a core's thread with all that lives on it: the ServerCore, its data service, its expirer and its
-// port.
+// CoreRuntime: a core's thread with all that lives on it: the ServerCore, its data service, its expirer and
+// its port.
 #pragma once
 
 #include <memory>
@@ -26,8 +26,8 @@ class CoreRuntime {
 
   Status Listen(std::shared_ptr<const ClusterIdentity> identity, const RpcServerOptions& options) {
     return loop_.Run([&]() -> Status {
-      auto server =
-          RpcServer::Listen(loop_, std::move(identity), options, kj::heap<DataService>(*core_, *expirer_, *metrics_));
+      auto server = RpcServer::Listen(loop_, std::move(identity), options,
+                                      kj::heap<DataService>(*core_, *expirer_, *metrics_));
       if (!server.ok()) return server.status();
       rpc_ = std::move(*server);
       return Status::Ok();

@@ -44,7 +44,7 @@ MemoryPlan PlanMemory(uint64_t budget) {
           .loaded = budget / 4 * 3,
           .unfolded = budget / 4,
           .block_cache = eighth,
-          .fold_images = std::min<uint64_t>(eighth, 256 << 20),
+          .fold_images = std::min<uint64_t>(eighth / 2, 256 << 20),
           .fold_index = std::min<uint64_t>(eighth, 512 << 20)};
 }
 
@@ -318,8 +318,8 @@ class Server::Impl : public NodeSession::Host {
     read("penstock_server_folds_total", "Folds of the log into the base.", metrics_.folds);
     read("penstock_server_fold_failures_total", "Folds that failed; they are tried again.",
          metrics_.fold_failures);
-    read("penstock_server_compactions_total", "Compactions of the base to give back the space of deleted rows.",
-         metrics_.compactions);
+    read("penstock_server_compactions_total",
+         "Compactions of the base to give back the space of deleted rows.", metrics_.compactions);
     read("penstock_server_early_folds_total",
          "Folds that were asked for because too few rows could be evicted.", metrics_.early_folds);
     read("penstock_server_evicted_rows_total", "Rows that left memory and stay in the base.",

@@ -322,13 +322,16 @@ Result<StoredRows> BaseStore::GetRows(std::span<const RowPlace> places) const {
   std::vector<rocksdb::Slice> slices;
   std::vector<rocksdb::PinnableSlice> values(std::min(kAtOnce, places.size()));
   std::vector<rocksdb::Status> statuses(values.size());
+  // Rows that are asked for stay in their owner's memory; the cache is for indexes and filters.
+  rocksdb::ReadOptions options;
+  options.fill_cache = false;
   for (size_t first = 0; first < places.size(); first += kAtOnce) {
     const auto part = places.subspan(first, std::min(kAtOnce, places.size() - first));
     keys.clear();
     slices.clear();
     for (const RowPlace& place : part) keys.emplace_back(place.incarnation, place.table, place.key);
     for (const RowKey& key : keys) slices.push_back(key.slice());
-    db_->MultiGet(rocksdb::ReadOptions(), rows_, part.size(), slices.data(), values.data(), statuses.data(),
+    db_->MultiGet(options, rows_, part.size(), slices.data(), values.data(), statuses.data(),
                   /*sorted_input=*/true);
     for (size_t i = 0; i < part.size(); ++i) {
       if (statuses[i].IsNotFound()) {
