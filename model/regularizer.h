@@ -35,9 +35,9 @@ struct Regularizer {
     if (!any()) return;
     const auto n = static_cast<double>(examples);
     const auto l2_share = static_cast<float>(l2 / n), l1_share = static_cast<float>(l1 / n);
-    for (size_t first = 0; first < weights.size(); first += dim) {
-      const float scale = scales.empty() ? 1 : scales[first / dim];
-      for (size_t i = first; i < first + dim; ++i) {
+    for (size_t row = 0, i = 0; i < weights.size(); ++row) {
+      const float scale = scales.empty() ? 1 : scales[row];
+      for (const size_t end = i + dim; i < end; ++i) {
         const float w = weights[i];
         gradient[i] += scale * (l2_share * w + (w > 0 ? l1_share : w < 0 ? -l1_share : 0));
       }

@@ -62,6 +62,18 @@ TEST(JobFiles, A9aLogisticComesWithinATenthOfAPercentOfTheOptimum) {
   }
 }
 
+TEST(JobFiles, A9aLogisticComesAsCloseByScaledL2) {
+  SKIP_WITHOUT(DataFolder() + "/a9a/a9a");
+  auto overrides = A9aFiles();
+  overrides.insert(overrides.end(), {"model.l2_all=false", "model.l2_scaled=true"});
+  const auto job = LoadHouseJob("a9a_logistic", overrides);
+  ASSERT_TRUE(job.ok()) << job.status().ToString();
+  const auto trainer = Train(*job);
+  const auto results = trainer->Evaluate(DataRole::kTrain)->Results(trainer->objective());
+  EXPECT_GE(results["objective"].get<double>(), 10529.5626 - 0.01);
+  EXPECT_LE(results["objective"].get<double>(), 10529.5626 * 1.001);
+}
+
 TEST(JobFiles, A9aFtrlGeneralisesInFivePasses) {
   SKIP_WITHOUT(DataFolder() + "/a9a/a9a");
   for (uint64_t seed : {1, 2, 3}) {

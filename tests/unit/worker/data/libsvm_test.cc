@@ -41,6 +41,8 @@ TEST_F(Libsvm, ReadsLabelsIdsAndValues) {
   EXPECT_EQ(e.row_offsets, (std::vector<uint64_t>{0, 2, 4, 4}));
   EXPECT_EQ(e.ids, (std::vector<uint64_t>{3, 11, 0, 7}));
   EXPECT_EQ(e.values, (std::vector<float>{1, 0.5f, -22.5f, 0.001f}));
+  EXPECT_EQ(MustRead("-1 3:1\n+1 3:1\n0\n", {.loss = LossKind::kHinge}).labels,
+            (std::vector<float>{0, 1, 0}));
 }
 
 TEST_F(Libsvm, TakesWhatIsUnusualAndHarmless) {
@@ -91,6 +93,7 @@ TEST_F(Libsvm, SaysWhatIsWrongWithALine) {
       {"label with a tail", "1x 1:1", "label '1x' is not a number (a line is: label id:value id:value ...)"},
       {"two signs", "+-1 1:1", "label '+-1' is not a number (a line is: label id:value id:value ...)"},
       {"label not binary", "2 1:1", "label 2 is none of -1, 0, +1"},
+      {"label not binary for hinge", "2 1:1", "label 2 is none of -1, 0, +1", {.loss = LossKind::kHinge}},
       {"label nan", "nan 1:1", "label nan is not finite"},
       {"class too large", "10 1:1", "label 10 is no class: allowed are whole numbers from 0 to 9",
        ten_classes},
