@@ -52,17 +52,20 @@ void JobData::Declare(OptionSet* o) {
   o->Add("data", "hash_buckets", &hash_buckets,
          {.help = "Data with categories: their ids are hashed to 0 to hash_buckets - 1, all fields together; "
                   "0: to 63 bits, where they practically never meet.",
+          .unit = "ids",
           .min = 0,
           .max = 1e15});
   o->Add(
       "data", "max_bad_records", &max_bad_records,
       {.help = "How many malformed records of a partition are counted and skipped; one more fails the job.",
+       .unit = "records",
        .min = 0,
        .max = 1e15});
   o->Add("data", "partitions", &partitions,
          {.help = "Into how many pieces a file is cut, each leased to one worker at a time; 0: one for every "
                   "16 MiB, at least 8, none with "
                   "less than a minibatch.",
+          .unit = "partitions",
           .min = 0,
           .max = 65536});
   o->Add(
@@ -70,10 +73,12 @@ void JobData::Declare(OptionSet* o) {
       {.help = "Without test: the record whose index, from 0 over all files of train (headers not counted, "
                "empty and malformed lines counted), leaves holdout_offset when divided by this is tested "
                "on and not learned from; 0: none.",
+       .unit = "records",
        .min = 0,
        .max = 1e15});
-  o->Add("data", "holdout_offset", &holdout_offset,
-         {.help = "Which record of every holdout_every is held out.", .min = 0, .max = 1e15});
+  o->Add(
+      "data", "holdout_offset", &holdout_offset,
+      {.help = "Which record of every holdout_every is held out.", .unit = "records", .min = 0, .max = 1e15});
 }
 
 namespace {

@@ -27,7 +27,10 @@ void JobModel::Declare(OptionSet* o) {
                   "labels 0 to classes - 1. squared: any number. fm has no softmax, mf only squared.",
           .choices = {"logistic", "softmax", "squared", "hinge"}});
   o->Add("model", "classes", &classes,
-         {.help = "Number of classes of softmax; 0 for other losses.", .min = 0, .max = 65536});
+         {.help = "Number of classes of softmax; 0 for other losses.",
+          .unit = "classes",
+          .min = 0,
+          .max = 65536});
   o->Add(
       "model", "class_weights", &class_weights,
       {.help =
@@ -39,6 +42,7 @@ void JobModel::Declare(OptionSet* o) {
   o->Add("model", "features", &features,
          {.help = "Sparse data: ids are 0 to features - 1; 0: any id. Needed for deep, and for l1 and l2 of "
                   "linear. Dense data say it themselves.",
+          .unit = "features",
           .min = 0,
           .max = kMaxId});
   o->Add("model", "center", &center,
@@ -73,6 +77,7 @@ void JobModel::Declare(OptionSet* o) {
                "usually 0.01 to 1."});
   o->Add("model", "factors", &factors,
          {.help = "fm, mf: floats of the vector that each feature has; more can say more and overfit sooner.",
+          .unit = "floats",
           .min = 1,
           .max = 65536});
   o->Add("model", "factor_l2", &factor_l2,
@@ -80,12 +85,14 @@ void JobModel::Declare(OptionSet* o) {
                   "how often, as for l2.",
           .min = 0,
           .max = 1e12});
-  o->Add("model", "hidden", &hidden, {.help = "deep: width of each hidden layer.", .min = 1, .max = 65536});
+  o->Add("model", "hidden", &hidden,
+         {.help = "deep: width of each hidden layer.", .unit = "units", .min = 1, .max = 65536});
   o->Add("model", "activation", &activation,
          {.help = "deep: of the hidden layers.", .choices = {"relu", "tanh"}});
   o->Add("model", "embedding_dim", &embedding_dim,
          {.help = "deep on data with categories: floats of the vector that each category has. The inputs of "
                   "the network are the numeric features, then so many floats a field.",
+          .unit = "floats",
           .min = 1,
           .max = 65536});
   o->Add("model", "pooling", &pooling,

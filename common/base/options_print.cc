@@ -31,7 +31,12 @@ std::string Shown(const OptionInfo& info, const json& value) {
   return info.secret ? "(secret)" : OptionLiteral(value);
 }
 
-// "An integer of at least 1, in ms."
+// "an integer of at least 1; required"
+std::string Allowed(const OptionTarget& target, const OptionInfo& info) {
+  return StrCat(AllowedValues(target, info), info.required ? "; required" : "");
+}
+
+// "An integer of at least 1, in ms; required."
 std::string Constraint(const OptionTarget& target, const OptionInfo& info) {
   std::string text = AllowedValues(target, info);
   text[0] = absl::ascii_toupper(static_cast<unsigned char>(text[0]));
@@ -40,11 +45,22 @@ std::string Constraint(const OptionTarget& target, const OptionInfo& info) {
   return text;
 }
 
-std::string MarkdownCell(std::string_view text) {
+// Text as it is: what Markdown would take for emphasis, HTML or the end of a cell is escaped.
+std::string Plain(std::string_view text) {
+  std::string plain;
+  for (char c : text) {
+    if (c == '|' || c == '*' || c == '<') plain.push_back('\\');
+    plain.push_back(c == '\n' ? ' ' : c);
+  }
+  return plain;
+}
+
+// The same within backquotes, where only the end of a cell is.
+std::string CodeCell(std::string_view text) {
   std::string cell;
   for (char c : text) {
     if (c == '|') cell.push_back('\\');
-    cell.push_back(c == '\n' ? ' ' : c);
+    cell.push_back(c);
   }
   return cell;
 }
@@ -115,16 +131,17 @@ std::string OptionSet::Markdown() const {
   std::string out;
   for (const auto& section : sections_) {
     StrAppend(&out, out.empty() ? "" : "\n", "## [", section->name, "]\n\n");
-    if (!section->help.empty()) StrAppend(&out, section->help, "\n\n");
-    StrAppend(&out, "| option | default | allowed | what it does |\n| --- | --- | --- | --- |\n");
+    if (!section->help.empty()) StrAppend(&out, Plain(section->help), "\n\n");
+    StrAppend(&out,
+              "| option | default | allowed | unit | what it does |\n| --- | --- | --- | --- | --- |\n");
     for (const auto& option : section->options) {
-      StrAppend(&out, "| `", option->name, "` | `", MarkdownCell(Shown(option->info, option->default_value)),
-                "` | ", MarkdownCell(Constraint(option->target, option->info)), " | ",
-                MarkdownCell(option->info.help), " |\n");
+      StrAppend(&out, "| `", option->name, "` | `", CodeCell(Shown(option->info, option->default_value)),
+                "` | ", Plain(Allowed(option->target, option->info)), " | ", Plain(option->info.unit), " | ",
+                Plain(option->info.help), " |\n");
     }
   }
   for (const auto& family : families_) {
-    StrAppend(&out, "\n## [", family->name, ".NAME.*]\n\n", family->help,
+    StrAppend(&out, "\n## [", family->name, ".NAME.SECTION]\n\n", Plain(family->help),
               "\n\n| section | options |\n| --- | --- |\n");
     for (const auto& section : family->options->sections_) {
       StrAppend(&out, "| `[", family->name, ".NAME.", section->name, "]` | ", Names(section->options),

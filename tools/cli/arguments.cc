@@ -251,6 +251,9 @@ class Parser {
     CLI::App* sample = Command(config, "sample", "An annotated file with every option at its default");
     a_.name = "cluster";
     sample->add_option("kind", a_.name, "cluster (default) or job")->check(CLI::IsMember({"cluster", "job"}));
+    CLI::App* docs =
+        Command(config, "docs", "Every option in tables of Markdown, as docs/training.md has them");
+    docs->add_option("kind", a_.name, "cluster (default) or job")->check(CLI::IsMember({"cluster", "job"}));
   }
 
   Arguments& a_;

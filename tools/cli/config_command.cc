@@ -1,5 +1,5 @@
-// penstock config: explains options and prints annotated samples, from the declarations that the programs
-// use.
+// penstock config: explains options, and prints annotated samples and tables for the docs, from the
+// declarations that the programs use.
 #include <cstdlib>
 
 #include "common/config/cluster_options.h"
@@ -32,6 +32,10 @@ Result<int> RunConfig(const Arguments& arguments, Console& console) {
   if (arguments.command == "config sample") {
     console.out << (arguments.name == "job" ? job_set.Sample(kJobIntro)
                                             : cluster_set.Sample(ClusterSampleIntro()));
+    return kExitOk;
+  }
+  if (arguments.command == "config docs") {
+    console.out << (arguments.name == "job" ? job_set.Markdown() : cluster_set.Markdown());
     return kExitOk;
   }
   const bool of_job = job_set.HasSection(arguments.name.substr(0, arguments.name.find('.')));

@@ -70,6 +70,16 @@ TEST(Arguments, NestedCommandsAndOutput) {
   }
 }
 
+TEST(Arguments, ConfigHasTwoKinds) {
+  for (const char* verb : {"sample", "docs"}) {
+    EXPECT_EQ(Parse({"config", verb}).arguments.name, "cluster") << verb;
+    const auto job = Parse({"config", verb, "job"});
+    ASSERT_EQ(job.code, std::nullopt) << job.err;
+    EXPECT_EQ(job.arguments.command, std::string("config ") + verb);
+    EXPECT_EQ(job.arguments.name, "job");
+  }
+}
+
 TEST(Arguments, TrainLocally) {
   const auto p = Parse({"train", "job.toml", "--local", "--servers", "2", "--workers", "2", "--set",
                         "train.passes=5", "--report", "r.json"});

@@ -43,7 +43,7 @@ class OptionsTest : public testing::Test {
     set_.Add("net", "port", &f_.port, {.help = "TCP port."});
     set_.Add("net", "buffer_bytes", &f_.bytes, {.help = "Buffer.", .unit = "bytes", .min = 16});
     set_.Add("net", "hosts", &f_.hosts, {.help = "Peers."});
-    set_.Add("model", "rate", &f_.rate, {.help = "Step.", .min = 0});
+    set_.Add("model", "rate", &f_.rate, {.help = "Step, <a> * b.", .min = 0});
     set_.Add("model", "scale", &f_.scale, {.help = "Factor | weight."});
     set_.Add("model", "hidden", &f_.hidden, {.help = "Layers.", .min = 1});
     set_.Add("model", "verbose", &f_.verbose, {.help = "Say more."});
@@ -288,8 +288,10 @@ TEST_F(OptionsTest, ExplainsOneOption) {
 TEST_F(OptionsTest, MarkdownHasARowForEachOptionAndNoSecret) {
   const std::string text = set_.Markdown();
   EXPECT_THAT(text, HasSubstr("## [main]\n\nWhat matters.\n\n| option |"));
-  EXPECT_THAT(text, HasSubstr("| `level` | `-3` | An integer from -5 to 5. | How much. |"));
+  EXPECT_THAT(text, HasSubstr("| `level` | `-3` | an integer from -5 to 5 |  | How much. |"));
+  EXPECT_THAT(text, HasSubstr("| `buffer_bytes` | `1024` | an integer of at least 16 | bytes | Buffer. |"));
   EXPECT_THAT(text, HasSubstr("Factor \\| weight."));
+  EXPECT_THAT(text, HasSubstr("Step, \\<a> \\* b."));
   EXPECT_THAT(text, Not(HasSubstr("hush")));
 }
 
@@ -386,7 +388,7 @@ TEST_F(FamilyTest, PrintsWhatAThingMayHave) {
   EXPECT_THAT(set_.Sample(""),
               HasSubstr("# Each of the widgets.\n# [widgets.NAME.shape] may have: kind, size\n"
                         "# [widgets.NAME.look] may have: colour\n"));
-  EXPECT_THAT(set_.Markdown(), HasSubstr("## [widgets.NAME.*]\n\nEach of the widgets."));
+  EXPECT_THAT(set_.Markdown(), HasSubstr("## [widgets.NAME.SECTION]\n\nEach of the widgets."));
   EXPECT_THAT(*set_.Explain("widgets.x.shape.size"),
               HasSubstr("widgets.x.shape.size\n  How large.\n  A number of at least 0, in mm."));
   EXPECT_THAT(set_.Explain("widgets.x.size").status().message(), HasSubstr("widgets.NAME.section.name"));
