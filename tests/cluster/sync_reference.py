@@ -5,6 +5,7 @@ usage: sync_reference.py FOLDER    reads job.json, batches.bin and weights-<tabl
 batches.bin: for each step uint32 n, then float32 features [n, dim], then float32 labels [n].
 """
 import json
+import math
 import sys
 
 import numpy
@@ -49,8 +50,15 @@ def main(folder):
     job = json.load(open(f"{folder}/job.json"))
     weights = list(parameters(folder, job["tables"]))
     if job["optimizer"] == "sgd":
-        optimizer = torch.optim.SGD(weights, lr=job["learning_rate"])
+        rates = job["learning_rates"]  # by table
+        groups = [{"params": [w], "lr": rates[table]} for table, w in zip(job["tables"], weights)]
+        optimizer = torch.optim.SGD(groups, lr=0)
+        # Cosine after a warm-up, as common/cluster/table_spec.h says; the first step is 1.
+        warmup, decay = job["warmup_steps"], job["decay_steps"]
+        factor = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda done: (
+            (done + 1) / warmup if done < warmup else (1 + math.cos(math.pi * min(done + 1 - warmup, decay) / decay)) / 2))
     else:
+        factor = None
         optimizer = torch.optim.Adagrad(weights, lr=job["learning_rate"], eps=job["epsilon"],
                                         initial_accumulator_value=job["initial_accumulator"])
     steps = 0
@@ -59,6 +67,8 @@ def main(folder):
         loss = mlp_loss(weights, job["widths"], x, y) if "widths" in job else logistic_loss(weights, job["l2"], x, y)
         loss.backward()
         optimizer.step()
+        if factor is not None:
+            factor.step()
         steps += 1
     assert steps == job["steps"], f"{steps} steps of {job['steps']}"
     for table, flat in zip(job["tables"], weights):

@@ -329,9 +329,16 @@ TEST_F(SyncTest, DeepOnImages) {
       "job.toml",
       "[job]\nname = \"deep\"\n[data]\nformat = \"idx\"\npixel_mean = 0.286\ntrain = \"" + images +
           "\"\n[model]\nkind = \"deep\"\nloss = \"softmax\"\nhidden = [128]\nclasses = 10\n[optimizer]\n"
-          "kind = \"sgd\"\nlearning_rate = 0.1\n[train]\nconsistency = \"sync\"\nevaluate = false\n"
-          "batch_size = 64\n");
-  Check(job, {{"optimizer", "sgd"}, {"learning_rate", 0.1}, {"widths", {784, 128, 10}}}, 784);
+          "kind = \"sgd\"\nlearning_rate = 0.1\n[schedule]\nkind = \"cosine\"\nwarmup_steps = 20\n"
+          "decay_steps = 160\n[tables.layer2.optimizer]\nlearning_rate = 0.05\n[train]\n"
+          "consistency = \"sync\"\nevaluate = false\nbatch_size = 64\n");
+  Check(job,
+        {{"optimizer", "sgd"},
+         {"learning_rates", {{"layer1", 0.1}, {"layer2", 0.05}}},
+         {"warmup_steps", 20},
+         {"decay_steps", 160},
+         {"widths", {784, 128, 10}}},
+        784);
 }
 
 }  // namespace

@@ -3,11 +3,13 @@
 //
 //   ClientOptions options;
 //   options.scheduler = "127.0.0.1:7070";
-//   auto client = Client::Connect(options);                         // Result<std::unique_ptr<Client>>
+//   auto client = Client::Connect(options);  // Result<std::unique_ptr<Client>>
 //   auto table = (*client)->CreateTable({.name = "user", .dim = 16});
 //   auto producer = (*client)->NewProducer();
-//   auto rows = (*client)->Pull({{table->id, {17, 4711}}}).get();   // Result<PullResult>: values[0] is [2,
-//   16] auto done = (*client)->Push(**producer, {{table->id, {17}, gradient}}).get();
+//   auto rows = (*client)->Pull({{table->id, {17, 4711}}}).get();  // values[0] is [2, 16]
+//   auto done = (*client)->Push(**producer, {{table->id, {17}, gradient}}).get();
+//
+// examples/cpp is a whole program, and docs/cpp.md says how to build one.
 //
 // Threads: every method may be called from any thread. One thread of the client's own (its loop) does all
 // I/O; batches are cut up on the caller's thread. Callbacks run on the loop (or, when the client is being
@@ -17,17 +19,20 @@
 // Deadlines: every call ends within its deadline (0: ClientOptions::deadline_ms). What can be retried is
 // retried until then: a server that restarts, a shard that moves or a scheduler that is away is waited for.
 // Codes to react to:
-//   kInvalidArgument   the call is wrong (sizes, a table that this client did not open, a unit over
-//   max_unit_bytes): mend it kUnavailable       (pull, scheduler calls) not reachable until the deadline; the
-//   message names node, endpoint and shard kDeadlineExceeded  time ran out, and no part of a push had any
-//   effect kOutcomeUnknown    time ran out, and parts of a push were or may have been applied. Push the same
-//   contents under the same sequence
-//                      again (PushAt on an attached producer), or give it up
-//   kOverloaded        too many sequences in flight (65,536 from the lowest unfinished one): wait for answers
-//   kUnknownProducer   the cluster has forgotten the producer's id: take a new one
-//   kDataLoss          a shard is quarantined: an operator must act
+//   kInvalidArgument     the call is wrong (sizes, a table that this client did not open, a unit over
+//                        max_unit_bytes): mend it
+//   kUnavailable         (pull, scheduler calls) not reachable until the deadline; the message names node,
+//                        endpoint and shard
+//   kDeadlineExceeded    time ran out, and no part of a push had any effect
+//   kOutcomeUnknown      time ran out, and parts of a push were or may have been applied. Push the same
+//                        contents under the same sequence again (PushAt on an attached producer), or give
+//                        it up
+//   kOverloaded          too many sequences in flight (65,536 from the lowest unfinished one): wait for
+//                        answers
+//   kUnknownProducer     the cluster has forgotten the producer's id: take a new one
+//   kDataLoss            a shard is quarantined: an operator must act
 //   kFailedPrecondition  the producer is rewound (see Producer), or the state of the cluster forbids it
-//   kCancelled         the client is being destroyed
+//   kCancelled           the client is being destroyed
 // A push that ends in an error other than kDeadlineExceeded may have been applied in part; its message says
 // how many units were. A unit is all rows of one (table, shard) in one push, and is applied once or not at
 // all, however often it had to be sent.
