@@ -44,6 +44,11 @@ std::map<std::string, Case> Cases() {
   return {
       {"a9a_ftrl", {a9a_files, a9a_settings("train.passes=2"), "accuracy", 0.83}},
       {"a9a_logistic", {a9a_files, a9a_settings("train.passes=3"), "accuracy", 0.83}},
+      {"fashion_mnist_adamw",
+       {{images + "train-images-idx3-ubyte.gz"},
+        {"train.passes=1", "train.batch_size=512"},
+        "accuracy",
+        0.7}},
       {"fashion_mnist_mlp", {{images + "train-images-idx3-ubyte.gz"}, {"train.passes=1"}, "accuracy", 0.7}},
   };
 }
