@@ -10,6 +10,7 @@ void JobRows::Declare(OptionSet* o) {
   o->Add("admission", "min_count", &min_count,
          {.help = "With the push that makes it so many. Counted in the servers' memory: a server that "
                   "restarts counts the features without a row anew.",
+          .unit = "pushes",
           .min = 1,
           .max = (1 << 24) - 1});
   o->Add(
@@ -26,7 +27,9 @@ void JobRows::Declare(OptionSet* o) {
           .unit = "seconds",
           .max = 1 << 25});
   o->Add("expiry", "unused_passes", &unused_passes,
-         {.help = "After so many whole passes of the job without a push; 0: never.", .max = 1 << 20});
+         {.help = "After so many whole passes of the job without a push; 0: never.",
+          .unit = "passes",
+          .max = 1 << 20});
   o->Add("expiry", "min_norm", &min_norm,
          {.help = "When the L2 norm of its values is below, and it was not pushed in the present pass (where "
                   "unused_passes is set) or for server.expire_interval_ms; 0: never.",

@@ -1,11 +1,10 @@
 // JobSpec: a training job as its file says it, declared once, checked, and passed around by value.
 //
 // A job file is TOML with the sections [job] [data] [model] [optimizer] [schedule] [initializer] [admission]
-// [expiry] [train], and
-// [tables.NAME.SECTION] for what is different in one of its tables (docs/training.md lists every key). Single
-// keys are overridden as "section.key=value". Relative
-// paths of data are taken from the current directory, of the file as of overrides, and become absolute when
-// the job is loaded: workers run elsewhere.
+// [expiry] [train], and [tables.NAME.SECTION] for what is different in one of its tables (docs/training.md
+// lists every key). Single keys are overridden as "section.key=value". Relative paths of data are taken from
+// the current directory, of the file as of overrides, and become absolute when the job is loaded: workers run
+// elsewhere.
 #pragma once
 
 #include <cstdint>
