@@ -110,8 +110,8 @@ json EvaluatedJob() {
   Evaluation first, second;
   const std::vector<float> labels = {1, 0};
   const std::vector<float> scores = {2, -1};
-  first.Add(LossKind::kLogistic, labels, 1, scores.data());
-  second.Add(LossKind::kLogistic, labels, 1, scores.data());
+  first.Add(LossKind::kLogistic, labels, {}, 1, scores.data());
+  second.Add(LossKind::kLogistic, labels, {}, 1, scores.data());
   JobSpec spec;
   spec.name = "j";
   spec.data.train = "/data";
