@@ -39,8 +39,8 @@ class OptionSet {
   void DescribeSection(std::string_view section, std::string_view help);
 
   // T: std::string, bool, int, int64_t, uint16_t, uint32_t, uint64_t, float, double,
-  // std::vector<std::string>, std::vector<int64_t>, std::vector<double>. The default is the target's value now. Names are of
-  // [a-z0-9_]. Declaring a key twice is a defect of the program and ends it.
+  // std::vector<std::string>, std::vector<int64_t>, std::vector<double>. The default is the target's value
+  // now. Names are of [a-z0-9_]. Declaring a key twice is a defect of the program and ends it.
   template <typename T>
   void Add(std::string_view section, std::string_view name, T* target, OptionInfo info) {
     AddTarget(section, name, OptionTarget(target), std::move(info));

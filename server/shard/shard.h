@@ -140,9 +140,9 @@ class Shard {
   //   NotFound          no such table UnknownProducer   the producer was forgotten or is
   //   finished: ask for a new id Overloaded        the sequence is beyond the window (never the one at
   //   `low`), or there is no memory
-  // The table may grow by `growth_bytes`. Ok with a unit that was not applied: see PushOutcome. In tables with
-  // admission rules the rows of keys that are not admitted yet are passed over; the unit counts as applied
-  // nevertheless.
+  // The table may grow by `growth_bytes`. Ok with a unit that was not applied: see PushOutcome. In tables
+  // with admission rules the rows of keys that are not admitted yet are passed over; the unit counts as
+  // applied nevertheless.
   Result<PushOutcome> PushUnit(const UnitContext& unit, TableId table, std::span<const Key> keys,
                                const float* values, size_t growth_bytes = SIZE_MAX);
   // Closes a round of a table that accumulates: each row that its units touched takes one optimizer step on

@@ -13,6 +13,7 @@
 #include "common/base/hash.h"
 #include "common/base/strings.h"
 #include "common/net/identity.h"
+#include "tools/bench/step_loop.h"
 #include "tools/bench/zipf.h"
 
 namespace penstock {
@@ -33,6 +34,12 @@ float Loaded(Key key, uint32_t d) {
 }
 float Stepped(uint32_t d) { return static_cast<float>(1 + (d & 3)); }
 
+std::vector<float> Gradient(uint32_t dim) {
+  std::vector<float> gradient;
+  for (uint32_t d = 0; d < dim; ++d) gradient.push_back(-Stepped(d));
+  return gradient;
+}
+
 class MemoryRun {
  public:
   MemoryRun(Client& client, const MemoryOptions& options, TableSpec table, std::shared_ptr<Producer> producer,
@@ -41,6 +48,7 @@ class MemoryRun {
         options_(options),
         table_(std::move(table)),
         producer_(std::move(producer)),
+        loop_(client, table_.id, producer_, Gradient(options.dim), options.inflight, kDeadlineMs),
         interrupted_(interrupted),
         stepped_(options.rows),
         zipf_(options.rows, options.zipf),
@@ -48,7 +56,6 @@ class MemoryRun {
     // A stride that visits every row: ranks that follow each other are not neighbours in the base.
     stride_ = 0x9e3779b1 % options.rows | 1;
     while (std::gcd(stride_, options.rows) != 1) ++stride_;
-    for (uint32_t d = 0; d < options.dim; ++d) gradient_.push_back(-Stepped(d));
   }
 
   Result<double> Load() {
@@ -112,13 +119,6 @@ class MemoryRun {
   uint64_t steps() const { return steps_; }
 
  private:
-  struct Flight {
-    std::vector<Key> keys;
-    bool pulling = false, pushing = false;
-    std::future<Result<PullResult>> pull;
-    std::future<Result<PushResult>> push;
-  };
-
   std::vector<Key> KeysFrom(uint64_t first) const {
     std::vector<Key> keys(std::min<uint64_t>(options_.keys, options_.rows - first));
     std::iota(keys.begin(), keys.end(), first);
@@ -153,63 +153,27 @@ class MemoryRun {
     return Status::Ok();
   }
 
-  Result<double> Run(std::vector<std::vector<Key>>& pool) {
-    const auto begin = Clock::now();
-    const uint64_t before = steps_;
-    size_t next = 0;
-    std::vector<Flight> flights(options_.inflight);
-    const auto pull = [&](Flight& flight) {
-      flight.keys = pool[next++ % pool.size()];
-      flight.pull = client_.Pull({{table_.id, flight.keys}}, kDeadlineMs);
-      flight.pulling = true;
-    };
-    for (Flight& flight : flights) pull(flight);
-    for (size_t turn = 0; SecondsSince(begin) < options_.seconds; ++turn) {
-      if (interrupted_()) return Cancelled("interrupted");
-      Flight& flight = flights[turn % flights.size()];
-      RETURN_IF_ERROR(Advance(flight));
-      if (!flight.pulling && !flight.pushing) pull(flight);
-    }
-    for (Flight& flight : flights) {
-      while (flight.pulling || flight.pushing) RETURN_IF_ERROR(Advance(flight));
-    }
-    return static_cast<double>((steps_ - before) * options_.keys) / SecondsSince(begin);
-  }
-
-  Status Advance(Flight& flight) {
-    if (flight.pulling) {
-      auto pulled = flight.pull.get();
-      flight.pulling = false;
-      if (!pulled.ok()) return pulled.status().Prepend("pull");
-      std::vector<float> values = std::move(pulled->values[0]);
-      for (size_t i = 0; i < values.size(); i += options_.dim)
-        std::copy(gradient_.begin(), gradient_.end(), values.begin() + static_cast<ptrdiff_t>(i));
-      flight.push = client_.Push(*producer_, {{table_.id, flight.keys, std::move(values)}},
-                                 {.deadline_ms = kDeadlineMs});
-      flight.pushing = true;
+  Result<double> Run(const std::vector<std::vector<Key>>& pool) {
+    return loop_.Run(pool, options_.seconds, interrupted_, [&](size_t batch) {
+      for (const Key key : pool[batch]) {
+        if (++stepped_[key] * 4 + (1 << 15) >= kExactFloats)
+          return Internal("too many steps for sums of whole numbers to be exact: make --seconds less");
+      }
+      ++steps_;
       return Status::Ok();
-    }
-    const auto pushed = flight.push.get();
-    flight.pushing = false;
-    if (!pushed.ok()) return pushed.status().Prepend("push");
-    for (const Key key : flight.keys) {
-      if (++stepped_[key] * 4 + (1 << 15) >= kExactFloats)
-        return Internal("too many steps for sums of whole numbers to be exact: make --seconds less");
-    }
-    ++steps_;
-    return Status::Ok();
+    });
   }
 
   Client& client_;
   const MemoryOptions& options_;
   const TableSpec table_;
   const std::shared_ptr<Producer> producer_;
+  StepLoop loop_;
   const std::function<bool()>& interrupted_;
   std::vector<uint32_t> stepped_;  // how often each row was pushed after the load
   const ZipfSampler zipf_;
   uint64_t random_;
   uint64_t stride_ = 1;
-  std::vector<float> gradient_;
   uint64_t steps_ = 0;
 };
 

@@ -1,19 +1,16 @@
 #include "tools/bench/step.h"
 
 #include <algorithm>
-#include <chrono>
-#include <future>
 #include <nlohmann/json.hpp>
 #include <numeric>
 
 #include "common/base/hash.h"
 #include "common/base/strings.h"
 #include "common/net/identity.h"
+#include "tools/bench/step_loop.h"
 
 namespace penstock {
 namespace {
-
-using Clock = std::chrono::steady_clock;
 
 constexpr double kWarmUpSeconds = 0.5;
 constexpr size_t kCheckRows = 10000;
@@ -21,6 +18,12 @@ constexpr uint64_t kExactFloats = 1 << 24;
 
 // What a push adds in column d; not the same everywhere, so that values in the wrong place are noticed.
 float Pushed(uint32_t d) { return static_cast<float>(1 + (d & 3)); }
+
+std::vector<float> Gradient(uint32_t dim) {
+  std::vector<float> gradient;
+  for (uint32_t d = 0; d < dim; ++d) gradient.push_back(Pushed(d));
+  return gradient;
+}
 
 Result<TableSpec> MakeTable(Client& client, const StepOptions& options) {
   ASSIGN_OR_RETURN(const Durability durability, ParseDurability(options.durability));
@@ -38,10 +41,7 @@ class StepRun {
       : client_(client),
         options_(options),
         table_(std::move(table)),
-        producer_(std::move(producer)),
-        flights_(options.inflight) {
-    for (uint32_t d = 0; d < options.dim; ++d) gradient_.push_back(Pushed(d));
-  }
+        loop_(client, table_.id, std::move(producer), Gradient(options.dim), options.inflight) {}
 
   void MakePool() {
     BatchMaker maker(options_.rows, options_.seed);
@@ -51,21 +51,11 @@ class StepRun {
 
   // Steps for so long; how many rows a second.
   Result<double> Run(double seconds, const std::function<bool()>& interrupted) {
-    const auto begin = Clock::now();
-    const uint64_t before = steps_;
-    const auto elapsed = [&] { return std::chrono::duration<double>(Clock::now() - begin).count(); };
-    for (auto& flight : flights_) Pull(flight);
-    size_t turn = 0;
-    while (elapsed() < seconds) {
-      if (interrupted()) return Cancelled("interrupted");
-      Flight& flight = flights_[turn++ % flights_.size()];
-      RETURN_IF_ERROR(Advance(flight));
-      if (!flight.pulling && !flight.pushing) Pull(flight);
-    }
-    for (auto& flight : flights_) {
-      while (flight.pulling || flight.pushing) RETURN_IF_ERROR(Advance(flight));
-    }
-    return static_cast<double>((steps_ - before) * options_.keys) / elapsed();
+    return loop_.Run(pool_, seconds, interrupted, [this](size_t batch) {
+      ++acknowledged_[batch];
+      ++steps_;
+      return Status::Ok();
+    });
   }
 
   uint64_t steps() const { return steps_; }
@@ -95,52 +85,12 @@ class StepRun {
   }
 
  private:
-  struct Flight {
-    size_t batch = 0;
-    bool pulling = false;
-    bool pushing = false;
-    std::future<Result<PullResult>> pull;
-    std::future<Result<PushResult>> push;
-  };
-
-  void Pull(Flight& flight) {
-    flight.batch = next_batch_++ % pool_.size();
-    flight.pull = client_.Pull({{table_.id, pool_[flight.batch]}});
-    flight.pulling = true;
-  }
-
-  // Waits for what the flight waits for, and begins what comes after it.
-  Status Advance(Flight& flight) {
-    if (flight.pulling) {
-      auto pulled = flight.pull.get();
-      flight.pulling = false;
-      if (!pulled.ok()) return pulled.status().Prepend("pull");
-      // The gradient is written over the pulled rows, as a model that computes in place would: the memory is
-      // there and warm.
-      std::vector<float> values = std::move(pulled->values[0]);
-      for (size_t i = 0; i < values.size(); i += options_.dim)
-        std::copy(gradient_.begin(), gradient_.end(), values.begin() + static_cast<ptrdiff_t>(i));
-      flight.push = client_.Push(*producer_, {{table_.id, pool_[flight.batch], std::move(values)}});
-      flight.pushing = true;
-      return Status::Ok();
-    }
-    const auto pushed = flight.push.get();
-    flight.pushing = false;
-    if (!pushed.ok()) return pushed.status().Prepend("push");
-    ++acknowledged_[flight.batch];
-    ++steps_;
-    return Status::Ok();
-  }
-
   Client& client_;
   const StepOptions& options_;
   const TableSpec table_;
-  const std::shared_ptr<Producer> producer_;
-  std::vector<float> gradient_;
+  StepLoop loop_;
   std::vector<std::vector<Key>> pool_;
   std::vector<uint32_t> acknowledged_;
-  std::vector<Flight> flights_;
-  size_t next_batch_ = 0;
   uint64_t steps_ = 0;
 };
 

@@ -192,7 +192,8 @@ class Parser {
     get->add_option("name", a_.name, "name of the table")->required()->type_name("NAME");
     get->add_option("keys", a_.keys, "keys of rows")->required()->type_name("KEY");
     CLI::App* expire =
-        Inspect(table, "expire", "Delete the rows that are due by the table's rules of expiry now, not at the next interval");
+        Inspect(table, "expire",
+                "Delete the rows that are due by the table's rules of expiry now, not at the next interval");
     expire->add_option("name", a_.name, "name of the table")->required()->type_name("NAME");
     expire->add_flag("--dry-run", a_.dry_run, "only count them");
   }

@@ -263,14 +263,10 @@ Result<int> ExpireRows(Client& client, const Arguments& arguments, Console& cons
                               "' has no rules of expiry; a table has them when expiry.ttl_seconds, "
                               "expiry.unused_passes or expiry.min_norm is above 0");
   }
-  ASSIGN_OR_RETURN(const ExpiryReport report,
-                   client.Expire(table.id, arguments.dry_run, kExpireDeadlineMs));
-  const json value = {{"table", table.name},
-                      {"dry_run", arguments.dry_run},
-                      {"rows", report.rows},
-                      {"expired", report.expired()},
-                      {"ttl_seconds", report.ttl},
-                      {"unused_passes", report.unused_passes},
+  ASSIGN_OR_RETURN(const ExpiryReport report, client.Expire(table.id, arguments.dry_run, kExpireDeadlineMs));
+  const json value = {{"table", table.name},        {"dry_run", arguments.dry_run},
+                      {"rows", report.rows},        {"expired", report.expired()},
+                      {"ttl_seconds", report.ttl},  {"unused_passes", report.unused_passes},
                       {"min_norm", report.min_norm}};
   console.out << (arguments.output == OutputFormat::kJson
                       ? RenderJson(value)

@@ -371,8 +371,7 @@ Status Client::CommitRound(const std::vector<TableId>& tables, uint64_t round, u
 Result<ExpiryReport> Client::Expire(TableId table, bool dry_run, uint64_t deadline_ms) {
   RETURN_IF_ERROR(impl_->Known(table).Prepend("expire"));
   std::random_device random;
-  const ExpiryRun run{
-      .table = table, .dry_run = dry_run, .run = uint64_t{random()} << 32 | random()};
+  const ExpiryRun run{.table = table, .dry_run = dry_run, .run = uint64_t{random()} << 32 | random()};
   const uint64_t ms = impl_->Deadline(deadline_ms);
   return impl_->Await<ExpiryReport>("expire", [ms, run](ClientCore& core, Completion<ExpiryReport> done) {
     core.Expire(run, ms, std::move(done));

@@ -213,8 +213,8 @@ class Client {
   // By worker: the highest of all cores.
   Result<std::vector<WorkerClock>> Clocks(TableId table, uint64_t deadline_ms = 0);
 
-  // Applies the table's rules of expiry on all shards now; ok: the deletions are logged. Dry run: only counts.
-  // kFailedPrecondition: the table has none.
+  // Applies the table's rules of expiry on all shards now; ok: the deletions are logged. Dry run: only
+  // counts. kFailedPrecondition: the table has none.
   Result<ExpiryReport> Expire(TableId table, bool dry_run, uint64_t deadline_ms = 0);
 
   // One entry per table of the call, in its order.

@@ -11,8 +11,8 @@
 //   0..1, less
 //           pixel_mean) and labels; plain or gzip, told apart by content. A partition is a range of records.
 //
-// Labels become what Batch::labels says: for logistic and hinge -1 and 0 become 0, +1 becomes 1, anything else is
-// malformed; for softmax whole numbers 0 .. classes-1; for squared any finite number.
+// Labels become what Batch::labels says: for logistic and hinge -1 and 0 become 0, +1 becomes 1, anything
+// else is malformed; for softmax whole numbers 0 .. classes-1; for squared any finite number.
 //
 // A malformed record is counted and skipped; the one that passes max_bad_records in one partition ends the
 // reading with InvalidArgument "FILE:LINE: what is wrong, what is allowed". (The limit of a whole job is the

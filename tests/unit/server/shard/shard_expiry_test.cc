@@ -22,9 +22,8 @@ TableSpec WithRules(const AdmissionSpec& admission, const ExpirySpec& expiry = {
 Status PushOnes(Shard& shard, Sequence sequence, std::vector<Key> keys, uint32_t seconds = 0,
                 uint32_t pass = 0, size_t growth_bytes = SIZE_MAX) {
   const std::vector<float> ones(keys.size() * 2, 1.0f);
-  const auto pushed =
-      shard.PushUnit({.producer = 1, .sequence = sequence, .pass = pass, .seconds = seconds}, 1, keys,
-                     ones.data(), growth_bytes);
+  const auto pushed = shard.PushUnit({.producer = 1, .sequence = sequence, .pass = pass, .seconds = seconds},
+                                     1, keys, ones.data(), growth_bytes);
   if (pushed.ok() && pushed->lacks_bytes > 0) return Overloaded("no room");
   return pushed.status();
 }
