@@ -16,6 +16,13 @@ size_t BinOf(float score) {
   return std::min(bin, Evaluation::kBins - 1);
 }
 
+// Without weights sums are whole numbers, which are much shorter as such.
+nlohmann::json Short(double sum) {
+  constexpr double kExact = 9007199254740992.0;  // 2^53
+  if (sum < kExact && sum == std::floor(sum)) return static_cast<uint64_t>(sum);
+  return sum;
+}
+
 }  // namespace
 
 void Evaluation::AddScore(float score, bool positive, double weight) {
@@ -105,7 +112,8 @@ nlohmann::json Evaluation::Results(const Objective& objective) const {
 nlohmann::json Evaluation::ToJson() const {
   nlohmann::json histogram = nlohmann::json::array();
   for (size_t i = 0; i < positives_.size(); ++i) {
-    if (positives_[i] + negatives_[i] > 0) histogram.push_back({i, negatives_[i], positives_[i]});
+    if (positives_[i] + negatives_[i] > 0)
+      histogram.push_back({i, Short(negatives_[i]), Short(positives_[i])});
   }
   return {{"examples", examples_},
           {"weight", weight_},

@@ -34,6 +34,8 @@ struct Objective {
 class Evaluation {
  public:
   static constexpr size_t kBins = 65536;
+  // What ToJson writes is never longer, with every bin in use.
+  static constexpr size_t kMaxJsonBytes = size_t{4} << 20;
 
   // scores [rows, outputs] of a batch with labels [rows] and weights [rows] or none, as LossAndDeltas takes
   // them.

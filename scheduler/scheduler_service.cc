@@ -4,6 +4,7 @@
 
 #include "common/base/strings.h"
 #include "common/cluster/wire.h"
+#include "model/metrics.h"
 
 namespace penstock {
 namespace {
@@ -11,7 +12,7 @@ namespace {
 constexpr uint32_t kMaxEndpoints = 256;
 constexpr uint32_t kMaxReports = 4096;
 constexpr uint64_t kLongestWaitMs = 1000;     // of calls that wait for something to change
-constexpr uint32_t kMaxTextBytes = 64 << 10;  // of a result, an error, a damage
+constexpr uint32_t kMaxTextBytes = 64 << 10;  // of an error, a damage
 
 // The text as JSON can hold it: bytes that are no UTF-8 are replaced, so that the journal says exactly what
 // memory does.
@@ -265,8 +266,10 @@ kj::Promise<void> SchedulerService::report(ReportContext context) {
       return InvalidArgument(StrCat("report: more than ", kMaxReports, " leases"));
     std::vector<ReportedProgress> progress;
     for (auto line : params.getProgress()) {
-      if (line.getResult().size() > kMaxTextBytes || line.getError().getMessage().size() > kMaxTextBytes) {
-        return InvalidArgument(StrCat("report: a result or error of more than ", kMaxTextBytes, " bytes"));
+      if (line.getResult().size() > Evaluation::kMaxJsonBytes ||
+          line.getError().getMessage().size() > kMaxTextBytes) {
+        return InvalidArgument(StrCat("report: a result of more than ", Evaluation::kMaxJsonBytes,
+                                      " bytes, or an error of more than ", kMaxTextBytes));
       }
       progress.push_back(ReadProgress(line));
     }

@@ -106,6 +106,15 @@ void WorkerAgent::FinishLease(LeaseTask& task) {
     auto taken = CallOnLoop<bool>(client_.loop(), "report", [this, shared] { return Report(shared); });
     if (taken.ok()) break;
     LOG(WARNING) << task.info().Describe() << ": " << taken.status().ToString();
+    // The scheduler will never take what it calls wrong: the job is told why instead.
+    if (taken.status().code() == Code::kInvalidArgument && task.progress().error.ok()) {
+      task.Update([&](LeaseProgress& p) {
+        p.done = false;
+        p.result.clear();
+        p.error = taken.status();
+      });
+      continue;
+    }
     std::unique_lock lock(mutex_);
     if (wake_.wait_for(lock, std::chrono::milliseconds(200), [this] { return stopping_; })) break;
   }

@@ -154,5 +154,23 @@ TEST(Evaluation, OfADivergedModelSurvivesTheWire) {
   EXPECT_TRUE(std::isnan(travelled->loss_sum()));
 }
 
+// The scheduler refuses longer ones.
+TEST(Evaluation, TravelsInItsBoundWithEveryBinInUse) {
+  std::vector<float> scores, labels, weights;
+  for (size_t bin = 0; bin < Evaluation::kBins; ++bin) {
+    for (const float label : {0.0f, 1.0f}) {
+      scores.push_back(-32 + (static_cast<float>(bin) + 0.5f) / 1024);
+      labels.push_back(label);
+      weights.push_back(0.1f + static_cast<float>(bin) / 3);
+    }
+  }
+  Evaluation weighted, counted;
+  weighted.Add(LossKind::kLogistic, labels, weights, 1, scores.data());
+  counted.Add(LossKind::kLogistic, labels, {}, 1, scores.data());
+  ASSERT_EQ(weighted.ToJson().at("histogram").size(), Evaluation::kBins);
+  EXPECT_LE(weighted.ToJson().dump().size(), Evaluation::kMaxJsonBytes);
+  EXPECT_LE(counted.ToJson().dump().size(), Evaluation::kMaxJsonBytes / 4);
+}
+
 }  // namespace
 }  // namespace penstock
