@@ -145,10 +145,13 @@ class Server::Impl : public NodeSession::Host {
     return node_file_.Save(state_);
   }
 
+  uint64_t FoldBytes() const { return std::min(options_.server.fold_bytes, memory_.unfolded); }
+
   Status OpenStorage() {
     const auto started = std::chrono::steady_clock::now();
     ASSIGN_OR_RETURN(base_, BaseStore::Open(data_dir_ + "/base", {.cluster = state_.cluster,
-                                                                  .block_cache_bytes = memory_.block_cache}));
+                                                                  .block_cache_bytes = memory_.block_cache,
+                                                                  .fold_bytes = FoldBytes()}));
     std::map<ShardId, ShardFolded> folded;
     ASSIGN_OR_RETURN(auto metas, base_->LoadMeta());
     for (const auto& meta : metas) RETURN_IF_ERROR(LoadShard(meta, &folded));
@@ -267,7 +270,7 @@ class Server::Impl : public NodeSession::Host {
     FoldRunner::Options fold{
         .log_dir = log_->dir(),
         .cluster = state_.cluster,
-        .fold_bytes = std::min(options_.server.fold_bytes, memory_.unfolded),
+        .fold_bytes = FoldBytes(),
         .fold = {.image_buffer_bytes = memory_.fold_images, .index_limit_bytes = memory_.fold_index},
         .quarantined = {},
         .wanted = &fold_wanted_};

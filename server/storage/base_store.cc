@@ -139,7 +139,12 @@ rocksdb::Options BaseStore::TableOptions() const {
   family.level_compaction_dynamic_level_bytes = true;
   // A fold's file covers all shards, so merging it rewrites the whole level below; reading it in vain costs a
   // look at its filter.
-  family.level0_file_num_compaction_trigger = 8;
+  constexpr int kFolds = 8;
+  family.level0_file_num_compaction_trigger = kFolds;
+  // One level between them and the last, where there can be one, and of a good part of its size: each merge
+  // rewrites as much of the lower level as that is larger.
+  family.max_bytes_for_level_base = kFolds * options_.fold_bytes;
+  family.max_bytes_for_level_multiplier = 5;
   // Folds are the only writers and slow down by themselves: RocksDB never stalls them.
   family.level0_slowdown_writes_trigger = INT_MAX;
   family.level0_stop_writes_trigger = INT_MAX;

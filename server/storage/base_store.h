@@ -43,6 +43,7 @@ namespace penstock {
 struct BaseOptions {
   uint64_t cluster = 0;
   size_t block_cache_bytes = size_t{64} << 20;
+  uint64_t fold_bytes = uint64_t{256} << 20;  // about the size of a fold's file
   rocksdb::Env* env = nullptr;  // nullptr: the machine's own
 };
 
