@@ -272,6 +272,12 @@ Shard* ServerCore::ServedShard(ShardId shard) {
   return slot != nullptr && slot->granted ? slot->shard.get() : nullptr;
 }
 
+uint64_t ServerCore::TombstoneBytes() const {
+  uint64_t bytes = 0;
+  for (const auto& [id, slot] : slots_) bytes += slot->shard->TombstoneBytes();
+  return bytes;
+}
+
 void ServerCore::NoteDeleted(ShardId shard, TableId table) {
   Slot& slot = *GetSlot(shard);
   if (LevelOf(*slot.shard->FindSpec(table)) == Durability::kMemory) {

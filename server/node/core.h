@@ -148,6 +148,17 @@ class ServerCore : private kj::TaskSet::ErrorHandler {
   const std::map<TableId, TableSpec>& tables() const { return tables_; }
   // Rows of the table were deleted in a shard that is served: the deltas of its level take them.
   void NoteDeleted(ShardId shard, TableId table);
+  // Of rows that were deleted without being in memory, in all shards.
+  uint64_t TombstoneBytes() const;
+  // Asks for a fold of all that was applied so far, what `memory` tables hold back included. False when one
+  // is under way, which may have begun without the latest, or the log cannot be written.
+  bool WantFold();
+  const BaseStore& base() const { return base_; }
+  // Resolves with what `call` returns of the base; it runs on the core's thread for the disk.
+  template <typename Call>
+  auto ReadBase(Call call) {
+    return disk_.Run([&base = base_, call = std::move(call)] { return call(base); });
+  }
   // Resolves when everything applied on this core before the call has reached the level. kMemory: at once.
   kj::Promise<Status> Reached(Durability level);
   // As Reached(kLogged), `memory` tables of these shards included.
@@ -211,7 +222,6 @@ class ServerCore : private kj::TaskSet::ErrorHandler {
   uint64_t ResidentBytes();
   uint64_t GrowthLeft();
   void Evict(ShardId needs_room, TableId table, size_t rows);
-  void WantFold();
   kj::Promise<void> FlushSome(std::vector<ShardId> shards);
   // Rows that are asked of the base together, and who waits for them.
   struct FetchBatch {
@@ -260,8 +270,8 @@ class ServerCore : private kj::TaskSet::ErrorHandler {
   uint32_t pushes_since_look_ = 0;
   bool few_clean_rows_ = false;  // as of the last eviction; until something is folded
   bool fold_wanted_ = false;     // until one has been done
-  size_t evictable_rows_ = 0;  // as of the last eviction: rows, clean or not, of tables that it takes rows of
-  uint64_t waiting_bytes_ = 0;  // of ColdWaits
+  size_t evictable_rows_ = 0;    // as of the last eviction: rows, clean or not
+  uint64_t waiting_bytes_ = 0;   // of ColdWaits
   std::unique_ptr<FetchBatch> collecting_;
   std::deque<std::unique_ptr<FetchBatch>> fetching_;  // oldest first
   BlockingThread disk_;

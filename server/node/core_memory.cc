@@ -58,7 +58,7 @@ Result<PushOutcome> ServerCore::Push(Shard& shard, const Unit& unit) {
 
 // Every table gives a share of its rows, and the one that needs room at least as many as it needs. What a
 // table got free the last time and has no use for goes back to the system, and so to the others; all of it
-// does when the budget is exceeded. Tables with rules of expiry give nothing.
+// does when the budget is exceeded.
 void ServerCore::Evict(ShardId needs_room, TableId needy, size_t needed) {
   const bool over =
       ResidentBytes() > options_.memory_budget_bytes + options_.memory_budget_bytes / kEvictedShare;
@@ -68,13 +68,12 @@ void ServerCore::Evict(ShardId needs_room, TableId needy, size_t needed) {
     Shard& shard = *slot->shard;
     for (const TableId table : shard.TableIds()) {
       const size_t rows = shard.rows_in_memory(table);
-      const TableSpec* spec = shard.FindSpec(table);
       const bool needs = id == needs_room && table == needy;
       size_t share = (rows + kEvictedShare - 1) / kEvictedShare;
       const size_t free = shard.free_rows(table);
       if (free * shard.row_bytes(table) >= kCompactBytes && (over ? !needs : 2 * free >= share))
         shard.Compact(table);
-      if (rows == 0 || (spec != nullptr && spec->expiry.any())) continue;
+      if (rows == 0) continue;
       if (needs) share = std::min(rows, std::max(share, needed));
       wanted += share;
       evicted += shard.EvictRows(table, share);
@@ -87,14 +86,15 @@ void ServerCore::Evict(ShardId needs_room, TableId needy, size_t needed) {
   pushes_since_look_ = 0;
 }
 
-void ServerCore::WantFold() {
-  if (fold_wanted_ || !failure_.ok()) return;
+bool ServerCore::WantFold() {
+  if (fold_wanted_ || !failure_.ok()) return false;
   fold_wanted_ = true;
   metrics_.early_folds++;
   // What `memory` tables hold back is not clean before it is logged.
   std::vector<ShardId> shards;
   for (const auto& [id, slot] : slots_) shards.push_back(id);
   Spawn(FlushSome(std::move(shards)).then([this] { want_fold_(); }), "flush for a fold");
+  return true;
 }
 
 // A few shards at a time: deltas are copies of all that is dirty.

@@ -8,8 +8,12 @@ namespace penstock {
 namespace {
 
 constexpr size_t kSliceRows = 4096;
-constexpr uint64_t kPauseMs = 1;      // between slices
-constexpr uint64_t kRefusedMs = 100;  // while the core refuses pushes
+constexpr size_t kPieceRows = 8192;       // of the base
+constexpr uint64_t kPauseMs = 1;          // between slices
+constexpr uint64_t kLaterMs = 100;        // while the core refuses pushes or tombstones are at their bound
+constexpr uint64_t kTombstoneShare = 8;   // of the memory budget
+constexpr uint64_t kFoldShare = 8;        // of the base, and
+constexpr uint64_t kFoldBytes = 1 << 20;  // so much at least
 
 }  // namespace
 
@@ -79,47 +83,98 @@ void Expirer::Wake() {
 }
 
 void Expirer::Turn() {
-  auto& queue = asked_.empty() ? routine_ : asked_;
-  const auto scan = queue.front();
-  const bool refused = !scan->dry_run && !core_.Writable().ok();
-  if (!refused && Slice(*scan)) {
+  const auto scan = (asked_.empty() ? routine_ : asked_).front();
+  tasks_.add(Slice(scan).then([this, scan](Next next) { After(scan, next); }));
+}
+
+void Expirer::After(const std::shared_ptr<Scan>& scan, Next next) {
+  if (next == Next::kEnd) {
+    auto& queue = !asked_.empty() && asked_.front() == scan ? asked_ : routine_;
     queue.pop_front();
     Finish(*scan);
   }
-  turning_ = false;
-  if (asked_.empty() && routine_.empty()) return;
-  turning_ = true;
-  tasks_.add(loop_.Sleep(refused ? kRefusedMs : kPauseMs).then([this] { Turn(); }));
+  turning_ = !asked_.empty() || !routine_.empty();
+  if (!turning_) return;
+  tasks_.add(loop_.Sleep(next == Next::kLater ? kLaterMs : kPauseMs).then([this] { Turn(); }));
 }
 
-bool Expirer::Slice(Scan& scan) {
-  Shard* shard = core_.ServedShard(scan.shard);
-  if (shard == nullptr) {
-    scan.status = WrongEpoch("shard " + std::to_string(scan.shard) + " is not served by " +
-                             core_.options().node_name + " any more");
-    return true;
+kj::Promise<Expirer::Next> Expirer::Slice(const std::shared_ptr<Scan>& scan) {
+  if (!scan->dry_run && !core_.Writable().ok()) return Next::kLater;
+  Shard* shard = core_.ServedShard(scan->shard);
+  if (shard == nullptr || (scan->moment && shard->incarnation() != scan->incarnation)) {
+    scan->status = WrongEpoch("shard " + std::to_string(scan->shard) + " is not served by " +
+                              core_.options().node_name + " any more");
+    return Next::kEnd;
   }
-  if (!scan.moment) {
-    const auto begun = shard->BeginExpiry(scan.table, SecondsNow(), grace_seconds());
-    scan.status = begun.status();
-    if (!begun.ok()) return true;
-    scan.moment = *begun;
+  if (!scan->moment) {
+    const auto begun = shard->BeginExpiry(scan->table, SecondsNow(), grace_seconds());
+    scan->status = begun.status();
+    if (!begun.ok()) return Next::kEnd;
+    scan->moment = *begun;
+    scan->incarnation = shard->incarnation();
   }
+  if (!scan->cold) return SliceMemory(*scan, *shard);
+  return SliceBase(scan, *shard);
+}
+
+Expirer::Next Expirer::SliceMemory(Scan& scan, Shard& shard) {
   const uint64_t before = scan.tally.expired();
   const auto all =
-      shard->ExpireRows(scan.table, *scan.moment, scan.dry_run, kSliceRows, &scan.row, &scan.tally);
+      shard.ExpireRows(scan.table, *scan.moment, scan.dry_run, kSliceRows, &scan.row, &scan.tally);
   scan.status = all.status();
-  if (!scan.dry_run && scan.tally.expired() > before) {
-    metrics_.expired_rows += scan.tally.expired() - before;
-    core_.NoteDeleted(scan.shard, scan.table);
+  NoteDeleted(scan, before);
+  if (!all.ok()) return Next::kEnd;
+  if (!*all) return Next::kSlice;
+  scan.tally.rows += shard.cold_rows(scan.table);
+  scan.cold = true;
+  return shard.cold_rows(scan.table) == 0 ? Next::kEnd : Next::kSlice;
+}
+
+kj::Promise<Expirer::Next> Expirer::SliceBase(const std::shared_ptr<Scan>& scan, Shard& shard) {
+  const TableSpec* spec = shard.FindSpec(scan->table);
+  if (spec == nullptr) return Next::kEnd;  // dropped meanwhile
+  if (!scan->dry_run && core_.TombstoneBytes() > core_.options().memory_budget_bytes / kTombstoneShare) {
+    core_.WantFold();
+    return Next::kLater;
   }
-  return !all.ok() || *all;
+  return core_
+      .ReadBase([spec = *spec, incarnation = scan->incarnation, moment = *scan->moment,
+                 key = scan->key](const BaseStore& base) {
+        return FindDueRows(base, incarnation, spec, moment, key, kPieceRows);
+      })
+      .then([this, scan, folded = shard.folded_lsn()](Result<DueRows>&& due) {
+        return TakeDue(*scan, folded, due);
+      });
+}
+
+// A row that is cold now is in the base as it was read, unless a fold came between: then the piece is read
+// again.
+Expirer::Next Expirer::TakeDue(Scan& scan, Lsn folded, const Result<DueRows>& due) {
+  Shard* shard = core_.ServedShard(scan.shard);
+  if (shard == nullptr || shard->incarnation() != scan.incarnation) return Next::kSlice;
+  scan.status = due.status();
+  if (!due.ok()) return Next::kEnd;
+  if (shard->folded_lsn() != folded) return Next::kSlice;
+  const uint64_t before = scan.tally.expired();
+  scan.status = shard->ExpireColdRows(scan.table, due->rows, scan.dry_run, &scan.tally);
+  scan.tally.wait = std::min(scan.tally.wait, due->wait);
+  NoteDeleted(scan, before);
+  scan.key = due->next;
+  return due->last || !scan.status.ok() ? Next::kEnd : Next::kSlice;
+}
+
+void Expirer::NoteDeleted(const Scan& scan, uint64_t before) {
+  const uint64_t deleted = scan.tally.expired() - before;
+  if (scan.dry_run || deleted == 0) return;
+  metrics_.expired_rows += deleted;
+  deleted_bytes_ += deleted * core_.ServedShard(scan.shard)->row_bytes(scan.table);
+  core_.NoteDeleted(scan.shard, scan.table);
 }
 
 void Expirer::Finish(Scan& scan) {
   scan.done = true;
   const auto spec = core_.tables().find(scan.table);
-  if (scan.status.ok() && spec != core_.tables().end()) {
+  if (scan.status.ok() && scan.moment && spec != core_.tables().end()) {
     // A row that was pushed since the beginning can be due by the shortest rule.
     const ExpirySpec& rules = spec->second.expiry;
     uint32_t wait = scan.tally.wait;
@@ -129,8 +184,23 @@ void Expirer::Finish(Scan& scan) {
     if (scan.dry_run && scan.tally.expired() > 0) wait = 0;
     last_[{scan.shard, scan.table}] = {scan.moment->now, wait};
   }
+  FoldIfWorth();
   for (auto& waiter : scan.waiters) waiter->fulfill();
   scan.waiters.clear();
+}
+
+// The space of many deleted rows is worth a fold before the log is long.
+void Expirer::FoldIfWorth() {
+  if (fold_waits_ || deleted_bytes_ <= std::max(kFoldBytes, core_.base().DiskBytes() / kFoldShare)) return;
+  if (core_.WantFold()) {
+    deleted_bytes_ = 0;
+    return;
+  }
+  fold_waits_ = true;
+  tasks_.add(loop_.Sleep(kLaterMs).then([this] {
+    fold_waits_ = false;
+    FoldIfWorth();
+  }));
 }
 
 }  // namespace penstock

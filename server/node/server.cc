@@ -208,10 +208,8 @@ class Server::Impl : public NodeSession::Host {
     bool resident = true;
     return base_->ForEachRow(meta.getIncarnation(), [&](const BaseRow& row) {
       if (rows++ % kRowsBetweenLooks == 0) resident = resident && shard.ResidentBytes() < limit;
-      const auto spec = state_.tables.find(row.table);
-      const bool expires = spec != state_.tables.end() && spec->second.expiry.any();
       return shard.LoadRow(row.table, row.key, row.lsn, {.push_count = row.push_count, .flags = row.flags},
-                           row.floats, resident || expires);
+                           row.floats, resident);
     });
   }
 
@@ -324,7 +322,8 @@ class Server::Impl : public NodeSession::Host {
     read("penstock_server_compactions_total",
          "Compactions of the base to give back the space of deleted rows.", metrics_.compactions);
     read("penstock_server_early_folds_total",
-         "Folds that were asked for because too few rows could be evicted.", metrics_.early_folds);
+         "Folds that were asked for to evict rows or to forget deletions, before the log was long.",
+         metrics_.early_folds);
     read("penstock_server_evicted_rows_total", "Rows that left memory and stay in the base.",
          metrics_.evicted_rows);
     read("penstock_server_fetched_rows_total", "Rows that were read from the base for a call.",

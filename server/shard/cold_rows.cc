@@ -6,11 +6,17 @@ namespace {
 constexpr size_t kMaxAbsent = 1 << 14;
 }
 
-void ColdRows::Replace(Key key, bool was_cold) {
+void ColdRows::Replace(Key key) {
+  tombstones_.Remove(key);
   if (filter_.empty()) return;
   fetching_.erase(key);
   absent_.erase(key);
-  if (was_cold) NoteInstalled();
+}
+
+void ColdRows::Delete(Key key) {
+  tombstones_.Add(key);
+  fetching_.erase(key);
+  NoteInstalled();
 }
 
 bool ColdRows::BeginFetch(Key key, uint64_t* number) {
@@ -43,7 +49,7 @@ void ColdRows::Unpin(std::span<const Key> keys) {
 }
 
 size_t ColdRows::ResidentBytes() const {
-  return filter_.ResidentBytes() + absent_.capacity() * (sizeof(Key) + 1) +
+  return filter_.ResidentBytes() + tombstones_.ResidentBytes() + absent_.capacity() * (sizeof(Key) + 1) +
          (fetching_.capacity() + pins_.capacity()) * (2 * sizeof(Key) + 1);
 }
 

@@ -19,6 +19,7 @@
 #include "common/base/hash.h"
 #include "common/base/ids.h"
 #include "server/shard/cold_filter.h"
+#include "server/shard/cold_tombstones.h"
 
 namespace penstock {
 
@@ -28,18 +29,22 @@ class ColdRows {
 
   // Rows of the base that are neither in memory nor deleted.
   uint64_t count() const { return count_; }
-  // Whether a row that is not in memory may be in the base.
+  // Whether a row that is not in memory may be in the base, and was not deleted there.
   bool MayHold(Key key) const {
-    return !filter_.empty() && filter_.MayContain(Hash(key)) && !absent_.contains(key);
+    return !filter_.empty() && filter_.MayContain(Hash(key)) && !absent_.contains(key) &&
+           !tombstones_.Contains(key);
   }
+  // The cold row is deleted: a tombstone hides it until its deletion is folded.
+  void Delete(Key key);
+  ColdTombstones& tombstones() { return tombstones_; }
+  const ColdTombstones& tombstones() const { return tombstones_; }
   // The row is in the base and not, or no longer, in memory.
   void Add(Key key) {
     filter_.Add(Hash(key));
     ++count_;
   }
-  // A row with this key comes into memory without a fetch: a new one, or the tombstone of a cold one
-  // (`was_cold`).
-  void Replace(Key key, bool was_cold);
+  // A new row with this key comes into memory.
+  void Replace(Key key);
 
   // False when a fetch of it is under way already. `number` tells it from those before and after it.
   bool BeginFetch(Key key, uint64_t* number);
@@ -62,6 +67,7 @@ class ColdRows {
 
   TableId table_;
   ColdFilter filter_;
+  ColdTombstones tombstones_;
   uint64_t count_ = 0;
   uint64_t last_fetch_ = 0;
   absl::flat_hash_map<Key, uint64_t> fetching_;

@@ -54,11 +54,15 @@ RowExpiry DecideExpiry(const ExpirySpec& rules, const ExpiryMoment& moment, uint
   return row;
 }
 
+void ExpiryTally::Count(ExpiryRule rule) {
+  ttl += rule == ExpiryRule::kTtl;
+  unused_passes += rule == ExpiryRule::kUnusedPasses;
+  min_norm += rule == ExpiryRule::kMinNorm;
+}
+
 void ExpiryTally::Add(const RowExpiry& row) {
   ++rows;
-  ttl += row.rule == ExpiryRule::kTtl;
-  unused_passes += row.rule == ExpiryRule::kUnusedPasses;
-  min_norm += row.rule == ExpiryRule::kMinNorm;
+  Count(row.rule);
   if (row.rule == ExpiryRule::kNone) wait = std::min(wait, row.wait);
 }
 

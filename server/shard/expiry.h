@@ -58,6 +58,7 @@ struct ExpiryTally {
   uint32_t wait = UINT32_MAX;  // of those that stay: until the first of them can be due
 
   uint64_t expired() const { return ttl + unused_passes + min_norm; }
+  void Count(ExpiryRule rule);
   void Add(const RowExpiry& row);
   void Add(const ExpiryTally& other);
 };

@@ -250,7 +250,7 @@ Status Shard::FindOrCreate(Table& table, const UnitContext& unit, std::span<cons
     }
     if (is_new) {
       row = rows.Insert(keys[i]);
-      table.cold.Replace(keys[i], /*was_cold=*/false);
+      table.cold.Replace(keys[i]);
     } else {
       rows.Revive(row);
     }
@@ -286,11 +286,11 @@ Result<size_t> Shard::DeleteRows(TableId id, std::span<const Key> keys) {
   ASSIGN_OR_RETURN(Table * table, ServingTable(id));
   size_t deleted = 0;
   for (const Key key : keys) {
-    RowNumber row = table->rows.Find(key);
+    const RowNumber row = table->rows.Find(key);
     if (row == kNoRow && table->cold.MayHold(key)) {
-      RETURN_IF_ERROR(table->rows.Reserve(1));
-      row = table->rows.Insert(key);
-      table->cold.Replace(key, /*was_cold=*/true);
+      table->cold.Delete(key);
+      ++deleted;
+      continue;
     }
     if (row == kNoRow || table->rows.Header(row)->deleted()) continue;
     table->rows.MarkDeleted(row);

@@ -23,6 +23,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "common/base/ids.h"
@@ -162,10 +163,25 @@ class Shard {
   // What a scan that begins now compares rows with: `seconds` is SecondsNow(), min_norm waits `grace_seconds`
   // after the last push. NotFound: no such table.
   Result<ExpiryMoment> BeginExpiry(TableId table, uint32_t seconds, uint32_t grace_seconds);
-  // Looks at `limit` rows from number *row on and deletes those that are due (dry run: none). Moves *row on;
-  // true: that was the last one. NotFound: no such table.
+  // Where a scan of the rows in memory has come to.
+  struct RowCursor {
+    RowNumber next = 0;
+    size_t size = 0;  // of the table then
+  };
+  // Looks at `limit` rows in memory from the cursor on and deletes those that are due (dry run: none). Moves
+  // the cursor; true: that was the last row. Rows that Compact has moved behind the cursor meanwhile are
+  // missed, and tally->wait is 0 then. NotFound: no such table.
   Result<bool> ExpireRows(TableId table, const ExpiryMoment& moment, bool dry_run, size_t limit,
-                          RowNumber* row, ExpiryTally* tally);
+                          RowCursor* cursor, ExpiryTally* tally);
+  // Rows that are due as the base has them: deletes those that only the base has. Their tombstones take
+  // little memory. Where some are in memory, which may be due as well, tally->wait is 0 then. NotFound: no
+  // such table.
+  Status ExpireColdRows(TableId table, std::span<const std::pair<Key, ExpiryRule>> due, bool dry_run,
+                        ExpiryTally* tally);
+  // What the base holds, as far as SetFolded said.
+  Lsn folded_lsn() const { return folded_lsn_; }
+  // Of rows that were deleted without being in memory.
+  size_t TombstoneBytes() const;
 
   // Units refused for NaN or infinite values since the shard was made.
   uint64_t non_finite_units() const { return non_finite_units_; }
@@ -222,7 +238,6 @@ class Shard {
   // --- Memory (shard_memory.cc). Clean rows may leave it: those whose last delta is folded, and which are
   // neither open nor pinned.
   // Up to `rows` rows of the table become cold: those that were not used since the clock's hand came by last.
-  // None of a table with rules of expiry.
   size_t EvictRows(TableId table, size_t rows);
   // Gives the memory of free rows back.
   void Compact(TableId table);

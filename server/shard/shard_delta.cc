@@ -44,6 +44,7 @@ struct Shard::PlannedEntry {
   const Table* table = nullptr;  // nullptr: the table was dropped
   std::span<const RowNumber> rows;
   size_t deleted = 0;  // of rows
+  std::span<const Key> cold_deletions;  // of rows that are not in memory
   bool open = false;   // the rows are open: their images have accumulators
   bool marks = false;
 
@@ -54,8 +55,9 @@ struct Shard::PlannedEntry {
     const size_t live = rows.size() - deleted;
     return StructWords<proto::TableDelta>() + DataWords(live * sizeof(Key)) +
            DataWords(live * sizeof(ImageHeader)) + DataWords(live * ImageFloats() * sizeof(float)) +
-           DataWords(deleted * sizeof(Key)) + MarksWords();
+           DataWords(deletions() * sizeof(Key)) + MarksWords();
   }
+  size_t deletions() const { return deleted + cold_deletions.size(); }
   size_t MarksWords() const {
     if (!marks) return 0;
     return table->full_marks ? table->marks.FullWords() : table->marks.ChangesWords();
@@ -112,7 +114,8 @@ Status Shard::BeginEpoch(Epoch epoch, Lsn min_lsn) {
 }
 
 bool Shard::HasUnlogged(const Table& table) const {
-  return !table.rows.dirty().empty() || table.full_marks || table.rounds_changed || table.marks.HasChanges();
+  return !table.rows.dirty().empty() || table.cold.tombstones().HasFresh() || table.full_marks ||
+         table.rounds_changed || table.marks.HasChanges();
 }
 
 bool Shard::HasUnlogged(TableId id) const {
@@ -163,6 +166,7 @@ std::vector<Shard::PlannedEntry> Shard::PlanEntries(const TableChoice& choose) c
                           [rows = &table->rows](RowNumber row) { return rows->Header(row)->deleted(); });
       }
       entry.marks = first == 0;
+      if (entry.marks) entry.cold_deletions = table->cold.tombstones().Fresh();
       first += entry.rows.size();
       plan.push_back(entry);
     } while (first < dirty.size());
@@ -185,7 +189,8 @@ void Shard::WriteEntry(const PlannedEntry& entry, proto::TableDelta::Builder out
   auto* key = As<Key>(out.initKeys(live * sizeof(Key)));
   auto* header = As<ImageHeader>(out.initHeaders(live * sizeof(ImageHeader)));
   auto* image = As<std::byte>(out.initImages(live * row_bytes));
-  auto* deletion = As<Key>(out.initDeletions(entry.deleted * sizeof(Key)));
+  auto* deletion = As<Key>(out.initDeletions(entry.deletions() * sizeof(Key)));
+  deletion = std::copy(entry.cold_deletions.begin(), entry.cold_deletions.end(), deletion);
   for (size_t i = 0; i < entry.rows.size(); ++i) {
     if (i + kAhead < entry.rows.size()) rows.PrefetchWhole(entry.rows[i + kAhead]);
     const RowHeader& from = *rows.Header(entry.rows[i]);
@@ -252,6 +257,7 @@ Result<BuiltDelta> Shard::BuildDelta(const TableChoice& choose) {
     } else if (entry.marks) {
       Table& table = *FindTable(entry.id);
       table.rows.ClearDirty(built.lsn);
+      table.cold.tombstones().ClearFresh(built.lsn);
       table.marks.ClearChanges();
       table.full_marks = table.rounds_changed = false;
     }
@@ -269,6 +275,7 @@ void Shard::RelogFrom(Lsn from, uint32_t checksum) {
       const RowHeader& header = *table->rows.Header(row);
       if (!header.free() && header.lsn > from) table->rows.MarkDirty(row);
     }
+    table->cold.tombstones().Relog(from);
     table->full_marks = true;
   }
   for (auto& [id, lsn] : dropped_) {
@@ -281,7 +288,10 @@ void Shard::RelogFrom(Lsn from, uint32_t checksum) {
 
 void Shard::SetFolded(Lsn lsn) {
   folded_lsn_ = std::max(folded_lsn_, lsn);
-  for (auto& [id, table] : tables_) table->rows.EraseTombstones(lsn);
+  for (auto& [id, table] : tables_) {
+    table->rows.EraseTombstones(lsn);
+    table->cold.tombstones().Forget(lsn);
+  }
 }
 
 // --- Restart.
@@ -318,7 +328,8 @@ Status Shard::LoadRow(TableId id, Key key, Lsn lsn, ImageHeader header, std::spa
   if (dropped_.contains(id)) return Status::Ok();
   Table* table = FindTable(id);
   ASSIGN_OR_RETURN(const bool open, CheckShape(table, id, key, floats.size()));
-  if (table->rows.Find(key) != kNoRow) return Status::Ok();
+  table->highest_touch = std::max(table->highest_touch, TouchOf(header.flags));
+  if (table->rows.Find(key) != kNoRow || table->cold.tombstones().Contains(key)) return Status::Ok();
   if (resident || open) return Place(*table, key, lsn, header, floats, open);
   table->cold.Add(key);
   return Status::Ok();
@@ -339,7 +350,6 @@ Status Shard::Place(Table& table, Key key, Lsn lsn, ImageHeader header, std::spa
   const RowNumber row = table.rows.Insert(key);
   table.rows.Header(row)->lsn = lsn;
   TakeHeader(header, table.rows.Header(row));
-  table.highest_touch = std::max(table.highest_touch, TouchOf(header.flags));
   std::memcpy(table.rows.Values(row), floats.data(), floats.size_bytes());
   if (open) OpenRow(table, row);
   return Status::Ok();
@@ -455,7 +465,10 @@ Status Shard::ApplyImages(Table& table, const TableImages& images, Lsn lsn) {
   for (size_t i = 0; i < images.keys.size(); ++i) {
     RowNumber row = found_[i];
     if (row == kNoRow) row = rows.Find(images.keys[i]);
-    if (row == kNoRow) row = rows.Insert(images.keys[i]);
+    if (row == kNoRow) {
+      row = rows.Insert(images.keys[i]);
+      table.cold.Replace(images.keys[i]);
+    }
     rows.Revive(row);
     rows.Header(row)->lsn = lsn;
     TakeHeader(images.headers[i], rows.Header(row));
@@ -469,10 +482,10 @@ Status Shard::ApplyImages(Table& table, const TableImages& images, Lsn lsn) {
   }
   // A tombstone also for a row that is not here: it hides what the base may have.
   for (const Key key : images.deletions) {
-    RowNumber row = rows.Find(key);
+    const RowNumber row = rows.Find(key);
     if (row == kNoRow) {
-      RETURN_IF_ERROR(rows.Reserve(1));
-      row = rows.Insert(key);
+      table.cold.tombstones().Replay(key, lsn);
+      continue;
     }
     rows.MarkDeleted(row);
     rows.Header(row)->lsn = lsn;

@@ -42,21 +42,45 @@ Result<ExpiryMoment> Shard::BeginExpiry(TableId id, uint32_t seconds, uint32_t g
 }
 
 Result<bool> Shard::ExpireRows(TableId id, const ExpiryMoment& moment, bool dry_run, size_t limit,
-                               RowNumber* row, ExpiryTally* tally) {
+                               RowCursor* cursor, ExpiryTally* tally) {
   ASSIGN_OR_RETURN(Table * table, ServingTable(id));
   RowTable& rows = table->rows;
-  const size_t end = std::min(rows.size(), *row + limit);
-  for (; *row < end; ++*row) {
-    const RowHeader& header = *rows.Header(*row);
-    if (header.free() || header.deleted()) continue;
+  if (rows.size() < cursor->size) tally->wait = 0;
+  cursor->size = rows.size();
+  const size_t end = std::min(rows.size(), cursor->next + limit);
+  for (; cursor->next < end; ++cursor->next) {
+    const RowNumber row = cursor->next;
+    const RowHeader& header = *rows.Header(row);
+    // A unit that waits for cold rows is about to push what it has pinned.
+    if (header.free() || header.deleted() || table->cold.Pinned(header.key)) continue;
     const RowExpiry decision =
-        DecideExpiry(table->spec->expiry, moment, TouchOf(header.flags), {rows.Values(*row), rows.dim()});
+        DecideExpiry(table->spec->expiry, moment, TouchOf(header.flags), {rows.Values(row), rows.dim()});
     tally->Add(decision);
     if (decision.rule == ExpiryRule::kNone || dry_run) continue;
-    rows.MarkDeleted(*row);
-    rows.MarkDirty(*row);
+    rows.MarkDeleted(row);
+    rows.MarkDirty(row);
   }
-  return *row >= rows.size();
+  return cursor->next >= rows.size();
+}
+
+Status Shard::ExpireColdRows(TableId id, std::span<const std::pair<Key, ExpiryRule>> due, bool dry_run,
+                             ExpiryTally* tally) {
+  ASSIGN_OR_RETURN(Table * table, ServingTable(id));
+  for (const auto& [key, rule] : due) {
+    if (!MayBeCold(*table, key) || table->cold.Pinned(key)) {
+      tally->wait = 0;
+      continue;
+    }
+    tally->Count(rule);
+    if (!dry_run) table->cold.Delete(key);
+  }
+  return Status::Ok();
+}
+
+size_t Shard::TombstoneBytes() const {
+  size_t bytes = 0;
+  for (const auto& [id, table] : tables_) bytes += table->cold.tombstones().ResidentBytes();
+  return bytes;
 }
 
 }  // namespace penstock

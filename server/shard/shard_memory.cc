@@ -10,8 +10,6 @@ namespace penstock {
 size_t Shard::EvictRows(TableId id, size_t rows) {
   Table* table = FindTable(id);
   if (table == nullptr) return 0;
-  // The rules of expiry are asked of rows in memory.
-  if (table->spec && table->spec->expiry.any()) return 0;
   RowTable& all = table->rows;
   size_t evicted = 0;
   // Twice around: a row that was used gets a second chance.

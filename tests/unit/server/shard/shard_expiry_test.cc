@@ -9,7 +9,6 @@ namespace {
 
 using namespace shard_test;  // NOLINT: the helpers of this folder's tests
 using ::testing::ElementsAre;
-using ::testing::HasSubstr;
 
 TableSpec WithRules(const AdmissionSpec& admission, const ExpirySpec& expiry = {}) {
   TableSpec spec = Spec(1, 2);
@@ -33,7 +32,7 @@ ExpiryTally Expire(Shard& shard, uint32_t seconds, bool dry_run = false, uint32_
   ExpiryTally tally;
   const auto moment = shard.BeginExpiry(1, seconds, grace);
   EXPECT_TRUE(moment.ok()) << moment.status().ToString();
-  RowNumber row = 0;
+  Shard::RowCursor row;
   for (bool done = false; !done;) {
     const auto slice = shard.ExpireRows(1, *moment, dry_run, limit, &row, &tally);
     EXPECT_TRUE(slice.ok()) << slice.status().ToString();
@@ -235,6 +234,111 @@ TEST(ShardExpiryTest, SmallRowsGoWhenNobodyPushesThem) {
   EXPECT_EQ(Expire(shard, 1029).expired(), 0u);
   EXPECT_EQ(Expire(shard, 1050).min_norm, 1u) << "row 1 has a norm of 2.8";
   EXPECT_THAT(Pull(shard, 1, {1, 2}), ElementsAre(2, 2, 0, 0));
+}
+
+// --- Rows that only the base has.
+
+// Their images are in the base, and they are not in memory any more.
+void EvictAll(Shard& shard) {
+  const BuiltDelta delta = Build(shard);
+  shard.SetFolded(delta.lsn);
+  EXPECT_EQ(shard.EvictRows(1, 1000), shard.live_rows());
+}
+
+bool IsCold(const Shard& shard, Key key) {
+  std::vector<float> values(2);
+  std::vector<uint32_t> cold;
+  EXPECT_TRUE(shard.PullRows(1, std::span(&key, 1), values.data(), &cold).ok());
+  return !cold.empty();
+}
+
+TEST(ShardExpiryTest, ColdRowsAreDeletedWithoutBeingFetched) {
+  Shard shard = ServingShard({WithRules({}, {.ttl_seconds = 100})});
+  ASSERT_TRUE(PushOnes(shard, 1, {1, 2, 3}, 1000).ok());
+  EvictAll(shard);
+  ASSERT_TRUE(PushOnes(shard, 2, {4}, 1000).ok());
+  const std::vector<std::pair<Key, ExpiryRule>> due = {
+      {1, ExpiryRule::kTtl}, {2, ExpiryRule::kTtl}, {4, ExpiryRule::kTtl}};
+  ExpiryTally tally;
+  ASSERT_TRUE(shard.ExpireColdRows(1, due, /*dry_run=*/true, &tally).ok());
+  EXPECT_EQ(tally.ttl, 2u) << "row 4 is in memory";
+  EXPECT_EQ(shard.live_rows(), 4u);
+  tally = {};
+  ASSERT_TRUE(shard.ExpireColdRows(1, due, /*dry_run=*/false, &tally).ok());
+  EXPECT_EQ(tally.ttl, 2u);
+  EXPECT_EQ(shard.live_rows(), 2u);
+  EXPECT_FALSE(IsCold(shard, 1));
+  EXPECT_TRUE(IsCold(shard, 3));
+  EXPECT_GT(shard.TombstoneBytes(), 0u);
+  ASSERT_TRUE(PushOnes(shard, 3, {2}, 1100).ok());
+  EXPECT_THAT(Pull(shard, 1, {1, 2}), ElementsAre(10, 10, 11, 11));
+  const BuiltDelta delta = Build(shard);
+  {
+    capnp::FlatArrayMessageReader reader(delta.words);
+    const auto table = reader.getRoot<proto::Delta>().getTables()[0];
+    EXPECT_EQ(table.getDeletions().size(), sizeof(Key)) << "of row 1; row 2 is there again";
+    EXPECT_EQ(table.getKeys().size(), 2 * sizeof(Key));
+  }
+  EXPECT_FALSE(shard.HasUnlogged(1));
+  shard.SetFolded(delta.lsn);
+  EXPECT_EQ(shard.TombstoneBytes(), 0u);
+}
+
+TEST(ShardExpiryTest, AFetchThatADeletionOvertookBringsNothing) {
+  Shard shard = ServingShard({WithRules({}, {.ttl_seconds = 100})});
+  ASSERT_TRUE(PushOnes(shard, 1, {1}, 1000).ok());
+  EvictAll(shard);
+  const Key key = 1;
+  const auto fetches = shard.BeginFetch(1, std::span(&key, 1));
+  ASSERT_EQ(fetches.size(), 1u);
+  ExpiryTally tally;
+  ASSERT_TRUE(
+      shard.ExpireColdRows(1, std::vector<std::pair<Key, ExpiryRule>>{{1, ExpiryRule::kTtl}}, false, &tally)
+          .ok());
+  const float values[] = {11, 11};
+  ASSERT_TRUE(shard.InstallRow(1, fetches[0], 1, {.push_count = 1, .flags = 0}, values).ok());
+  EXPECT_THAT(Pull(shard, 1, {1}), ElementsAre(10, 10));
+  EXPECT_EQ(shard.live_rows(), 0u);
+}
+
+TEST(ShardExpiryTest, ADeletionInTheLogHidesTheRowOfTheBase) {
+  const TableSpec spec = WithRules({}, {.ttl_seconds = 100});
+  Shard shard = ServingShard({spec});
+  ASSERT_TRUE(PushOnes(shard, 1, {1, 2}, 1000).ok());
+  const BuiltDelta folded = Build(shard);
+  shard.SetFolded(folded.lsn);
+  ASSERT_EQ(shard.EvictRows(1, 10), 2u);
+  ExpiryTally tally;
+  ASSERT_TRUE(
+      shard.ExpireColdRows(1, std::vector<std::pair<Key, ExpiryRule>>{{1, ExpiryRule::kTtl}}, false, &tally)
+          .ok());
+  const BuiltDelta deleted = Build(shard);
+
+  Shard restarted = MakeShard();
+  capnp::MallocMessageBuilder message;
+  auto meta = message.initRoot<proto::ShardMeta>();
+  meta.setFormat(proto::DELTA_FORMAT);
+  meta.setCluster(kCluster);
+  meta.setShard(kShardId);
+  meta.setIncarnation(kIncarnation);
+  meta.setEpoch(1);
+  meta.setLsn(folded.lsn);
+  meta.setChecksum(folded.checksum);
+  auto table = meta.initTables(1)[0];
+  table.setTable(1);
+  table.setLayout(kRowLayout);
+  table.setDim(2);
+  ASSERT_TRUE(restarted.LoadMeta(meta).ok());
+  ASSERT_TRUE(Apply(restarted, deleted).ok());
+  const float values[] = {11, 11};
+  for (const Key key : {1, 2})
+    ASSERT_TRUE(
+        restarted.LoadRow(1, key, folded.lsn, {.push_count = 1, .flags = 0}, values, /*resident=*/false)
+            .ok());
+  ASSERT_TRUE(restarted.CreateTable(spec).ok());
+  EXPECT_EQ(restarted.live_rows(), 1u);
+  EXPECT_FALSE(IsCold(restarted, 1));
+  EXPECT_TRUE(IsCold(restarted, 2));
 }
 
 TEST(ShardExpiryTest, AnExpiredKeyMustBeAdmittedAgain) {

@@ -101,16 +101,6 @@ TEST(ShardMemoryTest, OnlyFoldedRowsAreEvicted) {
   EXPECT_EQ(shard.live_rows(), 4u);
 }
 
-TEST(ShardMemoryTest, TablesWithRulesOfExpiryStay) {
-  TableSpec spec = Spec(1, 1);
-  spec.expiry.ttl_seconds = 10;
-  Memory memory({spec});
-  ASSERT_TRUE(Push(memory.shard(), 1, 0, 1, {1, 2}, {1, 2}).ok());
-  memory.Log();
-  memory.Fold();
-  EXPECT_EQ(memory.shard().EvictRows(1, 2), 0u);
-}
-
 TEST(ShardMemoryTest, AUsedRowGetsASecondChance) {
   Memory memory({Spec(1, 1)});
   Shard& shard = memory.shard();
