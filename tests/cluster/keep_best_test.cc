@@ -26,7 +26,7 @@ TEST(KeepBest, TheFinalEvaluationsAreOfTheBestPass) {
   const std::string job = cluster.folder().Write(
       "job.toml", "[job]\nname = \"kept\"\n[data]\ntrain = \"" + train + "\"\ntest = \"" + test +
                       "\"\npartitions = 2\n[model]\nkind = \"linear\"\n[optimizer]\nkind = \"adagrad\"\n"
-                      "learning_rate = 1.0\n[train]\npasses = 12\nbatch_size = 10\nevaluate_every = 1\n"
+                      "learning_rate = 0.2\n[train]\npasses = 24\nbatch_size = 10\nevaluate_every = 1\n"
                       "keep_best = true\n");
   const std::string report_file = cluster.folder().path() + "/kept.json";
   const CommandResult trained =
@@ -36,9 +36,9 @@ TEST(KeepBest, TheFinalEvaluationsAreOfTheBestPass) {
   ASSERT_TRUE(text.ok()) << text.status().ToString();
   const json report = json::parse(*text);
   const auto& history = report.at("history");
-  ASSERT_EQ(history.size(), 12u);
+  ASSERT_EQ(history.size(), 24u);
   const auto best = report.at("best_pass").get<size_t>();
-  ASSERT_LT(best, 12u) << "the model did not overfit, so the test shows nothing: " << history.dump();
+  ASSERT_LT(best, 24u) << "the model did not overfit, so the test shows nothing: " << history.dump();
   const double kept = history[best - 1].at("test").at("loss");
   EXPECT_GT(history.back().at("test").at("loss"), kept + 0.01);
   const auto near = [](double a, double b) { return std::abs(a - b) < 1e-6; };
