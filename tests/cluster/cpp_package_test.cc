@@ -27,6 +27,7 @@ void Shell(const std::string& command, const std::string& output) {
 }
 
 TEST(CppPackage, ExampleBuildsOutsideOfTheTreeAndTrains) {
+  if (*PENSTOCK_SANITIZE != 0) GTEST_SKIP() << "the installed library needs the flags of the sanitizer";
   TestCluster cluster({.servers = 2});
   ASSERT_TRUE(cluster.Start().ok()) << cluster.Output("scheduler") << cluster.Output("server-0");
   const std::string prefix = cluster.dir() + "/prefix", build = cluster.dir() + "/example",
