@@ -1,6 +1,8 @@
 // The bits of ColdFilter.
 #include "server/shard/cold_filter.h"
 
+#include "common/base/target_clones.h"
+
 namespace penstock {
 namespace {
 
@@ -18,7 +20,7 @@ inline uint32_t Bit(uint64_t hash, size_t word) {
 
 }  // namespace
 
-__attribute__((target_clones("avx2", "default"))) bool ColdFilter::MayContain(uint64_t hash) const {
+PENSTOCK_TARGET_CLONES bool ColdFilter::MayContain(uint64_t hash) const {
   // The last layer has most of the keys.
   for (auto layer = layers_.rbegin(); layer != layers_.rend(); ++layer) {
     const Block& block = layer->blocks[BlockOf(*layer, hash)];

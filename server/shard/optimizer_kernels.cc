@@ -5,27 +5,21 @@
 #include <cfloat>
 #include <cmath>
 
-// Clones are chosen by the loader before a sanitizer's runtime is set up, so sanitized builds have one
-// version.
-#if defined(__x86_64__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
-#define PENSTOCK_KERNEL __attribute__((target_clones("avx512f", "avx2", "default")))
-#else
-#define PENSTOCK_KERNEL
-#endif
+#include "common/base/target_clones.h"
 
 namespace penstock {
 
-PENSTOCK_KERNEL void AddKernel(const float* __restrict g, uint32_t dim, float* __restrict w) {
+PENSTOCK_TARGET_CLONES void AddKernel(const float* __restrict g, uint32_t dim, float* __restrict w) {
   for (uint32_t i = 0; i < dim; ++i) w[i] += g[i];
 }
 
-PENSTOCK_KERNEL void SgdKernel(const float* __restrict g, uint32_t dim, float learning_rate, float l2,
-                               float* __restrict w) {
+PENSTOCK_TARGET_CLONES void SgdKernel(const float* __restrict g, uint32_t dim, float learning_rate, float l2,
+                                      float* __restrict w) {
   for (uint32_t i = 0; i < dim; ++i) w[i] -= learning_rate * (g[i] + l2 * w[i]);
 }
 
-PENSTOCK_KERNEL void AdagradKernel(const float* __restrict g, uint32_t dim, float learning_rate, float l2,
-                                   float epsilon, float* __restrict w, float* __restrict h) {
+PENSTOCK_TARGET_CLONES void AdagradKernel(const float* __restrict g, uint32_t dim, float learning_rate,
+                                          float l2, float epsilon, float* __restrict w, float* __restrict h) {
   for (uint32_t i = 0; i < dim; ++i) {
     const float gradient = g[i] + l2 * w[i];
     const float sum = h[i] + gradient * gradient;
@@ -36,8 +30,9 @@ PENSTOCK_KERNEL void AdagradKernel(const float* __restrict g, uint32_t dim, floa
   }
 }
 
-PENSTOCK_KERNEL void MomentumKernel(const float* __restrict g, uint32_t dim, const MomentumFactors& factors,
-                                    float* __restrict w, float* __restrict m) {
+PENSTOCK_TARGET_CLONES void MomentumKernel(const float* __restrict g, uint32_t dim,
+                                           const MomentumFactors& factors, float* __restrict w,
+                                           float* __restrict m) {
   const MomentumFactors f = factors;
   for (uint32_t i = 0; i < dim; ++i) {
     const float velocity = f.momentum * m[i] + (g[i] + f.l2 * w[i]);
@@ -46,8 +41,9 @@ PENSTOCK_KERNEL void MomentumKernel(const float* __restrict g, uint32_t dim, con
   }
 }
 
-PENSTOCK_KERNEL void NesterovKernel(const float* __restrict g, uint32_t dim, const MomentumFactors& factors,
-                                    float* __restrict w, float* __restrict m) {
+PENSTOCK_TARGET_CLONES void NesterovKernel(const float* __restrict g, uint32_t dim,
+                                           const MomentumFactors& factors, float* __restrict w,
+                                           float* __restrict m) {
   const MomentumFactors f = factors;
   for (uint32_t i = 0; i < dim; ++i) {
     const float gradient = g[i] + f.l2 * w[i];
@@ -57,8 +53,9 @@ PENSTOCK_KERNEL void NesterovKernel(const float* __restrict g, uint32_t dim, con
   }
 }
 
-PENSTOCK_KERNEL void RmspropKernel(const float* __restrict g, uint32_t dim, const RmspropFactors& factors,
-                                   float* __restrict w, float* __restrict v) {
+PENSTOCK_TARGET_CLONES void RmspropKernel(const float* __restrict g, uint32_t dim,
+                                          const RmspropFactors& factors, float* __restrict w,
+                                          float* __restrict v) {
   const RmspropFactors f = factors;
   for (uint32_t i = 0; i < dim; ++i) {
     const float gradient = g[i] + f.l2 * w[i];
@@ -69,8 +66,8 @@ PENSTOCK_KERNEL void RmspropKernel(const float* __restrict g, uint32_t dim, cons
   }
 }
 
-PENSTOCK_KERNEL void AdamKernel(const float* __restrict g, uint32_t dim, const AdamFactors& factors,
-                                float* __restrict w, float* __restrict m, float* __restrict v) {
+PENSTOCK_TARGET_CLONES void AdamKernel(const float* __restrict g, uint32_t dim, const AdamFactors& factors,
+                                       float* __restrict w, float* __restrict m, float* __restrict v) {
   const AdamFactors f = factors;
   for (uint32_t i = 0; i < dim; ++i) {
     const float gradient = g[i] + f.l2 * w[i];
@@ -83,9 +80,9 @@ PENSTOCK_KERNEL void AdamKernel(const float* __restrict g, uint32_t dim, const A
   }
 }
 
-PENSTOCK_KERNEL void LambKernel(const float* __restrict g, uint32_t dim, const AdamFactors& factors,
-                                const float* __restrict w, float* __restrict m, float* __restrict v,
-                                float* __restrict u) {
+PENSTOCK_TARGET_CLONES void LambKernel(const float* __restrict g, uint32_t dim, const AdamFactors& factors,
+                                       const float* __restrict w, float* __restrict m, float* __restrict v,
+                                       float* __restrict u) {
   const AdamFactors f = factors;
   for (uint32_t i = 0; i < dim; ++i) {
     const float gradient = g[i] + f.l2 * w[i];
@@ -98,8 +95,9 @@ PENSTOCK_KERNEL void LambKernel(const float* __restrict g, uint32_t dim, const A
   }
 }
 
-PENSTOCK_KERNEL void AdamRowKernel(const float* __restrict g, uint32_t dim, const AdamRowFactors& factors,
-                                   float* __restrict w, float* __restrict m) {
+PENSTOCK_TARGET_CLONES void AdamRowKernel(const float* __restrict g, uint32_t dim,
+                                          const AdamRowFactors& factors, float* __restrict w,
+                                          float* __restrict m) {
   const AdamRowFactors f = factors;
   for (uint32_t i = 0; i < dim; ++i) {
     const float mean = m[i] + f.one_minus_beta1 * (g[i] + f.l2 * w[i] - m[i]);
@@ -108,8 +106,8 @@ PENSTOCK_KERNEL void AdamRowKernel(const float* __restrict g, uint32_t dim, cons
   }
 }
 
-PENSTOCK_KERNEL void FtrlKernel(const float* __restrict g, uint32_t dim, const FtrlFactors& factors,
-                                float* __restrict w, float* __restrict z, float* __restrict n) {
+PENSTOCK_TARGET_CLONES void FtrlKernel(const float* __restrict g, uint32_t dim, const FtrlFactors& factors,
+                                       float* __restrict w, float* __restrict z, float* __restrict n) {
   const FtrlFactors f = factors;
   for (uint32_t i = 0; i < dim; ++i) {
     const float square = g[i] * g[i];
@@ -126,11 +124,11 @@ PENSTOCK_KERNEL void FtrlKernel(const float* __restrict g, uint32_t dim, const F
   }
 }
 
-PENSTOCK_KERNEL void ClampKernel(const float* g, uint32_t dim, float limit, float* out) {
+PENSTOCK_TARGET_CLONES void ClampKernel(const float* g, uint32_t dim, float limit, float* out) {
   for (uint32_t i = 0; i < dim; ++i) out[i] = g[i] > limit ? limit : g[i] < -limit ? -limit : g[i];
 }
 
-PENSTOCK_KERNEL void ScaleKernel(const float* g, uint32_t dim, float scale, float* out) {
+PENSTOCK_TARGET_CLONES void ScaleKernel(const float* g, uint32_t dim, float scale, float* out) {
   for (uint32_t i = 0; i < dim; ++i) out[i] = g[i] * scale;
 }
 
@@ -138,7 +136,7 @@ PENSTOCK_KERNEL void ScaleKernel(const float* g, uint32_t dim, float scale, floa
 // do not overflow.
 constexpr uint32_t kLanes = 8;
 
-PENSTOCK_KERNEL double SumSquares(const float* a, uint32_t dim) {
+PENSTOCK_TARGET_CLONES double SumSquares(const float* a, uint32_t dim) {
   double lanes[kLanes] = {};
   uint32_t first = 0;
   for (; first + kLanes <= dim; first += kLanes) {
@@ -156,7 +154,7 @@ PENSTOCK_KERNEL double SumSquares(const float* a, uint32_t dim) {
   return sum;
 }
 
-PENSTOCK_KERNEL double DecayedSumSquares(const float* g, const float* w, float l2, uint32_t dim) {
+PENSTOCK_TARGET_CLONES double DecayedSumSquares(const float* g, const float* w, float l2, uint32_t dim) {
   double lanes[kLanes] = {};
   uint32_t first = 0;
   for (; first + kLanes <= dim; first += kLanes) {
@@ -174,7 +172,7 @@ PENSTOCK_KERNEL double DecayedSumSquares(const float* g, const float* w, float l
   return sum;
 }
 
-PENSTOCK_KERNEL size_t CountNonFinite(const float* values, size_t count) {
+PENSTOCK_TARGET_CLONES size_t CountNonFinite(const float* values, size_t count) {
   size_t found = 0;
   // Blocks of a size that a 32-bit counter holds, which is what vectorises.
   while (count > 0) {

@@ -1,7 +1,7 @@
 // The arithmetic of each optimizer over one row; what it computes stands in optimizer.h.
 //
-// Compiled with -O3 and without errno and trapping math, and for AVX-512, AVX2 and plain x86-64 in one
-// program. Arrays must not overlap unless it is said; all have `dim` elements.
+// Compiled for several processors in one program, with the same results bit for bit on each
+// (common/base/target_clones.h). Arrays must not overlap unless it is said; all have `dim` elements.
 #pragma once
 
 #include <cstddef>
