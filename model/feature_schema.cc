@@ -5,8 +5,6 @@
 #include <cmath>
 #include <set>
 
-#include "common/base/hash.h"
-
 namespace penstock {
 namespace {
 
@@ -14,12 +12,6 @@ constexpr std::string_view kKinds[] = {"numeric", "categorical", "multi", "label
                                        "weight",  "timestamp",   "ignore"};
 constexpr char kNameEnd = 0x1f;
 constexpr uint64_t kFnvStart = 0xcbf29ce484222325ULL;
-constexpr uint64_t kFnvPrime = 0x100000001b3ULL;
-
-uint64_t Fnv1a(uint64_t state, std::string_view bytes) {
-  for (const char c : bytes) state = (state ^ static_cast<unsigned char>(c)) * kFnvPrime;
-  return state;
-}
 
 bool IsFiniteNumber(std::string_view text) {
   float value = 0;
@@ -148,11 +140,6 @@ std::optional<size_t> FeatureSchema::ColumnOf(ColumnKind kind) const {
     if (columns_[i].kind == kind) return i;
   }
   return std::nullopt;
-}
-
-uint64_t FeatureSchema::CategoryId(size_t field, std::string_view value) const {
-  const uint64_t hash = Mix64(Fnv1a(field_states_[field], value));
-  return hash_buckets_ == 0 ? hash >> 1 : hash % hash_buckets_;
 }
 
 }  // namespace penstock

@@ -26,6 +26,7 @@
 #include <string_view>
 #include <vector>
 
+#include "common/base/hash.h"
 #include "common/base/status.h"
 
 namespace penstock {
@@ -77,10 +78,20 @@ class FeatureSchema {
   // The number of the column of that kind, which occurs once at most (label, weight, timestamp).
   std::optional<size_t> ColumnOf(ColumnKind kind) const;
 
-  uint64_t CategoryId(size_t field, std::string_view value) const;
+  uint64_t CategoryId(size_t field, std::string_view value) const {
+    const uint64_t hash = Mix64(Fnv1a(field_states_[field], value));
+    if (hash_buckets_ == 0) return hash >> 1;
+    const uint64_t mask = hash_buckets_ - 1;
+    return (hash_buckets_ & mask) == 0 ? hash & mask : hash % hash_buckets_;  // a division is slow
+  }
 
  private:
   FeatureSchema(std::vector<ColumnSpec> columns, uint64_t hash_buckets);
+
+  static uint64_t Fnv1a(uint64_t state, std::string_view bytes) {
+    for (const char c : bytes) state = (state ^ static_cast<unsigned char>(c)) * 0x100000001b3ULL;
+    return state;
+  }
 
   std::vector<ColumnSpec> columns_;
   std::vector<size_t> slots_;  // [columns]

@@ -23,6 +23,10 @@ class PlainStream final : public ByteStream {
     at_ += read;
     return read;
   }
+  Status Skip(uint64_t size) override {
+    at_ += size;
+    return Status::Ok();
+  }
 
  private:
   const FileReader file_;

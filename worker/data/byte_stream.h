@@ -27,7 +27,7 @@ class ByteStream {
   // when it cannot be unpacked, also when it ends too early.
   virtual Result<size_t> Read(char* to, size_t size) = 0;
   // Passes over `size` bytes, or to the end of the file if that comes before.
-  Status Skip(uint64_t size);
+  virtual Status Skip(uint64_t size);
 };
 
 }  // namespace penstock

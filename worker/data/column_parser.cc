@@ -8,6 +8,7 @@
 #include <cstring>
 
 #include "worker/data/record_end.h"
+#include "worker/data/reserve.h"
 
 namespace penstock {
 namespace {
@@ -28,18 +29,15 @@ const char* FindDelimiter(const char* at, const char* end, uint64_t delimiters) 
   return end;
 }
 
-// sign(x) * log(1 + |x|); small ones, which are most, from a table.
-float SignedLog(double x) {
-  constexpr size_t kSmall = 4096;
+// log(1 + x) of the small whole numbers, which are most.
+constexpr size_t kSmall = 4096;
+const std::array<float, kSmall>& SmallLogs() {
   static const std::array<float, kSmall>& table = *[] {
     auto* logs = new std::array<float, kSmall>;
     for (size_t i = 0; i < kSmall; ++i) (*logs)[i] = static_cast<float>(std::log1p(static_cast<double>(i)));
     return logs;
   }();
-  const double magnitude = std::abs(x);
-  const float log =
-      magnitude < kSmall ? table[static_cast<size_t>(magnitude)] : static_cast<float>(std::log1p(magnitude));
-  return x < 0 ? -log : log;
+  return table;
 }
 
 std::string_view Trim(std::string_view field) {
@@ -54,7 +52,8 @@ ColumnParser::ColumnParser(const DatasetOptions& options, ColumnLayout layout)
     : options_(options),
       layout_(layout),
       delimiters_(kOnes * static_cast<unsigned char>(layout.delimiter)),
-      number_ends_(std::string{layout.delimiter, '\r', '\n', ' '}) {
+      small_logs_(SmallLogs().data()),
+      number_ends_(std::string{layout.delimiter, '\r', '\n', ' ', '"'}) {
   const FeatureSchema& schema = *options_.schema;
   for (size_t i = 0; i < schema.columns().size(); ++i) {
     const ColumnSpec& spec = schema.columns()[i];
@@ -73,10 +72,10 @@ void ColumnParser::Reserve(size_t bytes, Examples* examples) const {
   examples->dim = options_.schema->dim();
   examples->fields = options_.schema->fields();
   const size_t records = bytes / (2 * columns_.size()) + 1;  // of empty fields; untouched memory is free
-  examples->labels.reserve(records);
-  examples->features.reserve(records * examples->dim);
-  examples->field_offsets.reserve(records * examples->fields + 1);
-  examples->categories.reserve(records * examples->fields);
+  ReserveLarge(records, &examples->labels);
+  ReserveLarge(records * examples->dim, &examples->features);
+  ReserveLarge(records * examples->fields + 1, &examples->field_offsets);
+  ReserveLarge(records * examples->fields, &examples->categories);
 }
 
 RecordParser::Outcome ColumnParser::ParseLine(const char* line, const char* end, Examples* examples) {
@@ -97,8 +96,16 @@ RecordParser::Outcome ColumnParser::ParseLine(const char* line, const char* end,
 
 bool ColumnParser::ParseFields(const char* at, const char* end, Examples* examples) {
   for (number_ = 0; number_ < columns_.size(); ++number_) {
+    const Column& column = columns_[number_];
     std::string_view field;
-    if (!NextField(&at, end, &field) || !Take(columns_[number_], field, examples)) return false;
+    double value = 0;
+    const char* stop = nullptr;
+    if (column.kind == ColumnKind::kNumeric && (stop = PlainNumber(at, end, &value)) != nullptr) {
+      if (!AddNumber(value, {at, static_cast<size_t>(stop - at)}, examples)) return false;
+      at = stop;
+    } else if (!NextField(&at, end, &field) || !Take(column, field, examples)) {
+      return false;
+    }
     if (at < end) {
       ++at;
       continue;
@@ -145,7 +152,9 @@ bool ColumnParser::NextQuoted(const char** at, const char* end, std::string_view
     unquoted_ += (*field)[i];
     if ((*field)[i] == '"') ++i;
   }
-  *field = unquoted_;
+  const size_t size = unquoted_.size();
+  unquoted_.append(kTextSlack, '\0');
+  *field = {unquoted_.data(), size};
   return true;
 }
 
@@ -187,6 +196,12 @@ void ColumnParser::TakeMulti(const Column& column, std::string_view field, Examp
   examples->field_offsets.push_back(examples->categories.size());
 }
 
+const char* ColumnParser::PlainNumber(const char* at, const char* end, double* value) const {
+  if (!IsDigit(*at) && *at != '-') return nullptr;
+  const char* const stop = ParseReal(at, end, number_ends_, value);
+  return stop != nullptr && (stop == end || *stop == layout_.delimiter) ? stop : nullptr;
+}
+
 bool ColumnParser::Number(std::string_view field, double* value) const {
   field = Trim(field);
   const char* const end = field.data() + field.size();
@@ -201,6 +216,18 @@ bool ColumnParser::TakeNumber(const Column& column, std::string_view field, Exam
   }
   double value = 0;
   if (!Number(field, &value)) return FailField(QuoteField(field) + " is not a number");
+  return AddNumber(value, field, examples);
+}
+
+bool ColumnParser::AddNumber(double value, std::string_view field, Examples* examples) {
+  const double magnitude = std::abs(value);
+  if (layout_.whole_logs && magnitude < kSmall) {
+    const auto whole = static_cast<uint32_t>(magnitude);
+    if (whole == magnitude) {
+      examples->features.push_back(value < 0 ? -small_logs_[whole] : small_logs_[whole]);
+      return true;
+    }
+  }
   if (!std::isfinite(static_cast<float>(value))) {
     return FailField(QuoteField(field) + " is not finite as a 32-bit float");
   }
@@ -209,7 +236,8 @@ bool ColumnParser::TakeNumber(const Column& column, std::string_view field, Exam
     return true;
   }
   if (value != std::trunc(value)) return FailField(QuoteField(field) + " is not a whole number");
-  examples->features.push_back(SignedLog(value));
+  const auto log = static_cast<float>(std::log1p(magnitude));
+  examples->features.push_back(value < 0 ? -log : log);
   return true;
 }
 

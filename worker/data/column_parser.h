@@ -36,8 +36,12 @@ class ColumnParser final : public RecordParser {
   // The field at *at, which is moved to its delimiter or to `end`.
   bool NextField(const char** at, const char* end, std::string_view* field);
   bool NextQuoted(const char** at, const char* end, std::string_view* field);
+  // The number at `at` if it is a whole field without quotes and blanks, and the end of the field; else
+  // nullptr.
+  const char* PlainNumber(const char* at, const char* end, double* value) const;
   bool Take(const Column& column, std::string_view field, Examples* examples);
   bool TakeNumber(const Column& column, std::string_view field, Examples* examples);
+  bool AddNumber(double value, std::string_view field, Examples* examples);
   bool TakeLabel(std::string_view field, Examples* examples);
   bool TakeWeight(const Column& column, std::string_view field, Examples* examples);
   bool TakeTimestamp(std::string_view field);
@@ -49,6 +53,7 @@ class ColumnParser final : public RecordParser {
   const DatasetOptions options_;
   const ColumnLayout layout_;
   const uint64_t delimiters_;  // the delimiter in each byte
+  const float* const small_logs_;
   CharSet number_ends_;
   std::vector<Column> columns_;
   size_t number_ = 0;    // of the column that is parsed

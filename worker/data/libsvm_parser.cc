@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "worker/data/field_text.h"
+#include "worker/data/reserve.h"
 
 namespace penstock {
 namespace {
@@ -36,8 +37,8 @@ LibsvmParser::LibsvmParser(const DatasetOptions& options)
 void LibsvmParser::Reserve(size_t bytes, Examples* examples) const {
   // The shortest nonzero is " 1:1": vectors of a quarter of the text never grow while it is parsed. What is
   // not used of them is not touched either, so it costs address space only.
-  examples->ids.reserve(bytes / 4 + 1);
-  examples->values.reserve(bytes / 4 + 1);
+  ReserveLarge(bytes / 4 + 1, &examples->ids);
+  ReserveLarge(bytes / 4 + 1, &examples->values);
 }
 
 RecordParser::Outcome LibsvmParser::ParseLine(const char* line, const char* end, Examples* examples) {
@@ -94,14 +95,14 @@ bool LibsvmParser::ParseFeatures(const char* at, const char* end, Examples* exam
 
 // "id:"; leaves *at behind the colon.
 bool LibsvmParser::ParseId(const char** at, const char* end, uint64_t* id) {
-  const char* p = *at;
   uint64_t value = 0;
-  for (; IsDigit(*p); ++p) value = value * 10 + static_cast<uint64_t>(*p - '0');
-  const auto digits = p - *at;
-  if (digits == 0 || digits > 18 || *p != ':' || value > id_limit_) {
-    // 19 digits may still be below 2^63; leading zeros are no reason to refuse either.
+  const size_t digits = ReadDigits(*at, &value);
+  const char* p = *at + digits;
+  if (digits == 0 || *p != ':' || value > id_limit_) {
+    // More than eight digits are rare.
     const auto [stop, error] = std::from_chars(*at, end, value);
     if (digits == 0 || error != std::errc() || *stop != ':' || value > id_limit_) return BadId(*at, end);
+    p = stop;
   }
   *id = value;
   *at = p + 1;

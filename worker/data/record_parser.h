@@ -10,10 +10,9 @@
 
 #include "common/base/status.h"
 #include "worker/data/examples.h"
+#include "worker/data/field_text.h"
 
 namespace penstock {
-
-inline constexpr size_t kTextSlack = 16;
 
 class RecordParser {
  public:

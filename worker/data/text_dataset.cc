@@ -11,17 +11,20 @@ namespace {
 
 constexpr size_t kPiece = 4 << 20;
 constexpr size_t kFirstPiece = 64 << 10;
+// Text that is parsed stays in the cache, and the memory for it is not new to the process.
+constexpr size_t kParsedPiece = 256 << 10;
 constexpr size_t kMessagesKept = 10;
 constexpr std::string_view kByteOrderMark = "\xef\xbb\xbf";
 
 // The stream in pieces of whole records.
 class RecordStream {
  public:
-  RecordStream(ByteStream* bytes, size_t piece, char delimiter)
-      : bytes_(bytes), buffer_(piece), delimiter_(delimiter) {}
+  // Of the next `limit` bytes of the stream.
+  RecordStream(ByteStream* bytes, size_t piece, char delimiter, uint64_t limit = UINT64_MAX)
+      : bytes_(bytes), buffer_(piece + kTextSlack), delimiter_(delimiter), left_(limit) {}
 
   // The next record, ended by '\n' (which is put there if the file does not end with one). nullptr: no more.
-  // The text stays where it is until the next call.
+  // The text stays where it is until the next call, and kTextSlack bytes behind its end can be read.
   Result<const char*> Next(const char** end) {
     while (true) {
       if (at_ < have_) {
@@ -46,11 +49,13 @@ class RecordStream {
     base_ += at_;
     have_ -= at_;
     at_ = 0;
-    if (have_ + 1 >= buffer_.size()) buffer_.resize(buffer_.size() * 2);
-    const size_t room = buffer_.size() - have_ - 1;  // one is for the missing line end
+    constexpr size_t kBehind = 1 + kTextSlack;  // one is for the missing line end
+    if (have_ + kBehind >= buffer_.size()) buffer_.resize(buffer_.size() * 2);
+    const size_t room = std::min<uint64_t>(buffer_.size() - have_ - kBehind, left_);
     ASSIGN_OR_RETURN(const size_t read, bytes_->Read(buffer_.data() + have_, room));
     have_ += read;
-    complete_ = read < room;
+    left_ -= read;
+    complete_ = read < room || left_ == 0;
     if (complete_ && have_ > 0 && buffer_[have_ - 1] != '\n') {
       buffer_[have_++] = '\n';
       completed_line_ = true;
@@ -63,6 +68,7 @@ class RecordStream {
   const char delimiter_;
   size_t at_ = 0, have_ = 0;
   uint64_t base_ = 0;  // offset of buffer_[0]
+  uint64_t left_;      // of the stream
   bool complete_ = false, completed_line_ = false;
 };
 
@@ -147,76 +153,58 @@ Status TextDataset::IndexFile(size_t number, DataIndex* index) const {
   }
 }
 
-Result<TextDataset::Text> TextDataset::ReadText(PartitionRange range) const {
+Result<uint64_t> TextDataset::CountLineEnds(uint32_t file, uint64_t begin, uint64_t end) const {
+  ASSIGN_OR_RETURN(const auto stream, ByteStream::Open(paths_[file]));
+  RETURN_IF_ERROR(stream->Skip(begin));
+  std::vector<char> buffer(std::min<uint64_t>(end - begin, kPiece));
+  uint64_t count = 0;
+  while (begin < end) {
+    ASSIGN_OR_RETURN(const size_t read,
+                     stream->Read(buffer.data(), std::min<uint64_t>(buffer.size(), end - begin)));
+    if (read == 0) break;
+    count += static_cast<uint64_t>(std::count(buffer.data(), buffer.data() + read, '\n'));
+    begin += read;
+  }
+  return count;
+}
+
+Result<Examples> TextDataset::ReadPartition(PartitionRange range) const {
   if (range.file >= files_.size()) {
     return InvalidArgument("a partition of file " + std::to_string(range.file) + " of " +
                            std::to_string(files_.size()));
   }
-  Text text;
-  range.begin = std::max(range.begin, files_[range.file].data_begin);
-  if (files_[range.file].packing == Packing::kPlain) range.end = std::min(range.end, files_[range.file].size);
-  if (range.begin >= range.end) return text;
-  const uint64_t size = range.end - range.begin;
-  text.bytes.reset(new char[size + 1 + kTextSlack]);
-  std::memset(text.bytes.get() + size, 0, 1 + kTextSlack);
-  if (files_[range.file].packing == Packing::kPlain) {
-    ASSIGN_OR_RETURN(const FileReader file, FileReader::Open(paths_[range.file]));
-    ASSIGN_OR_RETURN(text.size, file.Read(range.begin, size, text.bytes.get()));
-  } else {
-    ASSIGN_OR_RETURN(const auto stream, ByteStream::Open(paths_[range.file]));
-    RETURN_IF_ERROR(stream->Skip(range.begin));
-    ASSIGN_OR_RETURN(text.size, stream->Read(text.bytes.get(), size));
-  }
-  if (text.size > 0 && text.bytes[text.size - 1] != '\n') text.bytes[text.size++] = '\n';
-  return text;
-}
-
-Result<uint64_t> TextDataset::LineNumber(uint32_t file, uint64_t offset) const {
-  ASSIGN_OR_RETURN(const auto stream, ByteStream::Open(paths_[file]));
-  std::vector<char> buffer(std::min<uint64_t>(offset, kPiece));
-  uint64_t line = 1;
-  while (offset > 0) {
-    ASSIGN_OR_RETURN(const size_t read,
-                     stream->Read(buffer.data(), std::min<uint64_t>(buffer.size(), offset)));
-    if (read == 0) break;
-    line += static_cast<uint64_t>(std::count(buffer.data(), buffer.data() + read, '\n'));
-    offset -= read;
-  }
-  return line;
-}
-
-Result<Examples> TextDataset::ReadPartition(PartitionRange range) const {
-  ASSIGN_OR_RETURN(const Text text, ReadText(range));
+  const File& file = files_[range.file];
+  range.begin = std::max(range.begin, file.data_begin);
+  if (file.packing == Packing::kPlain) range.end = std::min(range.end, file.size);
   Examples examples;
-  if (text.size == 0) return examples;
+  if (range.begin >= range.end) return examples;
+  const uint64_t size = range.end - range.begin;
+  ASSIGN_OR_RETURN(const auto stream, ByteStream::Open(paths_[range.file]));
+  RETURN_IF_ERROR(stream->Skip(range.begin));
+  RecordStream records(stream.get(), std::min<uint64_t>(size + 2, kParsedPiece), format_->quoted_delimiter(),
+                       size);
   const auto parser = format_->NewParser();
-  parser->Reserve(text.size, &examples);
-  const char delimiter = format_->quoted_delimiter();
-  const char* const begin = text.bytes.get();
-  const char* const end = begin + text.size;
-  const char* counted_to = nullptr;  // lines are counted only once something is wrong
-  uint64_t line_number = 0, index = range.first_record;
-  for (const char* line = begin; line < end; ++index) {
-    const char* const stop = RecordEnd(line, end, /*complete=*/true, delimiter);
-    if (options_.holdout.Takes(index) &&
-        parser->ParseLine(line, stop, &examples) == RecordParser::Outcome::kMalformed) {
-      ++examples.bad_records;
-      if (examples.bad_records <= kMessagesKept || examples.bad_records > options_.max_bad_records) {
-        if (counted_to == nullptr) {
-          ASSIGN_OR_RETURN(line_number,
-                           LineNumber(range.file, std::max(range.begin, files_[range.file].data_begin)));
-          counted_to = begin;
-        }
-        line_number += static_cast<uint64_t>(std::count(counted_to, line, '\n'));
-        counted_to = line;
-        std::string message = paths_[range.file] + ":" + std::to_string(line_number) + ": " + parser->error();
-        if (examples.bad_records > options_.max_bad_records) return InvalidArgument(std::move(message));
-        examples.bad_messages.push_back(std::move(message));
-      }
+  parser->Reserve(size, &examples);
+  uint64_t counted_to = 0, line_ends = 0;  // lines are counted only once something is wrong
+  for (uint64_t index = range.first_record;; ++index) {
+    const uint64_t offset = range.begin + records.offset();
+    const char* end = nullptr;
+    ASSIGN_OR_RETURN(const char* const record, records.Next(&end));
+    if (record == nullptr) return examples;
+    if (!options_.holdout.Takes(index) ||
+        parser->ParseLine(record, end, &examples) != RecordParser::Outcome::kMalformed) {
+      continue;
     }
-    line = stop + 1;
+    ++examples.bad_records;
+    const bool too_many = examples.bad_records > options_.max_bad_records;
+    if (examples.bad_records > kMessagesKept && !too_many) continue;
+    ASSIGN_OR_RETURN(const uint64_t more, CountLineEnds(range.file, counted_to, offset));
+    counted_to = offset;
+    line_ends += more;
+    std::string message = paths_[range.file] + ":" + std::to_string(line_ends + 1) + ": " + parser->error();
+    if (too_many) return InvalidArgument(std::move(message));
+    examples.bad_messages.push_back(std::move(message));
   }
-  return examples;
 }
 
 }  // namespace penstock

@@ -34,20 +34,14 @@ class TextDataset final : public Dataset {
     Packing packing = Packing::kPlain;
     uint64_t data_begin = 0;  // of the unpacked file: behind byte-order mark and header
   };
-  struct Text {
-    std::unique_ptr<char[]> bytes;  // whole records, the last ended by '\n'
-    size_t size = 0;
-  };
-
   TextDataset(std::vector<std::string> paths, std::unique_ptr<TextFormat> format,
               const DatasetOptions& options)
       : Dataset(std::move(paths)), format_(std::move(format)), options_(options) {}
   Status OpenFile(const std::string& path);
   Status ReadBegin(ByteStream* stream, const std::string& path, File* file) const;
   Status IndexFile(size_t number, DataIndex* index) const;
-  Result<Text> ReadText(PartitionRange range) const;
-  // Of a byte of a file, from 1.
-  Result<uint64_t> LineNumber(uint32_t file, uint64_t offset) const;
+  // How many line ends the unpacked file has in [begin, end).
+  Result<uint64_t> CountLineEnds(uint32_t file, uint64_t begin, uint64_t end) const;
   bool IsEmpty(const char* record) const;
 
   const std::unique_ptr<TextFormat> format_;
