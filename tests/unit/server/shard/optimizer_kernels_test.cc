@@ -72,43 +72,45 @@ struct Golden {
 
 const std::map<std::string, Golden>& Goldens() {
   static const std::map<std::string, Golden> goldens = {
-      {"add", {[](Rows& r) { AddKernel(r.g.data(), r.dim, r.w.data()); }, 0}},
-      {"sgd", {[](Rows& r) { SgdKernel(r.g.data(), r.dim, 0.01f, 0.1f, r.w.data()); }, 0}},
+      {"add", {[](Rows& r) { AddKernel(r.g.data(), r.dim, r.w.data()); }, 0xc944945c}},
+      {"sgd", {[](Rows& r) { SgdKernel(r.g.data(), r.dim, 0.01f, 0.1f, r.w.data()); }, 0x7537d994}},
       {"adagrad",
-       {[](Rows& r) { AdagradKernel(r.g.data(), r.dim, 0.01f, 0.1f, 1e-8f, r.w.data(), r.a.data()); }, 0}},
+       {[](Rows& r) { AdagradKernel(r.g.data(), r.dim, 0.01f, 0.1f, 1e-8f, r.w.data(), r.a.data()); },
+        0xea341070}},
       {"momentum",
-       {[](Rows& r) { MomentumKernel(r.g.data(), r.dim, kMomentum, r.w.data(), r.a.data()); }, 0}},
+       {[](Rows& r) { MomentumKernel(r.g.data(), r.dim, kMomentum, r.w.data(), r.a.data()); }, 0x1f99fc07}},
       {"nesterov",
-       {[](Rows& r) { NesterovKernel(r.g.data(), r.dim, kMomentum, r.w.data(), r.a.data()); }, 0}},
+       {[](Rows& r) { NesterovKernel(r.g.data(), r.dim, kMomentum, r.w.data(), r.a.data()); }, 0xf9666c69}},
       {"rmsprop",
        {[](Rows& r) {
           RmspropKernel(r.g.data(), r.dim, {0.01f, 0.1f, 0.99f, 0.01f, 1e-8f}, r.w.data(), r.a.data());
         },
-        0}},
+        0xd3775f27}},
       {"adam",
-       {[](Rows& r) { AdamKernel(r.g.data(), r.dim, kAdam, r.w.data(), r.a.data(), r.b.data()); }, 0}},
+       {[](Rows& r) { AdamKernel(r.g.data(), r.dim, kAdam, r.w.data(), r.a.data(), r.b.data()); },
+        0xfdcde57b}},
       {"lamb",
        {[](Rows& r) {
           std::vector<float> u(r.dim);
           LambKernel(r.g.data(), r.dim, kAdam, r.w.data(), r.a.data(), r.b.data(), u.data());
           r.w = u;
         },
-        0}},
+        0xe007e6ec}},
       {"adam_row",
        {[](Rows& r) {
           AdamRowKernel(r.g.data(), r.dim, {0.1f, 0.1f, 0.0123f}, r.w.data(), r.a.data());
         },
-        0}},
+        0xe51c4474}},
       {"ftrl",
        {[](Rows& r) {
           FtrlKernel(r.g.data(), r.dim, {0.1f, 0.2f, 1.0f, 10.0f}, r.w.data(), r.a.data(), r.b.data());
         },
-        0}},
-      {"clamp", {[](Rows& r) { ClampKernel(r.g.data(), r.dim, 0.3f, r.w.data()); }, 0}},
-      {"scale", {[](Rows& r) { ScaleKernel(r.g.data(), r.dim, 0.3f, r.w.data()); }, 0}},
-      {"sum_squares", {[](Rows& r) { r.sum = SumSquares(r.g.data(), r.dim); }, 0}},
+        0x7d4bd319}},
+      {"clamp", {[](Rows& r) { ClampKernel(r.g.data(), r.dim, 0.3f, r.w.data()); }, 0x3707043c}},
+      {"scale", {[](Rows& r) { ScaleKernel(r.g.data(), r.dim, 0.3f, r.w.data()); }, 0xf127fb1f}},
+      {"sum_squares", {[](Rows& r) { r.sum = SumSquares(r.g.data(), r.dim); }, 0xa7132757}},
       {"decayed_sum_squares",
-       {[](Rows& r) { r.sum = DecayedSumSquares(r.g.data(), r.w.data(), 0.1f, r.dim); }, 0}},
+       {[](Rows& r) { r.sum = DecayedSumSquares(r.g.data(), r.w.data(), 0.1f, r.dim); }, 0x7b6ceed}},
   };
   return goldens;
 }
