@@ -123,6 +123,10 @@ interface DataPlane {
 
   clocks @6 (table :UInt32) -> (status :Common.Status, clocks :List(WorkerClock));
   # What pushes into the table have carried, as this core saw it, by worker.
+
+  fold @7 () -> (status :Common.Status);
+  # Asks the server for a fold of all that this core has applied so far, and does not wait for its end. Ok as well when one is under way, which
+  # may have begun without the latest. Safe to repeat. overloaded: the log cannot be written now.
 }
 
 struct WorkerClock {

@@ -374,4 +374,11 @@ kj::Promise<void> DataService::clocks(ClocksContext context) {
   return kj::READY_NOW;
 }
 
+kj::Promise<void> DataService::fold(FoldContext context) {
+  const Status writable = core_.Writable();
+  if (writable.ok()) core_.WantFold();
+  WriteStatus(writable, context.getResults().initStatus());
+  return kj::READY_NOW;
+}
+
 }  // namespace penstock

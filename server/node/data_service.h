@@ -28,6 +28,7 @@ class DataService final : public proto::DataPlane::Server {
   kj::Promise<void> commitRound(CommitRoundContext context) override;
   kj::Promise<void> expire(ExpireContext context) override;
   kj::Promise<void> clocks(ClocksContext context) override;
+  kj::Promise<void> fold(FoldContext context) override;
 
  private:
   // The groups of the table that are answered with values go to `parts`.

@@ -15,9 +15,12 @@
 #include <fstream>
 #include <functional>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
+
+#include "tools/bench/pinning.h"
 
 namespace penstock {
 namespace {
@@ -28,9 +31,11 @@ double SecondsSince(Clock::time_point begin) {
   return std::chrono::duration<double>(Clock::now() - begin).count();
 }
 
-bool ReadFully(int fd, char* data, size_t size) {
+// `flags` MSG_DONTWAIT: asks again and again instead of sleeping.
+bool ReadFully(int fd, char* data, size_t size, int flags = 0) {
   while (size > 0) {
-    const ssize_t n = ::read(fd, data, size);
+    const ssize_t n = ::recv(fd, data, size, flags);
+    if (n < 0 && errno == EAGAIN) continue;
     if (n <= 0) return false;
     data += n;
     size -= static_cast<size_t>(n);
@@ -48,10 +53,10 @@ bool WriteFully(int fd, const char* data, size_t size) {
   return true;
 }
 
-// A connection to a child process that runs `peer` on its end of it.
+// A connection to a child process that runs `peer` on its end of it, on `processor` if one is named.
 class Peer {
  public:
-  static Result<Peer> Start(const std::function<void(int)>& peer) {
+  static Result<Peer> Start(std::optional<int> processor, const std::function<void(int)>& peer) {
     const int listener = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     sockaddr_in address{};
     address.sin_family = AF_INET;
@@ -70,6 +75,8 @@ class Peer {
       if (::getppid() != parent) ::_exit(1);
       const int fd = ::accept(listener, nullptr, nullptr);
       if (fd >= 0) {
+        std::optional<PinnedThread> pinned;
+        if (processor) pinned.emplace(*processor);
         NoDelay(fd);
         peer(fd);
       }
@@ -106,8 +113,8 @@ class Peer {
 
 // The child counts what it receives until the end and answers with the number, so that only what has arrived
 // counts.
-Result<double> TcpBandwidth(size_t buffer_bytes, double seconds) {
-  ASSIGN_OR_RETURN(Peer peer, Peer::Start([buffer_bytes](int fd) {
+Result<double> TcpBandwidth(size_t buffer_bytes, double seconds, std::optional<int> processor) {
+  ASSIGN_OR_RETURN(Peer peer, Peer::Start(processor, [buffer_bytes](int fd) {
                      std::vector<char> buffer(buffer_bytes);
                      uint64_t total = 0;
                      for (ssize_t n; (n = ::read(fd, buffer.data(), buffer.size())) > 0;)
@@ -127,11 +134,12 @@ Result<double> TcpBandwidth(size_t buffer_bytes, double seconds) {
 }
 
 // Median of the round trips, in microseconds.
-Result<double> PingPong(double seconds) {
+Result<double> PingPong(double seconds, bool spin, std::optional<int> processor) {
   constexpr size_t kBytes = 64;
-  ASSIGN_OR_RETURN(Peer peer, Peer::Start([](int fd) {
+  const int flags = spin ? MSG_DONTWAIT : 0;
+  ASSIGN_OR_RETURN(Peer peer, Peer::Start(processor, [flags](int fd) {
                      char message[kBytes];
-                     while (ReadFully(fd, message, kBytes) && WriteFully(fd, message, kBytes)) {
+                     while (ReadFully(fd, message, kBytes, flags) && WriteFully(fd, message, kBytes)) {
                      }
                    }));
   char message[kBytes] = {};
@@ -139,7 +147,7 @@ Result<double> PingPong(double seconds) {
   const auto begin = Clock::now();
   while (trips.empty() || SecondsSince(begin) < seconds) {
     const auto sent = Clock::now();
-    if (!WriteFully(peer.fd(), message, kBytes) || !ReadFully(peer.fd(), message, kBytes)) {
+    if (!WriteFully(peer.fd(), message, kBytes) || !ReadFully(peer.fd(), message, kBytes, flags)) {
       return Internal("the answering process ended early");
     }
     trips.push_back(SecondsSince(sent) * 1e6);
@@ -173,11 +181,17 @@ std::string FirstLineAfter(const char* path, const std::string& key) {
 }  // namespace
 
 Result<Limit> MeasureLimit(const LimitOptions& options) {
+  std::optional<int> second;
+  std::optional<PinnedThread> pinned;
+  if (options.pin) {
+    second = ProcessorAt(1);  // before this thread is pinned itself
+    pinned.emplace(ProcessorAt(0));
+  }
   Limit limit;
   for (size_t bytes : {16 << 10, 64 << 10, 256 << 10, 1 << 20, 4 << 20}) {
     std::vector<double> figures;
     for (int i = 0; i < options.repeats; ++i) {
-      ASSIGN_OR_RETURN(const double figure, TcpBandwidth(bytes, options.seconds));
+      ASSIGN_OR_RETURN(const double figure, TcpBandwidth(bytes, options.seconds, second));
       figures.push_back(figure);
     }
     const Spread spread = Spread::Of(std::move(figures));
@@ -186,12 +200,14 @@ Result<Limit> MeasureLimit(const LimitOptions& options) {
     limit.tcp_bytes_per_second = spread.median;
     limit.tcp_buffer_bytes = bytes;
   }
-  std::vector<double> medians;
-  for (int i = 0; i < options.repeats; ++i) {
-    ASSIGN_OR_RETURN(const double median, PingPong(options.seconds));
-    medians.push_back(median);
+  for (const bool spin : {false, true}) {
+    std::vector<double> medians;
+    for (int i = 0; i < options.repeats; ++i) {
+      ASSIGN_OR_RETURN(const double median, PingPong(options.seconds, spin, second));
+      medians.push_back(median);
+    }
+    (spin ? limit.pingpong_spin_us : limit.pingpong_us) = Spread::Of(std::move(medians));
   }
-  limit.pingpong_us = Spread::Of(std::move(medians));
   limit.memcpy_bytes_per_second = MemcpyBandwidth(options.repeats);
   return limit;
 }
@@ -202,6 +218,7 @@ nlohmann::json LimitJson(const Limit& limit) {
           {"tcp_bytes_per_second_max", limit.tcp.max},
           {"tcp_buffer_bytes", limit.tcp_buffer_bytes},
           {"pingpong_p50_us", limit.pingpong_us.median},
+          {"pingpong_spin_p50_us", limit.pingpong_spin_us.median},
           {"memcpy_bytes_per_second", limit.memcpy_bytes_per_second}};
 }
 

@@ -13,8 +13,8 @@
 #include "common/base/hash.h"
 #include "common/base/strings.h"
 #include "common/net/identity.h"
+#include "tools/bench/batches.h"
 #include "tools/bench/step_loop.h"
-#include "tools/bench/zipf.h"
 
 namespace penstock {
 namespace {
@@ -48,15 +48,16 @@ class MemoryRun {
         options_(options),
         table_(std::move(table)),
         producer_(std::move(producer)),
-        loop_(client, table_.id, producer_, Gradient(options.dim), options.inflight, kDeadlineMs),
+        loop_(client,
+              {.work = Work::kStep,
+               .table = table_.id,
+               .inflight = options.inflight,
+               .deadline_ms = kDeadlineMs},
+              producer_, Gradient(options.dim)),
         interrupted_(interrupted),
         stepped_(options.rows),
-        zipf_(options.rows, options.zipf),
-        random_(options.seed) {
-    // A stride that visits every row: ranks that follow each other are not neighbours in the base.
-    stride_ = 0x9e3779b1 % options.rows | 1;
-    while (std::gcd(stride_, options.rows) != 1) ++stride_;
-  }
+        random_(options.rows, std::nullopt, options.seed),
+        zipf_(options.rows, options.zipf, options.seed + 1) {}
 
   Result<double> Load() {
     const auto begin = Clock::now();
@@ -107,7 +108,7 @@ class MemoryRun {
     size_t steps = 64;
     for (uint32_t i = 0; i <= options_.repeats; ++i) {  // the first one warms up
       std::vector<std::vector<Key>> pool(steps + steps / 2);
-      for (auto& batch : pool) batch = Draw(zipf);
+      for (auto& batch : pool) batch = (zipf ? zipf_ : random_).Next(options_.keys);
       ASSIGN_OR_RETURN(const double rate, Run(pool));
       if (i > 0) figures.push_back(rate);
       steps = std::clamp<size_t>(
@@ -125,21 +126,6 @@ class MemoryRun {
     return keys;
   }
 
-  std::vector<Key> Draw(bool zipf) {
-    const auto uniform = [this] {
-      return static_cast<double>(Mix64(random_ += 0x9e3779b97f4a7c15ULL) >> 11) * 0x1p-53;
-    };
-    std::vector<Key> keys(options_.keys);
-    for (Key& key : keys) {
-      const uint64_t rank =
-          zipf ? zipf_.Draw(uniform) - 1
-               : std::min(static_cast<uint64_t>(uniform() * static_cast<double>(options_.rows)),
-                          options_.rows - 1);
-      key = static_cast<Key>(static_cast<unsigned __int128>(rank) * stride_ % options_.rows);
-    }
-    return keys;
-  }
-
   Status CheckRows(const std::vector<Key>& keys, const std::vector<float>& values) const {
     for (size_t i = 0; i < keys.size(); ++i) {
       for (uint32_t d = 0; d < options_.dim; ++d) {
@@ -154,14 +140,17 @@ class MemoryRun {
   }
 
   Result<double> Run(const std::vector<std::vector<Key>>& pool) {
-    return loop_.Run(pool, options_.seconds, interrupted_, [&](size_t batch) {
+    StepLoop::Hooks hooks;
+    hooks.interrupted = interrupted_;
+    hooks.done = [&](size_t batch, StepLoop::Clock::duration) {
       for (const Key key : pool[batch]) {
         if (++stepped_[key] * 4 + (1 << 15) >= kExactFloats)
           return Internal("too many steps for sums of whole numbers to be exact: make --seconds less");
       }
       ++steps_;
       return Status::Ok();
-    });
+    };
+    return loop_.Run(pool, Clock::now(), options_.seconds, hooks);
   }
 
   Client& client_;
@@ -171,9 +160,7 @@ class MemoryRun {
   StepLoop loop_;
   const std::function<bool()>& interrupted_;
   std::vector<uint32_t> stepped_;  // how often each row was pushed after the load
-  const ZipfSampler zipf_;
-  uint64_t random_;
-  uint64_t stride_ = 1;
+  KeySampler random_, zipf_;
   uint64_t steps_ = 0;
 };
 

@@ -1,72 +1,87 @@
 #include "tools/bench/step_loop.h"
 
 #include <algorithm>
-#include <chrono>
+#include <thread>
 
 namespace penstock {
+namespace {
 
-StepLoop::StepLoop(Client& client, TableId table, std::shared_ptr<Producer> producer,
-                   std::vector<float> gradient, size_t inflight, uint64_t deadline_ms)
-    : client_(client),
-      table_(table),
-      producer_(std::move(producer)),
-      gradient_(std::move(gradient)),
-      inflight_(inflight),
-      deadline_ms_(deadline_ms) {}
+// The gradient in every row of `values`.
+void Fill(std::span<const float> gradient, std::vector<float>* values) {
+  for (size_t i = 0; i < values->size(); i += gradient.size())
+    std::copy(gradient.begin(), gradient.end(), values->begin() + static_cast<ptrdiff_t>(i));
+}
 
-Result<double> StepLoop::Run(const std::vector<std::vector<Key>>& pool, double seconds,
-                             const std::function<bool()>& interrupted,
-                             const std::function<Status(size_t batch)>& acknowledged) {
-  const auto begin = std::chrono::steady_clock::now();
-  const auto elapsed = [&] {
-    return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
-  };
+}  // namespace
+
+StepLoop::StepLoop(Client& client, const Options& options, std::shared_ptr<Producer> producer,
+                   std::vector<float> gradient)
+    : client_(client), options_(options), producer_(std::move(producer)), gradient_(std::move(gradient)) {}
+
+void StepLoop::SetGradient(std::vector<float> gradient) {
+  gradient_ = std::move(gradient);
+  filled_.clear();
+}
+
+Result<double> StepLoop::Run(const std::vector<std::vector<Key>>& pool, Clock::time_point begin,
+                             double seconds, const Hooks& hooks) {
+  const auto end =
+      begin + std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(seconds));
   uint64_t rows = 0;
   const auto advance = [&](Flight& flight) -> Status {
-    ASSIGN_OR_RETURN(const bool done, Advance(pool, flight));
-    if (!done) return Status::Ok();
-    rows += pool[flight.batch].size();
-    return acknowledged(flight.batch);
+    RETURN_IF_ERROR(Advance(pool, flight, hooks));
+    if (flight.flies()) return Status::Ok();
+    const auto now = Clock::now();
+    if (now <= end) rows += pool[flight.batch].size();
+    return hooks.done(flight.batch, now - flight.begun);
   };
-  std::vector<Flight> flights(inflight_);
-  for (Flight& flight : flights) Pull(pool, flight);
-  for (size_t turn = 0; elapsed() < seconds; ++turn) {
-    if (interrupted()) return Cancelled("interrupted");
+  std::this_thread::sleep_until(begin);
+  std::vector<Flight> flights(options_.inflight);
+  for (Flight& flight : flights) Begin(pool, flight);
+  for (size_t turn = 0; Clock::now() < end; ++turn) {
+    if (hooks.interrupted()) return Cancelled("interrupted");
     Flight& flight = flights[turn % flights.size()];
     RETURN_IF_ERROR(advance(flight));
-    if (!flight.pulling && !flight.pushing) Pull(pool, flight);
+    if (!flight.flies()) Begin(pool, flight);
   }
   for (Flight& flight : flights) {
-    while (flight.pulling || flight.pushing) RETURN_IF_ERROR(advance(flight));
+    while (flight.flies()) RETURN_IF_ERROR(advance(flight));
   }
-  return static_cast<double>(rows) / elapsed();
+  return static_cast<double>(rows) / seconds;
 }
 
-void StepLoop::Pull(const std::vector<std::vector<Key>>& pool, Flight& flight) {
+void StepLoop::Begin(const std::vector<std::vector<Key>>& pool, Flight& flight) {
   flight.batch = next_batch_++ % pool.size();
-  flight.pull = client_.Pull({{table_, pool[flight.batch]}}, deadline_ms_);
-  flight.pulling = true;
+  flight.begun = Clock::now();
+  const std::vector<Key>& keys = pool[flight.batch];
+  if (options_.work == Work::kPush) {
+    if (filled_.size() != keys.size() * gradient_.size()) {
+      filled_.resize(keys.size() * gradient_.size());
+      Fill(gradient_, &filled_);
+    }
+    return Push(keys, filled_, flight);
+  }
+  flight.pull = client_.Pull({{options_.table, keys}}, options_.deadline_ms);
 }
 
-Result<bool> StepLoop::Advance(const std::vector<std::vector<Key>>& pool, Flight& flight) {
-  if (flight.pulling) {
-    auto pulled = flight.pull.get();
-    flight.pulling = false;
-    if (!pulled.ok()) return pulled.status().Prepend("pull");
-    // The gradient is written over the pulled rows, as a model that computes in place would: the memory is
-    // there and warm.
-    std::vector<float> values = std::move(pulled->values[0]);
-    for (size_t i = 0; i < values.size(); i += gradient_.size())
-      std::copy(gradient_.begin(), gradient_.end(), values.begin() + static_cast<ptrdiff_t>(i));
-    flight.push = client_.Push(*producer_, {{table_, pool[flight.batch], std::move(values)}},
-                               {.deadline_ms = deadline_ms_});
-    flight.pushing = true;
-    return false;
-  }
-  const auto pushed = flight.push.get();
-  flight.pushing = false;
-  if (!pushed.ok()) return pushed.status().Prepend("push");
-  return true;
+void StepLoop::Push(const std::vector<Key>& keys, std::vector<float> values, Flight& flight) {
+  std::vector<TablePush> tables(1);
+  tables[0] = {options_.table, keys, std::move(values)};
+  flight.push = client_.Push(*producer_, std::move(tables), {.deadline_ms = options_.deadline_ms});
+}
+
+Status StepLoop::Advance(const std::vector<std::vector<Key>>& pool, Flight& flight, const Hooks& hooks) {
+  if (flight.push.valid()) return flight.push.get().status().Prepend("push");
+  auto pulled = flight.pull.get();
+  if (!pulled.ok()) return pulled.status().Prepend("pull");
+  std::vector<float> values = std::move(pulled->values[0]);
+  if (hooks.pulled) RETURN_IF_ERROR(hooks.pulled(flight.batch, values));
+  if (options_.work == Work::kPull) return Status::Ok();
+  // The gradient is written over the pulled rows, as a model that computes in place would: the memory is
+  // there and warm.
+  Fill(gradient_, &values);
+  Push(pool[flight.batch], std::move(values), flight);
+  return Status::Ok();
 }
 
 }  // namespace penstock

@@ -1,52 +1,71 @@
-// StepLoop: steps of a table as a training loop has them, pull then push of the same rows, with some in
-// flight.
+// StepLoop: pulls, pushes, or steps (pull then push of the same rows, as a training loop has them) of a
+// table's rows, with some in flight.
 //
 // Shared by the benchmarks. Belongs to one thread.
 #pragma once
 
+#include <chrono>
 #include <functional>
 #include <future>
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "worker/client/client.h"
 
 namespace penstock {
 
+enum class Work { kPull, kPush, kStep };
+
 class StepLoop {
  public:
-  // Every row of a step is pushed `gradient`, [dim] of the table. deadline_ms of each call: 0 is the
-  // client's.
-  StepLoop(Client& client, TableId table, std::shared_ptr<Producer> producer, std::vector<float> gradient,
-           size_t inflight, uint64_t deadline_ms = 0);
+  using Clock = std::chrono::steady_clock;
+  struct Options {
+    Work work = Work::kStep;
+    TableId table = 0;
+    size_t inflight = 1;
+    uint64_t deadline_ms = 0;  // of each call; 0: the client's
+  };
+  struct Hooks {
+    // Asked between two waits: the run ends with kCancelled.
+    std::function<bool()> interrupted = [] { return false; };
+    // A pull's values, [keys of the batch, dim].
+    std::function<Status(size_t batch, std::span<const float> values)> pulled;
+    // The work of a batch is done; what it took from its first call to its last answer.
+    std::function<Status(size_t batch, Clock::duration took)> done;
+  };
 
-  // Goes round the batches of `pool` for so long and until the last step is acknowledged, and says so of each
-  // by its place in the pool. Returns rows a second. The first error of a call or of `acknowledged` ends it;
-  // kCancelled when `interrupted` says so.
-  Result<double> Run(const std::vector<std::vector<Key>>& pool, double seconds,
-                     const std::function<bool()>& interrupted,
-                     const std::function<Status(size_t batch)>& acknowledged);
+  // Every row that is pushed gets `gradient`, [dim] of the table.
+  StepLoop(Client& client, const Options& options, std::shared_ptr<Producer> producer,
+           std::vector<float> gradient);
+  void SetGradient(std::vector<float> gradient);
+
+  // Goes round the batches of `pool` from `begin` for so long, and then until all that was begun is answered.
+  // Returns rows a second of the batches that were done in that time. The first error of a call or of a hook
+  // ends it.
+  Result<double> Run(const std::vector<std::vector<Key>>& pool, Clock::time_point begin, double seconds,
+                     const Hooks& hooks);
 
  private:
   struct Flight {
     size_t batch = 0;
-    bool pulling = false;
-    bool pushing = false;
-    std::future<Result<PullResult>> pull;
-    std::future<Result<PushResult>> push;
+    Clock::time_point begun;
+    std::future<Result<PullResult>> pull;  // valid while it pulls
+    std::future<Result<PushResult>> push;  // valid while it pushes
+    bool flies() const { return pull.valid() || push.valid(); }
   };
 
-  void Pull(const std::vector<std::vector<Key>>& pool, Flight& flight);
-  // Waits for what the flight waits for, and begins what comes after it; true when its step is acknowledged.
-  Result<bool> Advance(const std::vector<std::vector<Key>>& pool, Flight& flight);
+  void Begin(const std::vector<std::vector<Key>>& pool, Flight& flight);
+  void Push(const std::vector<Key>& keys, std::vector<float> values, Flight& flight);
+  // Waits for what the flight waits for, and begins what comes after it.
+  Status Advance(const std::vector<std::vector<Key>>& pool, Flight& flight, const Hooks& hooks);
 
   Client& client_;
-  const TableId table_;
+  const Options options_;
   const std::shared_ptr<Producer> producer_;
-  const std::vector<float> gradient_;
-  const size_t inflight_;
-  const uint64_t deadline_ms_;
-  size_t next_batch_ = 0;  // goes on from run to run
+  std::vector<float> gradient_;
+  std::vector<float> filled_;  // push: what a whole batch is pushed
+  size_t next_batch_ = 0;      // goes on from run to run
 };
 
 }  // namespace penstock

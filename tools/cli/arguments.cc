@@ -5,6 +5,7 @@
 
 #include "common/base/strings.h"
 #include "common/base/suggest.h"
+#include "tools/cli/bench_arguments.h"
 #include "tools/cli/exit_code.h"
 
 namespace penstock {
@@ -31,14 +32,17 @@ class Parser {
   std::string UnknownCommand(int argc, const char* const* argv) const {
     const CLI::App* level = &app_;
     for (int i = 1; i < argc && argv[i][0] != '-'; ++i) {
-      std::vector<std::string> names;
-      for (const CLI::App* command : level->get_subcommands({})) names.push_back(command->get_name());
+      std::vector<std::string> names, shown;
+      for (const CLI::App* command : level->get_subcommands([](const CLI::App*) { return true; })) {
+        names.push_back(command->get_name());
+        if (!command->get_group().empty()) shown.push_back(command->get_name());
+      }
       if (names.empty()) return "";
       if (std::find(names.begin(), names.end(), argv[i]) == names.end()) {
-        const std::string near = Suggest(argv[i], names);
+        const std::string near = Suggest(argv[i], shown);
         return "'" + std::string(argv[i]) + "' is no command of " +
                (level == &app_ ? "penstock" : "penstock " + level->get_name()) +
-               (near.empty() ? ": there are " + StrJoin(names, ", ") : ": did you mean '" + near + "'?");
+               (near.empty() ? ": there are " + StrJoin(shown, ", ") : ": did you mean '" + near + "'?");
       }
       level = level->get_subcommand(argv[i]);
     }
@@ -199,48 +203,11 @@ class Parser {
   }
 
   void AddBench() {
-    CLI::App* bench = Group("bench", "Measurements");
-    Output(Command(bench, "limit", "What the machine can do: TCP on loopback, ping-pong, memcpy"));
-    CLI::App* step =
-        Command(bench, "step", "Pull then push of random rows, in a cluster of its own or in a running one");
-    Output(step);
-    CLI::Option* scheduler = Target(step);
-    StepOptions& o = a_.step;
-    step->add_option("--keys", o.keys, "distinct keys in a batch (default 10000)");
-    step->add_option("--dim", o.dim, "floats in a row (default 16)");
-    step->add_option("--rows", o.rows, "keys are drawn from so many (default 1000000)");
-    step->add_option("--optimizer", o.optimizer, "sgd or add (default sgd)");
-    step->add_option("--durability", o.durability, "memory, logged or synced (default memory)");
-    step->add_option("--inflight", o.inflight, "steps in flight (default 2)");
-    step->add_option("--batches", o.batches,
-                     "batches drawn before the clock starts (default 500; fewer need less memory)");
-    step->add_option("--seconds", o.seconds, "of each repeat (default 2)");
-    step->add_option("--repeats", o.repeats, "default 5");
-    step->add_option("--seed", o.seed, "of the random keys (default 1)");
-    step->add_option("--servers", a_.servers, "of its own cluster (default 1)")
-        ->check(CLI::Range(1, 4096))
-        ->excludes(scheduler)
-        ->excludes(step->get_option("--data-dir"));
-    step->add_option("--workers", a_.workers, "only 1 so far: the bench itself")->check(CLI::Range(1, 1));
-    AddBenchMemory(bench);
-  }
-
-  void AddBenchMemory(CLI::App* bench) {
-    CLI::App* memory = Command(
-        bench, "memory",
-        "A table larger than the server's memory: contents, speed and memory, in a cluster of its own");
-    Output(memory);
-    MemoryOptions& o = a_.memory;
-    memory->add_option("--budget-bytes", o.budget_bytes, "server.memory_budget_bytes (default 512 MiB)");
-    memory->add_option("--rows", o.rows, "of the table (default 16000000)");
-    memory->add_option("--dim", o.dim, "floats in a row (default 64)");
-    memory->add_option("--keys", o.keys, "rows of a step (default 10000)");
-    memory->add_option("--zipf", o.zipf, "exponent of the skewed steps (default 1.05)");
-    memory->add_option("--durability", o.durability, "memory, logged or synced (default memory)");
-    memory->add_option("--inflight", o.inflight, "steps in flight (default 4)");
-    memory->add_option("--seconds", o.seconds, "of each repeat (default 5)");
-    memory->add_option("--repeats", o.repeats, "default 5");
-    memory->add_option("--seed", o.seed, "of the drawn rows (default 1)");
+    AddBenchCommands(Group("bench", "Measurements"), &a_,
+                     {.command = [this](CLI::App* parent, const std::string& name,
+                                        const std::string& help) { return Command(parent, name, help); },
+                      .output = [this](CLI::App* command) { Output(command); },
+                      .target = [this](CLI::App* command) { return Target(command); }});
   }
 
   void AddConfig() {

@@ -7,8 +7,9 @@
 #include <string>
 #include <vector>
 
+#include "tools/bench/dense.h"
 #include "tools/bench/memory.h"
-#include "tools/bench/step.h"
+#include "tools/bench/workload.h"
 #include "tools/cli/print.h"
 
 namespace penstock {
@@ -46,7 +47,11 @@ struct Arguments {
   std::vector<uint64_t> keys;
   bool dry_run = false;
 
-  StepOptions step;
+  // bench
+  bool pin = false;
+  bool skip_log_off = false;
+  WorkloadOptions workload;
+  DenseOptions dense;
   MemoryOptions memory;
 };
 

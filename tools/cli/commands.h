@@ -14,9 +14,7 @@ Result<int> RunTrain(const Arguments& arguments, Console& console);
 Result<int> RunEvaluate(const Arguments& arguments, Console& console);
 // status, node, job, shard and table.
 Result<int> RunInspection(const Arguments& arguments, Console& console);
-Result<int> RunBenchLimit(const Arguments& arguments, Console& console);
-Result<int> RunBenchMemory(const Arguments& arguments, Console& console);
-Result<int> RunBenchStep(const Arguments& arguments, Console& console);
+Result<int> RunBench(const Arguments& arguments, Console& console);
 Result<int> RunConfig(const Arguments& arguments, Console& console);
 
 }  // namespace penstock

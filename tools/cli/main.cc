@@ -26,9 +26,7 @@ Result<int> Run(const Arguments& arguments, Console& console) {
   if (command == "down") return RunDown(arguments, console);
   if (command == "train") return RunTrain(arguments, console);
   if (command == "evaluate") return RunEvaluate(arguments, console);
-  if (command == "bench limit") return RunBenchLimit(arguments, console);
-  if (command == "bench memory") return RunBenchMemory(arguments, console);
-  if (command == "bench step") return RunBenchStep(arguments, console);
+  if (command.starts_with("bench ")) return RunBench(arguments, console);
   if (command.starts_with("config ")) return RunConfig(arguments, console);
   if (command == "version") {
     console.out << "penstock " << PENSTOCK_VERSION << "\n";

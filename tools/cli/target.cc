@@ -22,7 +22,11 @@ ClientOptions TargetOptions(const TargetArguments& target, const std::string& na
 }
 
 Result<std::unique_ptr<Client>> ConnectTo(const TargetArguments& target, const std::string& name) {
-  auto client = Client::Connect(TargetOptions(target, name));
+  return ConnectTo(target, TargetOptions(target, name));
+}
+
+Result<std::unique_ptr<Client>> ConnectTo(const TargetArguments& target, const ClientOptions& options) {
+  auto client = Client::Connect(options);
   if (client.ok() || !target.scheduler.empty()) return client;
   const Code code = client.status().code();
   if (code != Code::kUnavailable && code != Code::kDeadlineExceeded) return client;

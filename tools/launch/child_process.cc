@@ -15,13 +15,13 @@ namespace {
 
 // In the child, between fork and exec: only calls that are safe there, as other threads of the parent may
 // have held locks.
-[[noreturn]] void RunChild(pid_t parent, char* const* argv, int input, int output) {
+[[noreturn]] void RunChild(pid_t parent, char* const* argv, const ChildProcess::Streams& streams) {
   ::prctl(PR_SET_PDEATHSIG, SIGKILL);
   if (::getppid() != parent) ::_exit(126);  // the launcher died before the line above
   ::setpgid(0, 0);
-  ::dup2(input, STDIN_FILENO);
-  ::dup2(output, STDOUT_FILENO);
-  ::dup2(output, STDERR_FILENO);
+  ::dup2(streams.in, STDIN_FILENO);
+  ::dup2(streams.out, STDOUT_FILENO);
+  ::dup2(streams.err, STDERR_FILENO);
   for (int signal : {SIGINT, SIGTERM, SIGHUP, SIGPIPE, SIGCHLD, SIGQUIT}) ::signal(signal, SIG_DFL);
   sigset_t none;
   ::sigemptyset(&none);
@@ -51,16 +51,20 @@ Result<ChildProcess> ChildProcess::Spawn(const std::vector<std::string>& argv, c
   const int out = ::open(output.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
   if (out < 0) return ErrnoStatus(errno, output);
   const int in = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
+  auto child = Spawn(argv, {.in = in, .out = out, .err = out});
+  ::close(out);
+  ::close(in);
+  return child;
+}
+
+Result<ChildProcess> ChildProcess::Spawn(const std::vector<std::string>& argv, const Streams& streams) {
   std::vector<char*> pointers;
   for (const auto& argument : argv) pointers.push_back(const_cast<char*>(argument.c_str()));
   pointers.push_back(nullptr);
   const pid_t parent = ::getpid();
   const pid_t pid = ::fork();
-  if (pid == 0) RunChild(parent, pointers.data(), in, out);
-  const int error = errno;
-  ::close(out);
-  ::close(in);
-  if (pid < 0) return ErrnoStatus(error, "fork for " + argv[0]);
+  if (pid == 0) RunChild(parent, pointers.data(), streams);
+  if (pid < 0) return ErrnoStatus(errno, "fork for " + argv[0]);
   ChildProcess child(pid, -1);
   child.pidfd_ = OpenPidFd(pid);
   if (child.pidfd_ < 0) return ErrnoStatus(errno, "pidfd_open for " + argv[0]);

@@ -29,6 +29,12 @@ class ChildProcess {
   // alone), no blocked signals, and the working folder of the launcher. A program that cannot be executed is
   // an exit with code 127 and a line in `output`.
   static Result<ChildProcess> Spawn(const std::vector<std::string>& argv, const std::string& output);
+  // The same with these three descriptors of the caller's as standard input, output and error; they stay the
+  // caller's to close.
+  struct Streams {
+    int in, out, err;
+  };
+  static Result<ChildProcess> Spawn(const std::vector<std::string>& argv, const Streams& streams);
   ChildProcess(ChildProcess&& other) noexcept;
   ChildProcess& operator=(ChildProcess&& other) noexcept;
   ~ChildProcess();  // kills and waits for a child that still runs

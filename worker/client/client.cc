@@ -349,6 +349,12 @@ Status Client::Flush(uint64_t deadline_ms) {
       "flush", [ms](ClientCore& core, Completion<bool> done) { core.Flush(ms, std::move(done)); }));
 }
 
+Status Client::Fold(uint64_t deadline_ms) {
+  const uint64_t ms = impl_->Deadline(deadline_ms);
+  return StatusOf(impl_->Await<bool>(
+      "fold", [ms](ClientCore& core, Completion<bool> done) { core.Fold(ms, std::move(done)); }));
+}
+
 Result<std::vector<TableStats>> Client::Stats(const std::vector<TableId>& tables, uint64_t deadline_ms) {
   for (TableId table : tables) RETURN_IF_ERROR(impl_->Known(table).Prepend("stats"));
   const uint64_t ms = impl_->Deadline(deadline_ms);

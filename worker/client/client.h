@@ -205,6 +205,10 @@ class Client {
   // level memory was logged, and may have lost it.
   Status Flush(uint64_t deadline_ms = 0);
 
+  // Asks every server to fold its log into the base now, and does not wait for the end of that. Servers fold
+  // by themselves when their logs have grown; this is for measurements and for maintenance.
+  Status Fold(uint64_t deadline_ms = 0);
+
   // Sync jobs: closes a round of tables that accumulate on all shards, where each row that the round touched
   // takes one optimizer step on its sums / examples, at `step` of the tables' schedules. Ok: all shards have
   // logged it. May be repeated; a round that a shard has committed changes nothing there.

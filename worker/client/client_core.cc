@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "common/cluster/wire.h"
+#include "worker/client/fold_operation.h"
 
 namespace penstock {
 namespace {
@@ -137,6 +138,10 @@ kj::Promise<Result<bool>> ClientCore::FlushLogs(uint64_t deadline_ms) {
         "flush: shards " + Listed(lost) +
         " were taken up again before they had logged everything that they had answered; it may be lost");
   });
+}
+
+void ClientCore::Fold(uint64_t deadline_ms, Completion<bool> done) {
+  dispatcher_->Start(std::make_shared<FoldOperation>(deadline_ms, map_->map().size(), std::move(done)));
 }
 
 void ClientCore::CommitRound(RoundToCommit commit, uint64_t deadline_ms, Completion<bool> done) {

@@ -40,6 +40,7 @@ class ClientCore : private kj::TaskSet::ErrorHandler {
   void Push(std::shared_ptr<Producer> producer, Sequence sequence, Batch batch, const PushOptions& options,
             Completion<PushResult> done);
   void Flush(uint64_t deadline_ms, Completion<bool> done);
+  void Fold(uint64_t deadline_ms, Completion<bool> done);
   void CommitRound(RoundToCommit commit, uint64_t deadline_ms, Completion<bool> done);
   void Expire(ExpiryRun run, uint64_t deadline_ms, Completion<ExpiryReport> done);
   void Clocks(TableId table, uint64_t deadline_ms, Completion<std::vector<WorkerClock>> done);

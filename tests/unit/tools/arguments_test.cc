@@ -12,6 +12,7 @@ namespace penstock {
 namespace {
 
 using testing::HasSubstr;
+using testing::Not;
 
 struct Parsed {
   std::optional<int> code;
@@ -92,14 +93,44 @@ TEST(Arguments, TrainLocally) {
 
 TEST(Arguments, BenchStep) {
   const auto p = Parse({"bench", "step", "--dim", "64", "--keys", "100", "--rows", "1000", "--optimizer",
-                        "add", "--inflight", "4"});
+                        "add", "--inflight", "4", "--workers", "2", "--skew", "zipf:1.05", "--pin"});
   ASSERT_EQ(p.code, std::nullopt) << p.err;
-  EXPECT_EQ(p.arguments.step.dim, 64u);
-  EXPECT_EQ(p.arguments.step.keys, 100u);
-  EXPECT_EQ(p.arguments.step.rows, 1000u);
-  EXPECT_EQ(p.arguments.step.optimizer, "add");
-  EXPECT_EQ(p.arguments.step.inflight, 4u);
-  EXPECT_EQ(p.arguments.step.batches, 500u);
+  EXPECT_EQ(p.arguments.command, "bench step");
+  const WorkloadOptions& o = p.arguments.workload;
+  EXPECT_EQ(o.work, Work::kStep);
+  EXPECT_EQ(o.dim, 64u);
+  EXPECT_EQ(o.keys, 100u);
+  EXPECT_EQ(o.rows, 1000u);
+  EXPECT_EQ(o.optimizer, "add");
+  EXPECT_EQ(o.inflight, 4u);
+  EXPECT_EQ(o.workers, 2u);
+  EXPECT_EQ(o.skew, "zipf:1.05");
+  EXPECT_EQ(o.batches, 500u);
+  EXPECT_TRUE(p.arguments.pin);
+}
+
+TEST(Arguments, BenchPullPushAndLatency) {
+  EXPECT_EQ(Parse({"bench", "pull"}).arguments.workload.work, Work::kPull);
+  EXPECT_EQ(Parse({"bench", "push"}).arguments.workload.work, Work::kPush);
+  const auto latency = Parse({"bench", "latency", "--seconds", "3"});
+  ASSERT_EQ(latency.code, std::nullopt) << latency.err;
+  EXPECT_EQ(latency.arguments.workload.keys, 1u);
+  EXPECT_EQ(latency.arguments.workload.inflight, 1u);
+  EXPECT_EQ(latency.arguments.workload.seconds, 3);
+}
+
+TEST(Arguments, BenchDense) {
+  const auto p = Parse({"bench", "dense", "--mib", "16", "--inflight", "8", "--skip-log-off"});
+  ASSERT_EQ(p.code, std::nullopt) << p.err;
+  EXPECT_EQ(p.arguments.dense.mib, 16u);
+  EXPECT_EQ(p.arguments.dense.inflight, 8u);
+  EXPECT_TRUE(p.arguments.skip_log_off);
+}
+
+TEST(Arguments, BenchWorkerIsHidden) {
+  EXPECT_EQ(Parse({"bench", "worker"}).code, std::nullopt);
+  EXPECT_THAT(Parse({"bench", "--help"}).out, Not(HasSubstr("worker")));
+  EXPECT_THAT(Parse({"bench", "nothing"}).err, Not(HasSubstr("worker")));
 }
 
 TEST(Arguments, BenchMemory) {
@@ -149,7 +180,9 @@ INSTANTIATE_TEST_SUITE_P(
         Mistake{{"status", "--scheduler", "h:1", "--data-dir", "d"}, "--data-dir"},
         Mistake{{"table", "get", "t"}, "keys"}, Mistake{{"table", "get", "t", "x"}, "keys"},
         Mistake{{"job", "show", "one"}, "job"}, Mistake{{"evaluate", "1", "--labels", "l"}, "--data"},
-        Mistake{{"bench", "step", "--workers", "2"}, "--workers"},
+        Mistake{{"bench", "step", "--scheduler", "h:1", "--servers", "2"}, "--servers"},
+        Mistake{{"bench", "step", "--scheduler", "h:1", "--pin"}, "--pin"},
+        Mistake{{"bench", "dense", "--data-dir", "d", "--skip-log-off"}, "--skip-log-off"},
         Mistake{{"config", "sample", "server"}, "server"}));
 
 TEST(ExitCodes, FollowWhatTheCallerCanDo) {

@@ -2,16 +2,24 @@
 // machine.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cmath>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <random>
 #include <set>
 
+#include "tools/bench/batches.h"
+#include "tools/bench/dense.h"
 #include "tools/bench/limit.h"
 #include "tools/bench/memory.h"
-#include "tools/bench/step.h"
+#include "tools/bench/pinning.h"
+#include "tools/bench/row_oracle.h"
+#include "tools/bench/workload.h"
 #include "tools/bench/zipf.h"
 
 namespace penstock {
@@ -97,34 +105,162 @@ TEST(PeakResidentBytes, IsThatOfTheProcess) {
   EXPECT_EQ(PeakResidentBytes(0).status().code(), Code::kNotFound);
 }
 
-TEST(StepOptions, NamesWhatIsWrong) {
-  EXPECT_TRUE(CheckStepOptions({}).ok());
-  EXPECT_THAT(CheckStepOptions({.keys = 11, .rows = 10}).message(),
-              HasSubstr("--keys 11: must be from 1 to --rows (10)"));
-  EXPECT_THAT(CheckStepOptions({.optimizer = "adam"}).message(), HasSubstr("--optimizer 'adam'"));
-  EXPECT_THAT(CheckStepOptions({.durability = "eternal"}).message(), HasSubstr("--durability"));
-  EXPECT_THAT(CheckStepOptions({.inflight = 0}).message(), HasSubstr("--inflight"));
-  EXPECT_THAT(CheckStepOptions({.repeats = 0}).message(), HasSubstr("--repeats"));
-  EXPECT_EQ(CheckStepOptions({.dim = 0}).code(), Code::kInvalidArgument);
+TEST(KeySampler, StrewsTheRanksOfAZipfDistribution) {
+  constexpr uint64_t kRows = 1000;
+  KeySampler sampler(kRows, 1.05, 3);
+  std::map<Key, int> drawn;
+  for (const Key key : sampler.Next(100'000)) {
+    ASSERT_LT(key, kRows);
+    ++drawn[key];
+  }
+  std::vector<std::pair<int, Key>> by_count;
+  for (const auto& [key, n] : drawn) by_count.emplace_back(n, key);
+  std::sort(by_count.rbegin(), by_count.rend());
+  EXPECT_GT(by_count[0].first, 3 * by_count[5].first);
+  // The first ranks are no neighbours.
+  EXPECT_GT(
+      std::max(by_count[0].second, by_count[1].second) - std::min(by_count[0].second, by_count[1].second),
+      1u);
+  const auto uniform = KeySampler(kRows, std::nullopt, 3).Next(10 * kRows);
+  EXPECT_GT(std::set<Key>(uniform.begin(), uniform.end()).size(), kRows * 99 / 100);
 }
 
-TEST(StepJson, HasTheRatioToTheLimit) {
-  const StepOptions options{.dim = 16};
-  const StepFigures figures{.rows_per_second = {9e6, 10e6, 11e6}, .payload_bytes_per_row = 144, .steps = 5};
-  const auto json = StepJson(options, figures, 2, 4e9);
+TEST(RowOracle, SumsAreExactAndCancel) {
+  RowOracle sgd(*RowOracle::Spec("sgd"), 4);
+  ASSERT_TRUE(sgd.linear());
+  ASSERT_TRUE(sgd.Prepare(7).ok());
+  EXPECT_EQ(sgd.Value(7, 0), -7);
+  EXPECT_EQ(sgd.Value(7, 3), -14);
+  EXPECT_EQ(sgd.Value(-7, 3), 14);
+  RowOracle add(*RowOracle::Spec("add"), 4);
+  EXPECT_EQ(add.Value(7, 1), 14);
+  EXPECT_EQ(add.Prepare(int64_t{1} << 23).code(), Code::kInvalidArgument);
+  EXPECT_EQ(add.Prepare(-(int64_t{1} << 23)).code(), Code::kInvalidArgument);
+}
+
+TEST(RowOracle, FollowsTheRecurrenceOfAdagrad) {
+  RowOracle oracle(*RowOracle::Spec("adagrad"), 3);
+  ASSERT_FALSE(oracle.linear());
+  ASSERT_TRUE(oracle.Prepare(100).ok());
+  EXPECT_EQ(oracle.Value(0, 0), 0);
+  double w = 0;
+  for (int n = 1; n <= 100; ++n) {
+    w -= 0.01 / std::sqrt(n);  // g = 1: the sum of squares is n
+    EXPECT_NEAR(oracle.Value(n, 0), w, 1e-6) << n;
+    EXPECT_NEAR(oracle.Value(n, 2), w, 1e-6) << n;
+    EXPECT_NE(oracle.Value(n, 1), oracle.Value(n - 1, 1)) << n;
+  }
+}
+
+TEST(RowOracle, RefusesWhatCouldNotBeSeen) {
+  EXPECT_THAT(RowOracle::Spec("assign").status().message(), HasSubstr("--optimizer 'assign': must be sgd"));
+  EXPECT_FALSE(RowOracle::Spec("sgdx").ok());
+  OptimizerSpec ftrl = *RowOracle::Spec("ftrl");
+  ftrl.l1 = 1000;  // the first hundreds of pushes leave the value at 0
+  const Status status = RowOracle(ftrl, 1).Prepare(2);
+  EXPECT_THAT(status.message(), HasSubstr("too often to tell"));
+}
+
+TEST(Workload, NamesWhatIsWrong) {
+  EXPECT_TRUE(CheckWorkloadOptions({}).ok());
+  EXPECT_THAT(CheckWorkloadOptions({.keys = 11, .rows = 10}).message(),
+              HasSubstr("--keys 11: must be from 1 to --rows (10)"));
+  EXPECT_TRUE(CheckWorkloadOptions({.keys = 11, .rows = 10, .skew = "zipf:1.05"}).ok());
+  EXPECT_THAT(CheckWorkloadOptions({.optimizer = "assign"}).message(), HasSubstr("--optimizer 'assign'"));
+  EXPECT_THAT(CheckWorkloadOptions({.durability = "eternal"}).message(), HasSubstr("--durability"));
+  EXPECT_THAT(CheckWorkloadOptions({.inflight = 0}).message(), HasSubstr("--inflight"));
+  EXPECT_THAT(CheckWorkloadOptions({.workers = 0}).message(), HasSubstr("--workers"));
+  EXPECT_THAT(CheckWorkloadOptions({.repeats = 0}).message(), HasSubstr("--repeats"));
+  EXPECT_EQ(CheckWorkloadOptions({.dim = 0}).code(), Code::kInvalidArgument);
+  for (const char* skew : {"zipf", "zipf:", "zipf:0", "zipf:-1", "zipf:1x", "uniform"})
+    EXPECT_THAT(CheckWorkloadOptions({.skew = skew}).message(), HasSubstr("must be zipf:EXPONENT")) << skew;
+  EXPECT_THAT(CheckWorkloadOptions({.skew = "zipf:1.05", .optimizer = "adam"}).message(),
+              HasSubstr("--skew with --optimizer 'adam': must be sgd or add"));
+  EXPECT_TRUE(CheckWorkloadOptions({.work = Work::kPull, .skew = "zipf:1.05", .optimizer = "adam"}).ok());
+}
+
+TEST(Workload, PushesAreMeasuredForTwiceTheLag) {
+  EXPECT_THAT(CheckWorkloadOptions({.seconds = 9, .memory_lag_ms = 5000}).message(),
+              HasSubstr("at least twice server.memory_lag_ms (5000"));
+  EXPECT_TRUE(CheckWorkloadOptions({.seconds = 10, .memory_lag_ms = 5000}).ok());
+  EXPECT_TRUE(CheckWorkloadOptions({.work = Work::kPull, .seconds = 1}).ok());
+  EXPECT_THAT(CheckDenseOptions({.work = Work::kPush, .seconds = 1}).message(), HasSubstr("at least twice"));
+}
+
+TEST(Workload, OptionsReachTheWorkersWhole) {
+  const WorkloadOptions options{.work = Work::kPush,
+                                .keys = 3,
+                                .rows = 40,
+                                .skew = "zipf:1.5",
+                                .dim = 5,
+                                .optimizer = "adam",
+                                .inflight = 6,
+                                .batches = 7,
+                                .seed = 8};
+  const auto copy = nlohmann::json(options).get<WorkloadOptions>();
+  EXPECT_EQ(nlohmann::json(copy), nlohmann::json(options));
+  EXPECT_EQ(MakePool(copy, 1), MakePool(options, 1));
+  EXPECT_NE(MakePool(copy, 0), MakePool(copy, 1));
+  EXPECT_EQ(MakePool(copy, 1).size(), 7u);
+}
+
+TEST(Workload, ResultHasWhatTheReportPromises) {
+  const Limit limit{.tcp_bytes_per_second = 4e9};
+  const WorkloadFigures figures{.rows_per_second = {9e6, 10e6, 11e6}, .p50_us = {1, 2, 3}, .calls = 5};
+  auto json = WorkloadResult({.dim = 16}, figures, 2, limit);
+  EXPECT_EQ(json["work"], "step");
   EXPECT_DOUBLE_EQ(json["payload_bytes_per_second"]["median"], 1.44e9);
   EXPECT_DOUBLE_EQ(json["ratio_to_limit"], 0.36);
   EXPECT_EQ(json["servers"], 2);
+  EXPECT_EQ(json["rows_per_second"]["max"], 11e6);
+  for (const char* key : {"dim", "rows", "keys", "workers", "inflight", "durability", "optimizer", "skew"})
+    EXPECT_TRUE(json.contains(key)) << key;
+  EXPECT_FALSE(json.contains("p50_us"));
+  json = WorkloadResult({.work = Work::kPull, .inflight = 1}, figures, 1, limit);
+  EXPECT_EQ(json["p50_us"]["median"], 2);
+  EXPECT_DOUBLE_EQ(json["ratio_to_limit"], 0.18);
+}
+
+TEST(Dense, NamesWhatIsWrong) {
+  EXPECT_TRUE(CheckDenseOptions({}).ok());
+  EXPECT_THAT(CheckDenseOptions({.mib = 0}).message(), HasSubstr("--mib 0"));
+  EXPECT_THAT(CheckDenseOptions({.mib = 10, .slice_mib = 4}).message(),
+              HasSubstr("--slice-mib 4: must divide"));
+  EXPECT_THAT(CheckDenseOptions({.dim = 1000}).message(), HasSubstr("--dim 1000"));
+  EXPECT_THAT(CheckDenseOptions({.inflight = 0}).message(), HasSubstr("--inflight"));
+  const DenseOptions options{.work = Work::kPush, .mib = 8, .slice_mib = 2, .dim = 64, .inflight = 3};
+  EXPECT_EQ(nlohmann::json(nlohmann::json(options).get<DenseOptions>()), nlohmann::json(options));
+}
+
+TEST(Pinning, PinsAllThreadsOfAProcess) {
+  const int processor = ProcessorAt(1);
+  const pid_t child = ::fork();
+  if (child == 0) {
+    ::pause();
+    ::_exit(0);
+  }
+  ASSERT_TRUE(PinProcess(child, processor).ok());
+  cpu_set_t set;
+  ASSERT_EQ(::sched_getaffinity(child, sizeof set, &set), 0);
+  EXPECT_EQ(CPU_COUNT(&set), 1);
+  EXPECT_TRUE(CPU_ISSET(processor, &set));
+  ::kill(child, SIGKILL);
+  ::waitpid(child, nullptr, 0);
+  EXPECT_FALSE(PinProcess(child, processor).ok());
 }
 
 TEST(Limit, MeasuresSomethingOfEach) {
-  const auto limit = MeasureLimit({.repeats = 1, .seconds = 0.01});
+  const auto limit = MeasureLimit({.repeats = 1, .seconds = 0.01, .pin = true});
   ASSERT_TRUE(limit.ok()) << limit.status().ToString();
   EXPECT_GT(limit->tcp_bytes_per_second, 1e7);
   EXPECT_GT(limit->pingpong_us.median, 0.5);
   EXPECT_LT(limit->pingpong_us.median, 1e5);
+  EXPECT_GT(limit->pingpong_spin_us.median, 0.5);
   EXPECT_GT(limit->memcpy_bytes_per_second, 1e8);
-  EXPECT_TRUE(LimitJson(*limit).contains("pingpong_p50_us"));
+  const auto json = LimitJson(*limit);
+  for (const char* key :
+       {"tcp_bytes_per_second", "pingpong_p50_us", "pingpong_spin_p50_us", "memcpy_bytes_per_second"})
+    EXPECT_GT(json[key], 0) << key;
 }
 
 }  // namespace

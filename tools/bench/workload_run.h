@@ -1,0 +1,62 @@
+// WorkloadRun: `bench pull|push|step|latency` against a cluster that runs: a table that is filled, worker
+// processes that pull and push its rows, and the proof that no update was lost.
+//
+// A repeat ends with every row read back: what it holds must be what all workers were told is applied. Where
+// sums are exact, every second repeat takes back, so that they stay exact however long it goes on.
+//
+// One thread. The table is made for the run and dropped at its end.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "tools/bench/row_oracle.h"
+#include "tools/bench/workers.h"
+#include "tools/bench/workload.h"
+#include "worker/client/client.h"
+
+namespace penstock {
+
+class WorkloadRun {
+ public:
+  struct Repeat {
+    double rows_per_second = 0;  // of all workers
+    double p50_us = 0, p99_us = 0, p999_us = 0;
+    uint64_t calls = 0;
+  };
+
+  // Makes the table and fills it, and has the workers (options.workers of them) prepare.
+  static Result<std::unique_ptr<WorkloadRun>> Start(Client& client, const WorkloadOptions& options,
+                                                    WorkersOptions workers,
+                                                    const std::function<bool()>& interrupted);
+  ~WorkloadRun();
+
+  // Measures once, and checks. `fold`: the servers are asked for a fold a quarter in. kDataLoss: the table
+  // does not hold what was acknowledged.
+  Result<Repeat> Measure(double seconds, bool fold);
+
+ private:
+  WorkloadRun(Client& client, const WorkloadOptions& options, const WorkersOptions& workers, TableSpec table,
+              const std::function<bool()>& interrupted);
+  Status Fill();
+  Status Check();
+
+  Client& client_;
+  const WorkloadOptions options_;
+  const TableSpec table_;
+  const std::function<bool()> interrupted_;
+  RowOracle oracle_;
+  Workers workers_;
+  std::vector<std::vector<std::vector<Key>>> pools_;  // of each worker
+  std::vector<int64_t> pushes_;                       // of each row, those of negative sign taken away
+  int sign_ = 1;
+};
+
+// A warm-up and the repeats; `folds` false: the cluster neither logs nor folds while it is measured, and is
+// not asked to.
+Result<WorkloadFigures> RunWorkload(Client& client, const WorkloadOptions& options,
+                                    const WorkersOptions& workers, bool folds,
+                                    const std::function<bool()>& interrupted);
+
+}  // namespace penstock

@@ -1,0 +1,57 @@
+// BenchCluster: the cluster that a measurement is of: one of its own, or the one that the command line names.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "tools/bench/workers.h"
+#include "tools/cli/arguments.h"
+#include "tools/cli/private_cluster.h"
+#include "worker/client/client.h"
+
+namespace penstock {
+
+struct BenchClusterOptions {
+  uint32_t servers = 1;
+  uint32_t workers = 0;  // of the pool
+  uint64_t memory_lag_ms = 5000;
+  bool folds = true;  // false: nothing is logged within a day, and so nothing is folded
+  bool pin = false;   // server i to processor i
+  std::vector<std::string> assignments = {};  // section.name=value, after those that follow from the above
+};
+
+class BenchCluster {
+ public:
+  // Of its own unless `target` names one, which the options then say nothing about.
+  static Result<std::unique_ptr<BenchCluster>> Start(const TargetArguments& target,
+                                                     const BenchClusterOptions& options,
+                                                     InterruptSignals& signals, Console& console);
+
+  Client& client() { return *client_; }
+  uint64_t servers() const { return servers_; }  // alive
+  // For the worker processes of measurements: they are pinned behind the servers, if these are.
+  WorkersOptions workers() const;
+  std::function<bool()> interrupted() {
+    return [this] { return signals_.Received(); };
+  }
+  // Of its own: processes by their names.
+  const PrivateCluster& processes() const { return *own_; }
+
+ private:
+  explicit BenchCluster(InterruptSignals& signals) : signals_(signals) {}
+  Status PinServers();
+
+  InterruptSignals& signals_;
+  std::unique_ptr<PrivateCluster> own_;
+  std::unique_ptr<Client> client_;  // ends before the cluster
+  uint64_t servers_ = 0;
+  bool pin_ = false;
+};
+
+// True when the command line names a running cluster.
+inline bool Named(const TargetArguments& target) {
+  return !target.scheduler.empty() || !target.data_dir.empty();
+}
+
+}  // namespace penstock
