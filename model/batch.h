@@ -31,22 +31,6 @@ struct Batch {
   std::vector<float> labels;      // [rows]: logistic and hinge 0 or 1, softmax the class 0 .. classes-1,
                                   // squared any finite number
   std::vector<uint32_t> indices;  // [rows]: which record of its partition each example is
-
-  void Clear() {
-    rows = 0;
-    dense = false;
-    dim = 0;
-    fields = 0;
-    features.clear();
-    row_offsets.clear();
-    ids.clear();
-    values.clear();
-    field_offsets.clear();
-    categories.clear();
-    weights.clear();
-    labels.clear();
-    indices.clear();
-  }
 };
 
 // What a model must know about the data it will see. It is part of a job's plan, so every worker has the

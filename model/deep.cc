@@ -118,20 +118,21 @@ void DeepPart::Prepare(const Batch& batch, PreparedBatch* prepared, std::span<st
   }
   if (options_.fields == 0) return;
   prepared->compactor.Begin(batch.categories.size(), &keys.back());
-  prepared->positions.clear();
-  for (const uint64_t category : batch.categories)
-    prepared->positions.push_back(prepared->compactor.Add(category));
+  prepared->positions.resize(batch.categories.size());
+  prepared->compactor.AddAll(batch.categories, 0, prepared->positions.data());
 }
 
-// visit(i, at, weight): category i of the batch counts `weight` in the inputs from `at` on.
+// visit(begin, end, at, weight): the categories [begin, end) of the batch are a bag, each of which counts
+// `weight` in the inputs from `at` on.
 template <typename Visit>
-void DeepPart::ForEachCategory(const Batch& batch, const Visit& visit) const {
-  for (size_t bag = 0; bag < batch.rows * batch.fields; ++bag) {
-    const uint64_t begin = batch.field_offsets[bag], end = batch.field_offsets[bag + 1];
-    const size_t row = bag / batch.fields, field = bag % batch.fields;
-    const size_t at = row * mlp_.inputs() + options_.features + field * options_.embedding_dim;
-    const float weight = options_.mean ? 1.0f / static_cast<float>(end - begin) : 1.0f;
-    for (uint64_t i = begin; i < end; ++i) visit(i, at, weight);
+void DeepPart::ForEachBag(const Batch& batch, const Visit& visit) const {
+  size_t bag = 0;
+  for (size_t row = 0; row < batch.rows; ++row) {
+    size_t at = row * mlp_.inputs() + options_.features;
+    for (size_t field = 0; field < batch.fields; ++field, ++bag, at += options_.embedding_dim) {
+      const uint64_t begin = batch.field_offsets[bag], end = batch.field_offsets[bag + 1];
+      visit(begin, end, at, options_.mean ? 1.0f / static_cast<float>(end - begin) : 1.0f);
+    }
   }
 }
 
@@ -139,19 +140,25 @@ const float* DeepPart::Inputs(const Batch& batch, const PreparedBatch& prepared,
                               std::span<const std::span<const float>> values) {
   if (IsMatrix(batch)) return batch.features.data();
   const size_t inputs = mlp_.inputs(), dim = options_.embedding_dim;
-  made_inputs_.assign(batch.rows * inputs, 0);
-  float* x = made_inputs_.data();
-  for (size_t row = 0; row < batch.rows; ++row) {
-    if (batch.dense) {
-      std::copy_n(batch.features.data() + row * batch.dim, batch.dim, x + row * inputs);
-    } else {
+  made_inputs_.resize(batch.rows * inputs);
+  float* const x = made_inputs_.data();
+  if (!batch.dense) {
+    std::fill_n(x, made_inputs_.size(), 0.0f);
+    for (size_t row = 0; row < batch.rows; ++row) {
       for (size_t i = batch.row_offsets[row]; i < batch.row_offsets[row + 1]; ++i)
         x[row * inputs + batch.ids[i]] = batch.values[i];
     }
+    return x;
   }
-  ForEachCategory(batch, [&](uint64_t i, size_t at, float weight) {
-    const float* embedding = values.back().data() + prepared.positions[i] * dim;
-    for (size_t k = 0; k < dim; ++k) x[at + k] += weight * embedding[k];
+  for (size_t row = 0; row < batch.rows; ++row)
+    std::copy_n(batch.features.data() + row * batch.dim, batch.dim, x + row * inputs);
+  ForEachBag(batch, [&](uint64_t begin, uint64_t end, size_t at, float weight) {
+    if (begin == end) std::fill_n(x + at, dim, 0.0f);
+    for (uint64_t i = begin; i < end; ++i) {
+      const float* embedding = values.back().data() + prepared.positions[i] * dim;
+      const bool first = i == begin;
+      for (size_t k = 0; k < dim; ++k) x[at + k] = (first ? 0.0f : x[at + k]) + weight * embedding[k];
+    }
   });
   return x;
 }
@@ -176,9 +183,11 @@ void DeepPart::Backward(const Batch& batch, const PreparedBatch& prepared,
   std::vector<float>& gradient = gradients.back();
   gradient.assign(values.back().size(), 0);
   const size_t dim = options_.embedding_dim;
-  ForEachCategory(batch, [&](uint64_t i, size_t at, float weight) {
-    float* to = gradient.data() + prepared.positions[i] * dim;
-    for (size_t k = 0; k < dim; ++k) to[k] += weight * input_deltas_[at + k];
+  ForEachBag(batch, [&](uint64_t begin, uint64_t end, size_t at, float weight) {
+    for (uint64_t i = begin; i < end; ++i) {
+      float* to = gradient.data() + prepared.positions[i] * dim;
+      for (size_t k = 0; k < dim; ++k) to[k] += weight * input_deltas_[at + k];
+    }
   });
 }
 

@@ -94,7 +94,7 @@ class DeepPart final : public ScorePart {
   const float* Inputs(const Batch& batch, const PreparedBatch& prepared,
                       std::span<const std::span<const float>> values);
   template <typename Visit>
-  void ForEachCategory(const Batch& batch, const Visit& visit) const;
+  void ForEachBag(const Batch& batch, const Visit& visit) const;
 
   const DeepOptions options_;
   Mlp mlp_;

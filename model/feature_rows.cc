@@ -1,66 +1,69 @@
 #include "model/feature_rows.h"
 
+#include <algorithm>
 #include <numeric>
 #include <span>
 
 namespace penstock {
 namespace {
 
-template <typename Position>
-void AddSparse(const Batch& batch, const Position& position, FeatureRows* rows) {
-  rows->row_offsets = batch.row_offsets;
-  rows->values = batch.values;
-  for (const uint64_t id : batch.ids) rows->positions.push_back(position(id));
+// To `positions`: where each of `features`, numbered from `offset` on, stands in the keys.
+void FindPositions(std::span<const uint64_t> features, Key offset, bool all, KeyCompactor* compactor,
+                   std::vector<uint32_t>* positions) {
+  positions->resize(features.size());
+  if (!all) return compactor->AddAll(features, offset, positions->data());
+  for (size_t i = 0; i < features.size(); ++i) (*positions)[i] = static_cast<uint32_t>(offset + features[i]);
 }
 
-std::span<const uint64_t> CategoriesOf(const Batch& batch, size_t row) {
-  if (batch.fields == 0) return {};
-  const uint64_t begin = batch.field_offsets[row * batch.fields];
-  const uint64_t end = batch.field_offsets[(row + 1) * batch.fields];
-  return std::span(batch.categories).subspan(begin, end - begin);
-}
-
-template <typename Position>
-void AddColumns(const Batch& batch, const Position& position, FeatureRows* rows) {
-  rows->row_offsets.assign(1, 0);
+void AddColumns(const Batch& batch, FeatureRows* rows) {
+  const size_t most = batch.features.size() + batch.categories.size();
+  rows->row_offsets.resize(batch.rows + 1);
+  rows->row_offsets[0] = 0;
+  rows->positions.resize(most);
+  rows->values.resize(most);
+  const float* column = batch.features.data();
+  size_t entries = 0;
   for (size_t row = 0; row < batch.rows; ++row) {
-    for (size_t j = 0; j < batch.dim; ++j) {
-      const float value = batch.features[row * batch.dim + j];
-      if (value == 0) continue;
-      rows->positions.push_back(static_cast<uint32_t>(j));
-      rows->values.push_back(value);
+    for (size_t j = 0; j < batch.dim; ++j, ++column) {
+      rows->positions[entries] = static_cast<uint32_t>(j);
+      rows->values[entries] = *column;
+      entries += *column != 0 ? 1 : 0;  // which nobody can predict
     }
-    for (const uint64_t category : CategoriesOf(batch, row)) {
-      rows->positions.push_back(position(batch.dim + category));
-      rows->values.push_back(1);
+    if (batch.fields > 0) {
+      const uint64_t begin = batch.field_offsets[row * batch.fields];
+      const uint64_t end = batch.field_offsets[(row + 1) * batch.fields];
+      std::copy(rows->of_categories.begin() + static_cast<ptrdiff_t>(begin),
+                rows->of_categories.begin() + static_cast<ptrdiff_t>(end),
+                rows->positions.begin() + static_cast<ptrdiff_t>(entries));
+      std::fill_n(rows->values.begin() + static_cast<ptrdiff_t>(entries), end - begin, 1.0f);
+      entries += end - begin;
     }
-    rows->row_offsets.push_back(rows->positions.size());
+    rows->row_offsets[row + 1] = entries;
   }
+  rows->positions.resize(entries);
+  rows->values.resize(entries);
 }
 
 }  // namespace
 
 void MakeFeatureRows(const Batch& batch, uint64_t all, KeyCompactor* compactor, FeatureRows* rows) {
-  rows->positions.clear();
-  rows->values.clear();
-  if (all == 0) compactor->Begin(batch.dim + batch.ids.size() + batch.categories.size(), &rows->keys);
-  const auto position = [&](Key key) { return all > 0 ? static_cast<uint32_t>(key) : compactor->Add(key); };
   if (all > 0) {
     rows->keys.resize(all);
     std::iota(rows->keys.begin(), rows->keys.end(), Key{0});
   } else {
+    compactor->Begin(batch.dim + batch.ids.size() + batch.categories.size(), &rows->keys);
     for (size_t j = 0; j < batch.dim; ++j) compactor->Add(j);
   }
   if (!batch.dense) {
-    AddSparse(batch, position, rows);
+    rows->row_offsets = batch.row_offsets;
+    rows->values = batch.values;
+    FindPositions(batch.ids, 0, all > 0, compactor, &rows->positions);
   } else if (!IsMatrix(batch)) {
-    AddColumns(batch, position, rows);
+    FindPositions(batch.categories, batch.dim, all > 0, compactor, &rows->of_categories);
+    AddColumns(batch, rows);
   }
 }
 
-void AddMatrixRows(const Batch& batch, FeatureRows* rows) {
-  AddColumns(
-      batch, [](Key) { return uint32_t{0}; }, rows);
-}
+void AddMatrixRows(const Batch& batch, FeatureRows* rows) { AddColumns(batch, rows); }
 
 }  // namespace penstock

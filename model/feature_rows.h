@@ -21,10 +21,11 @@
 namespace penstock {
 
 struct FeatureRows {
-  std::vector<Key> keys;              // the distinct features
-  std::vector<uint64_t> row_offsets;  // [rows + 1]: example i has the entries [row_offsets[i], [i+1])
-  std::vector<uint32_t> positions;    // [entries]: where in `keys` the feature of each stands
-  std::vector<float> values;          // [entries]
+  std::vector<Key> keys;                // the distinct features
+  std::vector<uint64_t> row_offsets;    // [rows + 1]: example i has the entries [row_offsets[i], [i+1])
+  std::vector<uint32_t> positions;      // [entries]: where in `keys` the feature of each stands
+  std::vector<float> values;            // [entries]
+  std::vector<uint32_t> of_categories;  // scratch: [categories], the position of each
 };
 
 // True where a batch is a matrix [rows, dim] of the features and nothing else.

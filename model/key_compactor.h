@@ -8,6 +8,7 @@
 #include <bit>
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "common/base/hash.h"
@@ -29,6 +30,29 @@ class KeyCompactor {
     }
   }
 
+  // Add of `offset` + each of the keys, to positions[i]. Several times as fast, because the slots of those
+  // that follow are on their way from memory.
+  void AddAll(std::span<const Key> keys, Key offset, uint32_t* positions) {
+    constexpr size_t kAhead = 16;
+    size_t size = keys_->size();
+    while ((size + keys.size()) * 2 > slots_.size()) Grow();
+    keys_->resize(size + keys.size());
+    Key* const list = keys_->data();
+    for (size_t i = 0; i < keys.size(); ++i) {
+      if (i + kAhead < keys.size()) __builtin_prefetch(&slots_[Home(offset + keys[i + kAhead])], 1);
+      const Key key = offset + keys[i];
+      Slot& slot = Find(key);
+      // Whether a key is new cannot be predicted, so both cases do the same.
+      const bool added = slot.list != list_;
+      const uint32_t position = added ? static_cast<uint32_t>(size) : slot.position;
+      list[size] = key;
+      slot = {key, position, list_};
+      positions[i] = position;
+      size += added ? 1 : 0;
+    }
+    keys_->resize(size);
+  }
+
   // The position of `key` in the list, which it is appended to if it is new.
   uint32_t Add(Key key) {
     if (keys_->size() * 2 >= slots_.size()) Grow();
@@ -47,8 +71,9 @@ class KeyCompactor {
     uint32_t list = 0;  // empty unless it is list_
   };
 
+  size_t Home(Key key) const { return Mix64(key) & mask_; }
   Slot& Find(Key key) {
-    size_t i = Mix64(key) & mask_;
+    size_t i = Home(key);
     while (slots_[i].list == list_ && slots_[i].key != key) i = (i + 1) & mask_;
     return slots_[i];
   }

@@ -50,5 +50,23 @@ TEST(KeyCompactor, AgreesWithAMapOverManyListsAndGrowth) {
   }
 }
 
+TEST(KeyCompactor, ManyAtOnceAreAsOneByOne) {
+  std::mt19937_64 random(4);
+  KeyCompactor one, all;
+  std::vector<Key> one_keys, all_keys;
+  for (int list = 0; list < 50; ++list) {
+    one.Begin(100, &one_keys);
+    all.Begin(list % 2 == 0 ? 0 : 1000, &all_keys);  // both with growing and without
+    for (const size_t count : {0, 1, 15, 16, 17, 1000, 3}) {
+      std::vector<Key> keys(count);
+      for (Key& key : keys) key = random() % 300;
+      std::vector<uint32_t> positions(count);
+      all.AddAll(keys, 13, positions.data());
+      for (size_t i = 0; i < count; ++i) ASSERT_EQ(positions[i], one.Add(13 + keys[i]));
+      ASSERT_EQ(all_keys, one_keys);
+    }
+  }
+}
+
 }  // namespace
 }  // namespace penstock
