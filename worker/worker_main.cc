@@ -84,12 +84,15 @@ class Worker {
     auto& partitions = registry_.AddCounter("penstock_worker_partitions_total", "Partitions worked off.");
     auto& examples =
         registry_.AddCounter("penstock_worker_examples_total", "Examples trained on or evaluated.");
+    auto& waited = registry_.AddCounter("penstock_worker_wait_seconds_total",
+                                        "Training: waiting for rows and for answers of pushes.");
     Trainer trainer(*client_);
     for (;;) {
       auto task = agent.NextLease();
       if (!task.ok()) return task.status();
       if (*task == nullptr) return Status::Ok();
       trainer.Run(**task);
+      waited.Increment(trainer.waited_seconds() - waited.Value());
       partitions.Increment();
       examples.Increment(static_cast<double>((*task)->progress().examples));
       agent.FinishLease(**task);

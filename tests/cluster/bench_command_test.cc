@@ -20,7 +20,7 @@ const std::vector<std::string> kShort{"--seconds", "0.2", "--memory-lag-ms", "10
 nlohmann::json Bench(std::vector<std::string> words, const std::vector<std::string>& more = kShort) {
   words.insert(words.begin(), "bench");
   words.insert(words.end(), more.begin(), more.end());
-  words.insert(words.end(), {"--output", "json"});
+  words.insert(words.end(), {"--limit-seconds", "0.01", "--output", "json"});
   const CommandResult result = RunPenstock(words, 120000);
   EXPECT_EQ(result.code, 0) << result.err;
   auto report = nlohmann::json::parse(result.out, nullptr, false);
@@ -94,6 +94,32 @@ TEST(BenchCommand, Latency) {
     EXPECT_LE(result["p50_us"]["median"], result["p99_us"]["median"]);
     EXPECT_GT(result["ratio_to_pingpong"], 0);
   }
+}
+
+TEST(BenchCommand, ALineOfTheReportForEveryRow) {
+  const TemporaryFolder folder;
+  const std::string report = folder.path() + "/benchmarks.md";
+  const CommandResult result = RunPenstock({"bench", "all", "--quick", "--pin", "--report", report}, 500000);
+  EXPECT_EQ(result.code, 0) << result.err;
+  const auto page = ReadWholeFile(report);
+  ASSERT_TRUE(page.ok()) << result.err;
+  for (const char* work :
+       {"step of 16 floats", "dense tensor of 64 MiB, pull", "pull of one row", "Zipf 1.05", "10M rows",
+        "resident", "replay", "reader of csv", "training of `deep`"})
+    EXPECT_THAT(*page, HasSubstr(work));
+  EXPECT_THAT(*page, testing::Not(HasSubstr("not measured"))) << *page;
+}
+
+TEST(BenchCommand, ServerCodeAndReaders) {
+  EXPECT_EQ(
+      Bench({"store", "--rows", "5000", "--keys", "100"}, {"--seconds", "0.05", "--repeats", "1"})["results"]
+          .size(),
+      2u);
+  EXPECT_EQ(Bench({"log", "--mib", "1"}, {"--repeats", "1"})["results"].size(), 1u);
+  EXPECT_EQ(
+      Bench({"train", "--model", "fm", "--records", "5000"}, {"--passes", "1", "--repeats", "1"})["results"]
+          .size(),
+      1u);
 }
 
 TEST(BenchCommand, ARunThatLosesUpdatesFails) {

@@ -181,17 +181,19 @@ std::string FirstLineAfter(const char* path, const std::string& key) {
 }  // namespace
 
 Result<Limit> MeasureLimit(const LimitOptions& options) {
-  std::optional<int> second;
+  const int first = ProcessorAt(0), second = ProcessorAt(1);  // before this thread is pinned itself
+  std::optional<int> child;
   std::optional<PinnedThread> pinned;
-  if (options.pin) {
-    second = ProcessorAt(1);  // before this thread is pinned itself
-    pinned.emplace(ProcessorAt(0));
-  }
+  const auto pin = [&] {
+    child = second;
+    pinned.emplace(first);
+  };
+  if (options.pin) pin();
   Limit limit;
   for (size_t bytes : {16 << 10, 64 << 10, 256 << 10, 1 << 20, 4 << 20}) {
     std::vector<double> figures;
     for (int i = 0; i < options.repeats; ++i) {
-      ASSIGN_OR_RETURN(const double figure, TcpBandwidth(bytes, options.seconds, second));
+      ASSIGN_OR_RETURN(const double figure, TcpBandwidth(bytes, options.seconds, child));
       figures.push_back(figure);
     }
     const Spread spread = Spread::Of(std::move(figures));
@@ -201,13 +203,15 @@ Result<Limit> MeasureLimit(const LimitOptions& options) {
     limit.tcp_buffer_bytes = bytes;
   }
   for (const bool spin : {false, true}) {
+    if (spin && !pinned) pin();  // two that spin on one processor only wait for each other
     std::vector<double> medians;
     for (int i = 0; i < options.repeats; ++i) {
-      ASSIGN_OR_RETURN(const double median, PingPong(options.seconds, spin, second));
+      ASSIGN_OR_RETURN(const double median, PingPong(options.seconds, spin, child));
       medians.push_back(median);
     }
     (spin ? limit.pingpong_spin_us : limit.pingpong_us) = Spread::Of(std::move(medians));
   }
+  if (!options.pin) pinned.reset();
   limit.memcpy_bytes_per_second = MemcpyBandwidth(options.repeats);
   return limit;
 }

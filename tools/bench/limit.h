@@ -20,7 +20,7 @@ namespace penstock {
 struct LimitOptions {
   int repeats = 5;
   double seconds = 0.15;  // of each bandwidth measurement and of each ping-pong
-  bool pin = false;       // the two processes to the first two processors
+  bool pin = false;       // the two processes to the first two processors; those that spin always are
 };
 
 struct Limit {

@@ -179,6 +179,15 @@ Result<MemoryFigures> Measure(MemoryRun& run, const std::function<void(const std
   return figures;
 }
 
+Result<uint64_t> StatusBytes(int pid, const std::string& field) {
+  const std::string path = StrCat("/proc/", pid, "/status");
+  std::ifstream file(path);
+  for (std::string line; std::getline(file, line);) {
+    if (line.starts_with(field)) return std::stoull(line.substr(field.size())) << 10;
+  }
+  return NotFound(path + " does not say how much memory the process has");
+}
+
 }  // namespace
 
 Status CheckMemoryOptions(const MemoryOptions& o) {
@@ -215,14 +224,8 @@ Result<MemoryFigures> RunMemoryBench(Client& client, const MemoryOptions& option
   return figures;
 }
 
-Result<uint64_t> PeakResidentBytes(int pid) {
-  const std::string path = StrCat("/proc/", pid, "/status");
-  std::ifstream file(path);
-  for (std::string line; std::getline(file, line);) {
-    if (line.rfind("VmHWM:", 0) == 0) return std::stoull(line.substr(6)) << 10;
-  }
-  return NotFound(path + " does not say how much memory the process has had");
-}
+Result<uint64_t> ResidentBytes(int pid) { return StatusBytes(pid, "VmRSS:"); }
+Result<uint64_t> PeakResidentBytes(int pid) { return StatusBytes(pid, "VmHWM:"); }
 
 nlohmann::json MemoryJson(const MemoryOptions& options, const MemoryFigures& figures,
                           uint64_t peak_resident_bytes) {

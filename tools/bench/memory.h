@@ -48,7 +48,8 @@ Status CheckMemoryOptions(const MemoryOptions& options);
 Result<MemoryFigures> RunMemoryBench(Client& client, const MemoryOptions& options,
                                      const std::function<void(const std::string&)>& say,
                                      const std::function<bool()>& interrupted);
-// The most memory that a running process has had resident so far.
+// What memory a running process has resident, and the most that it has had so far.
+Result<uint64_t> ResidentBytes(int pid);
 Result<uint64_t> PeakResidentBytes(int pid);
 nlohmann::json MemoryJson(const MemoryOptions& options, const MemoryFigures& figures,
                           uint64_t peak_resident_bytes);

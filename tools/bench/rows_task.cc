@@ -52,8 +52,6 @@ class RowsTask final : public BenchTask {
   }
 
  private:
-  static constexpr int64_t kMostFillPushes = 3;
-
   RowsTask(Client& client, const WorkloadOptions& options, const TableSpec& table,
            std::shared_ptr<Producer> producer)
       : options_(options),

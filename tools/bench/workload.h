@@ -57,7 +57,8 @@ Result<TableSpec> WorkloadTable(const WorkloadOptions& options, const std::strin
 // The batches of one worker.
 std::vector<std::vector<Key>> MakePool(const WorkloadOptions& options, uint32_t worker);
 // How often each row is pushed before the first repeat, so that there are rows, and not all the same.
-inline int64_t FillPushes(Key key) { return 1 + static_cast<int64_t>(key % 3); }
+inline constexpr int64_t kMostFillPushes = 3;
+inline int64_t FillPushes(Key key) { return 1 + static_cast<int64_t>(key % kMostFillPushes); }
 
 // Keys and values of a row, both ways in a step.
 double PayloadBytesPerRow(Work work, uint32_t dim);

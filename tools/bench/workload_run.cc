@@ -43,14 +43,13 @@ WorkloadRun::WorkloadRun(Client& client, const WorkloadOptions& options, const W
       table_(std::move(table)),
       interrupted_(interrupted),
       oracle_(table_.optimizer, options.dim),
-      workers_(workers, interrupted) {}
+      workers_(workers, interrupted),
+      pushes_(options.rows, 0) {}
 
 // What cannot be dropped is named by the cluster, and the next run has a table of its own anyway.
 WorkloadRun::~WorkloadRun() { static_cast<void>(client_.DropTable(table_.name)); }
 
 Status WorkloadRun::Fill() {
-  pushes_.resize(options_.rows);
-  for (Key key = 0; key < options_.rows; ++key) pushes_[key] = FillPushes(key);
   ASSIGN_OR_RETURN(const auto producer, client_.NewProducer());
   const std::vector<float> gradient = RowOracle::Gradient(options_.dim);
   std::deque<std::future<Result<PushResult>>> calls;
@@ -59,13 +58,13 @@ Status WorkloadRun::Fill() {
       RETURN_IF_ERROR(calls.front().get().status().Prepend("fill the table"));
     return Status::Ok();
   };
-  const int64_t most = *std::max_element(pushes_.begin(), pushes_.end());
-  for (int64_t round = 0; round < most; ++round) {
+  for (int64_t round = 0; round < kMostFillPushes; ++round) {
     for (Key first = 0; first < options_.rows; first += kRowsOfACall) {
       if (interrupted_()) return Cancelled("interrupted");
       TablePush push{.table = table_.id, .keys = {}, .values = {}};
       for (Key key = first; key < std::min<Key>(first + kRowsOfACall, options_.rows); ++key) {
-        if (pushes_[key] <= round) continue;
+        if (FillPushes(key) <= round) continue;
+        ++pushes_[key];
         push.keys.push_back(key);
         push.values.insert(push.values.end(), gradient.begin(), gradient.end());
       }
@@ -155,6 +154,30 @@ Result<WorkloadFigures> RunWorkload(Client& client, const WorkloadOptions& optio
   figures.p99_us = Spread::Of(std::move(p99));
   figures.p999_us = Spread::Of(std::move(p999));
   return figures;
+}
+
+Result<PairFigures> RunPairs(Client& client, const WorkloadOptions& first, const WorkloadOptions& second,
+                             const WorkersOptions& workers, uint32_t pairs,
+                             const std::function<bool()>& interrupted) {
+  const WorkloadOptions* options[] = {&first, &second};
+  std::unique_ptr<WorkloadRun> runs[2];
+  std::vector<double> rates[2], ratios;
+  for (int i = 0; i < 2; ++i) {
+    ASSIGN_OR_RETURN(runs[i], WorkloadRun::Start(client, *options[i], workers, interrupted));
+    RETURN_IF_ERROR(runs[i]->Measure(std::min(kWarmUpSeconds, options[i]->seconds), false).status());
+  }
+  for (uint32_t pair = 0; pair < pairs; ++pair) {
+    for (const uint32_t turn : {0u, 1u}) {
+      const uint32_t i = (pair + turn) % 2;  // neither is always the first
+      ASSIGN_OR_RETURN(const WorkloadRun::Repeat repeat,
+                       runs[i]->Measure(options[i]->seconds, Pushes(options[i]->work)));
+      rates[i].push_back(repeat.rows_per_second);
+    }
+    ratios.push_back(rates[0].back() / rates[1].back());
+  }
+  return PairFigures{.ratio = Spread::Of(std::move(ratios)),
+                     .first_rows_per_second = Spread::Of(std::move(rates[0])),
+                     .second_rows_per_second = Spread::Of(std::move(rates[1]))};
 }
 
 }  // namespace penstock

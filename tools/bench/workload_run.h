@@ -35,12 +35,14 @@ class WorkloadRun {
   // Measures once, and checks. `fold`: the servers are asked for a fold a quarter in. kDataLoss: the table
   // does not hold what was acknowledged.
   Result<Repeat> Measure(double seconds, bool fold);
+  // What the two of them do by themselves, for other measurements. Every row is pushed, one to three times.
+  Status Fill();
+  // Every row against what was acknowledged.
+  Status Check();
 
  private:
   WorkloadRun(Client& client, const WorkloadOptions& options, const WorkersOptions& workers, TableSpec table,
               const std::function<bool()>& interrupted);
-  Status Fill();
-  Status Check();
 
   Client& client_;
   const WorkloadOptions options_;
@@ -58,5 +60,15 @@ class WorkloadRun {
 Result<WorkloadFigures> RunWorkload(Client& client, const WorkloadOptions& options,
                                     const WorkersOptions& workers, bool folds,
                                     const std::function<bool()>& interrupted);
+
+// Two workloads over tables of the same cluster, measured in turn, so that whatever else the machine does
+// touches both: the ratio of each pair, and the rates.
+struct PairFigures {
+  Spread ratio;  // first over second
+  Spread first_rows_per_second, second_rows_per_second;
+};
+Result<PairFigures> RunPairs(Client& client, const WorkloadOptions& first, const WorkloadOptions& second,
+                             const WorkersOptions& workers, uint32_t pairs,
+                             const std::function<bool()>& interrupted);
 
 }  // namespace penstock

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "tools/bench/dense.h"
+#include "tools/bench/log_append.h"
 #include "tools/bench/memory.h"
 #include "tools/bench/workload.h"
 #include "tools/cli/print.h"
@@ -49,10 +50,19 @@ struct Arguments {
 
   // bench
   bool pin = false;
+  double limit_seconds = 0.15;
   bool skip_log_off = false;
-  WorkloadOptions workload;
+  bool quick = false;
+  WorkloadOptions workload;  // of everything with rows; of all commands: repeats, seed
   DenseOptions dense;
   MemoryOptions memory;
+  LogOptions log;
+  uint32_t pairs = 10;
+  uint64_t over_rows = 1'000'000;  // of the smaller table
+  uint64_t mib = 0;                // recover: of unfolded log; parse: of each file
+  std::string model;               // train: empty: all
+  uint64_t records = 500'000;
+  std::optional<uint32_t> passes;  // train: nothing: 2, or as the job file says
 };
 
 // Fills `arguments`, or gives the code to end with: 0 after --help and --version, 2 after a mistake, both of

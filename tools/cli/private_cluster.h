@@ -21,6 +21,7 @@ class PrivateCluster {
                                                        std::vector<std::string> assignments = {});
   ~PrivateCluster();
   TargetArguments target() const;
+  const DataDirPaths& paths() const { return launcher_->paths(); }
   // Its processes, by their names.
   std::vector<ChildState> Children() const { return launcher_->supervisor().Children(); }
 

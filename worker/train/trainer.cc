@@ -3,6 +3,7 @@
 #include <glog/logging.h>
 
 #include <algorithm>
+#include <chrono>
 
 #include "common/base/fault.h"
 #include "worker/data/idx.h"
@@ -101,7 +102,7 @@ Status Trainer::TrainFrom(LeaseTask& task, JobContext& context, const Examples& 
       RETURN_IF_ERROR(PassGate(task, clock + 1));
       Prefetch(context, context.tables(), examples, plan, k, Purpose::kTrain, &step);
     }
-    auto pulled = step.pull.get();
+    auto pulled = Await(step.pull);
     if (!pulled.ok()) return pulled.status();
     if (k + 1 < plan.count() && (gate_ == nullptr || gate_->Open(clock + 2)))
       Prefetch(context, context.tables(), examples, plan, k + 1, Purpose::kTrain,
@@ -137,6 +138,14 @@ Status Trainer::TrainFrom(LeaseTask& task, JobContext& context, const Examples& 
   return Status::Ok();
 }
 
+template <typename T>
+Result<T> Trainer::Await(std::future<Result<T>>& answer) {
+  const auto begin = std::chrono::steady_clock::now();
+  auto result = answer.get();
+  waited_seconds_ += std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  return result;
+}
+
 // Waits until the step to `clock` may begin.
 Status Trainer::PassGate(LeaseTask& task, uint64_t clock) {
   if (gate_ == nullptr) return Status::Ok();
@@ -161,7 +170,7 @@ Status Trainer::FinishPushes(LeaseTask& task, size_t leave) {
   Status first;
   while (pushes_.size() > leave) {
     const uint64_t clock = pushes_.front().clock;
-    auto result = pushes_.front().answer.get();
+    auto result = Await(pushes_.front().answer);
     pushes_.pop_front();
     if (!result.ok() && first.ok()) first = result.status();
     if (first.ok() && gate_ != nullptr) gate_->Reach(clock);

@@ -26,6 +26,8 @@ class Trainer {
 
   // Returns when the lease is done (progress().done), failed (progress().error) or dropped.
   void Run(LeaseTask& task);
+  // So long it has waited in all for rows and for answers of pushes, with nothing else to do.
+  double waited_seconds() const { return waited_seconds_; }
 
  private:
   struct Step;
@@ -37,6 +39,8 @@ class Trainer {
   Status EvaluateWeights(JobContext& context, const std::vector<TableSpec>& tables, Evaluation* evaluation);
   void Prefetch(JobContext& context, const std::vector<TableSpec>& tables, const Examples& examples,
                 const MinibatchPlan& plan, uint64_t k, Purpose purpose, Step* step);
+  template <typename T>
+  Result<T> Await(std::future<Result<T>>& answer);
   Status FinishPushes(LeaseTask& task, size_t leave);
   Status PassGate(LeaseTask& task, uint64_t clock);
   void Report(LeaseTask& task, const MinibatchPlan& plan, const Producer& producer);
@@ -52,6 +56,7 @@ class Trainer {
   std::map<uint32_t, uint64_t> clocks_;  // by job: the steps of this worker
   ClockGate* gate_ = nullptr;            // of the lease in work; nullptr: there is none
   Patience patience_;
+  double waited_seconds_ = 0;
 };
 
 }  // namespace penstock
