@@ -17,7 +17,7 @@ uint64_t Scaled(uint64_t random, uint64_t range) {
 
 }  // namespace
 
-BatchMaker::BatchMaker(uint64_t rows, uint64_t seed) : permutation_(rows), state_(seed * kGolden) {
+BatchMaker::BatchMaker(uint64_t rows, uint64_t seed) : permutation_(rows), state_(Mix64(seed + kGolden)) {
   std::iota(permutation_.begin(), permutation_.end(), 0u);
 }
 
@@ -35,7 +35,7 @@ std::vector<Key> BatchMaker::Next(uint64_t keys) {
 
 // The stride visits every row: ranks that follow each other are not neighbours.
 KeySampler::KeySampler(uint64_t rows, std::optional<double> zipf, uint64_t seed)
-    : rows_(rows), stride_(0x9e3779b1 % rows | 1), state_(seed * kGolden) {
+    : rows_(rows), stride_(0x9e3779b1 % rows | 1), state_(Mix64(seed + kGolden)) {
   while (std::gcd(stride_, rows) != 1) ++stride_;
   if (zipf) zipf_.emplace(rows, *zipf);
 }

@@ -94,7 +94,8 @@ class BenchParser {
     WorkloadOptions& o = a_.workload;
     command->add_option("--keys", o.keys, "in a batch, distinct unless skewed (default 10000)");
     command->add_option("--skew", o.skew,
-                        "zipf:EXPONENT: draw from it, with repetition (default: uniformly)");
+                        "zipf:EXPONENT: draw from it; keys may repeat, and rows are counted as they stand "
+                        "(default: uniformly)");
     command->add_option("--inflight", o.inflight, "batches in flight of each worker (default 2)");
     command->add_option("--workers", o.workers, "processes that pull and push (default 1)");
     command->add_option("--batches", o.batches,

@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "common/base/strings.h"
+#include "tools/bench/metrics_page.h"
 #include "tools/bench/pinning.h"
 #include "tools/cli/target.h"
 
@@ -51,6 +52,16 @@ Status BenchCluster::PinServers() {
     if (child.name.starts_with("server")) RETURN_IF_ERROR(PinProcess(child.pid, ProcessorAt(next++)));
   }
   return Status::Ok();
+}
+
+Result<double> BenchCluster::ServerMetric(const std::string& name) const {
+  double sum = 0;
+  for (const ChildState& child : own_->Children()) {
+    if (!child.name.starts_with("server")) continue;
+    ASSIGN_OR_RETURN(const double value, ReadMetric(own_->paths().node(child.name) + "/http_address", name));
+    sum += value;
+  }
+  return sum;
 }
 
 WorkersOptions BenchCluster::workers() const {

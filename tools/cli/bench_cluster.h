@@ -35,8 +35,10 @@ class BenchCluster {
   std::function<bool()> interrupted() {
     return [this] { return signals_.Received(); };
   }
-  // Of its own: processes by their names.
+  bool own() const { return own_ != nullptr; }
+  // Of its own: processes by their names, and the sum of a metric over all servers.
   const PrivateCluster& processes() const { return *own_; }
+  Result<double> ServerMetric(const std::string& name) const;
 
  private:
   explicit BenchCluster(InterruptSignals& signals) : signals_(signals) {}

@@ -26,6 +26,16 @@ std::vector<bool> FoldsToMeasure(const Arguments& arguments, bool pushes, const 
   return {true, false};
 }
 
+// What the servers say of it: a fold that was asked for has been, and what is off was off.
+Status AddEvidence(const BenchCluster& cluster, nlohmann::json* result) {
+  if (!cluster.own()) return Status::Ok();
+  ASSIGN_OR_RETURN(const double folds, cluster.ServerMetric("penstock_server_folds_total"));
+  ASSIGN_OR_RETURN(const double bytes, cluster.ServerMetric("penstock_server_log_written_bytes_total"));
+  (*result)["folds"] = static_cast<uint64_t>(folds);
+  (*result)["logged_bytes"] = static_cast<uint64_t>(bytes);
+  return Status::Ok();
+}
+
 Result<Results> MeasurePairs(BenchContext& context, const WorkloadOptions& first,
                              const WorkloadOptions& second, const std::string& what) {
   ASSIGN_OR_RETURN(const auto cluster, Start(context, first.memory_lag_ms, true));
@@ -34,6 +44,7 @@ Result<Results> MeasurePairs(BenchContext& context, const WorkloadOptions& first
   WorkloadFigures of_first{.rows_per_second = figures.first_rows_per_second};
   nlohmann::json result = WorkloadResult(first, of_first, cluster->servers(), context.limit);
   for (const char* left_out : {"calls", "repeats", "rows_per_second"}) result.erase(left_out);
+  RETURN_IF_ERROR(AddEvidence(*cluster, &result));
   result["work"] = what;
   result["pairs"] = context.arguments.pairs;
   result["ratio"] = SpreadJson(figures.ratio);
@@ -54,6 +65,7 @@ Result<nlohmann::json> MeasureRows(BenchContext& context) {
         const WorkloadFigures figures,
         RunWorkload(cluster->client(), options, cluster->workers(), folds, cluster->interrupted()));
     results.push_back(WorkloadResult(options, figures, cluster->servers(), context.limit));
+    RETURN_IF_ERROR(AddEvidence(*cluster, &results.back()));
   }
   return results;
 }
@@ -71,6 +83,7 @@ Result<nlohmann::json> MeasureDense(BenchContext& context) {
           const DenseFigures figures,
           RunDenseBench(cluster->client(), options, cluster->workers(), folds, cluster->interrupted()));
       results.push_back(DenseResult(options, figures, cluster->servers(), context.limit));
+      RETURN_IF_ERROR(AddEvidence(*cluster, &results.back()));
     }
   }
   return results;

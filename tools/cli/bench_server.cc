@@ -12,7 +12,6 @@
 #include "common/base/strings.h"
 #include "tools/bench/log_append.h"
 #include "tools/bench/memory.h"
-#include "tools/bench/metrics_page.h"
 #include "tools/bench/store.h"
 #include "tools/bench/workload_run.h"
 #include "tools/cli/bench_cluster.h"
@@ -54,10 +53,6 @@ Result<ChildState> ServerOf(const BenchCluster& cluster) {
   return Internal(std::string("there is no ") + kServer);
 }
 
-Result<double> Metric(const BenchCluster& cluster, const std::string& name) {
-  return ReadMetric(cluster.processes().paths().node(kServer) + "/http_address", name);
-}
-
 Status WaitUntil(const BenchContext& context, const std::string& what,
                  const std::function<Result<bool>()>& done) {
   for (const auto end = Clock::now() + kPatience; Clock::now() < end;
@@ -71,11 +66,11 @@ Status WaitUntil(const BenchContext& context, const std::string& what,
 
 // Everything that was applied is in the base, and the log is as good as empty.
 Status FoldAll(const BenchContext& context, BenchCluster& cluster) {
-  ASSIGN_OR_RETURN(const double before, Metric(cluster, "penstock_server_folds_total"));
+  ASSIGN_OR_RETURN(const double before, cluster.ServerMetric("penstock_server_folds_total"));
   RETURN_IF_ERROR(cluster.client().Fold());
   return WaitUntil(context, "the fold does not end", [&]() -> Result<bool> {
-    ASSIGN_OR_RETURN(const double folds, Metric(cluster, "penstock_server_folds_total"));
-    ASSIGN_OR_RETURN(const double log_bytes, Metric(cluster, "penstock_server_log_bytes"));
+    ASSIGN_OR_RETURN(const double folds, cluster.ServerMetric("penstock_server_folds_total"));
+    ASSIGN_OR_RETURN(const double log_bytes, cluster.ServerMetric("penstock_server_log_bytes"));
     return folds > before && log_bytes < (1 << 20);
   });
 }
@@ -85,7 +80,7 @@ Result<double> SettledLogBytes(const BenchContext& context, const BenchCluster& 
   double bytes = -1;
   RETURN_IF_ERROR(WaitUntil(context, "the log does not come to rest", [&]() -> Result<bool> {
     std::this_thread::sleep_for(5 * kLookEvery);
-    ASSIGN_OR_RETURN(const double now, Metric(cluster, "penstock_server_log_bytes"));
+    ASSIGN_OR_RETURN(const double now, cluster.ServerMetric("penstock_server_log_bytes"));
     return std::exchange(bytes, now) == now;
   }));
   return bytes;
@@ -193,7 +188,7 @@ Result<nlohmann::json> MeasureRecover(BenchContext& context) {
     RETURN_IF_ERROR(run->Measure(options.seconds, /*fold=*/false).status());
     ASSIGN_OR_RETURN(log_bytes, SettledLogBytes(context, *cluster));
   }
-  ASSIGN_OR_RETURN(const double folds, Metric(*cluster, "penstock_server_folds_total"));
+  ASSIGN_OR_RETURN(const double folds, cluster->ServerMetric("penstock_server_folds_total"));
   if (folds > 0) return Internal("the server has folded its log: nothing is left to replay");
   const std::string logs = cluster->processes().paths().logs();
   size_t lines = 0;
