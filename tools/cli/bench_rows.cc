@@ -31,7 +31,7 @@ Status AddEvidence(const BenchCluster& cluster, nlohmann::json* result) {
   if (!cluster.own()) return Status::Ok();
   ASSIGN_OR_RETURN(const double folds, cluster.ServerMetric("penstock_server_folds_total"));
   ASSIGN_OR_RETURN(const double bytes, cluster.ServerMetric("penstock_server_log_written_bytes_total"));
-  (*result)["folds"] = static_cast<uint64_t>(folds);
+  (*result)["folds_done"] = static_cast<uint64_t>(folds);
   (*result)["logged_bytes"] = static_cast<uint64_t>(bytes);
   return Status::Ok();
 }
