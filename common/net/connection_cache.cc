@@ -10,6 +10,7 @@
 #include <unordered_map>
 
 #include "common/cluster/wire.h"
+#include "common/net/message_stream.h"
 #include "proto/handshake.capnp.h"
 
 namespace penstock {
@@ -25,7 +26,8 @@ capnp::ReaderOptions ReceiveLimit(uint64_t bytes) {
 struct Link {
   Link(kj::Own<kj::AsyncIoStream> s, uint64_t max_bytes)
       : stream(kj::mv(s)),
-        network(*stream, capnp::rpc::twoparty::Side::CLIENT, ReceiveLimit(max_bytes)),
+        messages(*stream),
+        network(messages, capnp::rpc::twoparty::Side::CLIENT, ReceiveLimit(max_bytes)),
         rpc(capnp::makeRpcClient(network)) {}
 
   proto::Handshake::Client Bootstrap() {
@@ -36,6 +38,7 @@ struct Link {
   }
 
   kj::Own<kj::AsyncIoStream> stream;
+  PooledMessageStream messages;
   capnp::TwoPartyVatNetwork network;
   capnp::RpcSystem<capnp::rpc::twoparty::VatId> rpc;
 };

@@ -8,6 +8,7 @@
 #include <unordered_map>
 
 #include "common/cluster/wire.h"
+#include "common/net/message_stream.h"
 #include "proto/handshake.capnp.h"
 
 namespace penstock {
@@ -97,13 +98,15 @@ capnp::ReaderOptions ReceiveLimit(uint64_t bytes) {
   return options;
 }
 
-// One accepted connection. Members die in reverse order: the RPC system before the network before the stream.
+// One accepted connection. Members die in reverse order: the RPC system before the network before the streams.
 struct Connection {
   Connection(kj::Own<kj::AsyncIoStream> s, capnp::Capability::Client bootstrap, uint64_t max_bytes)
       : stream(kj::mv(s)),
-        network(*stream, capnp::rpc::twoparty::Side::SERVER, ReceiveLimit(max_bytes)),
+        messages(*stream),
+        network(messages, capnp::rpc::twoparty::Side::SERVER, ReceiveLimit(max_bytes)),
         rpc(capnp::makeRpcServer(network, kj::mv(bootstrap))) {}
   kj::Own<kj::AsyncIoStream> stream;
+  PooledMessageStream messages;
   capnp::TwoPartyVatNetwork network;
   capnp::RpcSystem<capnp::rpc::twoparty::VatId> rpc;
 };

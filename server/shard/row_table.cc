@@ -73,7 +73,7 @@ size_t RowTable::FindBlock(const Key* keys, size_t count, RowNumber* rows) const
   size_t at[kBlock];
   for (size_t i = 0; i < count; ++i) {
     tags[i] = Tag(keys[i]);
-    __builtin_prefetch(index + (tags[i] & mask));
+    __builtin_prefetch(index + (tags[i] & mask), 0, 2);
   }
   for (size_t i = 0; i < count; ++i) {
     size_t position = tags[i] & mask;
@@ -88,7 +88,7 @@ size_t RowTable::FindBlock(const Key* keys, size_t count, RowNumber* rows) const
     if constexpr (kWithValues) {
       Prefetch(rows[i]);
     } else {
-      __builtin_prefetch(Header(rows[i]));
+      PrefetchWhole(rows[i]);
     }
   }
   size_t missing = 0;
@@ -258,7 +258,7 @@ void RowTable::EraseTombstones(Lsn folded) {
 
 void RowTable::ClearDirty(Lsn lsn) {
   for (size_t i = 0; i < dirty_.size(); ++i) {
-    if (i + 16 < dirty_.size()) __builtin_prefetch(Header(dirty_[i + 16]), 1);
+    if (i + 16 < dirty_.size()) __builtin_prefetch(Header(dirty_[i + 16]), 1, 2);
     RowHeader* header = Header(dirty_[i]);
     header->lsn = lsn;
     header->flags &= ~kRowDirty;

@@ -86,9 +86,12 @@ class RowTable {
   // Only where the table accumulates.
   float* Accumulator(RowNumber row) const { return Slots(row) + slots_; }
   // Asks for the cache lines of header and values, and PrefetchWhole for the slots too (up to a few lines:
-  // the rest of a long row is left to the processor's own prefetcher).
-  void Prefetch(RowNumber row) const { PrefetchBytes(row, value_bytes_); }
-  void PrefetchWhole(RowNumber row) const { PrefetchBytes(row, whole_bytes_); }
+  // the rest of a long row is left to the processor's own prefetcher). Into the second level: its queue of
+  // misses is several times as long as the first level's, which random rows fill at once.
+  void Prefetch(RowNumber row) const { PrefetchBytes<2>(row, value_bytes_); }
+  void PrefetchWhole(RowNumber row) const { PrefetchBytes<2>(row, whole_bytes_); }
+  // From there into the first level, a few rows ahead of writing: stores wait for their lines one by one.
+  void PrefetchNear(RowNumber row) const { PrefetchBytes<3>(row, whole_bytes_); }
 
   // The row with this key (it may be a tombstone), or kNoRow.
   RowNumber Find(Key key) const;
@@ -161,13 +164,15 @@ class RowTable {
   size_t ResidentBytes() const;
 
  private:
-  static constexpr size_t kBlock = 32;
+  static constexpr size_t kBlock = 128;  // as many rows of a few lines as the first level holds
   static constexpr int kMaxSlabs = 33;
 
-  void PrefetchBytes(RowNumber row, uint32_t bytes) const {
+  // Inline by force: GCC takes a function that only prefetches for one without effect and drops its calls.
+  template <int kLocality>
+  [[gnu::always_inline]] void PrefetchBytes(RowNumber row, uint32_t bytes) const {
     const auto* begin = reinterpret_cast<const char*>(Header(row));
-    for (uint32_t offset = 0; offset < bytes; offset += 64) __builtin_prefetch(begin + offset);
-    __builtin_prefetch(begin + bytes - 1);
+    for (uint32_t offset = 0; offset < bytes; offset += 64) __builtin_prefetch(begin + offset, 0, kLocality);
+    __builtin_prefetch(begin + bytes - 1, 0, kLocality);
   }
   template <bool kWithValues>
   size_t FindBlock(const Key* keys, size_t count, RowNumber* rows) const;

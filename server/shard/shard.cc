@@ -265,7 +265,7 @@ void Shard::ApplyRows(Table& table, const UnitContext& unit, std::span<const Key
   const uint32_t dim = table.spec->dim;
   const uint32_t touch = UnitTouch(table, unit);
   for (size_t i = 0; i < keys.size(); ++i) {
-    if (i + kAhead < keys.size() && found_[i + kAhead] != kNoRow) rows.PrefetchWhole(found_[i + kAhead]);
+    if (i + kAhead < keys.size() && found_[i + kAhead] != kNoRow) rows.PrefetchNear(found_[i + kAhead]);
     const RowNumber row = found_[i];
     if (row == kNoRow) continue;
     RowHeader* header = rows.Header(row);
