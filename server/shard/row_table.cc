@@ -10,8 +10,8 @@ namespace {
 
 constexpr size_t kMinPositions = 8;
 constexpr size_t kFirstSlabBytes = 4096;
-// Slabs and indexes from this size on are mapped: their memory comes page by page, and goes back.
-constexpr size_t kMapBytes = 64 << 10;
+// Slabs and indexes from this size on lie on huge pages.
+constexpr size_t kPooledBytes = 32 << 10;
 constexpr size_t kSparse = 8;  // an index with so many times the positions it needs is made smaller
 constexpr uint64_t kPrefetchBytes = 256;
 constexpr size_t kKeptDirtyRows = 1 << 16;  // capacity that the dirty list keeps between deltas
@@ -41,6 +41,8 @@ RowTable::RowTable(TableId table, uint32_t dim, uint32_t slots, bool accumulates
   whole_bytes_ = static_cast<uint32_t>(std::min<uint64_t>(stride_, kPrefetchBytes));
   const size_t first_rows = std::max<size_t>(1, kFirstSlabBytes / stride_);
   first_slab_shift_ = std::bit_width(first_rows) - 1;
+  chunk_shift_ = std::max<int>(first_slab_shift_, std::bit_width(kChunkBytes / stride_) - 1);
+  small_slabs_ = static_cast<size_t>(chunk_shift_ - first_slab_shift_) + 1;
 }
 
 RowNumber RowTable::FindFrom(Key key, uint32_t tag, size_t position) const {
@@ -142,7 +144,7 @@ Status RowTable::GrowIndex(size_t rows) {
 }
 
 bool RowTable::MakeIndex(size_t positions) {
-  ZeroedMemory made(positions * sizeof(uint64_t), kMapBytes);
+  ZeroedMemory made(positions * sizeof(uint64_t), kPooledBytes);
   if (made.data() == nullptr) return false;
   auto* to = reinterpret_cast<uint64_t*>(made.data());
   for (size_t i = 0; i < positions_; ++i) {
@@ -156,12 +158,12 @@ bool RowTable::MakeIndex(size_t positions) {
 Status RowTable::GrowSlabs(size_t rows) {
   while (rows > capacity_) {
     const size_t slab_rows = SlabRows(slabs_.size());
-    ZeroedMemory slab(slab_rows * stride_, kMapBytes);
+    ZeroedMemory slab(slab_rows * stride_, kPooledBytes);
     if (slab.data() == nullptr) {
       return Overloaded("no memory for a slab of " + std::to_string(slab_rows) + " rows of table " +
                         std::to_string(table_));
     }
-    slab_origin_[slabs_.size()] = reinterpret_cast<uintptr_t>(slab.data()) - capacity_ * stride_;
+    slab_origin_.push_back(reinterpret_cast<uintptr_t>(slab.data()) - capacity_ * stride_);
     slabs_.push_back(std::move(slab));
     capacity_ += slab_rows;
   }
@@ -239,6 +241,7 @@ void RowTable::TrimSlabs() {
   while (!slabs_.empty() && capacity_ - SlabRows(slabs_.size() - 1) >= size_) {
     capacity_ -= SlabRows(slabs_.size() - 1);
     slabs_.pop_back();
+    slab_origin_.pop_back();
   }
   if (slabs_.empty()) return;
   const size_t used = size_ - (capacity_ - SlabRows(slabs_.size() - 1));

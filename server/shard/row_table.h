@@ -10,14 +10,13 @@
 // The index is an array of uint64 entries, power of two, linear probing, at most 3/4 full: the upper half is
 // 32 bits of the key's hash, the lower half the row number + 1 (0: empty). An entry's home position is taken
 // from those same 32 bits, so the index grows without touching a single row. The row itself holds the key
-// that settles a match. Slab k > 0 holds as many rows as all before it together; large slabs and indexes are
-// mapped and cost only what was touched.
+// that settles a match. The first slabs double the table each, those behind hold 2^chunk rows each, about
+// kChunkBytes. Indexes and slabs of some size lie on huge pages that all tables share (zeroed_memory.h).
 //
 // Not thread-safe: owned by the thread that owns the shard.
 #pragma once
 
 #include <algorithm>
-#include <array>
 #include <bit>
 #include <cstddef>
 #include <cstdint>
@@ -78,8 +77,7 @@ class RowTable {
   size_t live_rows() const { return used_rows() - deleted_; }
 
   RowHeader* Header(RowNumber row) const {
-    const int slab = std::bit_width(row >> first_slab_shift_);
-    return reinterpret_cast<RowHeader*>(slab_origin_[slab] + row * stride_);
+    return reinterpret_cast<RowHeader*>(slab_origin_[SlabOf(row)] + row * stride_);
   }
   float* Values(RowNumber row) const { return reinterpret_cast<float*>(Header(row) + 1); }
   float* Slots(RowNumber row) const { return Values(row) + dim_; }
@@ -165,8 +163,13 @@ class RowTable {
 
  private:
   static constexpr size_t kBlock = 128;  // as many rows of a few lines as the first level holds
-  static constexpr int kMaxSlabs = 33;
+  static constexpr size_t kChunkBytes = 128 << 10;
 
+  size_t SlabOf(RowNumber row) const {
+    const size_t chunk = row >> chunk_shift_;
+    return chunk > 0 ? small_slabs_ + chunk - 1
+                     : static_cast<size_t>(std::bit_width(row >> first_slab_shift_));
+  }
   // Inline by force: GCC takes a function that only prefetches for one without effect and drops its calls.
   template <int kLocality>
   [[gnu::always_inline]] void PrefetchBytes(RowNumber row, uint32_t bytes) const {
@@ -185,7 +188,10 @@ class RowTable {
   size_t PositionOf(RowNumber row) const;
   void Unlink(RowNumber row);
   void TrimSlabs();
-  size_t SlabRows(size_t slab) const { return size_t{1} << (first_slab_shift_ + (slab == 0 ? 0 : slab - 1)); }
+  size_t SlabRows(size_t slab) const {
+    if (slab >= small_slabs_) return size_t{1} << chunk_shift_;
+    return size_t{1} << (first_slab_shift_ + (slab == 0 ? 0 : slab - 1));
+  }
   uint64_t* entries() const { return reinterpret_cast<uint64_t*>(index_.data()); }
   uint32_t Tag(Key key) const { return static_cast<uint32_t>(RowHash(key, table_)); }
 
@@ -197,6 +203,8 @@ class RowTable {
   uint32_t value_bytes_;  // to prefetch of a row's header and values
   uint32_t whole_bytes_;  // and of the whole row
   int first_slab_shift_;  // slab 0 holds 2^shift rows
+  int chunk_shift_;
+  size_t small_slabs_;  // those of the first 2^chunk_shift_ rows
   size_t size_ = 0;
   size_t deleted_ = 0;
   size_t free_ = 0;
@@ -205,7 +213,7 @@ class RowTable {
   size_t positions_ = 0;           // of the index: 0 or a power of two
   ZeroedMemory index_;
   std::vector<ZeroedMemory> slabs_;
-  std::array<uintptr_t, kMaxSlabs> slab_origin_{};  // where row 0 would lie if the slab reached back to it
+  std::vector<uintptr_t> slab_origin_;  // where row 0 would lie if the slab reached back to it
   std::vector<RowNumber> dirty_;
   std::vector<RowNumber> tombstones_;  // every one, and numbers that are none any more
 };

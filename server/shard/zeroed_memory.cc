@@ -1,4 +1,4 @@
-// Heap blocks, and aligned anonymous mappings.
+// Heap blocks, pieces of the pool, and aligned anonymous mappings.
 #include "server/shard/zeroed_memory.h"
 
 #include <sys/mman.h>
@@ -9,23 +9,17 @@
 #include <cstring>
 #include <utility>
 
+#include "server/shard/huge_pool.h"
+
 namespace penstock {
 namespace {
 
 constexpr size_t RoundUp(size_t bytes, size_t unit) { return (bytes + unit - 1) / unit * unit; }
 
-std::byte* Map(size_t bytes) {
-  void* mapped =
-      mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  if (mapped == MAP_FAILED) return nullptr;
-  // Where huge pages are the default, one touched byte would cost 2 MiB.
-  (void)madvise(mapped, bytes, MADV_NOHUGEPAGE);
-  return static_cast<std::byte*>(mapped);
-}
+}  // namespace
 
-// Maps `bytes` (a multiple of the huge page) at huge-page alignment: maps one page more and gives the rest
-// back.
-std::byte* MapAligned(size_t bytes) {
+// Maps one huge page more and gives back what does not fit the alignment.
+std::byte* MapHugePages(size_t bytes) {
   const size_t wide = bytes + ZeroedMemory::kHugePageBytes;
   void* mapped =
       mmap(nullptr, wide, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -41,15 +35,16 @@ std::byte* MapAligned(size_t bytes) {
   return data;
 }
 
-}  // namespace
-
-ZeroedMemory::ZeroedMemory(size_t bytes, size_t map_bytes) {
+ZeroedMemory::ZeroedMemory(size_t bytes, size_t pool_bytes) {
   if (bytes == 0) return;
-  mapped_ = bytes >= std::min(map_bytes, kHugeBytes);
-  if (mapped_) {
-    const bool huge = bytes >= kHugeBytes;
-    bytes_ = RoundUp(bytes, huge ? kHugePageBytes : 4096);
-    data_ = huge ? MapAligned(bytes_) : Map(bytes_);
+  if (bytes >= kHugeBytes) {
+    source_ = Source::kMapped;
+    bytes_ = RoundUp(bytes, kHugePageBytes);
+    data_ = MapHugePages(bytes_);
+  } else if (bytes >= pool_bytes && bytes <= HugePool::kMaxBytes) {
+    source_ = Source::kPool;
+    bytes_ = RoundUp(bytes, 64);
+    data_ = HugePool::OfProcess().Take(bytes_);
   } else {
     bytes_ = RoundUp(bytes, 64);
     data_ = static_cast<std::byte*>(std::aligned_alloc(64, bytes_));
@@ -63,35 +58,37 @@ ZeroedMemory::~ZeroedMemory() { Release(); }
 ZeroedMemory::ZeroedMemory(ZeroedMemory&& other) noexcept
     : data_(std::exchange(other.data_, nullptr)),
       bytes_(std::exchange(other.bytes_, 0)),
-      mapped_(std::exchange(other.mapped_, false)) {}
+      source_(other.source_) {}
 
 ZeroedMemory& ZeroedMemory::operator=(ZeroedMemory&& other) noexcept {
   if (this != &other) {
     Release();
     data_ = std::exchange(other.data_, nullptr);
     bytes_ = std::exchange(other.bytes_, 0);
-    mapped_ = std::exchange(other.mapped_, false);
+    source_ = other.source_;
   }
   return *this;
 }
 
 void ZeroedMemory::Release() {
   if (data_ == nullptr) return;
-  if (mapped_) {
-    munmap(data_, bytes_);
-  } else {
-    std::free(data_);
+  switch (source_) {
+    case Source::kHeap:
+      return std::free(data_);
+    case Source::kPool:
+      return HugePool::OfProcess().Give(data_, bytes_);
+    case Source::kMapped:
+      munmap(data_, bytes_);
   }
 }
 
 size_t ZeroedMemory::ResidentBytes(size_t used) const {
-  if (!mapped_) return bytes_;
-  return std::min(RoundUp(used, UnitBytes()), bytes_);
+  return source_ == Source::kMapped ? std::min(RoundUp(used, kHugePageBytes), bytes_) : bytes_;
 }
 
 void ZeroedMemory::Trim(size_t used) {
-  const size_t kept = RoundUp(used, UnitBytes());
-  if (mapped_ && kept < bytes_) (void)madvise(data_ + kept, bytes_ - kept, MADV_DONTNEED);
+  const size_t kept = RoundUp(used, kHugePageBytes);
+  if (source_ == Source::kMapped && kept < bytes_) (void)madvise(data_ + kept, bytes_ - kept, MADV_DONTNEED);
 }
 
 }  // namespace penstock

@@ -1,24 +1,27 @@
 // ZeroedMemory: an owned block of zeroed bytes for row slabs and indexes, on huge pages when it is large.
 //
-// Small blocks come from the heap, so that hundreds of nearly empty tables stay tiny. Blocks of kHugeBytes
-// and more are mapped at 2 MiB alignment with MADV_HUGEPAGE; where the kernel has none, ordinary pages serve
-// as well. Between the two the caller says whether a block is mapped, on ordinary pages. Pages of a mapped
-// block that were never touched cost no memory, and Trim gives touched ones back.
+// Small blocks come from the heap, so that hundreds of nearly empty tables stay tiny, and from a size that
+// the caller says on from the HugePool. Those of kHugeBytes and more are mapped at 2 MiB alignment with
+// MADV_HUGEPAGE; where the kernel has none, ordinary pages serve as well. Huge pages of a mapped block that
+// were never touched cost no memory, and Trim gives touched ones back.
 #pragma once
 
 #include <cstddef>
 
 namespace penstock {
 
+// `bytes`, a multiple of the huge page, at its alignment and with MADV_HUGEPAGE; zeroed. nullptr: no memory.
+std::byte* MapHugePages(size_t bytes);
+
 class ZeroedMemory {
  public:
   static constexpr size_t kHugePageBytes = size_t{2} << 20;
-  static constexpr size_t kHugeBytes = 2 * kHugePageBytes;
+  static constexpr size_t kHugeBytes = kHugePageBytes;
 
   ZeroedMemory() = default;
-  // Allocates `bytes` bytes, 64-byte aligned; mapped from `map_bytes` bytes on. data() is nullptr when there
-  // is no memory.
-  explicit ZeroedMemory(size_t bytes, size_t map_bytes = kHugeBytes);
+  // Allocates `bytes` bytes, 64-byte aligned; from `pool_bytes` bytes on of the HugePool. data() is nullptr
+  // when there is no memory.
+  explicit ZeroedMemory(size_t bytes, size_t pool_bytes = kHugeBytes);
   ~ZeroedMemory();
   ZeroedMemory(ZeroedMemory&& other) noexcept;
   ZeroedMemory& operator=(ZeroedMemory&& other) noexcept;
@@ -32,13 +35,13 @@ class ZeroedMemory {
   void Trim(size_t used);
 
  private:
-  // What memory comes and goes by.
-  size_t UnitBytes() const { return bytes_ >= kHugeBytes ? kHugePageBytes : 4096; }
+  enum class Source { kHeap, kPool, kMapped };
+
   void Release();
 
   std::byte* data_ = nullptr;
   size_t bytes_ = 0;
-  bool mapped_ = false;
+  Source source_ = Source::kHeap;
 };
 
 }  // namespace penstock
