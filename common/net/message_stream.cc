@@ -54,7 +54,7 @@ class PooledReader final : public capnp::MessageReader {
 
 PooledMessageStream::PooledMessageStream(kj::AsyncIoStream& stream)
     : stream_(stream),
-      pool_(BufferPool::OfThread()),
+      pool_(BufferPool::OfProcess()),
       ahead_(std::make_unique_for_overwrite<std::byte[]>(kAheadBytes)) {}
 
 PooledMessageStream::~PooledMessageStream() noexcept(false) = default;

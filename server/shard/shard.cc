@@ -4,9 +4,9 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
-#include <cstring>
 #include <string>
 
+#include "common/base/copy_row.h"
 #include "common/base/hash.h"
 #include "server/shard/initializer.h"
 #include "server/shard/optimizer_kernels.h"
@@ -132,7 +132,7 @@ Status Shard::PullRows(TableId id, std::span<const Key> keys, float* out, std::v
     float* to = out + i * dim;
     if (row != kNoRow && !table->rows.Header(row)->deleted()) {
       table->rows.Touch(row);
-      std::memcpy(to, table->rows.Values(row), dim * sizeof(float));
+      CopyRow(table->rows.Values(row), dim, to);
     } else if (row == kNoRow && table->cold.MayHold(keys[i])) {
       cold->push_back(static_cast<uint32_t>(i));
     } else {

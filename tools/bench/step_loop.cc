@@ -61,13 +61,13 @@ void StepLoop::Begin(const std::vector<std::vector<Key>>& pool, Flight& flight) 
     }
     return Push(keys, filled_, flight);
   }
-  flight.pull = client_.Pull({{options_.table, keys}}, options_.deadline_ms);
+  const TableKeysView rows{options_.table, keys};
+  flight.pull = client_.Pull(std::span(&rows, 1), options_.deadline_ms);
 }
 
-void StepLoop::Push(const std::vector<Key>& keys, std::vector<float> values, Flight& flight) {
-  std::vector<TablePush> tables(1);
-  tables[0] = {options_.table, keys, std::move(values)};
-  flight.push = client_.Push(*producer_, std::move(tables), {.deadline_ms = options_.deadline_ms});
+void StepLoop::Push(const std::vector<Key>& keys, std::span<const float> values, Flight& flight) {
+  const TablePushView rows{options_.table, keys, values};
+  flight.push = client_.Push(*producer_, std::span(&rows, 1), {.deadline_ms = options_.deadline_ms});
 }
 
 Status StepLoop::Advance(const std::vector<std::vector<Key>>& pool, Flight& flight, const Hooks& hooks) {
@@ -80,7 +80,7 @@ Status StepLoop::Advance(const std::vector<std::vector<Key>>& pool, Flight& flig
   // The gradient is written over the pulled rows, as a model that computes in place would: the memory is
   // there and warm.
   Fill(gradient_, &values);
-  Push(pool[flight.batch], std::move(values), flight);
+  Push(pool[flight.batch], values, flight);
   return Status::Ok();
 }
 

@@ -56,7 +56,7 @@ class StepLoop {
   };
 
   void Begin(const std::vector<std::vector<Key>>& pool, Flight& flight);
-  void Push(const std::vector<Key>& keys, std::vector<float> values, Flight& flight);
+  void Push(const std::vector<Key>& keys, std::span<const float> values, Flight& flight);
   // Waits for what the flight waits for, and begins what comes after it.
   Status Advance(const std::vector<std::vector<Key>>& pool, Flight& flight, const Hooks& hooks);
 

@@ -72,7 +72,7 @@ Status WorkloadRun::Fill() {
       RETURN_IF_ERROR(settle(kCallsInFlight - 1));
       std::vector<TablePush> tables;
       tables.push_back(std::move(push));
-      calls.push_back(client_.Push(*producer, std::move(tables)));
+      calls.push_back(client_.Push(*producer, tables));
     }
   }
   return settle(0);

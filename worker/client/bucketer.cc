@@ -2,9 +2,9 @@
 #include "worker/client/bucketer.h"
 
 #include <algorithm>
-#include <cstring>
 #include <numeric>
 
+#include "common/base/copy_row.h"
 #include "common/base/hash.h"
 
 namespace penstock {
@@ -137,18 +137,17 @@ class Bucketing {
                        .name = in_[t].name,
                        .dim = in_[t].dim,
                        .rows = rows,
-                       .keys = nullptr,
-                       .values = nullptr,
-                       .order = nullptr};
-    table.keys = std::make_unique_for_overwrite<Key[]>(rows);
+                       .keys = Batch::Array<Key>(rows),
+                       .values = {},
+                       .order = {}};
     if (push_) {
       // Messages go out in whole words, so a slice of odd length takes along what stands behind it.
       const uint64_t floats = rows * in_[t].dim + work_[t].padding;
-      table.values = std::make_unique_for_overwrite<float[]>(floats + floats % 2);
+      table.values = Batch::Array<float>(floats + floats % 2);
       for (uint64_t at : work_[t].pads) table.values[at] = 0;
       if (floats % 2 != 0) table.values[floats] = 0;
     } else {
-      table.order = std::make_unique_for_overwrite<uint32_t[]>(rows);
+      table.order = Batch::Array<uint32_t>(rows);
     }
     out_.tables.push_back(std::move(table));
   }
@@ -162,13 +161,10 @@ class Bucketing {
       const uint16_t shard = work.shard[i];
       const uint64_t to = work.cursor[shard]++;
       table.keys[to] = in.keys[i];
-      if (!push_) {
-        table.order[to] = static_cast<uint32_t>(i);
-      } else if (dim == 1) {
-        table.values[to + work.value_shift[shard]] = in.values[i];
+      if (push_) {
+        CopyRow(&in.values[i * dim], dim, &table.values[to * dim + work.value_shift[shard]]);
       } else {
-        std::memcpy(&table.values[to * dim + work.value_shift[shard]], &in.values[i * dim],
-                    dim * sizeof(float));
+        table.order[to] = static_cast<uint32_t>(i);
       }
     }
   }

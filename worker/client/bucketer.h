@@ -7,7 +7,6 @@
 #pragma once
 
 #include <cstdint>
-#include <memory>
 #include <span>
 #include <string>
 #include <vector>
@@ -15,6 +14,7 @@
 #include "common/base/ids.h"
 #include "common/base/status.h"
 #include "common/cluster/shard_map.h"
+#include "common/net/buffer_pool.h"
 
 namespace penstock {
 
@@ -45,14 +45,25 @@ struct BatchGroup {
 };
 
 struct Batch {
+  // Of a buffer that is used again.
+  template <typename T>
+  class Array {
+   public:
+    Array() = default;
+    explicit Array(size_t size) : buffer_(BufferPool::OfProcess()->Take(size * sizeof(T))) {}
+    T& operator[](size_t i) const { return reinterpret_cast<T*>(buffer_.data())[i]; }
+
+   private:
+    BufferPool::Buffer buffer_;
+  };
   struct Table {
     TableId table = 0;
     std::string name;
     uint32_t dim = 0;
     size_t rows = 0;
-    std::unique_ptr<Key[]> keys;        // by group
-    std::unique_ptr<float[]> values;    // push: by group; the first float of a piece is 8-byte aligned
-    std::unique_ptr<uint32_t[]> order;  // pull: which row of the caller's each row is
+    Array<Key> keys;        // by group
+    Array<float> values;    // push: by group; the first float of a piece is 8-byte aligned
+    Array<uint32_t> order;  // pull: which row of the caller's each row is
   };
   std::vector<Table> tables;
   std::vector<BatchGroup> groups;  // ascending by piece; of one table: ascending by position

@@ -35,6 +35,17 @@ Status Validate(const ClientOptions& o) {
   return CheckRange("max_inflight_bytes", o.max_inflight_bytes, 1, uint64_t{1} << 40);
 }
 
+std::vector<TableKeysView> ViewsOf(const std::vector<TableKeys>& tables) {
+  std::vector<TableKeysView> views;
+  for (const TableKeys& table : tables) views.push_back({table.table, table.keys});
+  return views;
+}
+std::vector<TablePushView> ViewsOf(const std::vector<TablePush>& tables) {
+  std::vector<TablePushView> views;
+  for (const TablePush& table : tables) views.push_back({table.table, table.keys, table.values});
+  return views;
+}
+
 template <typename T>
 Status StatusOf(const Result<T>& result) {
   return result.status();
@@ -134,7 +145,7 @@ class Client::Impl {
 
   // Checks a batch's tables and gives their names and widths; keys and values are those of the caller.
   template <typename Table>
-  Result<std::vector<BatchTable>> Describe(const std::vector<Table>& tables) const {
+  Result<std::vector<BatchTable>> Describe(std::span<const Table> tables) const {
     std::vector<BatchTable> out;
     std::unordered_set<TableId> seen;
     std::lock_guard lock(mutex_);
@@ -148,7 +159,7 @@ class Client::Impl {
                      .dim = it->second.dim,
                      .keys = table.keys,
                      .values = {}});
-      if constexpr (std::is_same_v<Table, TablePush>) {
+      if constexpr (std::is_same_v<Table, TablePushView>) {
         if (table.values.size() != table.keys.size() * it->second.dim) {
           return InvalidArgument("table '" + it->second.name + "': " + std::to_string(table.values.size()) +
                                  " values for " + std::to_string(table.keys.size()) + " keys, expected " +
@@ -267,13 +278,21 @@ std::shared_ptr<Producer> Client::AttachProducer(ProducerId id, Sequence begin) 
 
 // --- Pull and push ---
 
-std::future<Result<PullResult>> Client::Pull(std::vector<TableKeys> tables, uint64_t deadline_ms) {
+std::future<Result<PullResult>> Client::Pull(const std::vector<TableKeys>& tables, uint64_t deadline_ms) {
+  return Pull(ViewsOf(tables), deadline_ms);
+}
+
+std::future<Result<PullResult>> Client::Pull(std::span<const TableKeysView> tables, uint64_t deadline_ms) {
   auto [future, callback] = Awaited<PullResult>();
-  PullAsync(std::move(tables), std::move(callback), deadline_ms);
+  PullAsync(tables, std::move(callback), deadline_ms);
   return std::move(future);
 }
 
-void Client::PullAsync(std::vector<TableKeys> tables, PullCallback callback, uint64_t deadline_ms) {
+void Client::PullAsync(const std::vector<TableKeys>& tables, PullCallback callback, uint64_t deadline_ms) {
+  PullAsync(ViewsOf(tables), std::move(callback), deadline_ms);
+}
+
+void Client::PullAsync(std::span<const TableKeysView> tables, PullCallback callback, uint64_t deadline_ms) {
   Completion<PullResult> done(std::move(callback));
   auto described = impl_->Describe(tables);
   if (!described.ok()) return done(described.status().Prepend("pull"));
@@ -288,36 +307,47 @@ void Client::PullAsync(std::vector<TableKeys> tables, PullCallback callback, uin
               });
 }
 
-std::future<Result<PushResult>> Client::Push(Producer& producer, std::vector<TablePush> tables,
+std::future<Result<PushResult>> Client::Push(Producer& producer, const std::vector<TablePush>& tables,
+                                             const PushOptions& options) {
+  return Push(producer, ViewsOf(tables), options);
+}
+
+std::future<Result<PushResult>> Client::Push(Producer& producer, std::span<const TablePushView> tables,
                                              const PushOptions& options) {
   auto [future, callback] = Awaited<PushResult>();
-  PushAsync(producer, std::move(tables), std::move(callback), options);
+  PushAsync(producer, tables, std::move(callback), options);
   return std::move(future);
 }
 
-void Client::PushAsync(Producer& producer, std::vector<TablePush> tables, PushCallback callback,
+void Client::PushAsync(Producer& producer, const std::vector<TablePush>& tables, PushCallback callback,
                        const PushOptions& options) {
-  PushWith(producer, std::move(tables), std::move(callback), options,
+  PushAsync(producer, ViewsOf(tables), std::move(callback), options);
+}
+
+void Client::PushAsync(Producer& producer, std::span<const TablePushView> tables, PushCallback callback,
+                       const PushOptions& options) {
+  PushWith(producer, tables, std::move(callback), options,
            [](ProducerWindow& window) { return window.BeginNext(); });
 }
 
 std::future<Result<PushResult>> Client::PushAt(Producer& producer, Sequence sequence,
-                                               std::vector<TablePush> tables, const PushOptions& options) {
+                                               const std::vector<TablePush>& tables,
+                                               const PushOptions& options) {
   auto [future, callback] = Awaited<PushResult>();
-  PushAtAsync(producer, sequence, std::move(tables), std::move(callback), options);
+  PushAtAsync(producer, sequence, tables, std::move(callback), options);
   return std::move(future);
 }
 
-void Client::PushAtAsync(Producer& producer, Sequence sequence, std::vector<TablePush> tables,
+void Client::PushAtAsync(Producer& producer, Sequence sequence, const std::vector<TablePush>& tables,
                          PushCallback callback, const PushOptions& options) {
-  PushWith(producer, std::move(tables), std::move(callback), options,
+  PushWith(producer, ViewsOf(tables), std::move(callback), options,
            [sequence](ProducerWindow& window) -> Result<Sequence> {
              RETURN_IF_ERROR(window.Begin(sequence));
              return sequence;
            });
 }
 
-void Client::PushWith(Producer& producer, std::vector<TablePush> tables, PushCallback callback,
+void Client::PushWith(Producer& producer, std::span<const TablePushView> tables, PushCallback callback,
                       PushOptions options, absl::AnyInvocable<Result<Sequence>(ProducerWindow&)> begin) {
   Completion<PushResult> done(std::move(callback));
   const std::string what = "push of producer " + std::to_string(producer.id());

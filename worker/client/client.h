@@ -44,6 +44,7 @@
 #include <future>
 #include <memory>
 #include <nlohmann/json_fwd.hpp>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -84,6 +85,17 @@ struct TablePush {
   TableId table = 0;
   std::vector<Key> keys;
   std::vector<float> values;
+};
+
+// The same without owning what they refer to, which is read before the call returns.
+struct TableKeysView {
+  TableId table = 0;
+  std::span<const Key> keys;
+};
+struct TablePushView {
+  TableId table = 0;
+  std::span<const Key> keys;
+  std::span<const float> values;
 };
 
 struct PullResult {
@@ -183,22 +195,29 @@ class Client {
   std::shared_ptr<Producer> AttachProducer(ProducerId id, Sequence begin);
 
   // Reads rows. A row that was never pushed has its table's initial value.
-  std::future<Result<PullResult>> Pull(std::vector<TableKeys> tables, uint64_t deadline_ms = 0);
-  void PullAsync(std::vector<TableKeys> tables, PullCallback done, uint64_t deadline_ms = 0);
+  std::future<Result<PullResult>> Pull(const std::vector<TableKeys>& tables, uint64_t deadline_ms = 0);
+  std::future<Result<PullResult>> Pull(std::span<const TableKeysView> tables, uint64_t deadline_ms = 0);
+  void PullAsync(const std::vector<TableKeys>& tables, PullCallback done, uint64_t deadline_ms = 0);
+  void PullAsync(std::span<const TableKeysView> tables, PullCallback done, uint64_t deadline_ms = 0);
 
   // Pushes rows under the producer's next sequence; several may be in flight. Answered when the level of each
   // table is reached. A sequence is finished with its answer, kOutcomeUnknown included: it cannot be pushed
   // again unless the producer is an attached one.
-  std::future<Result<PushResult>> Push(Producer& producer, std::vector<TablePush> tables,
+  std::future<Result<PushResult>> Push(Producer& producer, const std::vector<TablePush>& tables,
                                        const PushOptions& options = {});
-  void PushAsync(Producer& producer, std::vector<TablePush> tables, PushCallback done,
+  std::future<Result<PushResult>> Push(Producer& producer, std::span<const TablePushView> tables,
+                                       const PushOptions& options = {});
+  void PushAsync(Producer& producer, const std::vector<TablePush>& tables, PushCallback done,
+                 const PushOptions& options = {});
+  void PushAsync(Producer& producer, std::span<const TablePushView> tables, PushCallback done,
                  const PushOptions& options = {});
   // The same under a sequence that the caller chose (a minibatch's number), for attached producers:
   // ascending; a sequence that failed may be pushed again, and after Producer::Rewind all from recorded() on.
-  std::future<Result<PushResult>> PushAt(Producer& producer, Sequence sequence, std::vector<TablePush> tables,
+  std::future<Result<PushResult>> PushAt(Producer& producer, Sequence sequence,
+                                         const std::vector<TablePush>& tables,
                                          const PushOptions& options = {});
-  void PushAtAsync(Producer& producer, Sequence sequence, std::vector<TablePush> tables, PushCallback done,
-                   const PushOptions& options = {});
+  void PushAtAsync(Producer& producer, Sequence sequence, const std::vector<TablePush>& tables,
+                   PushCallback done, const PushOptions& options = {});
 
   // Waits for the pushes that were begun before, then closes the lag of the shards they went to: after ok all
   // that were answered ok are logged on all copies. kOutcomeUnknown: a shard was restarted before a push of
@@ -242,8 +261,8 @@ class Client {
  private:
   class Impl;
   explicit Client(std::unique_ptr<Impl> impl);
-  void PushWith(Producer& producer, std::vector<TablePush> tables, PushCallback done, PushOptions options,
-                absl::AnyInvocable<Result<Sequence>(ProducerWindow&)> begin);
+  void PushWith(Producer& producer, std::span<const TablePushView> tables, PushCallback done,
+                PushOptions options, absl::AnyInvocable<Result<Sequence>(ProducerWindow&)> begin);
   std::unique_ptr<Impl> impl_;
 };
 

@@ -5,9 +5,9 @@
 #include <capnp/orphan.h>
 
 #include <algorithm>
-#include <cstring>
 #include <utility>
 
+#include "common/base/copy_row.h"
 #include "common/cluster/wire.h"
 #include "worker/client/shard_groups.h"
 
@@ -143,11 +143,11 @@ Operation::Answer PullOperation::Read(proto::PullResponse::Reader response,
 
 void PullOperation::Scatter(const BatchGroup& group, const uint8_t* rows) {
   const Batch::Table& table = batch_.tables[group.table];
-  const size_t row_bytes = table.dim * sizeof(float);
+  const auto* from = reinterpret_cast<const float*>(rows);
   float* out = result_.values[group.table].data();
   const uint32_t* order = &table.order[group.first];
   for (uint32_t i = 0; i < group.count; ++i) {
-    std::memcpy(out + size_t{order[i]} * table.dim, rows + i * row_bytes, row_bytes);
+    CopyRow(from + size_t{i} * table.dim, table.dim, out + size_t{order[i]} * table.dim);
   }
 }
 

@@ -68,7 +68,7 @@ std::future<Result<std::vector<float>>> DenseTensor::Pull(Client& client, uint64
   std::vector<TableKeys> tables;
   tables.push_back(std::move(*keys));
   client.PullAsync(
-      std::move(tables),
+      tables,
       [promise = std::move(promise), tensor = *this, begin, end](Result<PullResult> pulled) mutable {
         if (!pulled.ok()) return promise.set_value(pulled.status());
         std::vector<float>& rows = pulled->values[0];
@@ -86,7 +86,7 @@ std::future<Result<PushResult>> DenseTensor::Push(Client& client, Producer& prod
   if (!rows.ok()) return Failed<PushResult>(rows.status());
   std::vector<TablePush> tables;
   tables.push_back(std::move(*rows));
-  return client.Push(producer, std::move(tables), options);
+  return client.Push(producer, tables, options);
 }
 
 }  // namespace penstock

@@ -46,7 +46,7 @@ Status BestCopy::CopyFrom(Producer& producer) {
                      client_.Pull({{context_.tables()[piece.table].id, piece.keys}}).get());
     std::vector<TablePush> push;
     push.push_back({context_.best_tables()[piece.table].id, piece.keys, rows.values[0]});
-    RETURN_IF_ERROR(client_.PushAt(producer, k, std::move(push)).get().status());
+    RETURN_IF_ERROR(client_.PushAt(producer, k, push).get().status());
     Report(producer);
     if (task_.dropped()) return Cancelled("the lease was taken away");
     if (producer.rewound()) return Unavailable("a shard came back with less than it had answered", 50);

@@ -147,7 +147,7 @@ Status SyncLoop::PullRows(uint64_t round, const std::vector<std::vector<Key>>& k
   if (round == pulled_round_ && keys == pulled_keys_) return Status::Ok();
   std::vector<TableKeys> tables;
   for (size_t t = 0; t < keys.size(); ++t) tables.push_back({context_.tables()[t].id, keys[t]});
-  auto pulled = client_.Pull(std::move(tables)).get();
+  auto pulled = client_.Pull(tables).get();
   if (!pulled.ok()) return pulled.status();
   pulled_ = std::move(*pulled);
   pulled_round_ = round;
@@ -161,7 +161,7 @@ Status SyncLoop::Push(const Order& order, std::vector<TablePush> pushes, std::sp
   const PushOptions options{
       .round = order.round, .step = order.round, .worker = task_.info().node, .pass = task_.info().pass + 1};
   const auto producer = client_.AttachProducer(order.producer, order.round);
-  auto gradients = client_.PushAt(*producer, order.round, std::move(pushes), options);
+  auto gradients = client_.PushAt(*producer, order.round, pushes, options);
   if (context_.ledger()) {
     PushOptions plain = options;
     plain.round = 0;

@@ -121,7 +121,7 @@ Status Trainer::TrainFrom(LeaseTask& task, JobContext& context, const Examples& 
     ++clock;
     pushes_.push_back(
         {clock, client_.PushAt(
-                    producer, k, std::move(pushes),
+                    producer, k, pushes,
                     {.clock = clock, .step = schedule.Of(k), .worker = lease.node, .pass = lease.pass + 1})});
     task.Update([&](LeaseProgress& p) { p.loss_sum += loss; });
     Report(task, plan, producer);

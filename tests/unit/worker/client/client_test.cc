@@ -190,7 +190,7 @@ TEST_F(ClientTest, RefusesWrongCallsWithoutTakingASequence) {
 TEST_F(ClientTest, EmptyCallsAreOk) {
   Connect();
   const TableId table = Table("user", 2).id;
-  EXPECT_TRUE(client_->Push(*producer_, {}).get()->units.empty());
+  EXPECT_TRUE(client_->Push(*producer_, std::vector<TablePush>{}).get()->units.empty());
   EXPECT_EQ(client_->Pull({{table, {}}}).get()->values.size(), 1u);
   EXPECT_TRUE(client_->Stats({})->empty());
 }
