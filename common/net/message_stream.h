@@ -2,7 +2,8 @@
 // again.
 //
 // Small messages that arrive together cost one system call. Large ones are read in place into a buffer of the
-// process's pool, whose pages are in memory already; first touching fresh ones costs more than receiving them.
+// process's pool, whose pages are in memory already; first touching fresh ones costs more than receiving
+// them.
 //
 // Belongs to one thread, as the readers that it gives out do; they may outlive it.
 #pragma once

@@ -98,7 +98,8 @@ capnp::ReaderOptions ReceiveLimit(uint64_t bytes) {
   return options;
 }
 
-// One accepted connection. Members die in reverse order: the RPC system before the network before the streams.
+// One accepted connection. Members die in reverse order: the RPC system before the network before the
+// streams.
 struct Connection {
   Connection(kj::Own<kj::AsyncIoStream> s, capnp::Capability::Client bootstrap, uint64_t max_bytes)
       : stream(kj::mv(s)),

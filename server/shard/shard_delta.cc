@@ -43,9 +43,9 @@ struct Shard::PlannedEntry {
   TableId id = 0;
   const Table* table = nullptr;  // nullptr: the table was dropped
   std::span<const RowNumber> rows;
-  size_t deleted = 0;  // of rows
+  size_t deleted = 0;                   // of rows
   std::span<const Key> cold_deletions;  // of rows that are not in memory
-  bool open = false;   // the rows are open: their images have accumulators
+  bool open = false;                    // the rows are open: their images have accumulators
   bool marks = false;
 
   size_t ImageFloats() const { return open ? table->rows.all_floats() : table->rows.row_floats(); }

@@ -44,7 +44,7 @@ struct BaseOptions {
   uint64_t cluster = 0;
   size_t block_cache_bytes = size_t{64} << 20;
   uint64_t fold_bytes = uint64_t{256} << 20;  // about the size of a fold's file
-  rocksdb::Env* env = nullptr;  // nullptr: the machine's own
+  rocksdb::Env* env = nullptr;                // nullptr: the machine's own
 };
 
 // One row as stored. In visits `floats` (values, then slots) is valid during the call.
