@@ -84,7 +84,13 @@ void Expirer::Wake() {
 
 void Expirer::Turn() {
   const auto scan = (asked_.empty() ? routine_ : asked_).front();
-  tasks_.add(Slice(scan).then([this, scan](Next next) { After(scan, next); }));
+  tasks_.add(kj::evalNow([&] { return Slice(scan); })
+                 .then([this, scan](Next next) { After(scan, next); },
+                       [this, scan](kj::Exception&& e) {
+                         // The others shall not wait for it for ever.
+                         scan->status = Internal(std::string("expiry: ") + e.getDescription().cStr());
+                         After(scan, Next::kEnd);
+                       }));
 }
 
 void Expirer::After(const std::shared_ptr<Scan>& scan, Next next) {

@@ -4,16 +4,13 @@
 
 #include <cstring>
 
-#include "server/shard/zeroed_memory.h"
-
 namespace penstock {
 namespace {
 
 constexpr size_t kPage = 4096;
 
 std::byte* BlockOf(std::byte* piece) {
-  return reinterpret_cast<std::byte*>(reinterpret_cast<uintptr_t>(piece) / HugePool::kBlockBytes *
-                                      HugePool::kBlockBytes);
+  return reinterpret_cast<std::byte*>(reinterpret_cast<uintptr_t>(piece) / kHugePageBytes * kHugePageBytes);
 }
 
 // The whole pages inside of it.
@@ -25,6 +22,23 @@ void GiveBackPages(std::byte* piece, size_t bytes) {
 
 }  // namespace
 
+// Maps one huge page more and gives back what does not fit the alignment.
+std::byte* MapHugePages(size_t bytes) {
+  const size_t wide = bytes + kHugePageBytes;
+  void* mapped =
+      mmap(nullptr, wide, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (mapped == MAP_FAILED) return nullptr;
+  const auto begin = reinterpret_cast<uintptr_t>(mapped);
+  const uintptr_t aligned = (begin + kHugePageBytes - 1) / kHugePageBytes * kHugePageBytes;
+  if (aligned > begin) munmap(mapped, aligned - begin);
+  const size_t behind = begin + wide - (aligned + bytes);
+  if (behind > 0) munmap(reinterpret_cast<void*>(aligned + bytes), behind);
+  auto* data = reinterpret_cast<std::byte*>(aligned);
+  // A refusal only means ordinary pages.
+  (void)madvise(data, bytes, MADV_HUGEPAGE);
+  return data;
+}
+
 HugePool& HugePool::OfProcess() {
   static auto* pool = new HugePool;  // never destroyed: tables may be later
   return *pool;
@@ -34,7 +48,7 @@ std::byte* HugePool::Take(size_t bytes) {
   std::lock_guard lock(mutex_);
   auto& open = open_[bytes];
   if (open.empty()) {
-    std::byte* made = MapHugePages(kBlockBytes);
+    std::byte* made = MapHugePages(kHugePageBytes);
     if (made == nullptr) return nullptr;
     blocks_.emplace(made, Block{});
     open.emplace(Capacity(bytes), made);
@@ -60,7 +74,7 @@ void HugePool::Give(std::byte* piece, size_t bytes) {
   open.erase({room, base});
   if (--block.used == 0) {
     blocks_.erase(base);
-    munmap(base, kBlockBytes);
+    munmap(base, kHugePageBytes);
     return;
   }
   GiveBackPages(piece, bytes);

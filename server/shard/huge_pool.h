@@ -19,10 +19,14 @@
 
 namespace penstock {
 
+inline constexpr size_t kHugePageBytes = size_t{2} << 20;
+
+// `bytes`, a multiple of the huge page, at its alignment and with MADV_HUGEPAGE; zeroed. nullptr: no memory.
+std::byte* MapHugePages(size_t bytes);
+
 class HugePool {
  public:
-  static constexpr size_t kBlockBytes = size_t{2} << 20;
-  static constexpr size_t kMaxBytes = kBlockBytes / 2;
+  static constexpr size_t kMaxBytes = kHugePageBytes / 2;
 
   static HugePool& OfProcess();
 
@@ -38,7 +42,7 @@ class HugePool {
     uint32_t taken = 0;  // pieces that were ever taken: those behind are zeroed
     std::vector<uint32_t> free;
   };
-  static size_t Capacity(size_t bytes) { return kBlockBytes / bytes; }
+  static size_t Capacity(size_t bytes) { return kHugePageBytes / bytes; }
 
   mutable std::mutex mutex_;
   // By address. Guarded by mutex_, as what follows.

@@ -9,8 +9,6 @@
 #include <cstring>
 #include <utility>
 
-#include "server/shard/huge_pool.h"
-
 namespace penstock {
 namespace {
 
@@ -18,26 +16,9 @@ constexpr size_t RoundUp(size_t bytes, size_t unit) { return (bytes + unit - 1) 
 
 }  // namespace
 
-// Maps one huge page more and gives back what does not fit the alignment.
-std::byte* MapHugePages(size_t bytes) {
-  const size_t wide = bytes + ZeroedMemory::kHugePageBytes;
-  void* mapped =
-      mmap(nullptr, wide, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  if (mapped == MAP_FAILED) return nullptr;
-  const auto begin = reinterpret_cast<uintptr_t>(mapped);
-  const uintptr_t aligned = RoundUp(begin, ZeroedMemory::kHugePageBytes);
-  if (aligned > begin) munmap(mapped, aligned - begin);
-  const size_t behind = begin + wide - (aligned + bytes);
-  if (behind > 0) munmap(reinterpret_cast<void*>(aligned + bytes), behind);
-  auto* data = reinterpret_cast<std::byte*>(aligned);
-  // A refusal only means ordinary pages.
-  (void)madvise(data, bytes, MADV_HUGEPAGE);
-  return data;
-}
-
 ZeroedMemory::ZeroedMemory(size_t bytes, size_t pool_bytes) {
   if (bytes == 0) return;
-  if (bytes >= kHugeBytes) {
+  if (bytes >= kHugePageBytes) {
     source_ = Source::kMapped;
     bytes_ = RoundUp(bytes, kHugePageBytes);
     data_ = MapHugePages(bytes_);

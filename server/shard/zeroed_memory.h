@@ -1,27 +1,23 @@
 // ZeroedMemory: an owned block of zeroed bytes for row slabs and indexes, on huge pages when it is large.
 //
 // Small blocks come from the heap, so that hundreds of nearly empty tables stay tiny, and from a size that
-// the caller says on from the HugePool. Those of kHugeBytes and more are mapped at 2 MiB alignment with
+// the caller says on from the HugePool. Those of kHugePageBytes and more are mapped at that alignment with
 // MADV_HUGEPAGE; where the kernel has none, ordinary pages serve as well. Huge pages of a mapped block that
 // were never touched cost no memory, and Trim gives touched ones back.
 #pragma once
 
 #include <cstddef>
 
-namespace penstock {
+#include "server/shard/huge_pool.h"
 
-// `bytes`, a multiple of the huge page, at its alignment and with MADV_HUGEPAGE; zeroed. nullptr: no memory.
-std::byte* MapHugePages(size_t bytes);
+namespace penstock {
 
 class ZeroedMemory {
  public:
-  static constexpr size_t kHugePageBytes = size_t{2} << 20;
-  static constexpr size_t kHugeBytes = kHugePageBytes;
-
   ZeroedMemory() = default;
   // Allocates `bytes` bytes, 64-byte aligned; from `pool_bytes` bytes on of the HugePool. data() is nullptr
   // when there is no memory.
-  explicit ZeroedMemory(size_t bytes, size_t pool_bytes = kHugeBytes);
+  explicit ZeroedMemory(size_t bytes, size_t pool_bytes = kHugePageBytes);
   ~ZeroedMemory();
   ZeroedMemory(ZeroedMemory&& other) noexcept;
   ZeroedMemory& operator=(ZeroedMemory&& other) noexcept;
