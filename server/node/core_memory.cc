@@ -8,10 +8,10 @@
 namespace penstock {
 namespace {
 
-constexpr uint32_t kPushesBetweenLooks = 64;  // how stale the account may be
-constexpr size_t kEvictedShare = 16;          // of a table's rows at a time
-constexpr size_t kCompactBytes = 64 << 10;    // less than this in free rows is not worth moving rows
-constexpr int kEvictions = 3;                 // tries to make room for one unit
+constexpr uint32_t kPushesBetweenLooks = 512;  // how stale the account may be
+constexpr size_t kEvictedShare = 16;           // of a table's rows at a time
+constexpr size_t kCompactBytes = 64 << 10;     // less than this in free rows is not worth moving rows
+constexpr int kEvictions = 3;                  // tries to make room for one unit
 constexpr uint32_t kRetryMs = 50;
 constexpr size_t kFlushedShards = 4;  // at a time
 constexpr size_t kFetchRows = 8192;   // of a batch

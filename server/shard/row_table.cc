@@ -13,7 +13,7 @@ constexpr size_t kFirstSlabBytes = 4096;
 // Slabs and indexes from this size on lie on huge pages.
 constexpr size_t kPooledBytes = 32 << 10;
 constexpr size_t kSparse = 8;  // an index with so many times the positions it needs is made smaller
-constexpr uint64_t kPrefetchBytes = 256;
+constexpr uint64_t kPrefetchBytes = 1024;
 constexpr size_t kKeptDirtyRows = 1 << 16;  // capacity that the dirty list keeps between deltas
 constexpr size_t kMaxRows = 0xfffffffeu;    // row number + 1 must fit an entry, and kNoRow is taken
 

@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "common/base/hash.h"
 #include "server/shard/optimizer_kernels.h"
 #include "server/shard/shard.h"
 
@@ -167,6 +168,57 @@ BENCHMARK(Push)
     ->ArgNames({"rows", "dim", "batches/delta"})
     ->ArgsProduct({{1'000'000}, {1, 16, 64}, {0, 4}})
     ->Args({10'000'000, 16, 0});
+
+// A server core's work: pulls of batches over many shards, and SGD pushes of those that were pulled two
+// batches before.
+void Step(benchmark::State& state) {
+  constexpr size_t kShards = 128, kBuffers = 3;
+  const size_t rows = state.range(0), dim = state.range(1);
+  std::vector<std::unique_ptr<Shard>> shards;
+  Sequence sequence = 0;
+  const std::vector<float> values(kBatch * dim, 0.01f);
+  auto push = [&](const std::vector<std::vector<Key>>& units, const float* from) {
+    ++sequence;
+    for (size_t s = 0; s < kShards; ++s) {
+      const UnitContext unit{.producer = 1, .sequence = sequence, .low = sequence};
+      Check(shards[s]->PushUnit(unit, kTable, units[s], from).status());
+      from += units[s].size() * dim;
+    }
+  };
+  auto split = [&](std::span<const Key> keys) {
+    std::vector<std::vector<Key>> units(kShards);
+    for (const Key key : keys) units[ShardOf(RowHash(key, kTable), kShards)].push_back(key);
+    return units;
+  };
+  for (size_t s = 0; s < kShards; ++s) {
+    shards.push_back(std::make_unique<Shard>(ShardOptions{}));
+    Check(shards[s]->CreateTable(Spec(dim, OptimizerKind::kSgd)));
+    Check(shards[s]->BeginEpoch(1, 1));
+  }
+  std::vector<Key> keys(kBatch);
+  for (Key key = 0; key < rows; key += kBatch) {
+    for (size_t i = 0; i < kBatch; ++i) keys[i] = key + i;
+    push(split(keys), values.data());
+  }
+  for (const auto& shard : shards) Check(shard->BuildDelta().status());
+  std::vector<std::vector<std::vector<Key>>> batches;
+  for (const auto& batch : RandomBatches(rows)) batches.push_back(split(batch));
+  std::vector<std::vector<float>> buffers(kBuffers, std::vector<float>(kBatch * dim));
+  std::vector<uint32_t> cold;
+  size_t i = kBuffers;
+  for (auto _ : state) {
+    float* out = buffers[i % kBuffers].data();
+    const auto& pulled = batches[i % batches.size()];
+    for (size_t s = 0; s < kShards; ++s) {
+      Check(shards[s]->PullRows(kTable, pulled[s], out, &cold));
+      out += pulled[s].size() * dim;
+    }
+    push(batches[(i - 2) % batches.size()], buffers[(i - 2) % kBuffers].data());
+    ++i;
+  }
+  CountRows(state, kBatch);
+}
+BENCHMARK(Step)->ArgNames({"rows", "dim"})->ArgsProduct({{1'000'000}, {1, 16, 64}});
 
 void BuildDelta(benchmark::State& state) {
   const size_t dim = state.range(0), rows = 100'000;

@@ -1,7 +1,6 @@
 // The work of `bench dense` in one worker process: {"table", "options": DenseOptions}. Go takes "sign", of
 // what is pushed, and answers {"bytes_per_second", "done": how often each slice}.
 #include <chrono>
-#include <deque>
 #include <future>
 #include <nlohmann/json.hpp>
 #include <thread>
@@ -30,19 +29,21 @@ class DenseTask final : public BenchTask {
         begin + std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(seconds));
     std::vector<uint32_t> done(options_.slices(), 0);
     uint64_t counted = 0;
-    std::deque<Call> calls;
-    std::this_thread::sleep_until(begin);
-    while (Clock::now() < end || !calls.empty()) {
-      if (Clock::now() < end && calls.size() < options_.inflight) {
-        calls.push_back(Begin(values));
-        continue;
-      }
-      Call& call = calls.front();
+    const auto finish = [&](Call& call) -> Status {
       RETURN_IF_ERROR(Finish(call));
       ++done[call.slice];
       if (Clock::now() <= end) ++counted;
-      calls.pop_front();
+      return Status::Ok();
+    };
+    std::vector<Call> calls(options_.inflight);
+    std::this_thread::sleep_until(begin);
+    for (Call& call : calls) Begin(values, call);
+    for (size_t turn = 0; Clock::now() < end; ++turn) {
+      Call& call = calls[turn % calls.size()];
+      RETURN_IF_ERROR(finish(call));
+      Begin(values, call);
     }
+    for (Call& call : calls) RETURN_IF_ERROR(finish(call));
     const double bytes = static_cast<double>(counted * options_.slice_floats() * sizeof(float));
     return nlohmann::json{{"bytes_per_second", bytes / seconds}, {"done", done}};
   }
@@ -50,31 +51,34 @@ class DenseTask final : public BenchTask {
  private:
   struct Call {
     uint64_t slice = 0;
-    std::future<Result<std::vector<float>>> pull;
+    std::vector<float> values;  // what it pulls
+    std::future<Status> pull;
     std::future<Result<PushResult>> push;
+    ~Call() {
+      if (pull.valid()) pull.wait();  // for `values`
+    }
   };
 
-  Call Begin(const std::vector<float>& values) {
-    Call call{.slice = next_slice_++ % options_.slices(), .pull = {}, .push = {}};
+  void Begin(const std::vector<float>& values, Call& call) {
+    call.slice = next_slice_++ % options_.slices();
     const uint64_t begin = call.slice * options_.slice_floats();
     if (options_.work == Work::kPush) {
       call.push = tensor_.Push(client_, *producer_, values, begin);
     } else {
-      call.pull = tensor_.Pull(client_, begin, begin + options_.slice_floats());
+      call.values.resize(options_.slice_floats());
+      call.pull = tensor_.PullInto(client_, call.values, begin);
     }
-    return call;
   }
 
   // Some of what a pull brought is looked at here, all of it by the run at its end.
   Status Finish(Call& call) {
     constexpr uint64_t kEvery = 509;
     if (call.push.valid()) return call.push.get().status().Prepend("push");
-    const auto values = call.pull.get();
-    if (!values.ok()) return values.status().Prepend("pull");
+    RETURN_IF_ERROR(call.pull.get().Prepend("pull"));
     const uint64_t begin = call.slice * options_.slice_floats();
-    for (uint64_t i = 0; i < values->size(); i += kEvery) {
-      if ((*values)[i] == DenseFilled(begin + i)) continue;
-      return DataLoss(StrCat("a pull of float ", begin + i, " got ", (*values)[i], ", but it holds ",
+    for (uint64_t i = 0; i < call.values.size(); i += kEvery) {
+      if (call.values[i] == DenseFilled(begin + i)) continue;
+      return DataLoss(StrCat("a pull of float ", begin + i, " got ", call.values[i], ", but it holds ",
                              DenseFilled(begin + i)));
     }
     return Status::Ok();

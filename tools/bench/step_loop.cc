@@ -61,8 +61,9 @@ void StepLoop::Begin(const std::vector<std::vector<Key>>& pool, Flight& flight) 
     }
     return Push(keys, filled_, flight);
   }
-  const TableKeysView rows{options_.table, keys};
-  flight.pull = client_.Pull(std::span(&rows, 1), options_.deadline_ms);
+  flight.values.resize(keys.size() * gradient_.size());
+  const TablePullView rows{options_.table, keys, flight.values};
+  flight.pull = client_.PullInto(std::span(&rows, 1), options_.deadline_ms);
 }
 
 void StepLoop::Push(const std::vector<Key>& keys, std::span<const float> values, Flight& flight) {
@@ -72,15 +73,13 @@ void StepLoop::Push(const std::vector<Key>& keys, std::span<const float> values,
 
 Status StepLoop::Advance(const std::vector<std::vector<Key>>& pool, Flight& flight, const Hooks& hooks) {
   if (flight.push.valid()) return flight.push.get().status().Prepend("push");
-  auto pulled = flight.pull.get();
-  if (!pulled.ok()) return pulled.status().Prepend("pull");
-  std::vector<float> values = std::move(pulled->values[0]);
-  if (hooks.pulled) RETURN_IF_ERROR(hooks.pulled(flight.batch, values));
+  RETURN_IF_ERROR(flight.pull.get().Prepend("pull"));
+  if (hooks.pulled) RETURN_IF_ERROR(hooks.pulled(flight.batch, flight.values));
   if (options_.work == Work::kPull) return Status::Ok();
   // The gradient is written over the pulled rows, as a model that computes in place would: the memory is
   // there and warm.
-  Fill(gradient_, &values);
-  Push(pool[flight.batch], values, flight);
+  Fill(gradient_, &flight.values);
+  Push(pool[flight.batch], flight.values, flight);
   return Status::Ok();
 }
 

@@ -50,9 +50,13 @@ class StepLoop {
   struct Flight {
     size_t batch = 0;
     Clock::time_point begun;
-    std::future<Result<PullResult>> pull;  // valid while it pulls
+    std::vector<float> values;             // what it pulls
+    std::future<Status> pull;              // valid while it pulls
     std::future<Result<PushResult>> push;  // valid while it pushes
     bool flies() const { return pull.valid() || push.valid(); }
+    ~Flight() {
+      if (pull.valid()) pull.wait();  // for `values`
+    }
   };
 
   void Begin(const std::vector<std::vector<Key>>& pool, Flight& flight);

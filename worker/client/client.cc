@@ -97,7 +97,18 @@ class Client::Impl {
     });
   }
 
-  // The same, and waits. `use` starts something that ends by a deadline.
+  // Of checked tables.
+  void Pull(const std::vector<BatchTable>& tables, std::vector<std::span<float>> out, uint64_t deadline_ms,
+            Completion<bool> done) {
+    auto batch = BucketPull(tables, *layout(), limits());
+    if (!batch.ok()) return done(batch.status().Prepend("pull"));
+    Post(std::move(done), [batch = std::move(*batch), out = std::move(out), ms = Deadline(deadline_ms)](
+                              ClientCore& core, Completion<bool> done) mutable {
+      core.Pull(std::move(batch), std::move(out), ms, std::move(done));
+    });
+  }
+
+  // As Post, and waits. `use` starts something that ends by a deadline.
   template <typename T, typename Use>
   Result<T> Await(const std::string& what, Use use) {
     if (loop_.OnLoop()) return FailedPrecondition(what + ": a blocking call in a callback of the client");
@@ -159,14 +170,14 @@ class Client::Impl {
                      .dim = it->second.dim,
                      .keys = table.keys,
                      .values = {}});
-      if constexpr (std::is_same_v<Table, TablePushView>) {
+      if constexpr (!std::is_same_v<Table, TableKeysView>) {
         if (table.values.size() != table.keys.size() * it->second.dim) {
           return InvalidArgument("table '" + it->second.name + "': " + std::to_string(table.values.size()) +
                                  " values for " + std::to_string(table.keys.size()) + " keys, expected " +
                                  std::to_string(it->second.dim) + " a key");
         }
-        out.back().values = table.values;
       }
+      if constexpr (std::is_same_v<Table, TablePushView>) out.back().values = table.values;
     }
     return out;
   }
@@ -296,15 +307,37 @@ void Client::PullAsync(std::span<const TableKeysView> tables, PullCallback callb
   Completion<PullResult> done(std::move(callback));
   auto described = impl_->Describe(tables);
   if (!described.ok()) return done(described.status().Prepend("pull"));
-  auto batch = BucketPull(*described, *impl_->layout(), impl_->limits());
-  if (!batch.ok()) return done(batch.status().Prepend("pull"));
   PullResult result;
-  for (const BatchTable& table : *described) result.values.emplace_back(table.keys.size() * table.dim);
-  impl_->Post(std::move(done),
-              [batch = std::move(*batch), result = std::move(result), ms = impl_->Deadline(deadline_ms)](
-                  ClientCore& core, Completion<PullResult> done) mutable {
-                core.Pull(std::move(batch), std::move(result), ms, std::move(done));
-              });
+  std::vector<std::span<float>> out;
+  for (const BatchTable& table : *described) {
+    result.values.emplace_back(table.keys.size() * table.dim);
+    out.emplace_back(result.values.back());
+  }
+  Completion<bool> pulled([result = std::move(result), done = std::move(done)](Result<bool> all) mutable {
+    if (!all.ok()) return done(all.status());
+    done(std::move(result));
+  });
+  impl_->Pull(*described, std::move(out), deadline_ms, std::move(pulled));
+}
+
+std::future<Status> Client::PullInto(std::span<const TablePullView> tables, uint64_t deadline_ms) {
+  std::promise<Status> promise;
+  auto future = promise.get_future();
+  PullIntoAsync(
+      tables, [promise = std::move(promise)](Status status) mutable { promise.set_value(std::move(status)); },
+      deadline_ms);
+  return future;
+}
+
+void Client::PullIntoAsync(std::span<const TablePullView> tables, DoneCallback callback,
+                           uint64_t deadline_ms) {
+  Completion<bool> done(
+      [callback = std::move(callback)](Result<bool> pulled) mutable { callback(pulled.status()); });
+  auto described = impl_->Describe(tables);
+  if (!described.ok()) return done(described.status().Prepend("pull"));
+  std::vector<std::span<float>> out;
+  for (const TablePullView& table : tables) out.push_back(table.values);
+  impl_->Pull(*described, std::move(out), deadline_ms, std::move(done));
 }
 
 std::future<Result<PushResult>> Client::Push(Producer& producer, const std::vector<TablePush>& tables,

@@ -97,6 +97,13 @@ struct TablePushView {
   std::span<const Key> keys;
   std::span<const float> values;
 };
+// Rows to read into memory of the caller's, values being [keys.size(), dim]. It is written until the call is
+// answered, so that is how long it must stay.
+struct TablePullView {
+  TableId table = 0;
+  std::span<const Key> keys;
+  std::span<float> values;
+};
 
 struct PullResult {
   std::vector<std::vector<float>>
@@ -165,6 +172,7 @@ struct WorkerClock {
 };
 
 using PullCallback = absl::AnyInvocable<void(Result<PullResult>)>;
+using DoneCallback = absl::AnyInvocable<void(Status)>;
 using PushCallback = absl::AnyInvocable<void(Result<PushResult>)>;
 
 class Client {
@@ -199,6 +207,9 @@ class Client {
   std::future<Result<PullResult>> Pull(std::span<const TableKeysView> tables, uint64_t deadline_ms = 0);
   void PullAsync(const std::vector<TableKeys>& tables, PullCallback done, uint64_t deadline_ms = 0);
   void PullAsync(std::span<const TableKeysView> tables, PullCallback done, uint64_t deadline_ms = 0);
+  // The same without an allocation: for those who pull again and again.
+  std::future<Status> PullInto(std::span<const TablePullView> tables, uint64_t deadline_ms = 0);
+  void PullIntoAsync(std::span<const TablePullView> tables, DoneCallback done, uint64_t deadline_ms = 0);
 
   // Pushes rows under the producer's next sequence; several may be in flight. Answered when the level of each
   // table is reached. A sequence is finished with its answer, kOutcomeUnknown included: it cannot be pushed

@@ -28,13 +28,15 @@ ClientCore::ClientCore(KjLoop& loop, std::shared_ptr<ClusterIdentity> identity, 
   scheduler_ = std::make_unique<SchedulerLink>(loop_, *connections_, options.scheduler);
   MapKeeperOptions map_options;
   map_options.call_timeout_ms = std::min(map_options.call_timeout_ms, options.attempt_timeout_ms);
-  map_ = std::make_unique<MapKeeper>(loop_, *scheduler_, map_options,
-                                     [this](ShardId shard, Epoch epoch) { LogSeen(shard, epoch, 0, 0); });
-  dispatcher_ = std::make_unique<Dispatcher>(
-      loop_, *connections_, *map_,
-      DispatcherOptions{.attempt_timeout_ms = options.attempt_timeout_ms,
-                        .max_inflight_bytes = options.max_inflight_bytes},
-      [this](ShardId shard, Epoch epoch, Lsn told, Lsn logged) { LogSeen(shard, epoch, told, logged); });
+  map_ = std::make_unique<MapKeeper>(loop_, *scheduler_, map_options, [this](ShardId shard, Epoch epoch) {
+    const LogPosition position{.shard = shard, .epoch = epoch};
+    LogSeen(std::span(&position, 1));
+  });
+  dispatcher_ =
+      std::make_unique<Dispatcher>(loop_, *connections_, *map_,
+                                   DispatcherOptions{.attempt_timeout_ms = options.attempt_timeout_ms,
+                                                     .max_inflight_bytes = options.max_inflight_bytes},
+                                   [this](std::span<const LogPosition> positions) { LogSeen(positions); });
 }
 
 ClientCore::~ClientCore() {
@@ -64,19 +66,22 @@ kj::Promise<Result<bool>> ClientCore::LoadMap(uint64_t deadline_ms) {
   });
 }
 
-void ClientCore::LogSeen(ShardId shard, Epoch epoch, Lsn told, Lsn logged) {
-  log_.Observe(shard, epoch, told, logged);
+void ClientCore::LogSeen(std::span<const LogPosition> positions) {
+  for (const LogPosition& position : positions) log_.Observe(position);
   std::erase_if(jobs_, [&](const std::weak_ptr<Producer>& weak) {
     const auto producer = weak.lock();
     if (producer != nullptr)
-      producer->With([&](ProducerWindow& window) { window.Observe(shard, epoch, logged); });
+      producer->With([&](ProducerWindow& window) {
+        for (const LogPosition& at : positions) window.Observe(at.shard, at.epoch, at.logged);
+      });
     return producer == nullptr;
   });
 }
 
-void ClientCore::Pull(Batch batch, PullResult result, uint64_t deadline_ms, Completion<PullResult> done) {
+void ClientCore::Pull(Batch batch, std::vector<std::span<float>> out, uint64_t deadline_ms,
+                      Completion<bool> done) {
   dispatcher_->Start(
-      std::make_shared<PullOperation>(deadline_ms, std::move(batch), std::move(result), std::move(done)));
+      std::make_shared<PullOperation>(deadline_ms, std::move(batch), std::move(out), std::move(done)));
 }
 
 void ClientCore::Push(std::shared_ptr<Producer> producer, Sequence sequence, Batch batch,

@@ -35,7 +35,7 @@ class ClientCore : private kj::TaskSet::ErrorHandler {
 
   // The first map: tried again until the deadline, except when the scheduler refuses us.
   kj::Promise<Result<bool>> LoadMap(uint64_t deadline_ms);
-  void Pull(Batch batch, PullResult result, uint64_t deadline_ms, Completion<PullResult> done);
+  void Pull(Batch batch, std::vector<std::span<float>> out, uint64_t deadline_ms, Completion<bool> done);
   // The producer has begun `sequence`; options.deadline_ms is not 0.
   void Push(std::shared_ptr<Producer> producer, Sequence sequence, Batch batch, const PushOptions& options,
             Completion<PushResult> done);
@@ -66,7 +66,7 @@ class ClientCore : private kj::TaskSet::ErrorHandler {
     kj::Own<kj::PromiseFulfiller<void>> done;
   };
 
-  void LogSeen(ShardId shard, Epoch epoch, Lsn told, Lsn logged);
+  void LogSeen(std::span<const LogPosition> positions);
   void PushEnded(uint64_t push);
   kj::Promise<Result<bool>> Drained(uint64_t deadline_ms);
   kj::Promise<Result<bool>> FlushLogs(uint64_t deadline_ms);

@@ -78,11 +78,11 @@ void WriteGroups(const Operation& operation, const Batch& batch, std::span<const
 
 // --- Pull ---
 
-PullOperation::PullOperation(uint64_t deadline_ms, Batch batch, PullResult result,
-                             Completion<PullResult> done)
+PullOperation::PullOperation(uint64_t deadline_ms, Batch batch, std::vector<std::span<float>> out,
+                             Completion<bool> done)
     : Operation(deadline_ms, GroupsOf(batch)),
       batch_(std::move(batch)),
-      result_(std::move(result)),
+      out_(std::move(out)),
       done_(std::move(done)) {}
 
 std::string PullOperation::Describe(size_t group) const { return DescribeGroup(batch_, group); }
@@ -144,7 +144,7 @@ Operation::Answer PullOperation::Read(proto::PullResponse::Reader response,
 void PullOperation::Scatter(const BatchGroup& group, const uint8_t* rows) {
   const Batch::Table& table = batch_.tables[group.table];
   const auto* from = reinterpret_cast<const float*>(rows);
-  float* out = result_.values[group.table].data();
+  float* out = out_[group.table].data();
   const uint32_t* order = &table.order[group.first];
   for (uint32_t i = 0; i < group.count; ++i) {
     CopyRow(from + size_t{i} * table.dim, table.dim, out + size_t{order[i]} * table.dim);
@@ -154,7 +154,7 @@ void PullOperation::Scatter(const BatchGroup& group, const uint8_t* rows) {
 void PullOperation::Complete(Status status) {
   over_ = true;
   if (status.ok()) {
-    done_(std::move(result_));
+    done_(true);
   } else {
     done_(std::move(status));
   }

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -18,8 +19,8 @@ namespace penstock {
 
 class PullOperation final : public Operation {
  public:
-  // `result` has room for all rows: values[t] is [rows, dim].
-  PullOperation(uint64_t deadline_ms, Batch batch, PullResult result, Completion<PullResult> done);
+  // out[t] has room for all rows of the batch's table t, [rows, dim], until `done` is called.
+  PullOperation(uint64_t deadline_ms, Batch batch, std::vector<std::span<float>> out, Completion<bool> done);
 
   std::string what() const override { return "pull"; }
   std::string Describe(size_t group) const override;
@@ -32,9 +33,9 @@ class PullOperation final : public Operation {
   void Scatter(const BatchGroup& group, const uint8_t* rows);
 
   const Batch batch_;
-  PullResult result_;
-  Completion<PullResult> done_;
-  bool over_ = false;  // the result was handed out: late answers have nowhere to go
+  const std::vector<std::span<float>> out_;
+  Completion<bool> done_;
+  bool over_ = false;  // late answers have nowhere to go
 };
 
 class PushOperation final : public Operation {

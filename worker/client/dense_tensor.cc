@@ -11,8 +11,8 @@ std::string RangeText(uint64_t begin, uint64_t end) {
 }
 
 template <typename T>
-std::future<Result<T>> Failed(Status status) {
-  std::promise<Result<T>> promise;
+std::future<T> Failed(Status status) {
+  std::promise<T> promise;
   promise.set_value(std::move(status));
   return promise.get_future();
 }
@@ -43,14 +43,19 @@ std::vector<float> DenseTensor::Floats(uint64_t begin, uint64_t end, const std::
                             rows.begin() + static_cast<ptrdiff_t>(skip + end - begin));
 }
 
-Result<TablePush> DenseTensor::Rows(uint64_t begin, std::span<const float> values) const {
-  const uint64_t end = begin + values.size();
+Result<TableKeys> DenseTensor::WholeRows(uint64_t begin, uint64_t end) const {
   auto keys = Keys(begin, end);
-  if (!keys.ok()) return keys.status();
+  if (!keys.ok()) return keys;
   if (begin % dim_ != 0 || (end % dim_ != 0 && end != size_)) {
     return InvalidArgument("table " + std::to_string(table_) + ": floats " + RangeText(begin, end) +
                            " are not whole rows of " + std::to_string(dim_));
   }
+  return keys;
+}
+
+Result<TablePush> DenseTensor::Rows(uint64_t begin, std::span<const float> values) const {
+  auto keys = WholeRows(begin, begin + values.size());
+  if (!keys.ok()) return keys.status();
   TablePush push{.table = table_, .keys = std::move(keys->keys), .values = {}};
   push.values.reserve(push.keys.size() * dim_);
   push.values.assign(values.begin(), values.end());
@@ -62,7 +67,7 @@ std::future<Result<std::vector<float>>> DenseTensor::Pull(Client& client, uint64
                                                           uint64_t deadline_ms) const {
   end = std::min(end, size_);
   auto keys = Keys(begin, end);
-  if (!keys.ok()) return Failed<std::vector<float>>(keys.status());
+  if (!keys.ok()) return Failed<Result<std::vector<float>>>(keys.status());
   std::promise<Result<std::vector<float>>> promise;
   auto future = promise.get_future();
   std::vector<TableKeys> tables;
@@ -79,14 +84,27 @@ std::future<Result<std::vector<float>>> DenseTensor::Pull(Client& client, uint64
   return future;
 }
 
+std::future<Status> DenseTensor::PullInto(Client& client, std::span<float> out, uint64_t begin,
+                                          uint64_t deadline_ms) const {
+  auto keys = WholeRows(begin, begin + out.size());
+  if (!keys.ok()) return Failed<Status>(keys.status());
+  const TablePullView rows{table_, keys->keys, out};
+  return client.PullInto(std::span(&rows, 1), deadline_ms);
+}
+
 std::future<Result<PushResult>> DenseTensor::Push(Client& client, Producer& producer,
                                                   std::span<const float> values, uint64_t begin,
                                                   const PushOptions& options) const {
-  auto rows = Rows(begin, values);
-  if (!rows.ok()) return Failed<PushResult>(rows.status());
-  std::vector<TablePush> tables;
-  tables.push_back(std::move(*rows));
-  return client.Push(producer, tables, options);
+  if (values.size() % dim_ != 0) {
+    // The last row is filled up.
+    const auto rows = Rows(begin, values);
+    if (!rows.ok()) return Failed<Result<PushResult>>(rows.status());
+    return client.Push(producer, std::vector<TablePush>{*rows}, options);
+  }
+  const auto keys = WholeRows(begin, begin + values.size());
+  if (!keys.ok()) return Failed<Result<PushResult>>(keys.status());
+  const TablePushView rows{table_, keys->keys, values};
+  return client.Push(producer, std::span(&rows, 1), options);
 }
 
 }  // namespace penstock

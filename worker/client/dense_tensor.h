@@ -29,13 +29,18 @@ class DenseTensor {
   // steps whole rows.
   Result<TablePush> Rows(uint64_t begin, std::span<const float> values) const;
 
-  // The same, done. Pull of [begin, end), by default all.
+  // The same, done. Pull of [begin, end), by default all; PullInto of whole rows, into memory that must stay
+  // until it is answered.
   std::future<Result<std::vector<float>>> Pull(Client& client, uint64_t begin = 0, uint64_t end = UINT64_MAX,
                                                uint64_t deadline_ms = 0) const;
+  std::future<Status> PullInto(Client& client, std::span<float> out, uint64_t begin = 0,
+                               uint64_t deadline_ms = 0) const;
   std::future<Result<PushResult>> Push(Client& client, Producer& producer, std::span<const float> values,
                                        uint64_t begin = 0, const PushOptions& options = {}) const;
 
  private:
+  // Their keys, when the floats [begin, end) are whole rows.
+  Result<TableKeys> WholeRows(uint64_t begin, uint64_t end) const;
   DenseTensor(TableId table, uint32_t dim, uint64_t size) : table_(table), dim_(dim), size_(size) {}
   TableId table_;
   uint32_t dim_;

@@ -13,10 +13,10 @@ namespace {
 
 using GroupState = Operation::GroupState;
 
-std::string Where(const ShardEntry& entry) {
-  std::string where = entry.node == 0 ? "no node" : "node " + std::to_string(entry.node);
-  if (!entry.endpoint.empty()) where += " at " + entry.endpoint;
-  return where;
+// "table 'user', shard 17 (node 2 at 127.0.0.1:7100)"
+std::string Described(const Operation& operation, size_t group) {
+  const auto& where = operation.groups()[group].where;
+  return operation.Describe(group) + " (" + (where == nullptr ? "not sent" : *where) + ")";
 }
 
 std::string NotServing(const ShardEntry& entry) {
@@ -79,9 +79,11 @@ void Dispatcher::Pump(const OperationPtr& operation) {
     }
     const std::string& endpoint = map_.entry(groups[g].shard).endpoint;
     groups[g].state = GroupState::kQueued;
-    auto it = latest.find(endpoint);
-    if (it != latest.end()) {
-      auto& call = calls[it->second].groups;
+    // Groups of one endpoint mostly follow each other.
+    const bool again = !calls.empty() && calls.back().endpoint == endpoint;
+    const auto it = again ? latest.end() : latest.find(endpoint);
+    if (again || it != latest.end()) {
+      auto& call = again ? calls.back().groups : calls[it->second].groups;
       if (groups[call.back()].piece == groups[g].piece && operation->Joins(call.back(), g)) {
         call.push_back(g);
         continue;
@@ -94,6 +96,17 @@ void Dispatcher::Pump(const OperationPtr& operation) {
   for (Open& call : calls) Enqueue(operation, call.endpoint, std::move(call.groups));
 }
 
+std::shared_ptr<const std::string> Dispatcher::Where(const ShardEntry& entry) {
+  if (where_ == nullptr || entry.node != where_node_ || entry.endpoint != where_endpoint_) {
+    where_node_ = entry.node;
+    where_endpoint_ = entry.endpoint;
+    std::string where = entry.node == 0 ? "no node" : "node " + std::to_string(entry.node);
+    if (!entry.endpoint.empty()) where += " at " + entry.endpoint;
+    where_ = std::make_shared<const std::string>(std::move(where));
+  }
+  return where_;
+}
+
 bool Dispatcher::Place(Operation& operation, uint32_t g) {
   Operation::Group& group = operation.groups_[g];
   const ShardEntry& entry = map_.entry(group.shard);
@@ -103,7 +116,7 @@ bool Dispatcher::Place(Operation& operation, uint32_t g) {
     // The next call shall know whether an operator has acted meanwhile: nobody waits for this look at the
     // map.
     tasks_.add(map_.Refresh().catch_([](kj::Exception&&) {}));
-    operation.failure_ = DataLoss(operation.Describe(g) + " (" + group.where + "): " + NotServing(entry));
+    operation.failure_ = DataLoss(Described(operation, g) + ": " + NotServing(entry));
   } else {
     group.retry.OnNotSent(Unavailable(NotServing(entry)));
   }
@@ -179,8 +192,7 @@ void Dispatcher::OnNotConnected(const ChannelPtr& channel, const CallPtr& call, 
     operation->groups_[g].state = GroupState::kParked;
   }
   if (refused) {
-    operation->failure_ = status.Prepend(operation->Describe(call->groups.front()) + " (" +
-                                         operation->groups_[call->groups.front()].where + ")");
+    operation->failure_ = status.Prepend(Described(*operation, call->groups.front()));
     return Settle(operation);
   }
   WaitForMap(operation, call->groups);
@@ -209,11 +221,17 @@ void Dispatcher::OnAnswer(const ChannelPtr& channel, const CallPtr& call, Result
   } else {
     outcomes = std::move(**result);
   }
+  std::vector<LogPosition> seen;
+  seen.reserve(outcomes.size());
   for (size_t i = 0; i < outcomes.size(); ++i) {
     const Operation::Group& group = operation->groups_[call->groups[i]];
     if (outcomes[i].code != Code::kOk) continue;
-    log_seen_(group.shard, group.sent_epoch, operation->changes() ? outcomes[i].lsn : 0, outcomes[i].logged);
+    seen.push_back({.shard = group.shard,
+                    .epoch = group.sent_epoch,
+                    .told = operation->changes() ? outcomes[i].lsn : 0,
+                    .logged = outcomes[i].logged});
   }
+  log_seen_(seen);
   if (!operation->ended_) Apply(operation, call->groups, outcomes);
   Feed(channel);
 }
@@ -256,8 +274,7 @@ void Dispatcher::Apply(const OperationPtr& operation, const std::vector<uint32_t
         break;
       case RetryAction::kFail:
         if (operation->failure_.ok()) {
-          operation->failure_ =
-              group.retry.last().Prepend(operation->Describe(groups[i]) + " (" + group.where + ")");
+          operation->failure_ = group.retry.last().Prepend(Described(*operation, groups[i]));
         }
         break;
     }
@@ -361,11 +378,11 @@ Status Dispatcher::DeadlineStatus(const Operation& operation) const {
       std::find_if(operation.groups_.begin(), operation.groups_.end(),
                    [](const Operation::Group& group) { return group.state != GroupState::kDone; });
   const Operation::Group& group = *it;
-  std::string message =
-      operation.what() + ": " + operation.Describe(static_cast<size_t>(it - operation.groups_.begin())) +
-      " (" + group.where + "): " + (group.retry.last().ok() ? "no answer" : group.retry.last().ToString()) +
-      "; gave up after " + std::to_string(operation.deadline_ms_) + " ms and " +
-      std::to_string(group.retry.attempts()) + " attempts" + Applied(operation);
+  std::string message = operation.what() + ": " +
+                        Described(operation, static_cast<size_t>(it - operation.groups_.begin())) + ": " +
+                        (group.retry.last().ok() ? "no answer" : group.retry.last().ToString()) +
+                        "; gave up after " + std::to_string(operation.deadline_ms_) + " ms and " +
+                        std::to_string(group.retry.attempts()) + " attempts" + Applied(operation);
   if (!map_.last_error().ok())
     message += "; the shard map cannot be refreshed: " + map_.last_error().message();
   if (MayHaveChanged(operation)) return OutcomeUnknown(std::move(message));

@@ -33,9 +33,8 @@ struct DispatcherOptions {
 
 class Dispatcher : private kj::TaskSet::ErrorHandler {
  public:
-  // Called with what every answer said about a shard: an lsn told for a unit (0: none), and up to where it is
-  // logged.
-  using LogSeen = std::function<void(ShardId, Epoch, Lsn told, Lsn logged)>;
+  // Called with what every answer said about its shards.
+  using LogSeen = std::function<void(std::span<const LogPosition>)>;
 
   Dispatcher(KjLoop& loop, ConnectionCache& connections, MapKeeper& map, DispatcherOptions options,
              LogSeen log_seen);
@@ -89,6 +88,7 @@ class Dispatcher : private kj::TaskSet::ErrorHandler {
   Status FailureStatus(const Operation& operation) const;
   bool MayHaveChanged(const Operation& operation) const;
   std::string Applied(const Operation& operation) const;
+  std::shared_ptr<const std::string> Where(const ShardEntry& entry);
   void taskFailed(kj::Exception&& e) override;
 
   KjLoop& loop_;
@@ -96,6 +96,10 @@ class Dispatcher : private kj::TaskSet::ErrorHandler {
   MapKeeper& map_;
   const DispatcherOptions options_;
   const LogSeen log_seen_;
+  // The last place that was named: groups of one call share it.
+  uint32_t where_node_ = 0;
+  std::string where_endpoint_;
+  std::shared_ptr<const std::string> where_;
   std::unordered_map<std::string, ChannelPtr> channels_;
   std::unordered_map<Operation*, OperationPtr> operations_;  // that have not ended
   kj::TaskSet tasks_;                                        // last: its promises use all of the above

@@ -3,7 +3,6 @@
 #pragma once
 
 #include <algorithm>
-#include <map>
 #include <utility>
 #include <vector>
 
@@ -11,12 +10,20 @@
 
 namespace penstock {
 
+// What an answer or a map said about a shard in that epoch.
+struct LogPosition {
+  ShardId shard = 0;
+  Epoch epoch = 0;
+  Lsn told = 0;    // of a unit that was answered; 0: none
+  Lsn logged = 0;  // 0: not said
+};
+
 class LogTracker {
  public:
-  // An answer or a map named the shard in this epoch. `told`: the lsn of a unit that was answered (0: none);
-  // `logged`: as answered (0: not said). Older epochs than the known one are looked at only for a unit that
-  // is not logged: that one may be lost.
-  void Observe(ShardId id, Epoch epoch, Lsn told, Lsn logged) {
+  // Older epochs than the known one are looked at only for a unit that is not logged: that one may be lost.
+  void Observe(const LogPosition& position) {
+    const auto [id, epoch, told, logged] = position;
+    if (id >= shards_.size()) shards_.resize(id + 1);
     Shard& shard = shards_[id];
     if (epoch > shard.epoch) {
       if (shard.told > shard.logged) shard.lost = true;
@@ -33,8 +40,8 @@ class LogTracker {
   // Shards with something answered that is not known to be logged.
   std::vector<ShardId> Unlogged() const {
     std::vector<ShardId> ids;
-    for (const auto& [id, shard] : shards_) {
-      if (shard.told > shard.logged) ids.push_back(id);
+    for (ShardId id = 0; id < shards_.size(); ++id) {
+      if (shards_[id].told > shards_[id].logged) ids.push_back(id);
     }
     return ids;
   }
@@ -42,8 +49,8 @@ class LogTracker {
   // Shards that began a new epoch while something was unlogged, since the last time this was asked.
   std::vector<ShardId> TakeLost() {
     std::vector<ShardId> ids;
-    for (auto& [id, shard] : shards_) {
-      if (std::exchange(shard.lost, false)) ids.push_back(id);
+    for (ShardId id = 0; id < shards_.size(); ++id) {
+      if (std::exchange(shards_[id].lost, false)) ids.push_back(id);
     }
     return ids;
   }
@@ -55,7 +62,7 @@ class LogTracker {
     Lsn logged = 0;
     bool lost = false;
   };
-  std::map<ShardId, Shard> shards_;
+  std::vector<Shard> shards_;
 };
 
 }  // namespace penstock

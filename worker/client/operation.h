@@ -29,7 +29,7 @@ class Operation {
     GroupState state = GroupState::kWaiting;  // parked: for a back-off, or until the map was looked at
     Epoch sent_epoch = 0;
     GroupRetry retry;
-    std::string where;  // where the last attempt went: "node 2 at 127.0.0.1:7100"
+    std::shared_ptr<const std::string> where;  // of the last attempt: "node 2 at 127.0.0.1:7100"; may be null
   };
 
   // What a call came back with, parallel to its groups; a Status when the call as a whole was refused,

@@ -341,6 +341,11 @@ TEST_F(ClientTest, ADenseTensorIsAnAddressComputation) {
   EXPECT_THAT(*tensor->Pull(*client_, 3, 6).get(), ElementsAre(at(3), at(4), at(5)));
   EXPECT_TRUE(tensor->Pull(*client_, 5, 5).get()->empty());
 
+  std::vector<float> rows(8);
+  ASSERT_TRUE(tensor->PullInto(*client_, rows).get().ok());
+  for (uint64_t i = 0; i < 8; ++i) EXPECT_EQ(rows[i], at(i));
+  EXPECT_EQ(tensor->PullInto(*client_, rows, 2).get().code(), Code::kInvalidArgument) << "half a row";
+
   const std::vector<float> tail = {1, 2, 3, 4, 5, 6};
   EXPECT_TRUE(tensor->Push(*client_, *producer_, tail, 4).get().ok());
   EXPECT_THAT(cluster_.Run([&] {

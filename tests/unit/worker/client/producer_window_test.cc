@@ -132,24 +132,24 @@ TEST(ProducerWindow, AnAnswerThatTheNewEpochOvertookRewinds) {
 
 TEST(LogTracker, NamesTheShardsWithALag) {
   LogTracker log;
-  log.Observe(1, 1, 5, 5);
-  log.Observe(2, 1, 5, 3);
-  log.Observe(3, 1, 0, 9);
+  log.Observe({1, 1, 5, 5});
+  log.Observe({2, 1, 5, 3});
+  log.Observe({3, 1, 0, 9});
   EXPECT_THAT(log.Unlogged(), ElementsAre(2));
-  log.Observe(2, 1, 0, 5);
+  log.Observe({2, 1, 0, 5});
   EXPECT_THAT(log.Unlogged(), IsEmpty());
   EXPECT_THAT(log.TakeLost(), IsEmpty());
 }
 
 TEST(LogTracker, NamesTheShardsThatMayHaveLostSomething) {
   LogTracker log;
-  log.Observe(1, 1, 5, 5);
-  log.Observe(2, 1, 5, 3);
-  for (ShardId shard : {1, 2}) log.Observe(shard, 2, 0, 40);
+  log.Observe({1, 1, 5, 5});
+  log.Observe({2, 1, 5, 3});
+  for (const ShardId shard : {1u, 2u}) log.Observe({shard, 2, 0, 40});
   EXPECT_THAT(log.TakeLost(), ElementsAre(2));
   EXPECT_THAT(log.TakeLost(), IsEmpty());
   EXPECT_THAT(log.Unlogged(), IsEmpty());
-  log.Observe(1, 1, 6, 5);  // an answer from before
+  log.Observe({1, 1, 6, 5});  // an answer from before
   EXPECT_THAT(log.TakeLost(), ElementsAre(1));
 }
 
