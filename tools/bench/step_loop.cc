@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <thread>
 
+#include "worker/client/spin_get.h"
+
 namespace penstock {
 namespace {
 
@@ -71,8 +73,9 @@ void StepLoop::Push(const std::vector<Key>& keys, std::span<const float> values,
 }
 
 Status StepLoop::Advance(const std::vector<std::vector<Key>>& pool, Flight& flight, const Hooks& hooks) {
-  if (flight.push.valid()) return flight.push.get().status().Prepend("push");
-  auto pulled = flight.pull.get();
+  if (flight.push.valid())
+    return SpinGet(std::move(flight.push), client_.options().spin_us).status().Prepend("push");
+  auto pulled = SpinGet(std::move(flight.pull), client_.options().spin_us);
   if (!pulled.ok()) return pulled.status().Prepend("pull");
   std::vector<float> values = std::move(pulled->values[0]);
   if (hooks.pulled) RETURN_IF_ERROR(hooks.pulled(flight.batch, values));
