@@ -43,7 +43,8 @@ class Worker {
                                                .token_file = options_.security.token_file,
                                                .name = name_,
                                                .deadline_ms = options_.client.deadline_ms,
-                                               .connect_timeout_ms = options_.client.connect_timeout_ms},
+                                               .connect_timeout_ms = options_.client.connect_timeout_ms,
+                                               .spin_us = options_.client.spin_us},
                                               ending));
     HttpServer http({.host = options_.worker.listen, .port = options_.worker.http_port, .name = name_},
                     registry_, [this] {

@@ -12,6 +12,7 @@ namespace {
 constexpr double kMiB = 1 << 20;
 constexpr double kTiB = kMiB * kMiB;
 constexpr double kDayMs = 86400e3;
+constexpr double kMaxSpinUs = 100e3;
 
 void Declare(OptionSet& set, ClusterOptions::Cluster& o) {
   set.DescribeSection("cluster", "What all processes of the cluster share.");
@@ -77,6 +78,12 @@ void DeclareServerNetwork(OptionSet& set, ClusterOptions::Server& o) {
           {.help = "Event loops, one thread and one port each; the server's shards are spread over them.",
            .min = 1,
            .max = 256});
+  set.Add(
+      "server", "spin_us", &o.spin_us,
+      {.help = "How long a core looks for the next call before it sleeps. More answers small calls sooner "
+               "while calls follow each other, and takes a processor for each core meanwhile.",
+       .unit = "us",
+       .max = kMaxSpinUs});
 }
 
 void DeclareServerStorage(OptionSet& set, ClusterOptions::Server& o) {
@@ -145,6 +152,11 @@ void Declare(OptionSet& set, ClusterOptions::Client& o) {
            .unit = "ms",
            .min = 1,
            .max = 600000});
+  set.Add("client", "spin_us", &o.spin_us,
+          {.help = "How long a worker looks for the next answer before it sleeps, as server.spin_us does for "
+                   "calls.",
+           .unit = "us",
+           .max = kMaxSpinUs});
 }
 
 void Declare(OptionSet& set, ClusterOptions::Security& o) {

@@ -38,6 +38,7 @@ struct ClusterOptions {
     uint16_t port = 0;
     uint16_t http_port = 0;
     uint32_t cores = 1;
+    uint32_t spin_us = 0;
     uint64_t memory_budget_bytes = 0;
     uint64_t segment_bytes = 256ull << 20;
     uint64_t fold_bytes = 1ull << 30;
@@ -54,6 +55,7 @@ struct ClusterOptions {
   struct Client {
     uint32_t deadline_ms = 30000;
     uint32_t connect_timeout_ms = 3000;
+    uint32_t spin_us = 0;
   };
   struct Security {
     std::string token_file;

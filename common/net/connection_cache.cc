@@ -24,9 +24,9 @@ capnp::ReaderOptions ReceiveLimit(uint64_t bytes) {
 
 // Members die in reverse order.
 struct Link {
-  Link(kj::Own<kj::AsyncIoStream> s, uint64_t max_bytes)
+  Link(KjLoop& loop, kj::Own<kj::AsyncIoStream> s, uint64_t max_bytes)
       : stream(kj::mv(s)),
-        messages(*stream),
+        messages(*stream, &loop),
         network(messages, capnp::rpc::twoparty::Side::CLIENT, ReceiveLimit(max_bytes)),
         rpc(capnp::makeRpcClient(network)) {}
 
@@ -107,7 +107,7 @@ class ConnectionCache::Impl : public kj::Refcounted, public kj::TaskSet::ErrorHa
                id](kj::Own<kj::AsyncIoStream>&& stream) -> kj::Promise<Result<capnp::Capability::Client>> {
           int one = 1;
           stream->setsockopt(IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
-          auto link = std::make_shared<Link>(kj::mv(stream), options_.max_message_bytes);
+          auto link = std::make_shared<Link>(loop_, kj::mv(stream), options_.max_message_bytes);
           auto it = entries_.find(endpoint);
           if (it == entries_.end() || it->second.id != id) {
             return Result<capnp::Capability::Client>(Cancelled("connect to " + endpoint + ": dropped"));

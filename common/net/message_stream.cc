@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "common/net/buffer_pool.h"
+#include "common/net/kj_loop.h"
 
 namespace penstock {
 namespace {
@@ -52,8 +53,9 @@ class PooledReader final : public capnp::MessageReader {
 
 }  // namespace
 
-PooledMessageStream::PooledMessageStream(kj::AsyncIoStream& stream)
+PooledMessageStream::PooledMessageStream(kj::AsyncIoStream& stream, KjLoop* loop)
     : stream_(stream),
+      loop_(loop),
       pool_(BufferPool::OfProcess()),
       ahead_(std::make_unique_for_overwrite<std::byte[]>(kAheadBytes)) {}
 
@@ -75,6 +77,7 @@ kj::Promise<bool> PooledMessageStream::Need(size_t bytes) {
   const size_t missing = bytes - end_;
   return stream_.tryRead(ahead_.get() + end_, missing, kAheadBytes - end_).then([this, missing](size_t read) {
     end_ += read;
+    if (loop_ != nullptr) loop_->NoteMessage();
     if (read >= missing) return true;
     KJ_REQUIRE(end_ == 0, "the stream ended inside a message");
     return false;

@@ -17,11 +17,12 @@
 namespace penstock {
 
 class BufferPool;
+class KjLoop;
 
 class PooledMessageStream final : public capnp::MessageStream {
  public:
-  // The stream must outlive this.
-  explicit PooledMessageStream(kj::AsyncIoStream& stream);
+  // The stream must outlive this. The loop, where one is named, hears of what comes (KjLoop::NoteMessage).
+  explicit PooledMessageStream(kj::AsyncIoStream& stream, KjLoop* loop = nullptr);
   ~PooledMessageStream() noexcept(false);
 
   // Null at the end of the stream between two messages. Throws: the stream ended inside a message, or a
@@ -46,6 +47,7 @@ class PooledMessageStream final : public capnp::MessageStream {
   size_t ready() const { return end_ - begin_; }
 
   kj::AsyncIoStream& stream_;
+  KjLoop* const loop_;
   const std::shared_ptr<BufferPool> pool_;
   const std::unique_ptr<std::byte[]> ahead_;  // what was read beyond the last message is in [begin_, end_)
   size_t begin_ = 0;

@@ -101,9 +101,10 @@ capnp::ReaderOptions ReceiveLimit(uint64_t bytes) {
 // One accepted connection. Members die in reverse order: the RPC system before the network before the
 // streams.
 struct Connection {
-  Connection(kj::Own<kj::AsyncIoStream> s, capnp::Capability::Client bootstrap, uint64_t max_bytes)
+  Connection(KjLoop& loop, kj::Own<kj::AsyncIoStream> s, capnp::Capability::Client bootstrap,
+             uint64_t max_bytes)
       : stream(kj::mv(s)),
-        messages(*stream),
+        messages(*stream, &loop),
         network(messages, capnp::rpc::twoparty::Side::SERVER, ReceiveLimit(max_bytes)),
         rpc(capnp::makeRpcServer(network, kj::mv(bootstrap))) {}
   kj::Own<kj::AsyncIoStream> stream;
@@ -154,8 +155,9 @@ class RpcServer::Impl : public kj::TaskSet::ErrorHandler {
     stream->setsockopt(IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
     auto passed = std::make_shared<bool>(false);
     const uint64_t id = next_id_++;
-    auto connection = std::make_unique<Connection>(
-        kj::mv(stream), kj::heap<HandshakeServer>(identity_, service_, passed), options_.max_message_bytes);
+    auto connection = std::make_unique<Connection>(loop_, kj::mv(stream),
+                                                   kj::heap<HandshakeServer>(identity_, service_, passed),
+                                                   options_.max_message_bytes);
     auto gone = connection->network.onDisconnect();
     connections_.emplace(id, std::move(connection));
     auto late = loop_.Sleep(kHandshakeMs).then([passed]() -> kj::Promise<void> {

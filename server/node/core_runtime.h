@@ -14,9 +14,10 @@ namespace penstock {
 
 class CoreRuntime {
  public:
-  CoreRuntime(const CoreOptions& options, LogAppender& appender, const BaseStore& base,
+  // `spin_us` as of KjLoop.
+  CoreRuntime(const CoreOptions& options, uint64_t spin_us, LogAppender& appender, const BaseStore& base,
               std::function<void()> want_fold, ServerMetrics& metrics)
-      : loop_(options.node_name + "/" + std::to_string(options.core)) {
+      : loop_(options.node_name + "/" + std::to_string(options.core), spin_us) {
     loop_.Run([&] {
       core_ = std::make_unique<ServerCore>(loop_, options, appender, base, std::move(want_fold), metrics);
       expirer_ = std::make_unique<Expirer>(loop_, *core_, metrics, options.expire_interval_ms);

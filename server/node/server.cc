@@ -241,7 +241,7 @@ class Server::Impl : public NodeSession::Host {
                       .max_unit_bytes = options_.server.max_unit_bytes,
                       .log_limit_bytes = options_.server.log_limit_bytes,
                       .node_name = name_},
-          *appender_, *base_, [this] { fold_wanted_ = true; }, metrics_));
+          options_.server.spin_us, *appender_, *base_, [this] { fold_wanted_ = true; }, metrics_));
       RpcServerOptions rpc{
           .host = options_.server.listen,
           .port = static_cast<uint16_t>(options_.server.port == 0 ? 0 : options_.server.port + i),

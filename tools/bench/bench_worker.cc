@@ -27,7 +27,8 @@ class BenchWorker {
                                                .token_file = order.at("token_file").get<std::string>(),
                                                .name = "bench worker",
                                                .deadline_ms = kDeadlineMs,
-                                               .attempt_timeout_ms = kDeadlineMs}));
+                                               .attempt_timeout_ms = kDeadlineMs,
+                                               .spin_us = order.at("spin_us").get<uint64_t>()}));
     const bool dense = order.at("kind") == "dense";
     ASSIGN_OR_RETURN(task_, dense ? MakeDenseTask(*client_, order) : MakeRowsTask(*client_, order));
     return nlohmann::json::object();

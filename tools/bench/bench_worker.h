@@ -1,6 +1,6 @@
 // RunBenchWorker: the other end of WorkerProcess: prepares a piece of work and does it when told to.
 //
-//   {"do": "prepare", "scheduler", "token_file", "kind": "rows" | "dense", ...}  -> {}
+//   {"do": "prepare", "scheduler", "token_file", "spin_us", "kind": "rows" | "dense", ...}  -> {}
 //   {"do": "go", "begin_ns", "seconds", ...}                                      -> what the work says
 // begin_ns is of std::chrono::steady_clock, which all processes of a machine share. An error is answered as
 // {"error": {"code", "message"}}. It ends when its orders do.

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <thread>
 
+#include "worker/client/spin_get.h"
+
 namespace penstock {
 namespace {
 
@@ -72,8 +74,9 @@ void StepLoop::Push(const std::vector<Key>& keys, std::span<const float> values,
 }
 
 Status StepLoop::Advance(const std::vector<std::vector<Key>>& pool, Flight& flight, const Hooks& hooks) {
-  if (flight.push.valid()) return flight.push.get().status().Prepend("push");
-  RETURN_IF_ERROR(flight.pull.get().Prepend("pull"));
+  const uint64_t spin_us = client_.options().spin_us;
+  if (flight.push.valid()) return SpinGet(std::move(flight.push), spin_us).status().Prepend("push");
+  RETURN_IF_ERROR(SpinGet(std::move(flight.pull), spin_us).Prepend("pull"));
   if (hooks.pulled) RETURN_IF_ERROR(hooks.pulled(flight.batch, flight.values));
   if (options_.work == Work::kPull) return Status::Ok();
   // The gradient is written over the pulled rows, as a model that computes in place would: the memory is

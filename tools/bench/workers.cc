@@ -24,6 +24,7 @@ Status Workers::Prepare(const std::function<nlohmann::json(uint32_t)>& order) {
     prepare["do"] = "prepare";
     prepare["scheduler"] = options_.scheduler;
     prepare["token_file"] = options_.token_file;
+    prepare["spin_us"] = options_.spin_us;
     RETURN_IF_ERROR(process.Send(prepare));
     processes_.push_back(std::move(process));
   }

@@ -15,6 +15,7 @@ namespace penstock {
 struct WorkersOptions {
   uint32_t count = 1;
   std::string scheduler, token_file;    // as of ClientOptions
+  uint64_t spin_us = 0;                 // as well
   std::optional<size_t> pin_from = {};  // worker i runs on the processor pin_from + i (ProcessorAt)
 };
 

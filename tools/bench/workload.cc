@@ -57,6 +57,7 @@ Status CheckWorkloadOptions(const WorkloadOptions& o) {
   RETURN_IF_ERROR(in_range("--workers", o.workers, 1, 256));
   RETURN_IF_ERROR(in_range("--batches", o.batches, 1, 1'000'000));
   RETURN_IF_ERROR(in_range("--repeats", o.repeats, 1, 1000));
+  RETURN_IF_ERROR(in_range("--spin-us", o.spin_us, 0, 100'000));
   if (!(o.seconds > 0 && o.seconds <= 3600))
     return InvalidArgument(StrCat("--seconds ", o.seconds, ": must be above 0, at most 3600"));
   RETURN_IF_ERROR(CheckLag(o.work, o.seconds, o.memory_lag_ms));
@@ -142,6 +143,7 @@ nlohmann::json WorkloadResult(const WorkloadOptions& options, const WorkloadFigu
                            {"repeats", options.repeats},
                            {"memory_lag_ms", options.memory_lag_ms},
                            {"pinned", options.pin},
+                           {"spin_us", options.spin_us},
                            {"log_and_fold", figures.folds ? "on" : "off"},
                            {"calls", figures.calls},
                            {"checked", true},

@@ -36,6 +36,7 @@ struct WorkloadOptions {
   uint64_t memory_lag_ms = 5000;  // server.memory_lag_ms of the cluster
   uint64_t seed = 1;
   bool pin = false;
+  uint64_t spin_us = 0;  // server.spin_us of the cluster, and ClientOptions::spin_us of the workers
 };
 
 struct WorkloadFigures {

@@ -69,6 +69,11 @@ class BenchParser {
         ->excludes(command->get_option("--data-dir"));
   }
 
+  void Spin(CLI::App* command, const std::string& help) {
+    command->add_option("--spin-us", a_.workload.spin_us,
+                        "server.spin_us of its own cluster, and spin_us of the clients (" + help + ")");
+  }
+
   // What the options of a command are unless they are named.
   void Defaults(CLI::App* command, const WorkloadOptions& defaults, uint64_t mib = 0, uint32_t pairs = 10) {
     // Called when the parser is gone.
@@ -115,6 +120,7 @@ class BenchParser {
     Defaults(command, {.work = work});
     Cluster(command, &o.memory_lag_ms);
     LogOff(command);
+    Spin(command, "default 0");
     Batches(command);
     Rows(command, "default 1000000", "default 16");
     Table(command, "default sgd");
@@ -138,8 +144,9 @@ class BenchParser {
   void AddLatency() {
     WorkloadOptions& o = a_.workload;
     CLI::App* command = Measurement("latency", "Pulls and pushes of one row, one after the other");
-    Defaults(command, {.keys = 1, .inflight = 1, .batches = 10000});
+    Defaults(command, {.keys = 1, .inflight = 1, .batches = 10000, .spin_us = 1000});
     Cluster(command, &o.memory_lag_ms);
+    Spin(command, "of a second measurement; 0: none; default 1000");
     Rows(command, "default 1000000", "default 16");
     Table(command, "default sgd");
     Repeats(command, "default 10");

@@ -28,10 +28,12 @@ Result<std::unique_ptr<BenchCluster>> BenchCluster::Start(const TargetArguments&
                                                           const BenchClusterOptions& options,
                                                           InterruptSignals& signals, Console& console) {
   std::unique_ptr<BenchCluster> cluster(new BenchCluster(signals));
+  cluster->spin_us_ = options.spin_us;
   TargetArguments reached = target;
   if (!Named(target)) {
     std::vector<std::string> assignments = {
-        StrCat("server.memory_lag_ms=", options.folds ? options.memory_lag_ms : kDayMs)};
+        StrCat("server.memory_lag_ms=", options.folds ? options.memory_lag_ms : kDayMs),
+        StrCat("server.spin_us=", options.spin_us)};
     assignments.insert(assignments.end(), options.assignments.begin(), options.assignments.end());
     ASSIGN_OR_RETURN(cluster->own_, PrivateCluster::Start(options.servers, options.workers, signals, console,
                                                           std::move(assignments)));
@@ -66,7 +68,8 @@ Result<double> BenchCluster::ServerMetric(const std::string& name) const {
 
 WorkersOptions BenchCluster::workers() const {
   WorkersOptions options{.scheduler = client_->options().scheduler,
-                         .token_file = client_->options().token_file};
+                         .token_file = client_->options().token_file,
+                         .spin_us = spin_us_};
   if (pin_) options.pin_from = servers_;
   return options;
 }

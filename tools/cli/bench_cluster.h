@@ -16,8 +16,9 @@ struct BenchClusterOptions {
   uint32_t servers = 1;
   uint32_t workers = 0;  // of the pool
   uint64_t memory_lag_ms = 5000;
-  bool folds = true;  // false: nothing is logged within a day, and so nothing is folded
-  bool pin = false;   // server i to processor i
+  bool folds = true;     // false: nothing is logged within a day, and so nothing is folded
+  bool pin = false;      // server i to processor i
+  uint64_t spin_us = 0;  // of the servers, and of the measurement's workers
   std::vector<std::string> assignments = {};  // section.name=value, after those that follow from the above
 };
 
@@ -49,6 +50,7 @@ class BenchCluster {
   std::unique_ptr<Client> client_;  // ends before the cluster
   uint64_t servers_ = 0;
   bool pin_ = false;
+  uint64_t spin_us_ = 0;
 };
 
 // True when the command line names a running cluster.

@@ -24,7 +24,7 @@ struct BenchContext {
 // bench_rows.cc
 Result<nlohmann::json> MeasureRows(BenchContext& context);     // pull, push, step
 Result<nlohmann::json> MeasureDense(BenchContext& context);    // push, then pull
-Result<nlohmann::json> MeasureLatency(BenchContext& context);  // pull, then push
+Result<nlohmann::json> MeasureLatency(BenchContext& context);  // pull, then push; then spinning
 Result<nlohmann::json> MeasureLogged(BenchContext& context);   // step at `logged` over `memory`
 Result<nlohmann::json> MeasureLarge(BenchContext& context);    // step over a large table and a small one
 // bench_server.cc

@@ -11,12 +11,14 @@ namespace {
 
 using Results = nlohmann::json;  // an array, as in the report
 
-Result<std::unique_ptr<BenchCluster>> Start(BenchContext& context, uint64_t memory_lag_ms, bool folds) {
+Result<std::unique_ptr<BenchCluster>> Start(BenchContext& context, uint64_t memory_lag_ms, bool folds,
+                                            uint64_t spin_us = 0) {
   return BenchCluster::Start(context.arguments.target,
                              {.servers = context.arguments.servers.value_or(1),
                               .memory_lag_ms = memory_lag_ms,
                               .folds = folds,
-                              .pin = context.arguments.pin},
+                              .pin = context.arguments.pin,
+                              .spin_us = spin_us},
                              context.signals, context.console);
 }
 
@@ -60,7 +62,7 @@ Result<nlohmann::json> MeasureRows(BenchContext& context) {
   options.pin = context.arguments.pin;
   Results results = Results::array();
   for (const bool folds : FoldsToMeasure(context.arguments, Pushes(options.work), options.durability)) {
-    ASSIGN_OR_RETURN(const auto cluster, Start(context, options.memory_lag_ms, folds));
+    ASSIGN_OR_RETURN(const auto cluster, Start(context, options.memory_lag_ms, folds, options.spin_us));
     ASSIGN_OR_RETURN(
         const WorkloadFigures figures,
         RunWorkload(cluster->client(), options, cluster->workers(), folds, cluster->interrupted()));
@@ -92,18 +94,24 @@ Result<nlohmann::json> MeasureDense(BenchContext& context) {
 Result<nlohmann::json> MeasureLatency(BenchContext& context) {
   WorkloadOptions options = context.arguments.workload;
   options.pin = context.arguments.pin;
+  const uint64_t spin_us = options.spin_us;
   Results results = Results::array();
-  ASSIGN_OR_RETURN(const auto cluster, Start(context, options.memory_lag_ms, true));
-  for (const Work work : {Work::kPull, Work::kPush}) {
-    options.work = work;
-    ASSIGN_OR_RETURN(
-        const WorkloadFigures figures,
-        RunWorkload(cluster->client(), options, cluster->workers(), true, cluster->interrupted()));
-    nlohmann::json result = WorkloadResult(options, figures, cluster->servers(), context.limit);
-    for (const char* left_out : {"payload_bytes_per_second", "ratio_to_limit"}) result.erase(left_out);
-    result["waiting"] = "sleeping";
-    result["ratio_to_pingpong"] = figures.p50_us.median / context.limit.pingpong_us.median;
-    results.push_back(result);
+  for (const bool spin : {false, true}) {
+    if (spin && spin_us == 0) continue;
+    options.spin_us = spin ? spin_us : 0;
+    const Spread& pingpong = spin ? context.limit.pingpong_spin_us : context.limit.pingpong_us;
+    ASSIGN_OR_RETURN(const auto cluster, Start(context, options.memory_lag_ms, true, options.spin_us));
+    for (const Work work : {Work::kPull, Work::kPush}) {
+      options.work = work;
+      ASSIGN_OR_RETURN(
+          const WorkloadFigures figures,
+          RunWorkload(cluster->client(), options, cluster->workers(), true, cluster->interrupted()));
+      nlohmann::json result = WorkloadResult(options, figures, cluster->servers(), context.limit);
+      for (const char* left_out : {"payload_bytes_per_second", "ratio_to_limit"}) result.erase(left_out);
+      result["waiting"] = spin ? "spinning" : "sleeping";
+      result["ratio_to_pingpong"] = figures.p50_us.median / pingpong.median;
+      results.push_back(result);
+    }
   }
   return results;
 }

@@ -32,7 +32,8 @@ Status Validate(const ClientOptions& o) {
   RETURN_IF_ERROR(CheckRange("attempt_timeout_ms", o.attempt_timeout_ms, 1, 600000));
   RETURN_IF_ERROR(CheckRange("max_unit_bytes", o.max_unit_bytes, 1 << 10, 64 << 20));
   RETURN_IF_ERROR(CheckRange("piece_bytes", o.piece_bytes, 4 << 10, 64 << 20));
-  return CheckRange("max_inflight_bytes", o.max_inflight_bytes, 1, uint64_t{1} << 40);
+  RETURN_IF_ERROR(CheckRange("max_inflight_bytes", o.max_inflight_bytes, 1, uint64_t{1} << 40));
+  return CheckRange("spin_us", o.spin_us, 0, 100'000);
 }
 
 std::vector<TableKeysView> ViewsOf(const std::vector<TableKeys>& tables) {
@@ -65,7 +66,9 @@ std::pair<std::future<Result<T>>, absl::AnyInvocable<void(Result<T>)>> Awaited()
 class Client::Impl {
  public:
   Impl(const ClientOptions& options, std::string token)
-      : options_(options), identity_(std::make_shared<ClusterIdentity>()), loop_(options.name) {
+      : options_(options),
+        identity_(std::make_shared<ClusterIdentity>()),
+        loop_(options.name, options.spin_us) {
     identity_->name = options.name;
     identity_->token = std::move(token);
     loop_.Run([this] { core_ = std::make_unique<ClientCore>(loop_, identity_, options_); });

@@ -70,7 +70,9 @@ struct ClientOptions {
   uint64_t max_unit_bytes = 32 << 20;  // keys and values of one unit; 1 KiB to 64 MiB
   uint64_t piece_bytes = 2 << 20;      // larger batches travel in pieces of about this size; 4 KiB to 64 MiB
   uint64_t max_inflight_bytes =
-      16 << 20;  // per server core: pieces beyond wait their turn (one piece always may go)
+      16 << 20;          // per server core: pieces beyond wait their turn (one piece always may go)
+  uint64_t spin_us = 0;  // how long the client's loop looks for more before it sleeps, 0 to 100,000: shorter
+                         // waits for the time of a processor (see also spin_get.h)
 };
 
 // Rows to read. Keys need not be sorted or unique.
