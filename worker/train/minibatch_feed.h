@@ -1,9 +1,9 @@
 // MinibatchFeed: the minibatches of one partition on their way to the model: gathered, their keys found, and
 // their rows asked for, each ahead of its turn.
 //
-// At most three are under way: the one that computes, the next, whose rows are being pulled, and the one after
-// that, which is prepared while there is nothing but answers to wait for. Their buffers are kept from one
-// partition to the next. The training thread's.
+// At most three are under way: the one that computes, the next, whose rows are being pulled, and the one
+// after that, which is prepared while there is nothing but answers to wait for. Their buffers are kept from
+// one partition to the next. The training thread's.
 #pragma once
 
 #include <array>

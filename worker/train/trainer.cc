@@ -19,8 +19,8 @@ constexpr size_t kWeightRowsPerPull = 65536;
 
 }  // namespace
 
-Trainer::Trainer(Client& client)
-    : client_(client), cache_(std::make_shared<IdxCache>()), feed_(client) {}
+Trainer::Trainer(Client& client, uint64_t data_memory_bytes)
+    : client_(client), cache_(std::make_shared<IdxCache>()), store_(data_memory_bytes), feed_(client) {}
 Trainer::~Trainer() = default;
 
 void Trainer::Run(LeaseTask& task) {
@@ -28,21 +28,23 @@ void Trainer::Run(LeaseTask& task) {
   const Status status = [&]() -> Status {
     auto& context = jobs_[lease.job];
     if (context == nullptr) {
-      auto created = JobContext::Create(client_, lease, cache_);
+      auto created = JobContext::Create(client_, lease, cache_, store_);
       if (!created.ok()) return created.status();
       context = std::move(*created);
     }
     if (lease.training() && context->job().train.sync())
       return SyncLoop(client_, *context, task, patience_).Run();
-    auto examples = context->ReadPartition(lease);
-    if (!examples.ok()) return examples.status();
-    for (const auto& message : examples->bad_messages)
+    auto read = context->ReadPartition(lease);
+    if (!read.ok()) return read.status();
+    context->ReadAhead(lease);
+    const Examples& examples = **read;
+    for (const auto& message : examples.bad_messages)
       LOG(WARNING) << lease.Describe() << ": skipped: " << message;
-    task.Update([&](LeaseProgress& p) { p.bad_records = examples->bad_records; });
-    if (lease.training()) return Train(task, *context, *examples);
+    task.Update([&](LeaseProgress& p) { p.bad_records = examples.bad_records; });
+    if (lease.training()) return Train(task, *context, examples);
     if (lease.phase == proto::Lease::Phase::KEEP_BEST)
-      return BestCopy(client_, *context, task, patience_).Run(*examples);
-    return Evaluate(task, *context, *examples);
+      return BestCopy(client_, *context, task, patience_).Run(examples);
+    return Evaluate(task, *context, examples);
   }();
   if (status.ok() || task.dropped()) return;
   LOG(ERROR) << lease.Describe() << ": " << status.ToString();
@@ -99,8 +101,7 @@ Status Trainer::TrainFrom(LeaseTask& task, JobContext& context, const Examples& 
     if (gate_ == nullptr || gate_->Open(clock + 2)) feed_.Pull(k + 1);
     RETURN_IF_ERROR(PENSTOCK_FAULT("worker.step"));
     TableValues values(pulled->values.begin(), pulled->values.end());
-    const double loss =
-        context.model().Compute(minibatch.batch, minibatch.prepared, values, &gradients_);
+    const double loss = context.model().Compute(minibatch.batch, minibatch.prepared, values, &gradients_);
     ++clock;
     pushes_.push_back({clock, PushGradients(task, context, minibatch, clock, producer)});
     task.Update([&](LeaseProgress& p) { p.loss_sum += loss; });

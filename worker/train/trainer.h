@@ -2,10 +2,10 @@
 // gradients; or evaluates.
 //
 // One training thread calls Run for one lease after the other. While minibatch k computes, the rows of k + 1
-// are on their way, and up to `inflight` pushes are unanswered; k + 2 is prepared before they are waited for. A minibatch counts as progress only when
-// every unit of it is logged on all copies (rule 16). Whatever can pass (a server that restarts, a full log)
-// is waited for and said once; then the partition goes on from what is recorded, under the same identities,
-// so that what survived is not applied again.
+// are on their way, and up to `inflight` pushes are unanswered; k + 2 is prepared before they are waited for.
+// A minibatch counts as progress only when every unit of it is logged on all copies (rule 16). Whatever can
+// pass (a server that restarts, a full log) is waited for and said once; then the partition goes on from what
+// is recorded, under the same identities, so that what survived is not applied again.
 #pragma once
 
 #include <deque>
@@ -22,7 +22,8 @@ namespace penstock {
 
 class Trainer {
  public:
-  explicit Trainer(Client& client);
+  // data_memory_bytes: of parsed data that are kept from pass to pass (PartitionStore).
+  Trainer(Client& client, uint64_t data_memory_bytes);
   ~Trainer();
 
   // Returns when the lease is done (progress().done), failed (progress().error) or dropped.
@@ -32,8 +33,8 @@ class Trainer {
 
  private:
   Status Train(LeaseTask& task, JobContext& context, const Examples& examples);
-  Status TrainFrom(LeaseTask& task, JobContext& context, const Examples& examples,
-                   const MinibatchPlan& plan, Producer& producer);
+  Status TrainFrom(LeaseTask& task, JobContext& context, const Examples& examples, const MinibatchPlan& plan,
+                   Producer& producer);
   std::future<Result<PushResult>> PushGradients(const LeaseTask& task, JobContext& context,
                                                 const Minibatch& minibatch, uint64_t clock,
                                                 Producer& producer);
@@ -47,6 +48,7 @@ class Trainer {
 
   Client& client_;
   std::shared_ptr<IdxCache> cache_;
+  PartitionStore store_;
   std::map<uint32_t, std::unique_ptr<JobContext>> jobs_;
   struct PushInFlight {
     uint64_t clock = 0;
