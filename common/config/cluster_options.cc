@@ -138,7 +138,8 @@ void Declare(OptionSet& set, ClusterOptions::Worker& o) {
           {.help = "Parsed partitions that a worker keeps in memory, so that later passes need not read them "
                    "again. The partition in work and the next one, which is read ahead, come on top; 0: only "
                    "these.",
-           .unit = "bytes"});
+           .unit = "bytes",
+           .max = 64 * kTiB});
 }
 
 void Declare(OptionSet& set, ClusterOptions::Client& o) {
