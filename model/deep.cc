@@ -117,7 +117,7 @@ void DeepPart::Prepare(const Batch& batch, PreparedBatch* prepared, std::span<st
     std::iota(keys[l].begin(), keys[l].end(), Key{0});
   }
   if (options_.fields == 0) return;
-  prepared->compactor.Begin(batch.categories.size(), &keys.back());
+  prepared->compactor.Begin(&keys.back());
   prepared->positions.resize(batch.categories.size());
   prepared->compactor.AddAll(batch.categories, 0, prepared->positions.data());
 }

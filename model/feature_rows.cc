@@ -51,7 +51,7 @@ void MakeFeatureRows(const Batch& batch, uint64_t all, KeyCompactor* compactor, 
     rows->keys.resize(all);
     std::iota(rows->keys.begin(), rows->keys.end(), Key{0});
   } else {
-    compactor->Begin(batch.dim + batch.ids.size() + batch.categories.size(), &rows->keys);
+    compactor->Begin(&rows->keys);
     for (size_t j = 0; j < batch.dim; ++j) compactor->Add(j);
   }
   if (!batch.dense) {

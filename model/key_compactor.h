@@ -5,7 +5,7 @@
 // keys.
 #pragma once
 
-#include <bit>
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -18,12 +18,11 @@ namespace penstock {
 
 class KeyCompactor {
  public:
-  // Forgets the previous list; `expected` keys will fit without growing.
-  void Begin(size_t expected, std::vector<Key>* keys) {
+  // Forgets the previous list.
+  void Begin(std::vector<Key>* keys) {
     keys_ = keys;
     keys_->clear();
-    const size_t wanted = std::bit_ceil(expected * 2 + 16);
-    if (slots_.size() < wanted) Resize(wanted);
+    if (slots_.empty()) Resize(kFirstSlots);
     if (++list_ == 0) {  // the counter went round: old slots could look new
       for (Slot& slot : slots_) slot.list = 0;
       list_ = 1;
@@ -34,23 +33,28 @@ class KeyCompactor {
   // that follow are on their way from memory.
   void AddAll(std::span<const Key> keys, Key offset, uint32_t* positions) {
     constexpr size_t kAhead = 16;
+    // In pieces: most keys of a minibatch repeat, and slots for the distinct ones alone stay in the cache.
+    constexpr size_t kPiece = 1024;
     size_t size = keys_->size();
-    while ((size + keys.size()) * 2 > slots_.size()) Grow();
-    keys_->resize(size + keys.size());
-    Key* const list = keys_->data();
-    for (size_t i = 0; i < keys.size(); ++i) {
-      if (i + kAhead < keys.size()) __builtin_prefetch(&slots_[Home(offset + keys[i + kAhead])], 1);
-      const Key key = offset + keys[i];
-      Slot& slot = Find(key);
-      // Whether a key is new cannot be predicted, so both cases do the same.
-      const bool added = slot.list != list_;
-      const uint32_t position = added ? static_cast<uint32_t>(size) : slot.position;
-      list[size] = key;
-      slot = {key, position, list_};
-      positions[i] = position;
-      size += added ? 1 : 0;
+    for (size_t i = 0; i < keys.size();) {
+      const size_t end = std::min(keys.size(), i + kPiece);
+      while ((size + end - i) * 2 > slots_.size()) Grow();
+      keys_->resize(size + end - i);
+      Key* const list = keys_->data();
+      for (; i < end; ++i) {
+        if (i + kAhead < keys.size()) __builtin_prefetch(&slots_[Home(offset + keys[i + kAhead])], 1);
+        const Key key = offset + keys[i];
+        Slot& slot = Find(key);
+        // Whether a key is new cannot be predicted, so both cases do the same.
+        const bool added = slot.list != list_;
+        const uint32_t position = added ? static_cast<uint32_t>(size) : slot.position;
+        list[size] = key;
+        slot = {key, position, list_};
+        positions[i] = position;
+        size += added ? 1 : 0;
+      }
+      keys_->resize(size);
     }
-    keys_->resize(size);
   }
 
   // The position of `key` in the list, which it is appended to if it is new.
@@ -70,6 +74,8 @@ class KeyCompactor {
     uint32_t position = 0;
     uint32_t list = 0;  // empty unless it is list_
   };
+
+  static constexpr size_t kFirstSlots = 1024;
 
   size_t Home(Key key) const { return Mix64(key) & mask_; }
   Slot& Find(Key key) {

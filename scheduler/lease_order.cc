@@ -1,8 +1,6 @@
 #include "scheduler/lease_order.h"
 
 #include <algorithm>
-#include <limits>
-#include <numeric>
 #include <tuple>
 
 #include "common/base/shuffle.h"
@@ -10,12 +8,7 @@
 namespace penstock {
 
 std::vector<uint32_t> PartitionOrder(const TrainPolicy& policy, uint32_t pass, uint32_t partitions) {
-  std::vector<uint32_t> order(partitions);
-  std::iota(order.begin(), order.end(), 0u);
-  // The stream of no partition: those draw the order of their examples.
-  constexpr uint32_t kOrder = std::numeric_limits<uint32_t>::max();
-  if (policy.shuffle) SeededShuffle(ShuffleStream(policy.seed, pass, kOrder), &order);
-  return order;
+  return PartitionOrder(policy.shuffle, policy.seed, pass, partitions);
 }
 
 const LeaseOrder::Order& LeaseOrder::Find(const JobRecord& job) {

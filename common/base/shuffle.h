@@ -3,6 +3,8 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
+#include <numeric>
 #include <utility>
 #include <vector>
 
@@ -22,6 +24,16 @@ inline void SeededShuffle(uint64_t stream, std::vector<uint32_t>* order) {
     const auto j = static_cast<size_t>((static_cast<unsigned __int128>(draw) * i) >> 64);
     std::swap((*order)[i - 1], (*order)[j]);
   }
+}
+
+// The partitions of a pass in the order in which they are given out.
+inline std::vector<uint32_t> PartitionOrder(bool shuffle, uint64_t seed, uint32_t pass, uint32_t partitions) {
+  std::vector<uint32_t> order(partitions);
+  std::iota(order.begin(), order.end(), 0u);
+  // The stream of no partition: those draw the order of their examples.
+  constexpr uint32_t kOrder = std::numeric_limits<uint32_t>::max();
+  if (shuffle) SeededShuffle(ShuffleStream(seed, pass, kOrder), &order);
+  return order;
 }
 
 }  // namespace penstock

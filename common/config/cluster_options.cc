@@ -141,6 +141,12 @@ void Declare(OptionSet& set, ClusterOptions::Worker& o) {
           {.help = "Port of metrics and health; 0: any free one.", .max = 65535});
   set.Add("worker", "poll_ms", &o.poll_ms,
           {.help = "How often an idle worker asks for a partition.", .unit = "ms", .min = 10, .max = 60000});
+  set.Add("worker", "data_memory_bytes", &o.data_memory_bytes,
+          {.help = "Parsed partitions that a worker keeps in memory, so that later passes need not read them "
+                   "again. The partition in work and the next one, which is read ahead, come on top; 0: only "
+                   "these.",
+           .unit = "bytes",
+           .max = 64 * kTiB});
 }
 
 void Declare(OptionSet& set, ClusterOptions::Client& o) {

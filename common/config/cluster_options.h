@@ -51,6 +51,7 @@ struct ClusterOptions {
     std::string listen = "127.0.0.1";
     uint16_t http_port = 0;
     uint32_t poll_ms = 50;
+    uint64_t data_memory_bytes = uint64_t{1} << 30;
   };
   struct Client {
     uint32_t deadline_ms = 30000;

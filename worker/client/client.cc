@@ -369,6 +369,12 @@ void Client::PushAsync(Producer& producer, std::span<const TablePushView> tables
 std::future<Result<PushResult>> Client::PushAt(Producer& producer, Sequence sequence,
                                                const std::vector<TablePush>& tables,
                                                const PushOptions& options) {
+  return PushAt(producer, sequence, ViewsOf(tables), options);
+}
+
+std::future<Result<PushResult>> Client::PushAt(Producer& producer, Sequence sequence,
+                                               std::span<const TablePushView> tables,
+                                               const PushOptions& options) {
   auto [future, callback] = Awaited<PushResult>();
   PushAtAsync(producer, sequence, tables, std::move(callback), options);
   return std::move(future);
@@ -376,7 +382,12 @@ std::future<Result<PushResult>> Client::PushAt(Producer& producer, Sequence sequ
 
 void Client::PushAtAsync(Producer& producer, Sequence sequence, const std::vector<TablePush>& tables,
                          PushCallback callback, const PushOptions& options) {
-  PushWith(producer, ViewsOf(tables), std::move(callback), options,
+  PushAtAsync(producer, sequence, ViewsOf(tables), std::move(callback), options);
+}
+
+void Client::PushAtAsync(Producer& producer, Sequence sequence, std::span<const TablePushView> tables,
+                         PushCallback callback, const PushOptions& options) {
+  PushWith(producer, tables, std::move(callback), options,
            [sequence](ProducerWindow& window) -> Result<Sequence> {
              RETURN_IF_ERROR(window.Begin(sequence));
              return sequence;

@@ -229,7 +229,12 @@ class Client {
   std::future<Result<PushResult>> PushAt(Producer& producer, Sequence sequence,
                                          const std::vector<TablePush>& tables,
                                          const PushOptions& options = {});
+  std::future<Result<PushResult>> PushAt(Producer& producer, Sequence sequence,
+                                         std::span<const TablePushView> tables,
+                                         const PushOptions& options = {});
   void PushAtAsync(Producer& producer, Sequence sequence, const std::vector<TablePush>& tables,
+                   PushCallback done, const PushOptions& options = {});
+  void PushAtAsync(Producer& producer, Sequence sequence, std::span<const TablePushView> tables,
                    PushCallback done, const PushOptions& options = {});
 
   // Waits for the pushes that were begun before, then closes the lag of the shards they went to: after ok all

@@ -58,6 +58,11 @@ void GatherSparse(const Examples& e, std::span<const uint32_t> indices, Batch* b
 
 }  // namespace
 
+uint64_t Examples::MemoryBytes() const {
+  const auto bytes_of = [](const auto&... vectors) { return ((vectors.size() * sizeof(vectors[0])) + ...); };
+  return bytes_of(records, features, field_offsets, categories, weights, row_offsets, ids, values, labels);
+}
+
 void Examples::Gather(std::span<const uint32_t> indices, Batch* batch) const {
   // What the batch has from before is not cleared but overwritten: filling it with zeros takes as long.
   const size_t rows = indices.size();

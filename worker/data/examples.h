@@ -41,6 +41,8 @@ struct Examples {
       bad_messages;  // of the first few of them, "FILE:LINE: what is wrong, what is allowed"
 
   size_t size() const { return labels.size(); }
+  // Of the records; the file's pixels, which are shared, do not count.
+  uint64_t MemoryBytes() const;
   // Fills `batch` with these examples (each below size()), in this order.
   void Gather(std::span<const uint32_t> indices, Batch* batch) const;
 };

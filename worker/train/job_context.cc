@@ -11,8 +11,9 @@
 namespace penstock {
 
 Result<std::unique_ptr<JobContext>> JobContext::Create(Client& client, const LeaseInfo& lease,
-                                                       std::shared_ptr<IdxCache> cache) {
-  std::unique_ptr<JobContext> context(new JobContext());
+                                                       std::shared_ptr<IdxCache> cache,
+                                                       PartitionStore& store) {
+  std::unique_ptr<JobContext> context(new JobContext(store));
   context->cache_ = std::move(cache);
   const Status status = context->Load(client, lease);
   if (!status.ok()) return status.Prepend("job '" + lease.job_name + "'");
@@ -56,17 +57,17 @@ uint64_t JobContext::RoundsPerPass() const {
 }
 
 Result<const Examples*> JobContext::ReadStream(const LeaseInfo& lease, uint32_t stream) {
-  const auto known = streams_.find(stream);
-  if (known != streams_.end()) return static_cast<const Examples*>(&known->second);
+  auto& examples = streams_[stream];
+  if (examples != nullptr) return examples.get();
   LeaseInfo its = lease;
   its.partition = stream;
-  ASSIGN_OR_RETURN(Examples examples, ReadPartition(its));
-  for (const auto& message : examples.bad_messages)
+  ASSIGN_OR_RETURN(examples, ReadPartition(its));
+  for (const auto& message : examples->bad_messages)
     LOG(WARNING) << its.Describe() << ": skipped: " << message;
-  return static_cast<const Examples*>(&streams_.emplace(stream, std::move(examples)).first->second);
+  return examples.get();
 }
 
-Result<Examples> JobContext::ReadPartition(const LeaseInfo& lease) {
+Result<std::shared_ptr<const Examples>> JobContext::ReadPartition(const LeaseInfo& lease) {
   const bool test = lease.phase == proto::Lease::Phase::EVALUATE_TEST;
   const DataPlan* plan = !test ? &plan_.train : plan_.test ? &*plan_.test : nullptr;
   if (plan == nullptr) return InvalidArgument(lease.Describe() + ": the job has no test data");
@@ -80,7 +81,13 @@ Result<Examples> JobContext::ReadPartition(const LeaseInfo& lease) {
     RETURN_IF_ERROR(CheckUnchanged(*opened, *plan));
     data = std::move(opened);
   }
-  return data->ReadPartition(plan->partitions[lease.partition]);
+  return store_.Get(data, plan->partitions[lease.partition]);
+}
+
+void JobContext::ReadAhead(const LeaseInfo& lease) {
+  const bool test = lease.phase == proto::Lease::Phase::EVALUATE_TEST;
+  const auto next = forecast_.After(lease, job_.train);
+  if (next) store_.ReadAhead(test ? test_ : train_, (test ? *plan_.test : plan_.train).partitions[*next]);
 }
 
 }  // namespace penstock

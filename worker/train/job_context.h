@@ -14,6 +14,8 @@
 #include "model/model.h"
 #include "worker/client/client.h"
 #include "worker/data/data_plan.h"
+#include "worker/data/partition_store.h"
+#include "worker/train/lease_forecast.h"
 #include "worker/train/lease_task.h"
 
 namespace penstock {
@@ -30,7 +32,7 @@ class JobContext {
  public:
   // Errors name the job and the option, file or table.
   static Result<std::unique_ptr<JobContext>> Create(Client& client, const LeaseInfo& lease,
-                                                    std::shared_ptr<IdxCache> cache);
+                                                    std::shared_ptr<IdxCache> cache, PartitionStore& store);
 
   const JobSpec& job() const { return job_; }
   Model& model() { return *model_; }
@@ -49,10 +51,12 @@ class JobContext {
   Result<const Examples*> ReadStream(const LeaseInfo& lease, uint32_t stream);
   // The examples of a lease; its data set is opened at its first use. kFailedPrecondition naming the file
   // when it is not the data that the job was submitted with.
-  Result<Examples> ReadPartition(const LeaseInfo& lease);
+  Result<std::shared_ptr<const Examples>> ReadPartition(const LeaseInfo& lease);
+  // After ReadPartition: begins to read what the next lease will probably be of.
+  void ReadAhead(const LeaseInfo& lease);
 
  private:
-  JobContext() = default;
+  explicit JobContext(PartitionStore& store) : store_(store) {}
   Status Load(Client& client, const LeaseInfo& lease);
 
   JobSpec job_;
@@ -61,8 +65,10 @@ class JobContext {
   std::unique_ptr<Model> model_;
   std::vector<TableSpec> tables_, best_tables_;
   std::optional<TableSpec> ledger_;
-  std::unique_ptr<Dataset> train_, test_;
-  std::map<uint32_t, Examples> streams_;
+  std::shared_ptr<const Dataset> train_, test_;
+  PartitionStore& store_;
+  LeaseForecast forecast_;
+  std::map<uint32_t, std::shared_ptr<const Examples>> streams_;
 };
 
 }  // namespace penstock

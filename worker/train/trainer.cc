@@ -19,15 +19,8 @@ constexpr size_t kWeightRowsPerPull = 65536;
 
 }  // namespace
 
-// One minibatch on its way: its examples, its keys and the pull of their rows.
-struct Trainer::Step {
-  uint64_t k = 0;
-  Batch batch;
-  PreparedBatch prepared;
-  std::future<Result<PullResult>> pull;
-};
-
-Trainer::Trainer(Client& client) : client_(client), cache_(std::make_shared<IdxCache>()) {}
+Trainer::Trainer(Client& client, uint64_t data_memory_bytes)
+    : client_(client), cache_(std::make_shared<IdxCache>()), store_(data_memory_bytes), feed_(client) {}
 Trainer::~Trainer() = default;
 
 void Trainer::Run(LeaseTask& task) {
@@ -35,21 +28,23 @@ void Trainer::Run(LeaseTask& task) {
   const Status status = [&]() -> Status {
     auto& context = jobs_[lease.job];
     if (context == nullptr) {
-      auto created = JobContext::Create(client_, lease, cache_);
+      auto created = JobContext::Create(client_, lease, cache_, store_);
       if (!created.ok()) return created.status();
       context = std::move(*created);
     }
     if (lease.training() && context->job().train.sync())
       return SyncLoop(client_, *context, task, patience_).Run();
-    auto examples = context->ReadPartition(lease);
-    if (!examples.ok()) return examples.status();
-    for (const auto& message : examples->bad_messages)
+    auto read = context->ReadPartition(lease);
+    if (!read.ok()) return read.status();
+    context->ReadAhead(lease);
+    const Examples& examples = **read;
+    for (const auto& message : examples.bad_messages)
       LOG(WARNING) << lease.Describe() << ": skipped: " << message;
-    task.Update([&](LeaseProgress& p) { p.bad_records = examples->bad_records; });
-    if (lease.training()) return Train(task, *context, *examples);
+    task.Update([&](LeaseProgress& p) { p.bad_records = examples.bad_records; });
+    if (lease.training()) return Train(task, *context, examples);
     if (lease.phase == proto::Lease::Phase::KEEP_BEST)
-      return BestCopy(client_, *context, task, patience_).Run(*examples);
-    return Evaluate(task, *context, *examples);
+      return BestCopy(client_, *context, task, patience_).Run(examples);
+    return Evaluate(task, *context, examples);
   }();
   if (status.ok() || task.dropped()) return;
   LOG(ERROR) << lease.Describe() << ": " << status.ToString();
@@ -90,41 +85,28 @@ Status Trainer::TrainFrom(LeaseTask& task, JobContext& context, const Examples& 
   const LeaseInfo& lease = task.info();
   auto begin = producer.Rewind();
   if (!begin.ok()) return begin.status();
-  Step steps[2];
-  TableGradients gradients;
   const auto& train = context.job().train;
   const size_t inflight = train.ssp() ? std::min(train.inflight, train.staleness) : train.inflight;
-  const ScheduleSteps schedule = context.ScheduleStepsOf(lease);
   uint64_t& clock = clocks_[lease.job];
+  feed_.Begin({&context.model(), &context.tables(), &examples, &plan, Purpose::kTrain});
   for (uint64_t k = *begin; k < plan.count(); ++k) {
-    Step& step = steps[(k - *begin) % 2];
-    if (!step.pull.valid()) {
+    if (!feed_.Pulling(k)) {
       RETURN_IF_ERROR(PassGate(task, clock + 1));
-      Prefetch(context, context.tables(), examples, plan, k, Purpose::kTrain, &step);
+      feed_.Pull(k);
     }
-    auto pulled = Await(step.pull);
+    feed_.Prepare(k + 1);
+    Minibatch& minibatch = feed_.At(k);
+    auto pulled = Await(minibatch.rows);
     if (!pulled.ok()) return pulled.status();
-    if (k + 1 < plan.count() && (gate_ == nullptr || gate_->Open(clock + 2)))
-      Prefetch(context, context.tables(), examples, plan, k + 1, Purpose::kTrain,
-               &steps[(k + 1 - *begin) % 2]);
+    if (gate_ == nullptr || gate_->Open(clock + 2)) feed_.Pull(k + 1);
     RETURN_IF_ERROR(PENSTOCK_FAULT("worker.step"));
     TableValues values(pulled->values.begin(), pulled->values.end());
-    const double loss = context.model().Compute(step.batch, step.prepared, values, &gradients);
-    std::vector<TablePush> pushes;
-    for (size_t t = 0; t < gradients.size(); ++t) {
-      if (step.prepared.keys[t].empty()) continue;
-      pushes.push_back({context.tables()[t].id, std::move(step.prepared.keys[t]), std::move(gradients[t])});
-    }
-    if (context.ledger())
-      pushes.push_back(
-          LedgerRows(context.ledger()->id, context.LedgerBaseOf(lease, lease.partition), plan.Indices(k)));
+    const double loss = context.model().Compute(minibatch.batch, minibatch.prepared, values, &gradients_);
     ++clock;
-    pushes_.push_back(
-        {clock, client_.PushAt(
-                    producer, k, pushes,
-                    {.clock = clock, .step = schedule.Of(k), .worker = lease.node, .pass = lease.pass + 1})});
+    pushes_.push_back({clock, PushGradients(task, context, minibatch, clock, producer)});
     task.Update([&](LeaseProgress& p) { p.loss_sum += loss; });
     Report(task, plan, producer);
+    feed_.Prepare(k + 2);
     RETURN_IF_ERROR(FinishPushes(task, inflight - 1));
     if (task.dropped()) return Cancelled("the lease was taken away");
     if (producer.rewound()) return Unavailable("a shard came back with less than it had answered", 50);
@@ -136,6 +118,30 @@ Status Trainer::TrainFrom(LeaseTask& task, JobContext& context, const Examples& 
     if (task.dropped()) return Cancelled("the lease was taken away");
   }
   return Status::Ok();
+}
+
+// Of what the model has computed last.
+std::future<Result<PushResult>> Trainer::PushGradients(const LeaseTask& task, JobContext& context,
+                                                       const Minibatch& minibatch, uint64_t clock,
+                                                       Producer& producer) {
+  const LeaseInfo& lease = task.info();
+  const auto& keys = minibatch.prepared.keys;
+  pushed_.clear();
+  for (size_t t = 0; t < gradients_.size(); ++t) {
+    if (!keys[t].empty()) pushed_.push_back({context.tables()[t].id, keys[t], gradients_[t]});
+  }
+  TablePush ledger;
+  if (context.ledger()) {
+    ledger = LedgerRows(context.ledger()->id, context.LedgerBaseOf(lease, lease.partition),
+                        minibatch.batch.indices);
+    pushed_.push_back({ledger.table, ledger.keys, ledger.values});
+  }
+  const uint64_t k = minibatch.number;
+  return client_.PushAt(producer, k, std::span<const TablePushView>(pushed_),
+                        {.clock = clock,
+                         .step = context.ScheduleStepsOf(lease).Of(k),
+                         .worker = lease.node,
+                         .pass = lease.pass + 1});
 }
 
 template <typename T>
@@ -152,17 +158,6 @@ Status Trainer::PassGate(LeaseTask& task, uint64_t clock) {
   // The scheduler must know of all the own steps that it waits for.
   RETURN_IF_ERROR(FinishPushes(task, gate_->staleness() - 1));
   return gate_->Wait(clock);
-}
-
-void Trainer::Prefetch(JobContext& context, const std::vector<TableSpec>& tables, const Examples& examples,
-                       const MinibatchPlan& plan, uint64_t k, Purpose purpose, Step* step) {
-  step->k = k;
-  examples.Gather(plan.Indices(k), &step->batch);
-  context.model().Prepare(step->batch, purpose, &step->prepared);
-  std::vector<TableKeys> keys;
-  for (size_t t = 0; t < step->prepared.keys.size(); ++t)
-    keys.push_back({tables[t].id, step->prepared.keys[t]});
-  step->pull = client_.Pull(std::move(keys));
 }
 
 // Waits until at most `leave` pushes have no answer. The first error is returned after the wait.
@@ -190,23 +185,22 @@ Status Trainer::Evaluate(LeaseTask& task, JobContext& context, const Examples& e
                            0, examples.size());
   const auto& tables = task.info().best ? context.best_tables() : context.tables();
   Evaluation evaluation;
-  Step steps[2];
-  if (plan.count() > 0) Prefetch(context, tables, examples, plan, 0, Purpose::kEvaluate, &steps[0]);
-  for (uint64_t k = 0; k < plan.count() && !task.dropped(); ++k) {
-    Step& step = steps[k % 2];
-    auto pulled = step.pull.get();
+  feed_.Begin({&context.model(), &tables, &examples, &plan, Purpose::kEvaluate});
+  for (uint64_t k = 0; k < plan.count() && !task.dropped();) {
+    feed_.Pull(k);
+    feed_.Prepare(k + 1);
+    Minibatch& minibatch = feed_.At(k);
+    auto pulled = minibatch.rows.get();
     if (!pulled.ok()) {
       if (!Patience::Passes(pulled.status().code())) return pulled.status();
       patience_.Wait(task, pulled.status());
-      Prefetch(context, tables, examples, plan, k, Purpose::kEvaluate, &step);
-      --k;
       continue;
     }
-    if (k + 1 < plan.count())
-      Prefetch(context, tables, examples, plan, k + 1, Purpose::kEvaluate, &steps[(k + 1) % 2]);
-    context.model().Evaluate(step.batch, step.prepared,
+    feed_.Pull(k + 1);
+    context.model().Evaluate(minibatch.batch, minibatch.prepared,
                              TableValues(pulled->values.begin(), pulled->values.end()), &evaluation);
-    task.Update([&](LeaseProgress& p) { p.examples += step.batch.rows; });
+    task.Update([&](LeaseProgress& p) { p.examples += minibatch.batch.rows; });
+    ++k;
   }
   if (task.info().partition == 0) RETURN_IF_ERROR(EvaluateWeights(context, tables, &evaluation));
   task.Update([&](LeaseProgress& p) {

@@ -12,7 +12,7 @@ namespace {
 TEST(KeyCompactor, GivesPositionsInTheOrderFirstSeen) {
   KeyCompactor compactor;
   std::vector<Key> keys;
-  compactor.Begin(4, &keys);
+  compactor.Begin(&keys);
   EXPECT_EQ(compactor.Add(7), 0u);
   EXPECT_EQ(compactor.Add(0), 1u);
   EXPECT_EQ(compactor.Add(7), 0u);
@@ -23,9 +23,9 @@ TEST(KeyCompactor, GivesPositionsInTheOrderFirstSeen) {
 TEST(KeyCompactor, ForgetsThePreviousList) {
   KeyCompactor compactor;
   std::vector<Key> keys;
-  compactor.Begin(4, &keys);
+  compactor.Begin(&keys);
   compactor.Add(7);
-  compactor.Begin(4, &keys);
+  compactor.Begin(&keys);
   EXPECT_TRUE(keys.empty());
   EXPECT_EQ(compactor.Add(9), 0u);
   EXPECT_EQ(compactor.Add(7), 1u);
@@ -38,7 +38,7 @@ TEST(KeyCompactor, AgreesWithAMapOverManyListsAndGrowth) {
   KeyCompactor compactor;
   std::vector<Key> keys;
   for (int list = 0; list < 50; ++list) {
-    compactor.Begin(list % 2 == 0 ? 0 : 1000, &keys);  // both with growing and without
+    compactor.Begin(&keys);  // at first it grows
     std::map<Key, uint32_t> expected;
     for (int i = 0; i < 3000; ++i) {
       const Key key = random() % 1500 * 0x1000000000ULL;
@@ -55,11 +55,11 @@ TEST(KeyCompactor, ManyAtOnceAreAsOneByOne) {
   KeyCompactor one, all;
   std::vector<Key> one_keys, all_keys;
   for (int list = 0; list < 50; ++list) {
-    one.Begin(100, &one_keys);
-    all.Begin(list % 2 == 0 ? 0 : 1000, &all_keys);  // both with growing and without
-    for (const size_t count : {0, 1, 15, 16, 17, 1000, 3}) {
+    one.Begin(&one_keys);
+    all.Begin(&all_keys);
+    for (const size_t count : {0, 1, 15, 16, 17, 1000, 3, 5000}) {
       std::vector<Key> keys(count);
-      for (Key& key : keys) key = random() % 300;
+      for (Key& key : keys) key = random() % 4000;
       std::vector<uint32_t> positions(count);
       all.AddAll(keys, 13, positions.data());
       for (size_t i = 0; i < count; ++i) ASSERT_EQ(positions[i], one.Add(13 + keys[i]));

@@ -182,7 +182,8 @@ TEST_F(ClientTest, RefusesWrongCallsWithoutTakingASequence) {
       client_->Push(*producer_, {{table, std::vector<Key>(100, 5), std::vector<float>(200)}}).get();
   EXPECT_EQ(large.status().code(), Code::kInvalidArgument);
   EXPECT_THAT(large.status().message(), AllOf(HasSubstr("'user'"), HasSubstr("shard ")));
-  EXPECT_EQ(client_->PushAt(*producer_, 4, {}).get().status().code(), Code::kInvalidArgument);
+  EXPECT_EQ(client_->PushAt(*producer_, 4, std::vector<TablePush>{}).get().status().code(),
+            Code::kInvalidArgument);
   EXPECT_EQ(producer_->in_flight(), 0u);
   EXPECT_EQ(client_->Push(*producer_, {{table, {1}, {1, 1}}}).get()->sequence, 0u);
 }
