@@ -35,7 +35,7 @@ KjLoop::KjLoop(std::string name, uint64_t spin_us)
   started.wait();
 }
 
-KjLoop::~KjLoop() {
+KjLoop::~KjLoop() noexcept {
   Stop();
   close(wake_fd_);
 }
