@@ -138,6 +138,7 @@ void KjLoop::Main(std::promise<void>& ready) {
       stop = stopping_ && queue_.empty();
     }
   }
+  work_ = nullptr;
   tasks_ = nullptr;
   io_ = nullptr;
 }

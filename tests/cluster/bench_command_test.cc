@@ -93,9 +93,14 @@ TEST(BenchCommand, DenseTensor) {
 
 TEST(BenchCommand, Latency) {
   const auto report = Bench({"latency", "--rows", "1000"});
-  ASSERT_GE(report["results"].size(), 2u);
-  for (const auto& result : report["results"]) {
+  ASSERT_EQ(report["results"].size(), 4u);
+  for (size_t i = 0; i < 4; ++i) {
+    const auto& result = report["results"][i];
+    EXPECT_EQ(result["work"], i % 2 == 0 ? "pull" : "push");
+    EXPECT_EQ(result["waiting"], i < 2 ? "sleeping" : "spinning");
+    EXPECT_EQ(result["spin_us"], i < 2 ? 0 : 1000);
     ExpectSpread(result["p50_us"]);
+    ExpectSpread(result["p99_us"]);
     ExpectSpread(result["p999_us"]);
     EXPECT_LE(result["p50_us"]["median"], result["p99_us"]["median"]);
     EXPECT_GT(result["ratio_to_pingpong"], 0);
@@ -109,9 +114,9 @@ TEST(BenchCommand, ALineOfTheReportForEveryRow) {
   EXPECT_EQ(result.code, 0) << result.err;
   const auto page = ReadWholeFile(report);
   ASSERT_TRUE(page.ok()) << result.err;
-  for (const char* work :
-       {"step of 16 floats", "dense tensor of 64 MiB, pull", "pull of one row", "Zipf 1.05", "10M rows",
-        "resident", "replay", "reader of csv", "training of `deep`"})
+  for (const char* work : {"step of 16 floats", "dense tensor of 64 MiB, pull", "pull of one row, sleeping",
+                           "pull of one row, spinning", "Zipf 1.05", "10M rows", "resident", "replay",
+                           "reader of csv", "training of `deep`"})
     EXPECT_THAT(*page, HasSubstr(work));
   EXPECT_THAT(*page, testing::Not(HasSubstr("not measured"))) << *page;
 }

@@ -7,6 +7,7 @@
 #include "common/base/fault.h"
 #include "common/cluster/scheduler_link.h"
 #include "worker/client/loop_call.h"
+#include "worker/client/spin_get.h"
 #include "worker/train/ledger.h"
 
 namespace penstock {
@@ -147,7 +148,7 @@ Status SyncLoop::PullRows(uint64_t round, const std::vector<std::vector<Key>>& k
   if (round == pulled_round_ && keys == pulled_keys_) return Status::Ok();
   std::vector<TableKeys> tables;
   for (size_t t = 0; t < keys.size(); ++t) tables.push_back({context_.tables()[t].id, keys[t]});
-  auto pulled = client_.Pull(tables).get();
+  auto pulled = SpinGet(client_.Pull(tables), client_.options().spin_us);
   if (!pulled.ok()) return pulled.status();
   pulled_ = std::move(*pulled);
   pulled_round_ = round;

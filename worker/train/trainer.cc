@@ -6,6 +6,7 @@
 #include <chrono>
 
 #include "common/base/fault.h"
+#include "worker/client/spin_get.h"
 #include "worker/data/idx.h"
 #include "worker/data/minibatch_plan.h"
 #include "worker/train/best_copy.h"
@@ -147,7 +148,7 @@ std::future<Result<PushResult>> Trainer::PushGradients(const LeaseTask& task, Jo
 template <typename T>
 Result<T> Trainer::Await(std::future<Result<T>>& answer) {
   const auto begin = std::chrono::steady_clock::now();
-  auto result = answer.get();
+  auto result = SpinGet(std::move(answer), client_.options().spin_us);
   waited_seconds_ += std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
   return result;
 }

@@ -1,4 +1,4 @@
-// The handshake, the connection cache and the loop, between two loops in one process.
+// The handshake and the connection cache, between two loops in one process.
 #include <gtest/gtest.h>
 
 #include "common/net/connection_cache.h"
@@ -32,6 +32,7 @@ std::shared_ptr<ClusterIdentity> Identity(const std::string& name, uint64_t clus
 
 class RpcTest : public ::testing::Test {
  protected:
+  explicit RpcTest(uint64_t spin_us = 0) : loop_("server", spin_us), client_("client", spin_us) {}
   void Serve(uint64_t cluster, const std::string& token) {
     const Status status = loop_.Run([&]() -> Status {
       auto server =
@@ -73,8 +74,8 @@ class RpcTest : public ::testing::Test {
     return future.get();
   }
 
-  KjLoop loop_{"server"};
-  KjLoop client_{"client"};
+  KjLoop loop_;
+  KjLoop client_;
   std::unique_ptr<RpcServer> server_;
   std::unique_ptr<ConnectionCache> cache_;
   std::string endpoint_;
@@ -161,13 +162,21 @@ TEST_F(RpcTest, BeyondLoopbackNeedsAToken) {
   EXPECT_NE(status.message().find("token"), std::string::npos) << status.message();
 }
 
-TEST(KjLoopTest, RunsTasksInOrderOnItsThread) {
-  KjLoop loop("test");
-  std::vector<int> order;
-  for (int i = 0; i < 100; ++i) loop.Post([&order, i] { order.push_back(i); });
-  EXPECT_TRUE(loop.Run([&] { return loop.OnLoop(); }));
-  ASSERT_EQ(order.size(), 100u);
-  for (int i = 0; i < 100; ++i) EXPECT_EQ(order[i], i);
+class SpinningRpcTest : public RpcTest {
+ protected:
+  SpinningRpcTest() : RpcTest(/*spin_us=*/300) {}
+};
+
+TEST_F(SpinningRpcTest, CallsThatFollowEachOtherAndOneAfterAPause) {
+  Serve(77, "");
+  ASSERT_TRUE(Call(Identity("worker-0", 77, "")).ok());
+  for (uint32_t i = 0; i < 200; ++i) {
+    // Every tenth finds both loops asleep.
+    if (i % 10 == 0) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    const auto answer = Call(nullptr, 10 + i);
+    ASSERT_TRUE(answer.ok()) << answer.status().ToString();
+    EXPECT_EQ(*answer, 10 + i);
+  }
 }
 
 }  // namespace

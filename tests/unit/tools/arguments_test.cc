@@ -117,6 +117,9 @@ TEST(Arguments, BenchPullPushAndLatency) {
   EXPECT_EQ(latency.arguments.workload.keys, 1u);
   EXPECT_EQ(latency.arguments.workload.inflight, 1u);
   EXPECT_EQ(latency.arguments.workload.seconds, 3);
+  EXPECT_EQ(latency.arguments.workload.spin_us, 1000u);
+  EXPECT_EQ(Parse({"bench", "pull"}).arguments.workload.spin_us, 0u);
+  EXPECT_EQ(Parse({"bench", "step", "--spin-us", "200"}).arguments.workload.spin_us, 200u);
 }
 
 TEST(Arguments, BenchDense) {

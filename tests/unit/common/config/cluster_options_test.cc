@@ -69,5 +69,20 @@ TEST(ClusterOptionsTest, ChecksAcrossOptions) {
   }
 }
 
+TEST(ClusterOptionsTest, SpinningIsOffAndHasABound) {
+  ClusterOptions options;
+  OptionSet set;
+  options.Declare(set);
+  EXPECT_EQ(options.server.spin_us, 0u);
+  EXPECT_EQ(options.client.spin_us, 0u);
+  for (const std::string name : {"server.spin_us", "client.spin_us"}) {
+    ASSERT_TRUE(set.Set(name + "=100000", "--set").ok());
+    EXPECT_TRUE(set.Validate().ok());
+    const Status set_too_high = set.Set(name + "=100001", "--set");
+    EXPECT_EQ(set_too_high.ok() ? set.Validate().code() : set_too_high.code(), Code::kInvalidArgument);
+    ASSERT_TRUE(set.Set(name + "=0", "--set").ok());
+  }
+}
+
 }  // namespace
 }  // namespace penstock

@@ -54,6 +54,10 @@ TEST_F(ClientTest, RefusesOptionsByName) {
   EXPECT_THAT(Client::Connect(options).status().message(),
               AllOf(HasSubstr("piece_bytes is 1"), HasSubstr("4096")));
   options = Options(cluster_);
+  options.spin_us = 100'001;
+  EXPECT_THAT(Client::Connect(options).status().message(),
+              AllOf(HasSubstr("spin_us is 100001"), HasSubstr("0 to 100000")));
+  options = Options(cluster_);
   options.scheduler = "";
   EXPECT_EQ(Client::Connect(options).status().code(), Code::kInvalidArgument);
 }
