@@ -27,7 +27,7 @@ class Bucketing {
             bool push)
       : in_(tables), layout_(layout), limits_(limits), push_(push), work_(tables.size()) {}
 
-  Result<Batch> Run() {
+  Result<BucketedBatch> Run() {
     for (size_t t = 0; t < in_.size(); ++t) {
       if (in_[t].keys.size() > UINT32_MAX) {
         return InvalidArgument("table '" + in_[t].name + "': " + std::to_string(in_[t].keys.size()) +
@@ -133,28 +133,28 @@ class Bucketing {
 
   void Allocate(size_t t) {
     const size_t rows = in_[t].keys.size();
-    Batch::Table table{.table = in_[t].table,
-                       .name = in_[t].name,
-                       .dim = in_[t].dim,
-                       .rows = rows,
-                       .keys = Batch::Array<Key>(rows),
-                       .values = {},
-                       .order = {}};
+    BucketedBatch::Table table{.table = in_[t].table,
+                               .name = in_[t].name,
+                               .dim = in_[t].dim,
+                               .rows = rows,
+                               .keys = BucketedBatch::Array<Key>(rows),
+                               .values = {},
+                               .order = {}};
     if (push_) {
       // Messages go out in whole words, so a slice of odd length takes along what stands behind it.
       const uint64_t floats = rows * in_[t].dim + work_[t].padding;
-      table.values = Batch::Array<float>(floats + floats % 2);
+      table.values = BucketedBatch::Array<float>(floats + floats % 2);
       for (uint64_t at : work_[t].pads) table.values[at] = 0;
       if (floats % 2 != 0) table.values[floats] = 0;
     } else {
-      table.order = Batch::Array<uint32_t>(rows);
+      table.order = BucketedBatch::Array<uint32_t>(rows);
     }
     out_.tables.push_back(std::move(table));
   }
 
   void Scatter(size_t t) {
     Work& work = work_[t];
-    Batch::Table& table = out_.tables[t];
+    BucketedBatch::Table& table = out_.tables[t];
     const BatchTable& in = in_[t];
     const uint32_t dim = in.dim;
     for (size_t i = 0; i < in.keys.size(); ++i) {
@@ -174,20 +174,20 @@ class Bucketing {
   const BucketLimits& limits_;
   const bool push_;
   std::vector<Work> work_;
-  Batch out_;
+  BucketedBatch out_;
   uint32_t piece_ = 0;
   uint64_t piece_bytes_ = 0;  // of the current piece
 };
 
 }  // namespace
 
-Result<Batch> BucketPush(const std::vector<BatchTable>& tables, const ShardLayout& layout,
-                         const BucketLimits& limits) {
+Result<BucketedBatch> BucketPush(const std::vector<BatchTable>& tables, const ShardLayout& layout,
+                                 const BucketLimits& limits) {
   return Bucketing(tables, layout, limits, true).Run();
 }
 
-Result<Batch> BucketPull(const std::vector<BatchTable>& tables, const ShardLayout& layout,
-                         const BucketLimits& limits) {
+Result<BucketedBatch> BucketPull(const std::vector<BatchTable>& tables, const ShardLayout& layout,
+                                 const BucketLimits& limits) {
   return Bucketing(tables, layout, limits, false).Run();
 }
 

@@ -36,7 +36,7 @@ struct BatchTable {
 };
 
 struct BatchGroup {
-  uint32_t table = 0;  // index in Batch::tables
+  uint32_t table = 0;  // index in BucketedBatch::tables
   ShardId shard = 0;
   uint32_t piece = 0;        // groups of one piece may travel in one call, if they go to the same endpoint
   uint32_t count = 0;        // rows, at least 1
@@ -44,7 +44,7 @@ struct BatchGroup {
   uint64_t first_value = 0;  // position of its first float in the table's values
 };
 
-struct Batch {
+struct BucketedBatch {
   // Of a buffer that is used again.
   template <typename T>
   class Array {
@@ -78,10 +78,10 @@ struct BucketLimits {
   uint64_t max_unit_bytes = 32 << 20;
 };
 
-Result<Batch> BucketPush(const std::vector<BatchTable>& tables, const ShardLayout& layout,
-                         const BucketLimits& limits);
+Result<BucketedBatch> BucketPush(const std::vector<BatchTable>& tables, const ShardLayout& layout,
+                                 const BucketLimits& limits);
 // Cannot fail for lack of anything but memory; kInvalidArgument beyond 2^32 rows a table.
-Result<Batch> BucketPull(const std::vector<BatchTable>& tables, const ShardLayout& layout,
-                         const BucketLimits& limits);
+Result<BucketedBatch> BucketPull(const std::vector<BatchTable>& tables, const ShardLayout& layout,
+                                 const BucketLimits& limits);
 
 }  // namespace penstock

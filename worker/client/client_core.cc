@@ -78,13 +78,13 @@ void ClientCore::LogSeen(std::span<const LogPosition> positions) {
   });
 }
 
-void ClientCore::Pull(Batch batch, std::vector<std::span<float>> out, uint64_t deadline_ms,
+void ClientCore::Pull(BucketedBatch batch, std::vector<std::span<float>> out, uint64_t deadline_ms,
                       Completion<bool> done) {
   dispatcher_->Start(
       std::make_shared<PullOperation>(deadline_ms, std::move(batch), std::move(out), std::move(done)));
 }
 
-void ClientCore::Push(std::shared_ptr<Producer> producer, Sequence sequence, Batch batch,
+void ClientCore::Push(std::shared_ptr<Producer> producer, Sequence sequence, BucketedBatch batch,
                       const PushOptions& options, Completion<PushResult> done) {
   const uint64_t id = next_push_++;
   pushes_.insert(id);

@@ -14,7 +14,7 @@
 namespace penstock {
 namespace {
 
-std::vector<Operation::Group> GroupsOf(const Batch& batch) {
+std::vector<Operation::Group> GroupsOf(const BucketedBatch& batch) {
   std::vector<Operation::Group> groups(batch.groups.size());
   for (size_t g = 0; g < groups.size(); ++g) {
     groups[g].shard = batch.groups[g].shard;
@@ -24,13 +24,13 @@ std::vector<Operation::Group> GroupsOf(const Batch& batch) {
   return groups;
 }
 
-std::string DescribeGroup(const Batch& batch, size_t group) {
+std::string DescribeGroup(const BucketedBatch& batch, size_t group) {
   return "table '" + batch.tables[batch.groups[group].table].name + "', shard " +
          std::to_string(batch.groups[group].shard);
 }
 
 // Groups of one table share a slice of its arrays, so they must follow each other there.
-bool Adjacent(const Batch& batch, size_t group, size_t next) {
+bool Adjacent(const BucketedBatch& batch, size_t group, size_t next) {
   const BatchGroup& a = batch.groups[group];
   const BatchGroup& b = batch.groups[next];
   return a.table != b.table || a.first + a.count == b.first;
@@ -43,7 +43,7 @@ struct Run {
   uint64_t rows;
 };
 
-std::vector<Run> RunsOf(const Batch& batch, std::span<const uint32_t> groups) {
+std::vector<Run> RunsOf(const BucketedBatch& batch, std::span<const uint32_t> groups) {
   std::vector<Run> runs;
   for (size_t i = 0; i < groups.size(); ++i) {
     if (i == 0 || batch.groups[groups[i]].table != batch.groups[groups[i - 1]].table)
@@ -63,7 +63,7 @@ capnp::Orphan<capnp::Data> Payload(const capnp::Orphanage& orphanage, const void
 }
 
 template <typename Table>
-void WriteGroups(const Operation& operation, const Batch& batch, std::span<const uint32_t> groups,
+void WriteGroups(const Operation& operation, const BucketedBatch& batch, std::span<const uint32_t> groups,
                  Table out) {
   auto list = out.initGroups(groups.size());
   for (size_t i = 0; i < groups.size(); ++i) {
@@ -78,7 +78,7 @@ void WriteGroups(const Operation& operation, const Batch& batch, std::span<const
 
 // --- Pull ---
 
-PullOperation::PullOperation(uint64_t deadline_ms, Batch batch, std::vector<std::span<float>> out,
+PullOperation::PullOperation(uint64_t deadline_ms, BucketedBatch batch, std::vector<std::span<float>> out,
                              Completion<bool> done)
     : Operation(deadline_ms, GroupsOf(batch)),
       batch_(std::move(batch)),
@@ -97,7 +97,7 @@ kj::Promise<Operation::Answer> PullOperation::Send(proto::DataPlane::Client& ser
       capnp::Orphanage::getForMessageContaining(proto::PullRequest::Builder(call.getRequest()));
   for (size_t r = 0; r < runs.size(); ++r) {
     const BatchGroup& first = batch_.groups[groups[runs[r].begin]];
-    const Batch::Table& table = batch_.tables[first.table];
+    const BucketedBatch::Table& table = batch_.tables[first.table];
     tables[r].setTable(table.table);
     WriteGroups(*this, batch_, groups.subspan(runs[r].begin, runs[r].end - runs[r].begin), tables[r]);
     tables[r].adoptKeys(Payload(orphanage, &table.keys[first.first], runs[r].rows * sizeof(Key)));
@@ -142,7 +142,7 @@ Operation::Answer PullOperation::Read(proto::PullResponse::Reader response,
 }
 
 void PullOperation::Scatter(const BatchGroup& group, const uint8_t* rows) {
-  const Batch::Table& table = batch_.tables[group.table];
+  const BucketedBatch::Table& table = batch_.tables[group.table];
   const auto* from = reinterpret_cast<const float*>(rows);
   float* out = out_[group.table].data();
   const uint32_t* order = &table.order[group.first];
@@ -162,8 +162,9 @@ void PullOperation::Complete(Status status) {
 
 // --- Push ---
 
-PushOperation::PushOperation(const PushOptions& options, Batch batch, std::shared_ptr<Producer> producer,
-                             Sequence sequence, Completion<PushResult> done)
+PushOperation::PushOperation(const PushOptions& options, BucketedBatch batch,
+                             std::shared_ptr<Producer> producer, Sequence sequence,
+                             Completion<PushResult> done)
     : Operation(options.deadline_ms, GroupsOf(batch)),
       batch_(std::move(batch)),
       producer_(std::move(producer)),
@@ -195,7 +196,7 @@ kj::Promise<Operation::Answer> PushOperation::Send(proto::DataPlane::Client& ser
   const auto orphanage = capnp::Orphanage::getForMessageContaining(request);
   for (size_t r = 0; r < runs.size(); ++r) {
     const BatchGroup& first = batch_.groups[groups[runs[r].begin]];
-    const Batch::Table& table = batch_.tables[first.table];
+    const BucketedBatch::Table& table = batch_.tables[first.table];
     tables[r].setTable(table.table);
     WriteGroups(*this, batch_, groups.subspan(runs[r].begin, runs[r].end - runs[r].begin), tables[r]);
     tables[r].adoptKeys(Payload(orphanage, &table.keys[first.first], runs[r].rows * sizeof(Key)));

@@ -20,7 +20,8 @@ namespace penstock {
 class PullOperation final : public Operation {
  public:
   // out[t] has room for all rows of the batch's table t, [rows, dim], until `done` is called.
-  PullOperation(uint64_t deadline_ms, Batch batch, std::vector<std::span<float>> out, Completion<bool> done);
+  PullOperation(uint64_t deadline_ms, BucketedBatch batch, std::vector<std::span<float>> out,
+                Completion<bool> done);
 
   std::string what() const override { return "pull"; }
   std::string Describe(size_t group) const override;
@@ -32,7 +33,7 @@ class PullOperation final : public Operation {
   Answer Read(proto::PullResponse::Reader response, std::span<const uint32_t> groups);
   void Scatter(const BatchGroup& group, const uint8_t* rows);
 
-  const Batch batch_;
+  const BucketedBatch batch_;
   const std::vector<std::span<float>> out_;
   Completion<bool> done_;
   bool over_ = false;  // late answers have nowhere to go
@@ -41,7 +42,7 @@ class PullOperation final : public Operation {
 class PushOperation final : public Operation {
  public:
   // The producer has begun `sequence`; it is finished here, or failed by `done`.
-  PushOperation(const PushOptions& options, Batch batch, std::shared_ptr<Producer> producer,
+  PushOperation(const PushOptions& options, BucketedBatch batch, std::shared_ptr<Producer> producer,
                 Sequence sequence, Completion<PushResult> done);
 
   std::string what() const override;
@@ -54,7 +55,7 @@ class PushOperation final : public Operation {
  private:
   Answer Read(proto::PushResponse::Reader response, std::span<const uint32_t> groups);
 
-  const Batch batch_;
+  const BucketedBatch batch_;
   const std::shared_ptr<Producer> producer_;
   const Sequence sequence_;
   const PushOptions options_;

@@ -73,7 +73,7 @@ TEST(Bucketer, APushHoldsEveryRowOnceInItsShardsGroup) {
   std::set<std::pair<uint32_t, uint32_t>> begun;  // piece, table
   uint32_t last_piece = 0;
   for (const BatchGroup& group : batch->groups) {
-    const Batch::Table& table = batch->tables[group.table];
+    const BucketedBatch::Table& table = batch->tables[group.table];
     EXPECT_GE(group.piece, last_piece);
     last_piece = group.piece;
     EXPECT_TRUE(units.insert({group.table, group.shard}).second) << "a unit is never cut";
