@@ -56,7 +56,12 @@ class RowsTask final : public BenchTask {
            std::shared_ptr<Producer> producer)
       : options_(options),
         oracle_(table.optimizer, options.dim),
-        loop_(client, {.work = options.work, .table = table.id, .inflight = options.inflight},
+        loop_(client,
+              {.work = options.work,
+               .table = table.id,
+               .inflight = options.inflight,
+               // Where two steps are not one of their sum, the account is of steps.
+               .combine = oracle_.linear() || options.skew.empty()},
               std::move(producer), RowOracle::Gradient(options.dim)) {}
 
   // The first and the last column of every row: enough to see a row in the wrong place, and cheap beside its

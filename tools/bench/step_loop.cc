@@ -70,7 +70,8 @@ void StepLoop::Begin(const std::vector<std::vector<Key>>& pool, Flight& flight) 
 
 void StepLoop::Push(const std::vector<Key>& keys, std::span<const float> values, Flight& flight) {
   const TablePushView rows{options_.table, keys, values};
-  flight.push = client_.Push(*producer_, std::span(&rows, 1), {.deadline_ms = options_.deadline_ms});
+  flight.push = client_.Push(*producer_, std::span(&rows, 1),
+                             {.deadline_ms = options_.deadline_ms, .combine = options_.combine});
 }
 
 Status StepLoop::Advance(const std::vector<std::vector<Key>>& pool, Flight& flight, const Hooks& hooks) {

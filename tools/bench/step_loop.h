@@ -24,6 +24,7 @@ class StepLoop {
     Work work = Work::kStep;
     TableId table = 0;
     size_t inflight = 1;
+    bool combine = true;       // of PushOptions
     uint64_t deadline_ms = 0;  // of each call; 0: the client's
   };
   struct Hooks {

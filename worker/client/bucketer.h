@@ -33,6 +33,7 @@ struct BatchTable {
   uint32_t dim = 0;
   std::span<const Key> keys;
   std::span<const float> values;  // [keys.size(), dim] for a push, empty for a pull
+  bool assigns = false;           // a push replaces rows
 };
 
 struct BatchGroup {

@@ -11,6 +11,7 @@
 
 #include "common/cluster/wire.h"
 #include "worker/client/client_core.h"
+#include "worker/client/combine.h"
 
 namespace penstock {
 namespace {
@@ -146,7 +147,7 @@ class Client::Impl {
 
   void Learn(const TableSpec& spec) {
     std::lock_guard lock(mutex_);
-    tables_[spec.id] = {spec.name, spec.dim};
+    tables_[spec.id] = {spec.name, spec.dim, spec.optimizer.kind == OptimizerKind::kAssign};
   }
   void Forget(const std::string& name) {
     std::lock_guard lock(mutex_);
@@ -172,7 +173,8 @@ class Client::Impl {
                      .name = it->second.name,
                      .dim = it->second.dim,
                      .keys = table.keys,
-                     .values = {}});
+                     .values = {},
+                     .assigns = it->second.assigns});
       if constexpr (!std::is_same_v<Table, TableKeysView>) {
         if (table.values.size() != table.keys.size() * it->second.dim) {
           return InvalidArgument("table '" + it->second.name + "': " + std::to_string(table.values.size()) +
@@ -189,6 +191,7 @@ class Client::Impl {
   struct TableInfo {
     std::string name;
     uint32_t dim = 0;
+    bool assigns = false;
   };
 
   static Status Unknown(TableId id) {
@@ -400,6 +403,14 @@ void Client::PushWith(Producer& producer, std::span<const TablePushView> tables,
   const std::string what = "push of producer " + std::to_string(producer.id());
   auto described = impl_->Describe(tables);
   if (!described.ok()) return done(described.status().Prepend(what));
+  std::vector<CombinedRows> combined(options.combine ? described->size() : 0);
+  for (size_t t = 0; t < combined.size(); ++t) {
+    BatchTable& table = (*described)[t];
+    const Combining how = table.assigns ? Combining::kLast : Combining::kSum;
+    if (!CombineRows(table.keys, table.values, table.dim, how, &combined[t])) continue;
+    table.keys = combined[t].keys;
+    table.values = combined[t].values;
+  }
   auto batch = BucketPush(*described, *impl_->layout(), impl_->limits());
   if (!batch.ok()) return done(batch.status().Prepend(what));
   // Last: nothing that was refused takes a sequence.

@@ -81,7 +81,8 @@ struct TableKeys {
   std::vector<Key> keys;
 };
 
-// Rows to push: gradients, increments or values, as the table's optimizer takes them. values is [keys.size(),
+// Rows to push: gradients, increments or values, as the table's optimizer takes them. Keys need not be sorted
+// or unique (PushOptions::combine). values is [keys.size(),
 // dim], row-major float32.
 struct TablePush {
   TableId table = 0;
@@ -163,6 +164,9 @@ struct PushOptions {
   uint64_t step = 0;    // optimizer step for the schedules of the tables, from 1; 0: each row's own count
   uint32_t worker = 0;  // node id of the worker whose clock it is
   uint32_t pass = 0;    // pass of the job, from 1, for expiry.unused_passes
+  // Rows of one table with the same key are sent as one and count as one push: their sum, or the last of them
+  // where pushes assign. False: each is a push of its own; saves the looking where all keys are distinct.
+  bool combine = true;
   bool operator==(const PushOptions&) const = default;
 };
 

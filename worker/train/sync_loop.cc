@@ -159,8 +159,11 @@ Status SyncLoop::PullRows(uint64_t round, const std::vector<std::vector<Key>>& k
 // Everything below the round is committed everywhere. The ledger is no table of rounds: its rows travel
 // apart, under the same identity.
 Status SyncLoop::Push(const Order& order, std::vector<TablePush> pushes, std::span<const uint32_t> indices) {
-  const PushOptions options{
-      .round = order.round, .step = order.round, .worker = task_.info().node, .pass = task_.info().pass + 1};
+  const PushOptions options{.round = order.round,
+                            .step = order.round,
+                            .worker = task_.info().node,
+                            .pass = task_.info().pass + 1,
+                            .combine = false};
   const auto producer = client_.AttachProducer(order.producer, order.round);
   auto gradients = client_.PushAt(*producer, order.round, pushes, options);
   if (context_.ledger()) {

@@ -142,7 +142,8 @@ std::future<Result<PushResult>> Trainer::PushGradients(const LeaseTask& task, Jo
                         {.clock = clock,
                          .step = context.ScheduleStepsOf(lease).Of(k),
                          .worker = lease.node,
-                         .pass = lease.pass + 1});
+                         .pass = lease.pass + 1,
+                         .combine = false});
 }
 
 template <typename T>

@@ -183,13 +183,45 @@ TEST_F(ClientTest, RefusesWrongCallsWithoutTakingASequence) {
   EXPECT_THAT(client_->Push(*producer_, {{table, {}, {}}, {table, {}, {}}}).get().status().message(),
               HasSubstr("twice"));
   const auto large =
-      client_->Push(*producer_, {{table, std::vector<Key>(100, 5), std::vector<float>(200)}}).get();
+      client_
+          ->Push(*producer_, {{table, std::vector<Key>(100, 5), std::vector<float>(200)}}, {.combine = false})
+          .get();
   EXPECT_EQ(large.status().code(), Code::kInvalidArgument);
   EXPECT_THAT(large.status().message(), AllOf(HasSubstr("'user'"), HasSubstr("shard ")));
   EXPECT_EQ(client_->PushAt(*producer_, 4, std::vector<TablePush>{}).get().status().code(),
             Code::kInvalidArgument);
   EXPECT_EQ(producer_->in_flight(), 0u);
   EXPECT_EQ(client_->Push(*producer_, {{table, {1}, {1, 1}}}).get()->sequence, 0u);
+}
+
+TEST_F(ClientTest, PullsIntoMemoryOfTheCallers) {
+  Connect();
+  const TableId table = Table("user", 2).id;
+  const std::vector<Key> keys = {7, 3, 7};
+  std::vector<float> rows(6);
+  const TablePullView view{table, keys, rows};
+  const Status pulled = client_->PullInto(std::span(&view, 1)).get();
+  ASSERT_TRUE(pulled.ok()) << pulled.ToString();
+  for (size_t i = 0; i < rows.size(); ++i)
+    EXPECT_EQ(rows[i], FakeValue(keys[i / 2], static_cast<uint32_t>(i % 2)));
+  const TablePullView narrow{table, keys, std::span(rows).first(5)};
+  EXPECT_THAT(client_->PullInto(std::span(&narrow, 1)).get().message(), HasSubstr("5 values for 3 keys"));
+}
+
+TEST_F(ClientTest, RowsOfOneKeyAreOnePush) {
+  Connect();
+  const TableId sums = Table("sums", 1).id;
+  TableSpec spec;
+  spec.name = "last";
+  spec.dim = 1;
+  spec.optimizer.kind = OptimizerKind::kAssign;
+  const TableId last = client_->CreateTable(spec)->id;
+  ASSERT_TRUE(client_->Push(*producer_, {{sums, {4, 4}, {1, 2}}, {last, {4, 4}, {1, 2}}}).get().ok());
+  const auto row = [&](TableId table) {
+    return cluster_.Run([&] { return cluster_.rows().at({table, 4}); });
+  };
+  EXPECT_THAT(row(sums), ElementsAre(3));
+  EXPECT_THAT(row(last), ElementsAre(2));  // the fake server adds: 3 if both had come
 }
 
 TEST_F(ClientTest, EmptyCallsAreOk) {
