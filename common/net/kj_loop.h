@@ -32,7 +32,7 @@ class KjLoop {
 
   // Starts the thread; returns when the loop runs. 0: it never spins.
   explicit KjLoop(std::string name, uint64_t spin_us = 0);
-  ~KjLoop() noexcept;  // Stop()
+  ~KjLoop() noexcept;  // Stop(). Said, because kj's own destructors may throw
   KjLoop(const KjLoop&) = delete;
   KjLoop& operator=(const KjLoop&) = delete;
 

@@ -82,8 +82,7 @@ struct TableKeys {
 };
 
 // Rows to push: gradients, increments or values, as the table's optimizer takes them. Keys need not be sorted
-// or unique (PushOptions::combine). values is [keys.size(),
-// dim], row-major float32.
+// or unique (PushOptions::combine). values is [keys.size(), dim], row-major float32.
 struct TablePush {
   TableId table = 0;
   std::vector<Key> keys;
@@ -213,7 +212,7 @@ class Client {
   std::future<Result<PullResult>> Pull(std::span<const TableKeysView> tables, uint64_t deadline_ms = 0);
   void PullAsync(const std::vector<TableKeys>& tables, PullCallback done, uint64_t deadline_ms = 0);
   void PullAsync(std::span<const TableKeysView> tables, PullCallback done, uint64_t deadline_ms = 0);
-  // The same without an allocation: for those who pull again and again.
+  // The same into memory that the caller has already: for those who pull again and again.
   std::future<Status> PullInto(std::span<const TablePullView> tables, uint64_t deadline_ms = 0);
   void PullIntoAsync(std::span<const TablePullView> tables, DoneCallback done, uint64_t deadline_ms = 0);
 

@@ -29,14 +29,14 @@ ClientCore::ClientCore(KjLoop& loop, std::shared_ptr<ClusterIdentity> identity, 
   MapKeeperOptions map_options;
   map_options.call_timeout_ms = std::min(map_options.call_timeout_ms, options.attempt_timeout_ms);
   map_ = std::make_unique<MapKeeper>(loop_, *scheduler_, map_options, [this](ShardId shard, Epoch epoch) {
-    const LogPosition position{.shard = shard, .epoch = epoch};
+    const UnitPosition position{.shard = shard, .epoch = epoch};
     LogSeen(std::span(&position, 1));
   });
   dispatcher_ =
       std::make_unique<Dispatcher>(loop_, *connections_, *map_,
                                    DispatcherOptions{.attempt_timeout_ms = options.attempt_timeout_ms,
                                                      .max_inflight_bytes = options.max_inflight_bytes},
-                                   [this](std::span<const LogPosition> positions) { LogSeen(positions); });
+                                   [this](std::span<const UnitPosition> positions) { LogSeen(positions); });
 }
 
 ClientCore::~ClientCore() {
@@ -66,13 +66,13 @@ kj::Promise<Result<bool>> ClientCore::LoadMap(uint64_t deadline_ms) {
   });
 }
 
-void ClientCore::LogSeen(std::span<const LogPosition> positions) {
-  for (const LogPosition& position : positions) log_.Observe(position);
+void ClientCore::LogSeen(std::span<const UnitPosition> positions) {
+  for (const UnitPosition& position : positions) log_.Observe(position);
   std::erase_if(jobs_, [&](const std::weak_ptr<Producer>& weak) {
     const auto producer = weak.lock();
     if (producer != nullptr)
       producer->With([&](ProducerWindow& window) {
-        for (const LogPosition& at : positions) window.Observe(at.shard, at.epoch, at.logged);
+        for (const UnitPosition& at : positions) window.Observe(at.shard, at.epoch, at.logged);
       });
     return producer == nullptr;
   });

@@ -67,7 +67,7 @@ class ClientCore : private kj::TaskSet::ErrorHandler {
     kj::Own<kj::PromiseFulfiller<void>> done;
   };
 
-  void LogSeen(std::span<const LogPosition> positions);
+  void LogSeen(std::span<const UnitPosition> positions);
   void PushEnded(uint64_t push);
   kj::Promise<Result<bool>> Drained(uint64_t deadline_ms);
   kj::Promise<Result<bool>> FlushLogs(uint64_t deadline_ms);

@@ -41,6 +41,7 @@ class SeenKeys {
 
 bool CombineRows(std::span<const Key> keys, std::span<const float> values, uint32_t dim, Combining how,
                  CombinedRows* out) {
+  if (keys.size() >= UINT32_MAX) return false;  // places are numbers of 32 bits, and 0 is none
   SeenKeys places(keys.size());
   uint32_t i = 0;
   while (i < keys.size() && places.FindOrAdd(keys[i], keys.data(), i) == i) ++i;

@@ -21,7 +21,7 @@ struct CombinedRows {
 };
 
 // values is [keys.size(), dim]; rows of one key are added in their order. False, with `out` untouched: the
-// keys are distinct. At most 2^32 - 2 keys.
+// keys are distinct, or over 2^32 - 2 of them, which no push takes.
 bool CombineRows(std::span<const Key> keys, std::span<const float> values, uint32_t dim, Combining how,
                  CombinedRows* out);
 

@@ -221,14 +221,14 @@ void Dispatcher::OnAnswer(const ChannelPtr& channel, const CallPtr& call, Result
   } else {
     outcomes = std::move(**result);
   }
-  std::vector<LogPosition> seen;
+  std::vector<UnitPosition> seen;
   seen.reserve(outcomes.size());
   for (size_t i = 0; i < outcomes.size(); ++i) {
     const Operation::Group& group = operation->groups_[call->groups[i]];
     if (outcomes[i].code != Code::kOk) continue;
     seen.push_back({.shard = group.shard,
                     .epoch = group.sent_epoch,
-                    .told = operation->changes() ? outcomes[i].lsn : 0,
+                    .lsn = operation->changes() ? outcomes[i].lsn : 0,
                     .logged = outcomes[i].logged});
   }
   log_seen_(seen);

@@ -34,7 +34,7 @@ struct DispatcherOptions {
 class Dispatcher : private kj::TaskSet::ErrorHandler {
  public:
   // Called with what every answer said about its shards.
-  using LogSeen = std::function<void(std::span<const LogPosition>)>;
+  using LogSeen = std::function<void(std::span<const UnitPosition>)>;
 
   Dispatcher(KjLoop& loop, ConnectionCache& connections, MapKeeper& map, DispatcherOptions options,
              LogSeen log_seen);

@@ -7,21 +7,15 @@
 #include <vector>
 
 #include "common/base/ids.h"
+#include "worker/client/producer_window.h"
 
 namespace penstock {
 
-// What an answer or a map said about a shard in that epoch.
-struct LogPosition {
-  ShardId shard = 0;
-  Epoch epoch = 0;
-  Lsn told = 0;    // of a unit that was answered; 0: none
-  Lsn logged = 0;  // 0: not said
-};
-
 class LogTracker {
  public:
-  // Older epochs than the known one are looked at only for a unit that is not logged: that one may be lost.
-  void Observe(const LogPosition& position) {
+  // What an answer or a map said. Older epochs than the known one are looked at only for a unit that is not
+  // logged: that one may be lost.
+  void Observe(const UnitPosition& position) {
     const auto [id, epoch, told, logged] = position;
     if (id >= shards_.size()) shards_.resize(id + 1);
     Shard& shard = shards_[id];

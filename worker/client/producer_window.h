@@ -20,12 +20,13 @@ namespace penstock {
 
 enum class ProducerKind { kClient, kJob };
 
-// Where a unit ended up, as its server answered, and what was logged there at that moment.
+// Where a unit ended up, as its server answered, and what was logged there at that moment. Of what else tells
+// of a shard (the answer of a pull, a map) it has what was said.
 struct UnitPosition {
   ShardId shard = 0;
   Epoch epoch = 0;
-  Lsn lsn = 0;
-  Lsn logged = 0;
+  Lsn lsn = 0;     // 0: of no unit
+  Lsn logged = 0;  // 0: not said
 };
 
 class ProducerWindow {

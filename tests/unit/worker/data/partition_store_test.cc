@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <chrono>
 #include <map>
 #include <mutex>
 #include <thread>
@@ -133,7 +134,11 @@ TEST_F(PartitionStoreTest, KeepsWhatWasReadAheadInVain) {
   PartitionStore store(RoomFor(2));
   store.ReadAhead(data_, Partition(1));
   // Nothing else is begun until that is read.
-  while (data_->Reads(2) == 0) store.ReadAhead(data_, Partition(2));
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+  while (data_->Reads(2) == 0) {
+    ASSERT_LT(std::chrono::steady_clock::now(), deadline);
+    store.ReadAhead(data_, Partition(2));
+  }
   Get(store, data_, 1);
   Get(store, data_, 2);
   EXPECT_EQ(data_->Reads(1), 1);
