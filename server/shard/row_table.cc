@@ -1,14 +1,20 @@
 // Index probing, growth and slab addressing of RowTable.
 #include "server/shard/row_table.h"
 
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
+
 #include <algorithm>
+#include <bit>
 #include <cstring>
 #include <string>
 
 namespace penstock {
 namespace {
 
-constexpr size_t kMinPositions = 8;
+constexpr size_t kLine = 8;  // entries of a cache line
+constexpr size_t kMinPositions = kLine;
 constexpr size_t kFirstSlabBytes = 4096;
 // Slabs and indexes from this size on lie on huge pages.
 constexpr size_t kPooledBytes = 32 << 10;
@@ -43,6 +49,7 @@ RowTable::RowTable(TableId table, uint32_t dim, uint32_t slots, bool accumulates
   first_slab_shift_ = std::bit_width(first_rows) - 1;
   chunk_shift_ = std::max<int>(first_slab_shift_, std::bit_width(kChunkBytes / stride_) - 1);
   small_slabs_ = static_cast<size_t>(chunk_shift_ - first_slab_shift_) + 1;
+  small_rows_ = (RowNumber{1} << (chunk_shift_ - first_slab_shift_)) - 1;
 }
 
 RowNumber RowTable::FindFrom(Key key, uint32_t tag, size_t position) const {
@@ -61,12 +68,34 @@ RowNumber RowTable::Find(Key key) const {
   return FindFrom(key, tag, tag & (positions_ - 1));
 }
 
+// The first of the line's entries that has the tag; kLine: none.
+inline size_t FirstInLine(const uint64_t* line, uint32_t tag) {
+#ifdef __SSE2__
+  const __m128i wanted = _mm_set1_epi32(static_cast<int>(tag));
+  __m128i equal[2];
+  for (int half = 0; half < 2; ++half) {
+    const auto* pairs = reinterpret_cast<const __m128*>(line + half * 4);
+    const __m128i tags = _mm_castps_si128(_mm_shuffle_ps(pairs[0], pairs[1], _MM_SHUFFLE(3, 1, 3, 1)));
+    equal[half] = _mm_cmpeq_epi32(tags, wanted);
+  }
+  const __m128i all = _mm_packs_epi32(equal[0], equal[1]);
+  const auto match = static_cast<uint32_t>(_mm_movemask_epi8(_mm_packs_epi16(all, _mm_setzero_si128())));
+#else
+  uint32_t match = 0;
+  for (size_t i = 0; i < kLine; ++i) match |= uint32_t{TagOf(line[i]) == tag} << i;
+#endif
+  return static_cast<size_t>(std::countr_zero(match | 1u << kLine));
+}
+
 // Three short loops, so that the cache misses of a whole block are under way at once: first those of the
-// index, then those of the rows that it names by tag alone; the keys are compared last.
+// index, then those of the rows that it names by tag alone; the keys are compared last. Which entry of its
+// line is the key's is random, and so not decided by branches: entries with its tag have its home, and stand
+// behind it in the line or in the next ones.
 template <bool kWithValues>
-size_t RowTable::FindBlock(const Key* keys, size_t count, RowNumber* rows) const {
+size_t RowTable::FindBlock(const Key* keys, size_t count, RowNumber* rows, RowHeader** headers) const {
   if (positions_ == 0) {
     std::fill_n(rows, count, kNoRow);
+    std::fill_n(headers, count, nullptr);
     return count;
   }
   const uint64_t* index = entries();
@@ -77,38 +106,59 @@ size_t RowTable::FindBlock(const Key* keys, size_t count, RowNumber* rows) const
     tags[i] = Tag(keys[i]);
     __builtin_prefetch(index + (tags[i] & mask), 0, 2);
   }
-  for (size_t i = 0; i < count; ++i) {
-    size_t position = tags[i] & mask;
-    uint64_t entry = index[position];
-    while (entry != 0 && TagOf(entry) != tags[i]) {
-      position = (position + 1) & mask;
-      entry = index[position];
-    }
+  auto found = [&](size_t i, size_t position) {
     at[i] = position;
-    rows[i] = entry == 0 ? kNoRow : RowOf(entry);
-    if (entry == 0) continue;
+    rows[i] = RowOf(index[position]);
+    headers[i] = Header(rows[i]);
     if constexpr (kWithValues) {
-      Prefetch(rows[i]);
+      Prefetch(headers[i]);
     } else {
-      PrefetchWhole(rows[i]);
+      PrefetchWhole(headers[i]);
+    }
+  };
+  uint32_t later[kBlock];
+  size_t later_count = 0;
+  for (size_t i = 0; i < count; ++i) {
+    const size_t line = tags[i] & mask & ~(kLine - 1);
+    const size_t first = FirstInLine(index + line, tags[i]);
+    // An empty entry looks like one of tag 0.
+    if (first < kLine && index[line + first] != 0) [[likely]] {
+      found(i, line + first);
+    } else {
+      __builtin_prefetch(index + ((line + kLine) & mask), 0, 2);
+      later[later_count++] = static_cast<uint32_t>(i);
+    }
+  }
+  for (size_t l = 0; l < later_count; ++l) {
+    const size_t i = later[l];
+    size_t position = tags[i] & mask;
+    while (index[position] != 0 && TagOf(index[position]) != tags[i]) position = (position + 1) & mask;
+    if (index[position] != 0) {
+      found(i, position);
+    } else {
+      rows[i] = kNoRow;
+      headers[i] = nullptr;
     }
   }
   size_t missing = 0;
   for (size_t i = 0; i < count; ++i) {
-    if (rows[i] != kNoRow && Header(rows[i])->key != keys[i]) {
+    if (headers[i] != nullptr && headers[i]->key != keys[i]) {
       rows[i] = FindFrom(keys[i], tags[i], (at[i] + 1) & mask);
+      headers[i] = rows[i] == kNoRow ? nullptr : Header(rows[i]);
     }
-    missing += rows[i] == kNoRow;
+    missing += headers[i] == nullptr;
   }
   return missing;
 }
 
-template size_t RowTable::FindBlock<true>(const Key*, size_t, RowNumber*) const;
+template size_t RowTable::FindBlock<true>(const Key*, size_t, RowNumber*, RowHeader**) const;
 
 size_t RowTable::FindBatch(std::span<const Key> keys, RowNumber* rows) const {
   size_t missing = 0;
+  RowHeader* headers[kBlock];
   for (size_t first = 0; first < keys.size(); first += kBlock) {
-    missing += FindBlock<false>(keys.data() + first, std::min(kBlock, keys.size() - first), rows + first);
+    missing +=
+        FindBlock<false>(keys.data() + first, std::min(kBlock, keys.size() - first), rows + first, headers);
   }
   return missing;
 }

@@ -79,31 +79,33 @@ class RowTable {
   RowHeader* Header(RowNumber row) const {
     return reinterpret_cast<RowHeader*>(slab_origin_[SlabOf(row)] + row * stride_);
   }
-  float* Values(RowNumber row) const { return reinterpret_cast<float*>(Header(row) + 1); }
+  static float* Values(RowHeader* header) { return reinterpret_cast<float*>(header + 1); }
+  float* Values(RowNumber row) const { return Values(Header(row)); }
   float* Slots(RowNumber row) const { return Values(row) + dim_; }
   // Only where the table accumulates.
   float* Accumulator(RowNumber row) const { return Slots(row) + slots_; }
   // Asks for the cache lines of header and values, and PrefetchWhole for the slots too (up to a few lines:
   // the rest of a long row is left to the processor's own prefetcher). Into the second level: its queue of
   // misses is several times as long as the first level's, which random rows fill at once.
-  void Prefetch(RowNumber row) const { PrefetchBytes<2>(row, value_bytes_); }
-  void PrefetchWhole(RowNumber row) const { PrefetchBytes<2>(row, whole_bytes_); }
+  void Prefetch(const RowHeader* header) const { PrefetchBytes<2>(header, value_bytes_); }
+  void PrefetchWhole(const RowHeader* header) const { PrefetchBytes<2>(header, whole_bytes_); }
   // From there into the first level, a few rows ahead of writing: stores wait for their lines one by one.
-  void PrefetchNear(RowNumber row) const { PrefetchBytes<3>(row, whole_bytes_); }
+  void PrefetchNear(const RowHeader* header) const { PrefetchBytes<3>(header, whole_bytes_); }
 
   // The row with this key (it may be a tombstone), or kNoRow.
   RowNumber Find(Key key) const;
   // rows[i] = Find(keys[i]), with memory accesses overlapped. Returns how many were not found.
   size_t FindBatch(std::span<const Key> keys, RowNumber* rows) const;
-  // Calls visit(i, Find(keys[i])) for each key in order, while the header and values of found rows are in the
-  // cache.
+  // Calls visit(i, header) for each key in order, with the header of its row or nullptr, while the header and
+  // values of found rows are in the cache.
   template <typename Visit>
   void VisitBatch(std::span<const Key> keys, Visit&& visit) const {
     RowNumber rows[kBlock];
+    RowHeader* headers[kBlock];
     for (size_t first = 0; first < keys.size(); first += kBlock) {
       const size_t count = std::min(kBlock, keys.size() - first);
-      FindBlock<true>(keys.data() + first, count, rows);
-      for (size_t i = 0; i < count; ++i) visit(first + i, rows[i]);
+      FindBlock<true>(keys.data() + first, count, rows, headers);
+      for (size_t i = 0; i < count; ++i) visit(first + i, headers[i]);
     }
   }
 
@@ -118,8 +120,7 @@ class RowTable {
   // Takes the row out and its number back. It is not dirty and not open.
   void Erase(RowNumber row);
   // Notes that the row was used.
-  void Touch(RowNumber row) const {
-    RowHeader* header = Header(row);
+  static void Touch(RowHeader* header) {
     if ((header->flags & kRowReferenced) == 0) header->flags |= kRowReferenced;
   }
 
@@ -134,8 +135,8 @@ class RowTable {
   Moves Compact();
 
   // Puts the row on the dirty list, once.
-  void MarkDirty(RowNumber row) {
-    RowHeader* header = Header(row);
+  void MarkDirty(RowNumber row) { MarkDirty(row, Header(row)); }
+  void MarkDirty(RowNumber row, RowHeader* header) {
     if (header->dirty()) return;
     header->flags |= kRowDirty;
     // By a quarter: when every row of a large table is dirty, doubling would cost a twentieth of the table.
@@ -166,19 +167,19 @@ class RowTable {
   static constexpr size_t kChunkBytes = 128 << 10;
 
   size_t SlabOf(RowNumber row) const {
-    const size_t chunk = row >> chunk_shift_;
-    return chunk > 0 ? small_slabs_ + chunk - 1
-                     : static_cast<size_t>(std::bit_width(row >> first_slab_shift_));
+    // Without a branch: which rows lie in the small slabs is as random as the rows.
+    const RowNumber small = std::min(row >> first_slab_shift_, small_rows_);
+    return static_cast<size_t>(std::bit_width(small << 1 | 1)) - 1 + (row >> chunk_shift_);
   }
   // Inline by force: GCC takes a function that only prefetches for one without effect and drops its calls.
   template <int kLocality>
-  [[gnu::always_inline]] void PrefetchBytes(RowNumber row, uint32_t bytes) const {
-    const auto* begin = reinterpret_cast<const char*>(Header(row));
+  [[gnu::always_inline]] static void PrefetchBytes(const RowHeader* header, uint32_t bytes) {
+    const auto* begin = reinterpret_cast<const char*>(header);
     for (uint32_t offset = 0; offset < bytes; offset += 64) __builtin_prefetch(begin + offset, 0, kLocality);
     __builtin_prefetch(begin + bytes - 1, 0, kLocality);
   }
   template <bool kWithValues>
-  size_t FindBlock(const Key* keys, size_t count, RowNumber* rows) const;
+  size_t FindBlock(const Key* keys, size_t count, RowNumber* rows, RowHeader** headers) const;
   RowNumber FindFrom(Key key, uint32_t tag, size_t position) const;
   Status GrowIndex(size_t rows);
   Status GrowSlabs(size_t rows);
@@ -204,7 +205,8 @@ class RowTable {
   uint32_t whole_bytes_;  // and of the whole row
   int first_slab_shift_;  // slab 0 holds 2^shift rows
   int chunk_shift_;
-  size_t small_slabs_;  // those of the first 2^chunk_shift_ rows
+  RowNumber small_rows_;  // in units of slab 0, those of the small slabs less one
+  size_t small_slabs_;    // those of the first 2^chunk_shift_ rows
   size_t size_ = 0;
   size_t deleted_ = 0;
   size_t free_ = 0;

@@ -128,12 +128,12 @@ Status Shard::PullRows(TableId id, std::span<const Key> keys, float* out, std::v
   ASSIGN_OR_RETURN(const Table* table, ServingTable(id));
   const TableSpec& spec = *table->spec;
   const size_t dim = spec.dim;
-  table->rows.VisitBatch(keys, [&](size_t i, RowNumber row) {
+  table->rows.VisitBatch(keys, [&](size_t i, RowHeader* row) {
     float* to = out + i * dim;
-    if (row != kNoRow && !table->rows.Header(row)->deleted()) {
-      table->rows.Touch(row);
-      CopyRow(table->rows.Values(row), dim, to);
-    } else if (row == kNoRow && table->cold.MayHold(keys[i])) {
+    if (row != nullptr && !row->deleted()) {
+      RowTable::Touch(row);
+      CopyRow(RowTable::Values(row), dim, to);
+    } else if (row == nullptr && table->cold.MayHold(keys[i])) {
       cold->push_back(static_cast<uint32_t>(i));
     } else {
       InitializeRow(spec.initializer, spec.seed, id, keys[i], spec.dim, to);
@@ -265,16 +265,18 @@ void Shard::ApplyRows(Table& table, const UnitContext& unit, std::span<const Key
   const uint32_t dim = table.spec->dim;
   const uint32_t touch = UnitTouch(table, unit);
   for (size_t i = 0; i < keys.size(); ++i) {
-    if (i + kAhead < keys.size() && found_[i + kAhead] != kNoRow) rows.PrefetchNear(found_[i + kAhead]);
+    if (i + kAhead < keys.size() && found_[i + kAhead] != kNoRow)
+      rows.PrefetchNear(rows.Header(found_[i + kAhead]));
     const RowNumber row = found_[i];
     if (row == kNoRow) continue;
     RowHeader* header = rows.Header(row);
     if (header->push_count != UINT32_MAX) ++header->push_count;
     header->flags |= kRowReferenced;
-    table.optimizer->Apply(header->push_count, unit.step, values + i * size_t{dim}, dim, rows.Values(row),
-                           rows.Slots(row));
+    float* weights = RowTable::Values(header);
+    table.optimizer->Apply(header->push_count, unit.step, values + i * size_t{dim}, dim, weights,
+                           weights + dim);
     header->flags = WithTouch(header->flags, touch);
-    rows.MarkDirty(row);
+    rows.MarkDirty(row, header);
   }
 }
 

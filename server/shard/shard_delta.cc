@@ -192,7 +192,7 @@ void Shard::WriteEntry(const PlannedEntry& entry, proto::TableDelta::Builder out
   auto* deletion = As<Key>(out.initDeletions(entry.deletions() * sizeof(Key)));
   deletion = std::copy(entry.cold_deletions.begin(), entry.cold_deletions.end(), deletion);
   for (size_t i = 0; i < entry.rows.size(); ++i) {
-    if (i + kAhead < entry.rows.size()) rows.PrefetchWhole(entry.rows[i + kAhead]);
+    if (i + kAhead < entry.rows.size()) rows.PrefetchWhole(rows.Header(entry.rows[i + kAhead]));
     const RowHeader& from = *rows.Header(entry.rows[i]);
     if (from.deleted()) {
       *deletion++ = from.key;

@@ -81,8 +81,8 @@ void LookupAndGather(benchmark::State& state) {
   const size_t bytes = table.dim() * sizeof(float);
   size_t i = 0;
   for (auto _ : state) {
-    table.VisitBatch(batches[i++ % batches.size()], [&](size_t k, RowNumber row) {
-      std::memcpy(out.data() + k * table.dim(), table.Values(row), bytes);
+    table.VisitBatch(batches[i++ % batches.size()], [&](size_t k, RowHeader* row) {
+      std::memcpy(out.data() + k * table.dim(), RowTable::Values(row), bytes);
     });
     benchmark::ClobberMemory();
   }

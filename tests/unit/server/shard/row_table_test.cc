@@ -196,7 +196,8 @@ TEST(RowTableTest, BatchLookupFindsWhatSingleLookupFinds) {
   std::vector<RowNumber> rows(keys.size());
   for (Key& key : keys) key = random() % 3000;
   EXPECT_EQ(table.FindBatch(keys, rows.data()), keys.size()) << "an empty table holds nothing";
-  for (int i = 0; i < 1500; ++i) FindOrInsert(table, random() % 3000);
+  for (int i = 0; i < 2000; ++i)
+    FindOrInsert(table, random() % 3000);  // an index that is nearly as full as it gets
   size_t missing = 0;
   const size_t reported = table.FindBatch(keys, rows.data());
   for (size_t i = 0; i < keys.size(); ++i) {
@@ -206,11 +207,52 @@ TEST(RowTableTest, BatchLookupFindsWhatSingleLookupFinds) {
   EXPECT_EQ(reported, missing);
   EXPECT_GT(missing, 0u);
   size_t visited = 0;
-  table.VisitBatch(keys, [&](size_t i, RowNumber row) {
+  table.VisitBatch(keys, [&](size_t i, RowHeader* header) {
     EXPECT_EQ(i, visited++);
-    EXPECT_EQ(row, rows[i]);
+    EXPECT_EQ(header, rows[i] == kNoRow ? nullptr : table.Header(rows[i]));
   });
   EXPECT_EQ(visited, keys.size());
+}
+
+// Mix64 backwards, so that keys can be made for a hash.
+uint64_t Unmix64(uint64_t x) {
+  const auto inverse = [](uint64_t odd) {
+    uint64_t y = odd;
+    for (int i = 0; i < 5; ++i) y *= 2 - odd * y;
+    return y;
+  };
+  const auto unshift = [](uint64_t y, int bits) {
+    uint64_t z = y;
+    for (int i = bits; i < 64; i += bits) z = y ^ z >> bits;
+    return z;
+  };
+  x = unshift(x, 31) * inverse(0x94d049bb133111ebULL);
+  x = unshift(x, 27) * inverse(0xbf58476d1ce4e5b9ULL);
+  return unshift(x, 30);
+}
+
+// Hashes whose lower half is 0 look like empty entries of the index, and such of one lower half like each
+// other.
+TEST(RowTableTest, HashesThatLookAlikeAreToldApart) {
+  constexpr TableId kTable = 5;
+  RowTable table(kTable, 1, 0);
+  const auto key_of = [](uint64_t hash) {
+    const Key key = Unmix64(hash) - (uint64_t{kTable} + 1) * 0x9e3779b97f4a7c15ULL;
+    EXPECT_EQ(RowHash(key, kTable), hash);
+    return key;
+  };
+  std::vector<Key> keys;
+  for (uint64_t low : {0u, 1u, 7u, 0xffffffffu})
+    for (uint64_t high = 1; high <= 9; ++high) keys.push_back(key_of(high << 32 | low));
+  std::vector<RowNumber> rows(keys.size());
+  for (size_t in = 0; in < keys.size(); ++in) {
+    EXPECT_EQ(table.FindBatch(keys, rows.data()), keys.size() - in);
+    for (size_t i = 0; i < keys.size(); ++i) {
+      ASSERT_EQ(rows[i], i < in ? static_cast<RowNumber>(i) : kNoRow) << i << " of " << in;
+      ASSERT_EQ(table.Find(keys[i]), rows[i]);
+    }
+    ASSERT_EQ(FindOrInsert(table, keys[in]), in);
+  }
 }
 
 TEST(RowTableTest, RowsNeverMoveWhileTheTableGrows) {
