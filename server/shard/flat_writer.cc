@@ -5,18 +5,18 @@
 #include <cstring>
 #include <new>
 
-#include "server/shard/zeroed_memory.h"
+#include "common/net/buffer_pool.h"
 
 namespace penstock {
 namespace {
 
-// Cap'n Proto wants segments zeroed. Large ones come zeroed on huge pages, which is three times as fast as
-// the heap's fresh pages.
+// Cap'n Proto wants segments zeroed. In a buffer that was used before that takes a tenth of what the kernel
+// needs for fresh pages.
 kj::Array<capnp::word> ZeroedWords(size_t words) {
-  ZeroedMemory memory(words * sizeof(capnp::word));
-  if (memory.data() == nullptr) throw std::bad_alloc();
-  auto array = kj::arrayPtr(reinterpret_cast<capnp::word*>(memory.data()), words);
-  return array.attach(kj::heap<ZeroedMemory>(kj::mv(memory)));
+  BufferPool::Buffer buffer = BufferPool::OfProcess()->Take(words * sizeof(capnp::word));
+  std::memset(buffer.data(), 0, words * sizeof(capnp::word));
+  auto array = kj::arrayPtr(reinterpret_cast<capnp::word*>(buffer.data()), words);
+  return array.attach(kj::mv(buffer));
 }
 
 }  // namespace

@@ -151,13 +151,19 @@ Result<SegmentReader::Salvage> SegmentReader::SalvageSections(uint64_t begin, ui
 
 namespace {
 
-// The sections of a record, but those with a wrong checksum.
-Status VisitSections(SegmentReader& reader, const Record& record, const DeltaVisitor& visit) {
+// The sections of a record, but those with a wrong checksum; false: there were such.
+Result<bool> VisitSections(SegmentReader& reader, const Record& record, const DeltaVisitor& visit) {
+  bool right = true;
   for (size_t i = 0; i < record.sections.size(); ++i) {
     ASSIGN_OR_RETURN(const auto delta, reader.ReadDelta(record, i));
+    right &= delta.has_value();
     if (delta) RETURN_IF_ERROR(visit(record.sections[i].shard, *delta, record.sections[i].checksum));
   }
-  return Status::Ok();
+  return right;
+}
+
+Status BadRecord(const SegmentReader& reader, uint64_t offset) {
+  return DataLoss(reader.path() + ": bad record at " + std::to_string(offset));
 }
 
 }  // namespace
@@ -169,13 +175,13 @@ Status ForEachDelta(FileLayer& files, const std::string& dir, const SegmentInfo&
   while (offset < info.bytes) {
     ASSIGN_OR_RETURN(std::optional<Record> record, reader->ReadHead(offset));
     bool whole = record.has_value();
-    if (whole) {
+    const bool sure = offset < info.trusted && !info.damaged;
+    if (whole && !sure) {
       ASSIGN_OR_RETURN(const std::vector<size_t> bad, reader->BadSections(*record));
       whole = bad.empty();
     }
+    if (!whole && sure) return BadRecord(*reader, offset);
     if (!whole && offset >= info.trusted) return Status::Ok();
-    if (!whole && !info.damaged)
-      return DataLoss(reader->path() + ": bad record at " + std::to_string(offset));
     if (!record) {
       ASSIGN_OR_RETURN(const std::optional<Record> next, reader->FindHead(offset + 8));
       const uint64_t end = next ? next->head.place.offset : reader->end();
@@ -183,7 +189,9 @@ Status ForEachDelta(FileLayer& files, const std::string& dir, const SegmentInfo&
       ASSIGN_OR_RETURN(SegmentReader::Salvage saved, reader->SalvageSections(offset, end));
       record = std::move(saved.record);
     }
-    RETURN_IF_ERROR(VisitSections(*reader, *record, visit));
+    // What is sure to be right is read once.
+    ASSIGN_OR_RETURN(const bool right, VisitSections(*reader, *record, visit));
+    if (!right && sure) return BadRecord(*reader, offset);
     offset = record->end();
   }
   return Status::Ok();

@@ -78,8 +78,9 @@ class SegmentReader {
 using DeltaVisitor = std::function<Status(ShardId, kj::ArrayPtr<const capnp::word> delta, uint32_t checksum)>;
 
 // Every delta of a segment in the order of the log, of all shards; the words are good during the call. Stops
-// at the visitor's first error. DataLoss, naming file and offset, at a bad record before info.trusted, unless
-// info.damaged: then it goes on behind it. Which of a shard's deltas count is for DeltaChain to say.
+// at the visitor's first error. DataLoss, naming file and offset, at a bad record before info.trusted (good
+// deltas of it may have been visited), unless info.damaged: then it goes on behind it. Which of a shard's
+// deltas count is for DeltaChain to say.
 Status ForEachDelta(FileLayer& files, const std::string& dir, const SegmentInfo& info,
                     const DeltaVisitor& visit);
 
