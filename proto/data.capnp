@@ -57,6 +57,7 @@ struct PushRequest {
   codec @7 :Codec;
   worker @8 :UInt32;       # node id of the worker whose clock it is; 0 outside jobs
   pass @9 :UInt32;         # pass of the job, from 1, for expiry.unused_passes; 0 outside jobs
+  pull @10 :Bool;          # answer with the rows as well
   struct Table {
     table @0 :UInt32;
     groups @1 :List(Group);
@@ -69,6 +70,8 @@ struct PushResponse {
   tables @0 :List(Table);
   struct Table {
     groups @0 :List(GroupResult);
+    values @1 :Data;       # where the request said pull: float32[dim] of each of its rows, in its order, as they are when the unit has
+                           # been applied (a duplicate: as they are now). Of groups with an error: zeros
   }
 }
 

@@ -216,6 +216,7 @@ ServerCore::Applied ServerCore::Apply(ShardId id, const Unit& unit) {
     metrics_.refused_units++;
     return {.status = outcome.status().Prepend(options_.node_name)};
   }
+  if (outcome->cold.empty() && unit.pulled != nullptr) outcome->cold = PullUnit(*slot.shard, unit);
   if (!outcome->cold.empty()) return {.status = Status::Ok(), .cold = std::move(outcome->cold)};
   const Durability level = LevelOf(*spec);
   Applied applied{.status = Status::Ok(), .lsn = outcome->lsn, .level = level};
@@ -239,6 +240,17 @@ ServerCore::Applied ServerCore::Apply(ShardId id, const Unit& unit) {
     Touch(id, slot);
   }
   return applied;
+}
+
+// The rows of a unit that was applied. Only those of a duplicate can have left memory since: these keys.
+std::vector<Key> ServerCore::PullUnit(const Shard& shard, const Unit& unit) {
+  std::vector<uint32_t> cold;
+  const Status pulled = shard.PullRows(unit.table, unit.keys, unit.pulled, &cold);
+  CHECK(pulled.ok()) << pulled.message();  // it was pushed to a moment ago
+  std::vector<Key> keys;
+  for (const uint32_t i : cold) keys.push_back(unit.keys[i]);
+  if (keys.empty()) metrics_.pull_rows += unit.keys.size();
+  return keys;
 }
 
 ServerCore::Applied ServerCore::CommitRound(ShardId id, TableId table, uint64_t round, uint64_t examples,

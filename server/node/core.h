@@ -104,6 +104,7 @@ class ServerCore : private kj::TaskSet::ErrorHandler {
     TableId table = 0;
     std::span<const Key> keys;
     const float* values = nullptr;
+    float* pulled = nullptr;  // room for the rows as they are afterwards, which nobody has to want
   };
   // What must be reached before a unit is answered.
   struct Applied {
@@ -218,6 +219,7 @@ class ServerCore : private kj::TaskSet::ErrorHandler {
   void Spawn(kj::Promise<void> promise, const char* what);
   void taskFailed(kj::Exception&& e) override;
 
+  std::vector<Key> PullUnit(const Shard& shard, const Unit& unit);
   Result<PushOutcome> Push(Shard& shard, const Unit& unit);
   uint64_t ResidentBytes();
   uint64_t GrowthLeft();

@@ -201,6 +201,7 @@ void DataService::PushTable(proto::PushRequest::Reader request, proto::PushReque
   const auto* values = reinterpret_cast<const float*>(data.begin());
   const uint64_t rows = in.getKeys().size() / sizeof(Key);
   const uint64_t floats = data.size() / sizeof(float);
+  float* pulled = request.getPull() ? reinterpret_cast<float*>(out.initValues(data.size()).begin()) : nullptr;
   const UnitContext context{.producer = request.getProducer(),
                             .sequence = request.getSequence(),
                             .low = request.getLow(),
@@ -224,8 +225,11 @@ void DataService::PushTable(proto::PushRequest::Reader request, proto::PushReque
                                        ": a unit of " + std::to_string(count) + " rows is over " +
                                        std::to_string(core_.options().max_unit_bytes) + " bytes");
       } else {
-        const ServerCore::Unit unit{
-            .context = context, .table = in.getTable(), .keys = {keys, count}, .values = values};
+        const ServerCore::Unit unit{.context = context,
+                                    .table = in.getTable(),
+                                    .keys = {keys, count},
+                                    .values = values,
+                                    .pulled = pulled};
         auto applied = core_.Apply(shard, unit);
         if (!applied.cold.empty()) {
           waiting->add(core_.ApplyCold(shard, found.epoch, unit, std::move(applied.cold))
@@ -245,7 +249,9 @@ void DataService::PushTable(proto::PushRequest::Reader request, proto::PushReque
     SetResult(found.status, results[i]);
     results[i].setEpoch(found.epoch);
     keys += count;
-    values += rows == 0 ? 0 : count * (floats / rows);
+    const uint64_t group_floats = rows == 0 ? 0 : count * (floats / rows);
+    values += group_floats;
+    if (pulled != nullptr) pulled += group_floats;
   }
 }
 

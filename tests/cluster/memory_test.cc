@@ -117,6 +117,34 @@ TEST_F(MemoryTest, EveryRowOfALargeTableReadsBack) {
 }
 
 // A second table takes the memory that the first one does not use, though all of it was the first one's.
+TEST_F(MemoryTest, APushBringsColdRowsBack) {
+  TableSpec spec;
+  spec.name = "sums";
+  spec.dim = kDim;
+  spec.optimizer.kind = OptimizerKind::kAdd;
+  const auto table = client_->CreateTable(spec);
+  ASSERT_TRUE(table.ok()) << table.status().ToString();
+  const auto producer = client_->NewProducer();
+  ASSERT_TRUE(producer.ok());
+  std::vector<Key> keys(kBatch);
+  std::vector<float> values(kBatch * kDim), pulled(values.size());
+  const auto value_of = [](Key key, uint32_t d) { return static_cast<float>(key % 1024 + d); };
+  const auto push_pull = [&](Key first) {
+    std::iota(keys.begin(), keys.end(), first);
+    for (size_t i = 0; i < values.size(); ++i) values[i] = value_of(keys[i / kDim], i % kDim);
+    const TablePushPullView view{table->id, keys, values, pulled};
+    return client_->PushPull(**producer, std::span(&view, 1)).get();
+  };
+  for (float times : {1.0f, 2.0f}) {
+    for (Key first = 0; first < kRows / 4; first += kBatch) {
+      const auto done = push_pull(first);
+      ASSERT_TRUE(done.ok()) << done.status().ToString() << cluster_.Output("server-0");
+      for (size_t i = 0; i < pulled.size(); ++i)
+        ASSERT_EQ(pulled[i], times * values[i]) << "row " << keys[i / kDim];
+    }
+  }
+}
+
 TEST_F(MemoryTest, ATableThatRestsMakesRoomForAnother) {
   const auto producer = client_->NewProducer();
   ASSERT_TRUE(producer.ok());

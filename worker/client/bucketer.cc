@@ -24,8 +24,8 @@ namespace {
 class Bucketing {
  public:
   Bucketing(const std::vector<BatchTable>& tables, const ShardLayout& layout, const BucketLimits& limits,
-            bool push)
-      : in_(tables), layout_(layout), limits_(limits), push_(push), work_(tables.size()) {}
+            bool push, bool pull)
+      : in_(tables), layout_(layout), limits_(limits), push_(push), pull_(pull), work_(tables.size()) {}
 
   Result<BucketedBatch> Run() {
     for (size_t t = 0; t < in_.size(); ++t) {
@@ -146,9 +146,8 @@ class Bucketing {
       table.values = BucketedBatch::Array<float>(floats + floats % 2);
       for (uint64_t at : work_[t].pads) table.values[at] = 0;
       if (floats % 2 != 0) table.values[floats] = 0;
-    } else {
-      table.order = BucketedBatch::Array<uint32_t>(rows);
     }
+    if (pull_) table.order = BucketedBatch::Array<uint32_t>(rows);
     out_.tables.push_back(std::move(table));
   }
 
@@ -163,9 +162,8 @@ class Bucketing {
       table.keys[to] = in.keys[i];
       if (push_) {
         CopyRow(&in.values[i * dim], dim, &table.values[to * dim + work.value_shift[shard]]);
-      } else {
-        table.order[to] = static_cast<uint32_t>(i);
       }
+      if (pull_) table.order[to] = static_cast<uint32_t>(i);
     }
   }
 
@@ -173,6 +171,7 @@ class Bucketing {
   const ShardLayout& layout_;
   const BucketLimits& limits_;
   const bool push_;
+  const bool pull_;
   std::vector<Work> work_;
   BucketedBatch out_;
   uint32_t piece_ = 0;
@@ -182,13 +181,13 @@ class Bucketing {
 }  // namespace
 
 Result<BucketedBatch> BucketPush(const std::vector<BatchTable>& tables, const ShardLayout& layout,
-                                 const BucketLimits& limits) {
-  return Bucketing(tables, layout, limits, true).Run();
+                                 const BucketLimits& limits, bool pulls) {
+  return Bucketing(tables, layout, limits, true, pulls).Run();
 }
 
 Result<BucketedBatch> BucketPull(const std::vector<BatchTable>& tables, const ShardLayout& layout,
                                  const BucketLimits& limits) {
-  return Bucketing(tables, layout, limits, false).Run();
+  return Bucketing(tables, layout, limits, false, true).Run();
 }
 
 }  // namespace penstock

@@ -64,7 +64,7 @@ struct BucketedBatch {
     size_t rows = 0;
     Array<Key> keys;        // by group
     Array<float> values;    // push: by group; the first float of a piece is 8-byte aligned
-    Array<uint32_t> order;  // pull: which row of the caller's each row is
+    Array<uint32_t> order;  // where rows come back: which row of the caller's each row is
   };
   std::vector<Table> tables;
   std::vector<BatchGroup> groups;  // ascending by piece; of one table: ascending by position
@@ -79,8 +79,9 @@ struct BucketLimits {
   uint64_t max_unit_bytes = 32 << 20;
 };
 
+// `pulls`: the rows come back.
 Result<BucketedBatch> BucketPush(const std::vector<BatchTable>& tables, const ShardLayout& layout,
-                                 const BucketLimits& limits);
+                                 const BucketLimits& limits, bool pulls = false);
 // Cannot fail for lack of anything but memory; kInvalidArgument beyond 2^32 rows a table.
 Result<BucketedBatch> BucketPull(const std::vector<BatchTable>& tables, const ShardLayout& layout,
                                  const BucketLimits& limits);

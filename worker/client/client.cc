@@ -9,6 +9,7 @@
 #include <unordered_set>
 #include <utility>
 
+#include "common/base/copy_row.h"
 #include "common/cluster/wire.h"
 #include "worker/client/client_core.h"
 #include "worker/client/combine.h"
@@ -60,6 +61,33 @@ std::pair<std::future<Result<T>>, absl::AnyInvocable<void(Result<T>)>> Awaited()
   auto future = promise.get_future();
   return {std::move(future),
           [promise = std::move(promise)](Result<T> result) mutable { promise.set_value(std::move(result)); }};
+}
+
+// Rows of one key are pulled once, into what was pushed of them, and written to all their places at the end.
+// Changes `pulled` accordingly.
+Completion<PushResult> Repeating(std::vector<CombinedRows> combined, const std::vector<BatchTable>& tables,
+                                 std::vector<std::span<float>>* pulled, Completion<PushResult> done) {
+  struct Repeats {
+    CombinedRows rows;
+    uint32_t dim;
+    std::span<float> to;
+  };
+  std::vector<Repeats> repeats;
+  for (size_t t = 0; t < pulled->size(); ++t) {
+    if (t >= combined.size() || combined[t].places.empty()) continue;
+    repeats.push_back({std::move(combined[t]), tables[t].dim, (*pulled)[t]});
+    (*pulled)[t] = repeats.back().rows.values;
+  }
+  if (repeats.empty()) return done;
+  return Completion<PushResult>(
+      [repeats = std::move(repeats), done = std::move(done)](Result<PushResult> result) mutable {
+        for (size_t r = 0; result.ok() && r < repeats.size(); ++r) {
+          const auto& [rows, dim, to] = repeats[r];
+          for (size_t i = 0; i < rows.places.size(); ++i)
+            CopyRow(&rows.values[size_t{rows.places[i]} * dim], dim, &to[i * dim]);
+        }
+        done(std::move(result));
+      });
 }
 
 }  // namespace
@@ -365,7 +393,33 @@ void Client::PushAsync(Producer& producer, const std::vector<TablePush>& tables,
 
 void Client::PushAsync(Producer& producer, std::span<const TablePushView> tables, PushCallback callback,
                        const PushOptions& options) {
-  PushWith(producer, tables, std::move(callback), options,
+  PushWith(producer, tables, {}, std::move(callback), options,
+           [](ProducerWindow& window) { return window.BeginNext(); });
+}
+
+std::future<Result<PushResult>> Client::PushPull(Producer& producer,
+                                                 std::span<const TablePushPullView> tables,
+                                                 const PushOptions& options) {
+  auto [future, callback] = Awaited<PushResult>();
+  PushPullAsync(producer, tables, std::move(callback), options);
+  return std::move(future);
+}
+
+void Client::PushPullAsync(Producer& producer, std::span<const TablePushPullView> tables,
+                           PushCallback callback, const PushOptions& options) {
+  std::vector<TablePushView> pushes;
+  std::vector<std::span<float>> pulled;
+  for (const TablePushPullView& table : tables) {
+    if (table.pulled.size() != table.values.size()) {
+      return Completion<PushResult>(std::move(callback))(InvalidArgument(
+          "push of producer " + std::to_string(producer.id()) + ": table " + std::to_string(table.table) +
+          ": room for " + std::to_string(table.pulled.size()) + " floats, expected " +
+          std::to_string(table.values.size()) + ", as many as are pushed"));
+    }
+    pushes.push_back({table.table, table.keys, table.values});
+    pulled.push_back(table.pulled);
+  }
+  PushWith(producer, pushes, std::move(pulled), std::move(callback), options,
            [](ProducerWindow& window) { return window.BeginNext(); });
 }
 
@@ -390,15 +444,16 @@ void Client::PushAtAsync(Producer& producer, Sequence sequence, const std::vecto
 
 void Client::PushAtAsync(Producer& producer, Sequence sequence, std::span<const TablePushView> tables,
                          PushCallback callback, const PushOptions& options) {
-  PushWith(producer, tables, std::move(callback), options,
+  PushWith(producer, tables, {}, std::move(callback), options,
            [sequence](ProducerWindow& window) -> Result<Sequence> {
              RETURN_IF_ERROR(window.Begin(sequence));
              return sequence;
            });
 }
 
-void Client::PushWith(Producer& producer, std::span<const TablePushView> tables, PushCallback callback,
-                      PushOptions options, absl::AnyInvocable<Result<Sequence>(ProducerWindow&)> begin) {
+void Client::PushWith(Producer& producer, std::span<const TablePushView> tables,
+                      std::vector<std::span<float>> pulled, PushCallback callback, PushOptions options,
+                      absl::AnyInvocable<Result<Sequence>(ProducerWindow&)> begin) {
   Completion<PushResult> done(std::move(callback));
   const std::string what = "push of producer " + std::to_string(producer.id());
   auto described = impl_->Describe(tables);
@@ -411,21 +466,23 @@ void Client::PushWith(Producer& producer, std::span<const TablePushView> tables,
     table.keys = combined[t].keys;
     table.values = combined[t].values;
   }
-  auto batch = BucketPush(*described, *impl_->layout(), impl_->limits());
+  auto batch = BucketPush(*described, *impl_->layout(), impl_->limits(), !pulled.empty());
   if (!batch.ok()) return done(batch.status().Prepend(what));
   // Last: nothing that was refused takes a sequence.
   const auto begun = producer.With([&](ProducerWindow& window) { return begin(window); });
   if (!begun.ok()) return done(begun.status().Prepend(what));
   const Sequence sequence = *begun;
   options.deadline_ms = impl_->Deadline(options.deadline_ms);
+  Completion<PushResult> repeated = Repeating(std::move(combined), *described, &pulled, std::move(done));
   auto shared = producer.shared_from_this();
-  Completion<PushResult> ended([shared, sequence, done = std::move(done)](Result<PushResult> result) mutable {
-    if (!result.ok()) shared->With([&](ProducerWindow& window) { window.Fail(sequence); });
-    done(std::move(result));
-  });
-  impl_->Post(std::move(ended), [shared, sequence, batch = std::move(*batch), options](
-                                    ClientCore& core, Completion<PushResult> done) mutable {
-    core.Push(std::move(shared), sequence, std::move(batch), options, std::move(done));
+  Completion<PushResult> ended(
+      [shared, sequence, done = std::move(repeated)](Result<PushResult> result) mutable {
+        if (!result.ok()) shared->With([&](ProducerWindow& window) { window.Fail(sequence); });
+        done(std::move(result));
+      });
+  impl_->Post(std::move(ended), [shared, sequence, batch = std::move(*batch), pulled = std::move(pulled),
+                                 options](ClientCore& core, Completion<PushResult> done) mutable {
+    core.Push(std::move(shared), sequence, std::move(batch), std::move(pulled), options, std::move(done));
   });
 }
 

@@ -99,6 +99,14 @@ struct TablePushView {
   std::span<const Key> keys;
   std::span<const float> values;
 };
+// Rows to push, and where they are to be written as they are afterwards: `pulled` is as long as `values` and
+// may be the same memory.
+struct TablePushPullView {
+  TableId table = 0;
+  std::span<const Key> keys;
+  std::span<const float> values;
+  std::span<float> pulled;
+};
 // Rows to read into memory of the caller's, values being [keys.size(), dim]. It is written until the call is
 // answered, so that is how long it must stay.
 struct TablePullView {
@@ -240,6 +248,14 @@ class Client {
   void PushAtAsync(Producer& producer, Sequence sequence, std::span<const TablePushView> tables,
                    PushCallback done, const PushOptions& options = {});
 
+  // A push that brings back the rows that it pushed, in one round trip: as they are once it has been applied,
+  // pushes of others in between included. What is pulled is written until the call is answered; after an
+  // error it is undefined.
+  std::future<Result<PushResult>> PushPull(Producer& producer, std::span<const TablePushPullView> tables,
+                                           const PushOptions& options = {});
+  void PushPullAsync(Producer& producer, std::span<const TablePushPullView> tables, PushCallback done,
+                     const PushOptions& options = {});
+
   // Waits for the pushes that were begun before, then closes the lag of the shards they went to: after ok all
   // that were answered ok are logged on all copies. kOutcomeUnknown: a shard was restarted before a push of
   // level memory was logged, and may have lost it.
@@ -282,8 +298,10 @@ class Client {
  private:
   class Impl;
   explicit Client(std::unique_ptr<Impl> impl);
-  void PushWith(Producer& producer, std::span<const TablePushView> tables, PushCallback done,
-                PushOptions options, absl::AnyInvocable<Result<Sequence>(ProducerWindow&)> begin);
+  // `pulled`: of each table, where its rows go; empty for a push that brings none back.
+  void PushWith(Producer& producer, std::span<const TablePushView> tables,
+                std::vector<std::span<float>> pulled, PushCallback done, PushOptions options,
+                absl::AnyInvocable<Result<Sequence>(ProducerWindow&)> begin);
   std::unique_ptr<Impl> impl_;
 };
 

@@ -85,15 +85,16 @@ void ClientCore::Pull(BucketedBatch batch, std::vector<std::span<float>> out, ui
 }
 
 void ClientCore::Push(std::shared_ptr<Producer> producer, Sequence sequence, BucketedBatch batch,
-                      const PushOptions& options, Completion<PushResult> done) {
+                      std::vector<std::span<float>> out, const PushOptions& options,
+                      Completion<PushResult> done) {
   const uint64_t id = next_push_++;
   pushes_.insert(id);
   Completion<PushResult> ended([this, id, done = std::move(done)](Result<PushResult> result) mutable {
     PushEnded(id);
     done(std::move(result));
   });
-  dispatcher_->Start(std::make_shared<PushOperation>(options, std::move(batch), std::move(producer), sequence,
-                                                     std::move(ended)));
+  dispatcher_->Start(std::make_shared<PushOperation>(options, std::move(batch), std::move(out),
+                                                     std::move(producer), sequence, std::move(ended)));
 }
 
 void ClientCore::PushEnded(uint64_t push) {

@@ -39,7 +39,7 @@ class ClientCore : private kj::TaskSet::ErrorHandler {
             Completion<bool> done);
   // The producer has begun `sequence`; options.deadline_ms is not 0.
   void Push(std::shared_ptr<Producer> producer, Sequence sequence, BucketedBatch batch,
-            const PushOptions& options, Completion<PushResult> done);
+            std::vector<std::span<float>> out, const PushOptions& options, Completion<PushResult> done);
   void Flush(uint64_t deadline_ms, Completion<bool> done);
   void Fold(uint64_t deadline_ms, Completion<bool> done);
   void CommitRound(RoundToCommit commit, uint64_t deadline_ms, Completion<bool> done);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <bit>
 #include <cstring>
+#include <numeric>
 
 #include "common/base/copy_row.h"
 #include "common/base/hash.h"
@@ -50,10 +51,13 @@ bool CombineRows(std::span<const Key> keys, std::span<const float> values, uint3
   out->keys.reserve(keys.size());
   out->values.assign(values.begin(), values.begin() + static_cast<ptrdiff_t>(size_t{i} * dim));
   out->values.reserve(values.size());
+  out->places.resize(keys.size());
+  std::iota(out->places.begin(), out->places.begin() + i, 0u);
   for (; i < keys.size(); ++i) {
     const auto row = values.subspan(size_t{i} * dim, dim);
     const auto next = static_cast<uint32_t>(out->keys.size());
     const uint32_t place = places.FindOrAdd(keys[i], out->keys.data(), next);
+    out->places[i] = place;
     if (place == next) {
       out->keys.push_back(keys[i]);
       out->values.insert(out->values.end(), row.begin(), row.end());

@@ -16,8 +16,9 @@ enum class Combining {
 };
 
 struct CombinedRows {
-  std::vector<Key> keys;      // distinct, in the order of their first places
-  std::vector<float> values;  // [keys.size(), dim]
+  std::vector<Key> keys;         // distinct, in the order of their first places
+  std::vector<float> values;     // [keys.size(), dim]
+  std::vector<uint32_t> places;  // of each row that was given: which of these it went into
 };
 
 // values is [keys.size(), dim]; rows of one key are added in their order. False, with `out` untouched: the

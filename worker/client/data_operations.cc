@@ -54,6 +54,18 @@ std::vector<Run> RunsOf(const BucketedBatch& batch, std::span<const uint32_t> gr
   return runs;
 }
 
+// A group's rows, as they came, to their places among the caller's.
+void Scatter(const BucketedBatch& batch, const BatchGroup& group, const uint8_t* rows,
+             std::span<const std::span<float>> out) {
+  const BucketedBatch::Table& table = batch.tables[group.table];
+  const auto* from = reinterpret_cast<const float*>(rows);
+  float* to = out[group.table].data();
+  const uint32_t* order = &table.order[group.first];
+  for (uint32_t i = 0; i < group.count; ++i) {
+    CopyRow(from + size_t{i} * table.dim, table.dim, to + size_t{order[i]} * table.dim);
+  }
+}
+
 // `bytes` as Data of the message: by reference where its rules allow.
 capnp::Orphan<capnp::Data> Payload(const capnp::Orphanage& orphanage, const void* data, uint64_t bytes) {
   const auto reader = kj::arrayPtr(static_cast<const kj::byte*>(data), bytes);
@@ -134,21 +146,11 @@ Operation::Answer PullOperation::Read(proto::PullResponse::Reader response,
     for (size_t i = 0; i < run.size(); ++i) {
       outcomes.push_back((*answer)[i]);
       if ((*answer)[i].code != Code::kOk) continue;
-      if (!over_) Scatter(batch_.groups[run[i]], next);
+      if (!over_) Scatter(batch_, batch_.groups[run[i]], next, out_);
       next += batch_.groups[run[i]].count * row_bytes;
     }
   }
   return outcomes;
-}
-
-void PullOperation::Scatter(const BatchGroup& group, const uint8_t* rows) {
-  const BucketedBatch::Table& table = batch_.tables[group.table];
-  const auto* from = reinterpret_cast<const float*>(rows);
-  float* out = out_[group.table].data();
-  const uint32_t* order = &table.order[group.first];
-  for (uint32_t i = 0; i < group.count; ++i) {
-    CopyRow(from + size_t{i} * table.dim, table.dim, out + size_t{order[i]} * table.dim);
-  }
 }
 
 void PullOperation::Complete(Status status) {
@@ -163,10 +165,11 @@ void PullOperation::Complete(Status status) {
 // --- Push ---
 
 PushOperation::PushOperation(const PushOptions& options, BucketedBatch batch,
-                             std::shared_ptr<Producer> producer, Sequence sequence,
-                             Completion<PushResult> done)
+                             std::vector<std::span<float>> out, std::shared_ptr<Producer> producer,
+                             Sequence sequence, Completion<PushResult> done)
     : Operation(options.deadline_ms, GroupsOf(batch)),
       batch_(std::move(batch)),
+      out_(std::move(out)),
       producer_(std::move(producer)),
       sequence_(sequence),
       options_(options),
@@ -191,6 +194,7 @@ kj::Promise<Operation::Answer> PushOperation::Send(proto::DataPlane::Client& ser
   request.setStep(options_.step);
   request.setWorker(options_.worker);
   request.setPass(options_.pass);
+  request.setPull(!out_.empty());
   const std::vector<Run> runs = RunsOf(batch_, groups);
   auto tables = request.initTables(runs.size());
   const auto orphanage = capnp::Orphanage::getForMessageContaining(request);
@@ -220,12 +224,23 @@ Operation::Answer PushOperation::Read(proto::PushResponse::Reader response,
   for (size_t r = 0; r < runs.size(); ++r) {
     Answer answer = ReadShards(tables[r].getGroups(), runs[r].end - runs[r].begin);
     if (!answer.ok()) return answer.status();
+    const uint64_t row_bytes = batch_.tables[batch_.groups[groups[runs[r].begin]].table].dim * sizeof(float);
+    const capnp::Data::Reader values = tables[r].getValues();
+    if (!out_.empty() && values.size() != runs[r].rows * row_bytes) {
+      return Malformed(std::to_string(values.size()) + " bytes of values, expected " +
+                       std::to_string(runs[r].rows * row_bytes));
+    }
+    const uint8_t* next = values.begin();
     for (GroupOutcome& outcome : *answer) {
       const uint32_t g = groups[outcomes.size()];
       positions_[g] = {.shard = Operation::groups()[g].shard,
                        .epoch = Operation::groups()[g].sent_epoch,
                        .lsn = outcome.lsn,
                        .logged = outcome.logged};
+      if (!out_.empty()) {
+        if (outcome.code == Code::kOk && !over_) Scatter(batch_, batch_.groups[g], next, out_);
+        next += batch_.groups[g].count * row_bytes;
+      }
       outcomes.push_back(std::move(outcome));
     }
   }
@@ -233,6 +248,7 @@ Operation::Answer PushOperation::Read(proto::PushResponse::Reader response,
 }
 
 void PushOperation::Complete(Status status) {
+  over_ = true;
   if (!status.ok()) return done_(std::move(status));
   PushResult result{.sequence = sequence_, .units = {}};
   result.units.reserve(positions_.size());

@@ -31,8 +31,6 @@ class PullOperation final : public Operation {
 
  private:
   Answer Read(proto::PullResponse::Reader response, std::span<const uint32_t> groups);
-  void Scatter(const BatchGroup& group, const uint8_t* rows);
-
   const BucketedBatch batch_;
   const std::vector<std::span<float>> out_;
   Completion<bool> done_;
@@ -41,9 +39,10 @@ class PullOperation final : public Operation {
 
 class PushOperation final : public Operation {
  public:
-  // The producer has begun `sequence`; it is finished here, or failed by `done`.
-  PushOperation(const PushOptions& options, BucketedBatch batch, std::shared_ptr<Producer> producer,
-                Sequence sequence, Completion<PushResult> done);
+  // The producer has begun `sequence`; it is finished here, or failed by `done`. `out`: as of a pull, for a
+  // batch whose rows come back, else empty.
+  PushOperation(const PushOptions& options, BucketedBatch batch, std::vector<std::span<float>> out,
+                std::shared_ptr<Producer> producer, Sequence sequence, Completion<PushResult> done);
 
   std::string what() const override;
   std::string Describe(size_t group) const override;
@@ -56,11 +55,13 @@ class PushOperation final : public Operation {
   Answer Read(proto::PushResponse::Reader response, std::span<const uint32_t> groups);
 
   const BucketedBatch batch_;
+  const std::vector<std::span<float>> out_;
   const std::shared_ptr<Producer> producer_;
   const Sequence sequence_;
   const PushOptions options_;
   std::vector<UnitPosition> positions_;  // of each group, when it was answered
   Completion<PushResult> done_;
+  bool over_ = false;  // late answers have nowhere to go
 };
 
 class FlushOperation final : public Operation {

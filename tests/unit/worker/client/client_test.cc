@@ -224,6 +224,35 @@ TEST_F(ClientTest, RowsOfOneKeyAreOnePush) {
   EXPECT_THAT(row(last), ElementsAre(2));  // the fake server adds: 3 if both had come
 }
 
+TEST_F(ClientTest, APushBringsItsRowsBack) {
+  Connect();
+  const TableId sums = Table("sums", 2).id;
+  ASSERT_TRUE(client_->Push(*producer_, {{sums, {7, 3}, {1, 2, 3, 4}}}).get().ok());
+  const std::vector<Key> keys = {7, 5, 3, 7};
+  const std::vector<float> values = {10, 20, 30, 40, 50, 60, 70, 80};
+  const std::vector<float> combined = {81, 102, 30, 40, 53, 64, 81, 102};
+  std::vector<float> pulled(8);
+  const TablePushPullView view{sums, keys, values, pulled};
+  const auto done = client_->PushPull(*producer_, std::span(&view, 1)).get();
+  ASSERT_TRUE(done.ok()) << done.status().ToString();
+  EXPECT_EQ(done->sequence, 1u);
+  EXPECT_EQ(pulled, combined);
+  // Without combining the fake server adds the same, and each place has the sum.
+  PushOptions apart;
+  apart.combine = false;
+  ASSERT_TRUE(client_->PushPull(*producer_, std::span(&view, 1), apart).get().ok());
+  EXPECT_THAT(pulled, ElementsAre(161, 202, 60, 80, 103, 124, 161, 202));
+  // In place.
+  std::vector<float> both = {1, 1};
+  const TablePushPullView place{sums, std::span(keys).first(1), both, both};
+  ASSERT_TRUE(client_->PushPull(*producer_, std::span(&place, 1)).get().ok());
+  EXPECT_THAT(both, ElementsAre(162, 203));
+  const TablePushPullView narrow{sums, keys, values, std::span(pulled).first(5)};
+  EXPECT_THAT(client_->PushPull(*producer_, std::span(&narrow, 1)).get().status().message(),
+              HasSubstr("room for 5 floats, expected 8"));
+  EXPECT_TRUE(client_->PushPull(*producer_, {}).get().ok());
+}
+
 TEST_F(ClientTest, EmptyCallsAreOk) {
   Connect();
   const TableId table = Table("user", 2).id;

@@ -354,6 +354,7 @@ class FakeCluster {
       auto groups = tables[t].initGroups(in.getGroups().size());
       const Key* key = reinterpret_cast<const Key*>(in.getKeys().begin());
       const float* value = reinterpret_cast<const float*>(in.getValues().begin());
+      std::vector<float> pulled;
       for (uint32_t g = 0; g < groups.size(); ++g) {
         const auto group = in.getGroups()[g];
         const bool ok =
@@ -367,10 +368,17 @@ class FakeCluster {
           row.resize(dim);
           for (uint32_t c = 0; c < dim; ++c) row[c] += value[c];
         }
+        for (const Key* k = key - group.getCount(); k != key; ++k) {
+          for (uint32_t c = 0; c < dim; ++c) pulled.push_back(ok ? rows_[{in.getTable(), *k}][c] : 0);
+        }
         if (!ok) continue;
         groups[g].setLsn(++lsns_[group.getShard()]);
         if (log_at_once) logged_[group.getShard()] = lsns_[group.getShard()];
         groups[g].setLogged(logged_[group.getShard()]);
+      }
+      if (request.getPull()) {
+        tables[t].setValues(
+            kj::arrayPtr(reinterpret_cast<const kj::byte*>(pulled.data()), pulled.size() * sizeof(float)));
       }
     }
     return Finish(fault, server);
