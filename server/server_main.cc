@@ -1,4 +1,6 @@
 // penstock-server: one server process.
+#include <malloc.h>
+
 #include "common/config/process.h"
 #include "server/node/server.h"
 
@@ -16,6 +18,10 @@ Status Serve(const ClusterOptions& options, EndingSignals& signals) {
 }  // namespace penstock
 
 int main(int argc, char** argv) {
+  // Freed blocks of a MiB and more go back to the system. By default the allocator raises that bound to the
+  // largest block it has seen, and a server stays as large as it was when it built the deltas of a large
+  // table.
+  mallopt(M_MMAP_THRESHOLD, 1 << 20);
   return penstock::RunProcess(
       argc, argv, {.program = "penstock-server", .summary = "A Penstock server: holds shards of the tables."},
       penstock::Serve);
