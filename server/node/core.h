@@ -104,7 +104,7 @@ class ServerCore : private kj::TaskSet::ErrorHandler {
     TableId table = 0;
     std::span<const Key> keys;
     const float* values = nullptr;
-    float* pulled = nullptr;  // room for the rows as they are afterwards, which nobody has to want
+    float* pulled = nullptr;  // room for the rows as they are afterwards; nullptr: nobody asked
   };
   // What must be reached before a unit is answered.
   struct Applied {
