@@ -10,8 +10,8 @@
 namespace penstock {
 namespace {
 
-// Cap'n Proto wants segments zeroed. In a buffer that was used before that takes a tenth of what the kernel
-// needs for fresh pages.
+// Cap'n Proto wants segments zeroed. In a buffer that was used before no page of it has to come from the
+// kernel (docs/notes/0011-log-and-fold.md).
 kj::Array<capnp::word> ZeroedWords(size_t words) {
   BufferPool::Buffer buffer = BufferPool::OfProcess()->Take(words * sizeof(capnp::word));
   std::memset(buffer.data(), 0, words * sizeof(capnp::word));

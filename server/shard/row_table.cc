@@ -48,7 +48,6 @@ RowTable::RowTable(TableId table, uint32_t dim, uint32_t slots, bool accumulates
   const size_t first_rows = std::max<size_t>(1, kFirstSlabBytes / stride_);
   first_slab_shift_ = std::bit_width(first_rows) - 1;
   chunk_shift_ = std::max<int>(first_slab_shift_, std::bit_width(kChunkBytes / stride_) - 1);
-  small_slabs_ = static_cast<size_t>(chunk_shift_ - first_slab_shift_) + 1;
   small_rows_ = (RowNumber{1} << (chunk_shift_ - first_slab_shift_)) - 1;
 }
 

@@ -190,7 +190,7 @@ class RowTable {
   void Unlink(RowNumber row);
   void TrimSlabs();
   size_t SlabRows(size_t slab) const {
-    if (slab >= small_slabs_) return size_t{1} << chunk_shift_;
+    if (slab > static_cast<size_t>(std::bit_width(small_rows_))) return size_t{1} << chunk_shift_;
     return size_t{1} << (first_slab_shift_ + (slab == 0 ? 0 : slab - 1));
   }
   uint64_t* entries() const { return reinterpret_cast<uint64_t*>(index_.data()); }
@@ -205,8 +205,8 @@ class RowTable {
   uint32_t whole_bytes_;  // and of the whole row
   int first_slab_shift_;  // slab 0 holds 2^shift rows
   int chunk_shift_;
-  RowNumber small_rows_;  // in units of slab 0, those of the small slabs less one
-  size_t small_slabs_;    // those of the first 2^chunk_shift_ rows
+  RowNumber
+      small_rows_;  // in units of slab 0, those of the small slabs, which hold 2^chunk_shift_ rows, less one
   size_t size_ = 0;
   size_t deleted_ = 0;
   size_t free_ = 0;

@@ -116,6 +116,27 @@ TEST_F(ClientTest, SurvivesServersThatAreRestartedAllTheTime) {
     EXPECT_THAT(row, ElementsAre(20, 20, 20));
 }
 
+TEST_F(ClientTest, APushThatIsSentAgainBringsItsRowsBackOnce) {
+  Connect();
+  const TableId table = Table("user", 1).id;
+  const Key key = KeyIn(0, table);
+  float expected = 0;
+  for (CallFault fault : {CallFault::kApplyAndDisconnect, CallFault::kDisconnect}) {
+    auto armed = std::make_shared<bool>(true);
+    cluster_.Run([&] {
+      cluster_.on_call = [armed, fault](const SeenCall&) {
+        return std::exchange(*armed, false) ? fault : CallFault::kNone;
+      };
+    });
+    const std::vector<float> value = {3};
+    std::vector<float> pulled(1);
+    const TablePushPullView view{table, std::span(&key, 1), value, pulled};
+    const auto pushed = client_->PushPull(*producer_, std::span(&view, 1)).get();
+    ASSERT_TRUE(pushed.ok()) << pushed.status().ToString();
+    EXPECT_EQ(pulled[0], expected += 3);
+  }
+}
+
 TEST_F(ClientTest, NoticesAServerThatHangs) {
   ClientOptions options = Options(cluster_);
   options.attempt_timeout_ms = 100;
