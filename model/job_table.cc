@@ -11,6 +11,11 @@ void JobTable::Declare(OptionSet* options) {
                {.help = "When a push is answered: memory at once, logged when it survives a killed process, "
                         "synced when it survives power loss.",
                 .choices = {"memory", "logged", "synced"}});
+  options->Add(
+      "train", "codec", &codec,
+      {.help = "How rows and gradients travel: f32 as they are, bf16 in half the bytes, rounded to 8 "
+               "bits of precision. Servers compute and keep float32 either way.",
+       .choices = {"f32", "bf16"}});
 }
 
 Status JobTable::Validate(const std::string& prefix) const {
@@ -31,6 +36,7 @@ void JobTable::Configure(Fans fans, TableSpec* table) const {
   table->schedule = schedule.spec();
   table->initializer = initializer.spec(table->initializer, fans);
   if (const auto level = ParseDurability(durability); level.ok()) table->durability = *level;
+  if (const auto how = ParseCodec(codec); how.ok()) table->codec = *how;
 }
 
 }  // namespace penstock

@@ -1,5 +1,5 @@
 // JobTable: what a job file says of its tables: [optimizer], [schedule], [initializer], [admission], [expiry]
-// and train.durability.
+// and what [train] says of them.
 //
 // A job has one for all of its tables, and [tables.NAME.*] sections say single keys anew for the table NAME
 // (job_spec.h).
@@ -22,6 +22,7 @@ struct JobTable {
   JobInitializer initializer;
   JobRows rows;
   std::string durability = "logged";
+  std::string codec = "f32";
 
   // Adds every key to `options`, bound to the members of this object.
   void Declare(OptionSet* options);

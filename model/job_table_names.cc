@@ -25,7 +25,7 @@ TableSpec BestTable(const TableSpec& table) {
                  .seed = table.seed,
                  .durability = table.durability,
                  .allow_non_finite = table.allow_non_finite,
-                 .dense_size = table.dense_size};
+                 .dense_size = table.dense_size};  // not the codec: a copy is exact
   best.optimizer.kind = OptimizerKind::kAssign;
   return best;
 }

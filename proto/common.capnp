@@ -31,6 +31,12 @@ struct Status {
   retryAfterMs @2 :UInt32;  # milliseconds; 0 where a retry has no sense
 }
 
+enum Codec {
+  # How values travel; the same order as common/cluster/codec.h, where each is explained.
+  f32 @0;
+  bf16 @1;
+}
+
 enum Durability { memory @0; logged @1; synced @2; }
 
 struct TableSpec {
@@ -83,4 +89,5 @@ struct TableSpec {
     unusedPasses @36 :UInt32;
     minNorm @37 :Float32;
   }
+  codec @38 :Codec;
 }

@@ -1,6 +1,7 @@
 # The data plane: what clients call on the servers' core ports.
 #
-# Keys are uint64, values float32, both packed little-endian and 8-byte aligned; they are read and written in place.
+# Keys are uint64 and values what their table's codec says (float32, or bf16), packed little-endian and 8-byte aligned; those that are
+# float32 are read and written in place.
 # Tables of one call are lists of groups: all keys of one shard, in the shard's current epoch as the caller knows it. The keys of
 # a table are those of its first group, then of its second, and so on.
 # A group with a wrong epoch fails alone; the caller refreshes its shard map (or adopts the epoch in the answer) and sends that
@@ -9,8 +10,6 @@
 using Cxx = import "/capnp/c++.capnp";
 $Cxx.namespace("penstock::proto");
 using Common = import "common.capnp";
-
-enum Codec { f32 @0; }
 
 struct Group {
   shard @0 :UInt32;
@@ -29,11 +28,11 @@ struct GroupResult {
 
 struct PullRequest {
   tables @0 :List(Table);
-  codec @1 :Codec;
   struct Table {
     table @0 :UInt32;
     groups @1 :List(Group);
     keys @2 :Data;       # uint64 each
+    codec @3 :Common.Codec;  # of the answer's values
   }
 }
 
@@ -41,7 +40,7 @@ struct PullResponse {
   tables @0 :List(Table);   # as in the request
   struct Table {
     groups @0 :List(GroupResult);
-    values @1 :Data;        # float32[dim] each, of the groups with code ok, in order
+    values @1 :Data;        # [dim] each, of the groups with code ok, in order
   }
 }
 
@@ -54,15 +53,15 @@ struct PushRequest {
   round @4 :UInt64;        # sync jobs: the round whose accumulators the values (sums over examples) go into, from 1; 0 elsewhere
   step @5 :UInt64;         # optimizer step of the job, from 1, for schedules; 0: the row's own count of pushes
   tables @6 :List(Table);
-  codec @7 :Codec;
-  worker @8 :UInt32;       # node id of the worker whose clock it is; 0 outside jobs
-  pass @9 :UInt32;         # pass of the job, from 1, for expiry.unused_passes; 0 outside jobs
-  pull @10 :Bool;          # answer with the rows as well
+  worker @7 :UInt32;       # node id of the worker whose clock it is; 0 outside jobs
+  pass @8 :UInt32;         # pass of the job, from 1, for expiry.unused_passes; 0 outside jobs
+  pull @9 :Bool;           # answer with the rows as well
   struct Table {
     table @0 :UInt32;
     groups @1 :List(Group);
     keys @2 :Data;
-    values @3 :Data;       # float32[dim] each: gradient, increment or value, as the table's optimizer takes it
+    values @3 :Data;       # [dim] each: gradient, increment or value, as the table's optimizer takes it
+    codec @4 :Common.Codec;  # of these values, and of the answer's
   }
 }
 
@@ -70,7 +69,7 @@ struct PushResponse {
   tables @0 :List(Table);
   struct Table {
     groups @0 :List(GroupResult);
-    values @1 :Data;       # where the request said pull: float32[dim] of each of its rows, in its order, as they are when the unit has
+    values @1 :Data;       # where the request said pull: [dim] of each of its rows, in its order, as they are when the unit has
                            # been applied (a duplicate: as they are now). Of groups with an error: zeros
   }
 }

@@ -6,8 +6,7 @@
 namespace penstock {
 namespace {
 
-// The clones are plain functions of their own: a cloned one is never inlined, and takes no span by value
-// well.
+// The clones are plain functions of their own, out of reach of other files.
 PENSTOCK_TARGET_CLONES void ToBf16Loop(const float* __restrict from, size_t count, uint16_t* __restrict to) {
   for (size_t i = 0; i < count; ++i) to[i] = ToBf16(from[i]);
 }
@@ -19,8 +18,8 @@ PENSTOCK_TARGET_CLONES void FromBf16Loop(const uint16_t* __restrict from, size_t
 
 }  // namespace
 
-void ToBf16(std::span<const float> from, uint16_t* to) { ToBf16Loop(from.data(), from.size(), to); }
+void ToBf16Long(const float* from, size_t count, uint16_t* to) { ToBf16Loop(from, count, to); }
 
-void FromBf16(std::span<const uint16_t> from, float* to) { FromBf16Loop(from.data(), from.size(), to); }
+void FromBf16Long(const uint16_t* from, size_t count, float* to) { FromBf16Loop(from, count, to); }
 
 }  // namespace penstock

@@ -22,9 +22,20 @@ inline uint16_t ToBf16(float value) {
 
 inline float FromBf16(uint16_t bits) { return std::bit_cast<float>(uint32_t{bits} << 16); }
 
-// The same for arrays, vectorised: `to` has `from.size()` elements and does not overlap `from`. In the byte
-// order of the machine, which on the wire is little-endian.
-void ToBf16(std::span<const float> from, uint16_t* to);
-void FromBf16(std::span<const uint16_t> from, float* to);
+// Vectorised for the processor that runs.
+void ToBf16Long(const float* from, size_t count, uint16_t* to);
+void FromBf16Long(const uint16_t* from, size_t count, float* to);
+inline constexpr size_t kLongBf16 = 8;  // values from which on the call pays
+
+// The same for arrays: `to` has `from.size()` elements and does not overlap `from`. In the byte order of the
+// machine, which on the wire is little-endian.
+inline void ToBf16(std::span<const float> from, uint16_t* to) {
+  if (from.size() >= kLongBf16) return ToBf16Long(from.data(), from.size(), to);
+  for (const float value : from) *to++ = ToBf16(value);
+}
+inline void FromBf16(std::span<const uint16_t> from, float* to) {
+  if (from.size() >= kLongBf16) return FromBf16Long(from.data(), from.size(), to);
+  for (const uint16_t bits : from) *to++ = FromBf16(bits);
+}
 
 }  // namespace penstock

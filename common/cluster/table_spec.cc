@@ -13,6 +13,7 @@ constexpr std::string_view kOptimizers[] = {"assign", "add",         "sgd",     
 constexpr std::string_view kInitializers[] = {"zeros",  "constant", "uniform",
                                               "normal", "xavier",   "truncated_normal"};
 constexpr std::string_view kSchedules[] = {"constant", "step", "cosine", "inverse_sqrt"};
+constexpr std::string_view kCodecs[] = {"f32", "bf16"};
 
 template <typename Enum, size_t N>
 Result<Enum> Parse(std::string_view what, const std::string_view (&words)[N], std::string_view word) {
@@ -30,6 +31,7 @@ std::string_view ToString(Durability d) { return kDurabilities[static_cast<size_
 std::string_view ToString(OptimizerKind k) { return kOptimizers[static_cast<size_t>(k)]; }
 std::string_view ToString(InitializerKind k) { return kInitializers[static_cast<size_t>(k)]; }
 std::string_view ToString(ScheduleKind k) { return kSchedules[static_cast<size_t>(k)]; }
+std::string_view ToString(Codec c) { return kCodecs[static_cast<size_t>(c)]; }
 Result<Durability> ParseDurability(std::string_view w) {
   return Parse<Durability>("durability", kDurabilities, w);
 }
@@ -42,6 +44,7 @@ Result<InitializerKind> ParseInitializerKind(std::string_view w) {
 Result<ScheduleKind> ParseScheduleKind(std::string_view w) {
   return Parse<ScheduleKind>("schedule kind", kSchedules, w);
 }
+Result<Codec> ParseCodec(std::string_view w) { return Parse<Codec>("codec", kCodecs, w); }
 
 uint32_t TableSpec::slots() const {
   switch (optimizer.kind) {
@@ -110,7 +113,8 @@ void to_json(nlohmann::json& j, const TableSpec& s) {
        {"expiry",
         {{"ttl_seconds", s.expiry.ttl_seconds},
          {"unused_passes", s.expiry.unused_passes},
-         {"min_norm", s.expiry.min_norm}}}};
+         {"min_norm", s.expiry.min_norm}}},
+       {"codec", ToString(s.codec)}};
 }
 
 void from_json(const nlohmann::json& j, TableSpec& s) {
@@ -159,6 +163,7 @@ void from_json(const nlohmann::json& j, TableSpec& s) {
   j.at("expiry").at("ttl_seconds").get_to(s.expiry.ttl_seconds);
   j.at("expiry").at("unused_passes").get_to(s.expiry.unused_passes);
   j.at("expiry").at("min_norm").get_to(s.expiry.min_norm);
+  s.codec = word(ParseCodec(j.at("codec").get<std::string>()));
 }
 
 }  // namespace penstock

@@ -12,6 +12,7 @@
 
 #include "common/base/ids.h"
 #include "common/base/status.h"
+#include "common/cluster/codec.h"
 
 namespace penstock {
 
@@ -130,6 +131,7 @@ struct TableSpec {
       false;  // pushes carry a round and are summed until its commit (jobs with consistency sync)
   AdmissionSpec admission;
   ExpirySpec expiry;
+  Codec codec = Codec::kF32;  // how values travel in calls that say nothing else
 
   // Optimizer floats a row: a multiple of dim, plus 1 for row-wise kinds.
   uint32_t slots() const;

@@ -18,6 +18,12 @@ Status ReadStatus(proto::Status::Reader in) {
   return Status(static_cast<Code>(code), in.getMessage().cStr(), in.getRetryAfterMs());
 }
 
+Result<Codec> ReadCodec(proto::Codec codec) {
+  const auto number = static_cast<uint16_t>(codec);
+  if (number <= static_cast<uint16_t>(Codec::kBf16)) return static_cast<Codec>(number);
+  return InvalidArgument("codec " + std::to_string(number) + " is not known to this version");
+}
+
 void WriteTableSpec(const TableSpec& spec, proto::TableSpec::Builder out) {
   out.setId(spec.id);
   out.setName(spec.name);
@@ -61,6 +67,7 @@ void WriteTableSpec(const TableSpec& spec, proto::TableSpec::Builder out) {
   e.setTtlSeconds(spec.expiry.ttl_seconds);
   e.setUnusedPasses(spec.expiry.unused_passes);
   e.setMinNorm(spec.expiry.min_norm);
+  out.setCodec(static_cast<proto::Codec>(spec.codec));
 }
 
 Result<TableSpec> ReadTableSpec(proto::TableSpec::Reader in) {
@@ -87,6 +94,9 @@ Result<TableSpec> ReadTableSpec(proto::TableSpec::Reader in) {
   if (static_cast<uint16_t>(in.getDurability()) > static_cast<uint16_t>(Durability::kSynced)) {
     return InvalidArgument(context + ": durability is not known to this version");
   }
+  const auto codec = ReadCodec(in.getCodec());
+  if (!codec.ok()) return codec.status().Prepend(context);
+  spec.codec = *codec;
   spec.optimizer = {.kind = static_cast<OptimizerKind>(o.getKind()),
                     .learning_rate = o.getLearningRate(),
                     .l1 = o.getL1(),

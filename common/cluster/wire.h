@@ -10,6 +10,9 @@ namespace penstock {
 void WriteStatus(const Status& status, proto::Status::Builder out);
 Status ReadStatus(proto::Status::Reader in);
 
+// InvalidArgument when this version does not know it.
+Result<Codec> ReadCodec(proto::Codec codec);
+
 void WriteTableSpec(const TableSpec& spec, proto::TableSpec::Builder out);
 // InvalidArgument when a field is out of range (TableSpec::Validate is included).
 Result<TableSpec> ReadTableSpec(proto::TableSpec::Reader in);

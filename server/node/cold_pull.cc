@@ -71,9 +71,9 @@ void ColdPull::Take(const Chunk& chunk, const Status& fetched) {
   const TableSpec* spec = found.shard->FindSpec(table);
   if (spec == nullptr) return Fail(part, Unavailable("table " + std::to_string(table) + " was dropped", 50));
   const size_t dim = spec->dim;
-  values_.resize(chunk.keys.size() * dim);
+  fetched_.resize(chunk.keys.size() * dim);
   std::vector<uint32_t> cold;
-  if (Status pulled = found.shard->PullRows(table, chunk.keys, values_.data(), &cold); !pulled.ok())
+  if (Status pulled = found.shard->PullRows(table, chunk.keys, fetched_.data(), &cold); !pulled.ok())
     return Fail(part, pulled);
   std::vector<uint32_t> left;
   size_t next = 0;
@@ -82,7 +82,7 @@ void ColdPull::Take(const Chunk& chunk, const Status& fetched) {
       left.push_back(part.cold[k]);
       ++next;
     } else {
-      std::memcpy(part.to + part.cold[k] * dim, values_.data() + k * dim, dim * sizeof(float));
+      std::memcpy(part.to + part.cold[k] * dim, fetched_.data() + k * dim, dim * sizeof(float));
     }
   }
   left.insert(left.end(), part.cold.begin() + static_cast<ptrdiff_t>(chunk.keys.size()), part.cold.end());
@@ -100,6 +100,7 @@ void ColdPull::Fail(PullPart& part, const Status& status) {
 // The values are those of the groups that are ok, one after another.
 void ColdPull::Finish() {
   wait_ = nullptr;
+  for (ValuesOut& table : values_) table.Finish();
   auto tables = context_.getResults().getResponse().getTables();
   for (size_t first = 0, end = 0; first < parts_.size(); first = end) {
     const uint32_t table = parts_[first].table;
@@ -112,12 +113,14 @@ void ColdPull::Finish() {
     if (!failed) continue;
     auto values = tables[table].disownValues();
     const size_t row_bytes = values.get().size() / rows;
-    auto* to = values.get().begin();
+    kj::byte* from = values.get().begin();
     for (size_t i = first; i < end; ++i) {
-      if (parts_[i].failed) continue;
       const size_t bytes = parts_[i].keys.size() * row_bytes;
-      std::memmove(to + kept, parts_[i].to, bytes);
-      kept += bytes;
+      if (!parts_[i].failed) {
+        std::memmove(values.get().begin() + kept, from, bytes);
+        kept += bytes;
+      }
+      from += bytes;
     }
     if (kept == 0) continue;
     values.truncate(static_cast<uint32_t>(kept));

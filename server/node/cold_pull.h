@@ -10,6 +10,7 @@
 
 #include "proto/data.capnp.h"
 #include "server/node/core.h"
+#include "server/node/wire_values.h"
 
 namespace penstock {
 
@@ -21,7 +22,7 @@ struct PullPart {
   ShardId shard = 0;
   Epoch epoch = 0;
   std::span<const Key> keys;
-  float* to = nullptr;         // the group's place in the answer's values
+  float* to = nullptr;         // the group's place among the values
   std::vector<uint32_t> cold;  // keys whose values are not there yet
   bool failed = false;
 };
@@ -29,9 +30,9 @@ struct PullPart {
 class ColdPull {
  public:
   using Context = capnp::CallContext<proto::DataPlane::PullParams, proto::DataPlane::PullResults>;
-  // `parts`: in the order of the answer, with and without cold rows.
-  ColdPull(ServerCore& core, Context context, std::vector<PullPart> parts)
-      : core_(core), context_(context), parts_(std::move(parts)) {}
+  // `parts`: in the order of the answer, with and without cold rows. `values`: where they are written to.
+  ColdPull(ServerCore& core, Context context, std::vector<PullPart> parts, std::vector<ValuesOut> values)
+      : core_(core), context_(context), parts_(std::move(parts)), values_(std::move(values)) {}
   // Resolves when the answer is whole. Groups fail alone: kOverloaded when too much waits already, what Find
   // says when the shard is no longer served, or why the base could not be read.
   kj::Promise<void> Run();
@@ -51,7 +52,8 @@ class ColdPull {
   Context context_;
   std::vector<PullPart> parts_;
   kj::Own<ServerCore::ColdWait> wait_;
-  std::vector<float> values_;  // scratch
+  std::vector<ValuesOut> values_;
+  std::vector<float> fetched_;  // scratch
 };
 
 }  // namespace penstock

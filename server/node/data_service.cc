@@ -34,15 +34,24 @@ Status CheckKeys(uint32_t table, capnp::List<proto::Group>::Reader groups, capnp
   return Status::Ok();
 }
 
+// Of a table that CheckTables has seen.
+template <typename Table>
+Codec CodecOf(Table table) {
+  return static_cast<Codec>(table.getCodec());
+}
+
 template <typename Request>
 Status CheckTables(Request request) {
-  if (request.getCodec() != proto::Codec::F32) return InvalidArgument("codec: this server knows f32 only");
   const auto tables = request.getTables();
   if (tables.size() > kMaxTables) {
     return InvalidArgument("a call with " + std::to_string(tables.size()) + " tables, allowed is " +
                            std::to_string(kMaxTables));
   }
-  for (auto table : tables) RETURN_IF_ERROR(CheckKeys(table.getTable(), table.getGroups(), table.getKeys()));
+  for (auto table : tables) {
+    RETURN_IF_ERROR(CheckKeys(table.getTable(), table.getGroups(), table.getKeys()));
+    const auto codec = ReadCodec(table.getCodec());
+    if (!codec.ok()) return codec.status().Prepend("table " + std::to_string(table.getTable()));
+  }
   return Status::Ok();
 }
 
@@ -56,9 +65,10 @@ Status CheckPush(proto::PushRequest::Reader request) {
   }
   for (auto table : request.getTables()) {
     const auto values = table.getValues();
-    if (reinterpret_cast<uintptr_t>(values.begin()) % alignof(float) != 0 ||
-        values.size() % sizeof(float) != 0) {
-      return InvalidArgument("table " + std::to_string(table.getTable()) + ": values are not aligned floats");
+    const size_t bytes = BytesOfValue(CodecOf(table));
+    if (reinterpret_cast<uintptr_t>(values.begin()) % bytes != 0 || values.size() % bytes != 0) {
+      return InvalidArgument("table " + std::to_string(table.getTable()) + ": values are not aligned " +
+                             std::string(ToString(CodecOf(table))));
     }
   }
   return Status::Ok();
@@ -85,18 +95,21 @@ kj::Promise<void> DataService::pull(PullContext context) {
   auto in = request.getTables();
   auto out = results.initResponse().initTables(in.size());
   std::vector<PullPart> parts;
-  for (uint32_t i = 0; i < in.size(); ++i) PullTable(i, in[i], out[i], &parts);
+  std::vector<ValuesOut> values;
+  for (uint32_t i = 0; i < in.size(); ++i) PullTable(i, in[i], out[i], &parts, &values);
   if (std::any_of(parts.begin(), parts.end(), [](const PullPart& part) { return !part.cold.empty(); })) {
-    auto pull = kj::heap<ColdPull>(core_, context, std::move(parts));
+    auto pull = kj::heap<ColdPull>(core_, context, std::move(parts), std::move(values));
     auto done = pull->Run();
     return done.attach(kj::mv(pull));
   }
+  for (ValuesOut& table : values) table.Finish();
   context.releaseParams();
   return kj::READY_NOW;
 }
 
 void DataService::PullTable(uint32_t table, proto::PullRequest::Table::Reader in,
-                            proto::PullResponse::Table::Builder out, std::vector<PullPart>* parts) {
+                            proto::PullResponse::Table::Builder out, std::vector<PullPart>* parts,
+                            std::vector<ValuesOut>* values) {
   const auto groups = in.getGroups();
   auto results = out.initGroups(groups.size());
   const size_t first = parts->size();
@@ -135,8 +148,9 @@ void DataService::PullTable(uint32_t table, proto::PullRequest::Table::Reader in
     parts->resize(first);
     return;
   }
-  auto values = out.initValues(static_cast<uint32_t>(rows * dim * sizeof(float)));
-  auto* to = reinterpret_cast<float*>(values.begin());
+  const Codec codec = CodecOf(in);
+  values->emplace_back(codec, out.initValues(static_cast<uint32_t>(rows * dim * BytesOfValue(codec))));
+  float* to = values->back().data();
   for (PullPart& part : std::span(*parts).subspan(first)) {
     part.to = to;
     const Status pulled =
@@ -155,16 +169,16 @@ kj::Promise<void> DataService::push(PushContext context) {
   if (!status.ok()) return kj::READY_NOW;
   auto in = request.getTables();
   auto out = results.initResponse().initTables(in.size());
-  auto level = kj::heap<Durability>(Durability::kMemory);
-  kj::Vector<kj::Promise<void>> waiting;
-  for (uint32_t i = 0; i < in.size(); ++i) PushTable(request, in[i], out[i], level.get(), &waiting);
-  if (waiting.empty()) return FinishPush(context, *level);
-  return kj::joinPromises(waiting.releaseAsArray())
-      .then([this, context, level = level.get()]() mutable { return FinishPush(context, *level); })
-      .attach(kj::mv(level));
+  auto applying = kj::heap<Applying>();
+  for (uint32_t i = 0; i < in.size(); ++i) PushTable(request, in[i], out[i], applying.get());
+  if (applying->waiting.empty()) return FinishPush(context, *applying);
+  return kj::joinPromises(applying->waiting.releaseAsArray())
+      .then([this, context, applying = applying.get()]() mutable { return FinishPush(context, *applying); })
+      .attach(kj::mv(applying));
 }
 
-kj::Promise<void> DataService::FinishPush(PushContext context, Durability level) {
+kj::Promise<void> DataService::FinishPush(PushContext context, Applying& applying) {
+  for (ValuesOut& table : applying.pulled) table.Finish();
   auto request = context.getParams().getRequest();
   if (request.getWorker() != 0 && request.getClock() != 0) {
     auto tables = context.getResults().getResponse().getTables();
@@ -180,11 +194,11 @@ kj::Promise<void> DataService::FinishPush(PushContext context, Durability level)
       for (uint32_t g = 0; g < groups.size(); ++g) groups[g].setLogged(core_.Logged(asked[g].getShard()));
     }
   };
-  if (level == Durability::kMemory) {
+  if (applying.level == Durability::kMemory) {
     finish();
     return kj::READY_NOW;
   }
-  return core_.Reached(level).then([context, finish = kj::mv(finish)](Status&& reached) mutable {
+  return core_.Reached(applying.level).then([context, finish = kj::mv(finish)](Status&& reached) mutable {
     finish();
     // Applied, but not at its level: the answer must not say otherwise.
     if (!reached.ok()) WriteStatus(OutcomeUnknown(reached.message()), context.getResults().initStatus());
@@ -192,16 +206,20 @@ kj::Promise<void> DataService::FinishPush(PushContext context, Durability level)
 }
 
 void DataService::PushTable(proto::PushRequest::Reader request, proto::PushRequest::Table::Reader in,
-                            proto::PushResponse::Table::Builder out, Durability* level,
-                            kj::Vector<kj::Promise<void>>* waiting) {
+                            proto::PushResponse::Table::Builder out, Applying* applying) {
   const auto groups = in.getGroups();
   auto results = out.initGroups(groups.size());
   const Key* keys = KeysOf(in.getKeys());
-  const auto data = in.getValues();
-  const auto* values = reinterpret_cast<const float*>(data.begin());
+  const auto wire = in.getValues();
+  applying->values.emplace_back(CodecOf(in), wire);
+  const float* values = applying->values.back().data();
+  const uint64_t floats = applying->values.back().size();
   const uint64_t rows = in.getKeys().size() / sizeof(Key);
-  const uint64_t floats = data.size() / sizeof(float);
-  float* pulled = request.getPull() ? reinterpret_cast<float*>(out.initValues(data.size()).begin()) : nullptr;
+  float* pulled = nullptr;
+  if (request.getPull()) {
+    applying->pulled.emplace_back(CodecOf(in), out.initValues(wire.size()));
+    pulled = applying->pulled.back().data();
+  }
   const UnitContext context{.producer = request.getProducer(),
                             .sequence = request.getSequence(),
                             .low = request.getLow(),
@@ -232,18 +250,19 @@ void DataService::PushTable(proto::PushRequest::Reader request, proto::PushReque
                                     .pulled = pulled};
         auto applied = core_.Apply(shard, unit);
         if (!applied.cold.empty()) {
-          waiting->add(core_.ApplyCold(shard, found.epoch, unit, std::move(applied.cold))
-                           .then([this, shard, epoch = found.epoch, result = results[i],
-                                  level](ServerCore::Applied&& late) mutable {
-                             SetResult(late.status, result);
-                             result.setLsn(late.lsn);
-                             result.setEpoch(core_.Find(shard, epoch).epoch);
-                             if (late.status.ok()) *level = std::max(*level, late.level);
-                           }));
+          applying->waiting.add(core_.ApplyCold(shard, found.epoch, unit, std::move(applied.cold))
+                                    .then([this, shard, epoch = found.epoch, result = results[i],
+                                           applying](ServerCore::Applied&& late) mutable {
+                                      SetResult(late.status, result);
+                                      result.setLsn(late.lsn);
+                                      result.setEpoch(core_.Find(shard, epoch).epoch);
+                                      if (late.status.ok())
+                                        applying->level = std::max(applying->level, late.level);
+                                    }));
         }
         found.status = applied.status;
         results[i].setLsn(applied.lsn);
-        if (applied.status.ok()) *level = std::max(*level, applied.level);
+        if (applied.status.ok()) applying->level = std::max(applying->level, applied.level);
       }
     }
     SetResult(found.status, results[i]);

@@ -13,6 +13,7 @@
 #include "server/node/core.h"
 #include "server/node/expirer.h"
 #include "server/node/push_clocks.h"
+#include "server/node/wire_values.h"
 
 namespace penstock {
 
@@ -31,15 +32,22 @@ class DataService final : public proto::DataPlane::Server {
   kj::Promise<void> fold(FoldContext context) override;
 
  private:
-  // The groups of the table that are answered with values go to `parts`.
+  // A push until all of its units are applied.
+  struct Applying {
+    Durability level = Durability::kMemory;  // what must be waited for then
+    std::vector<ValuesIn> values;
+    std::vector<ValuesOut> pulled;
+    kj::Vector<kj::Promise<void>> waiting;  // units with cold rows
+  };
+
+  // The groups of the table that are answered with values go to `parts`, and the values to `values`.
   void PullTable(uint32_t table, proto::PullRequest::Table::Reader in,
-                 proto::PullResponse::Table::Builder out, std::vector<PullPart>* parts);
-  // Applies the table's units and raises `level` to what must be waited for. Units with cold rows go to
-  // `waiting`.
+                 proto::PullResponse::Table::Builder out, std::vector<PullPart>* parts,
+                 std::vector<ValuesOut>* values);
+  // Applies the table's units.
   void PushTable(proto::PushRequest::Reader request, proto::PushRequest::Table::Reader in,
-                 proto::PushResponse::Table::Builder out, Durability* level,
-                 kj::Vector<kj::Promise<void>>* waiting);
-  kj::Promise<void> FinishPush(PushContext context, Durability level);
+                 proto::PushResponse::Table::Builder out, Applying* applying);
+  kj::Promise<void> FinishPush(PushContext context, Applying& applying);
   Result<std::shared_ptr<Expirer::Scan>> BeginExpire(proto::DataPlane::ExpireParams::Reader params,
                                                      const ServerCore::Found& found);
   static Status CheckShards(size_t tables, size_t shards);

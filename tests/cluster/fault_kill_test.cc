@@ -176,7 +176,7 @@ class DamageTest : public ::testing::Test {
   }
   // The sum of the first column, or -1.
   double Sum(const std::vector<Key>& keys, uint64_t deadline_ms = 0) {
-    auto pulled = client_->Pull({{table_.id, keys}}, deadline_ms).get();
+    auto pulled = client_->Pull({{table_.id, keys}}, {.deadline_ms = deadline_ms}).get();
     if (!pulled.ok()) return -1;
     double sum = 0;
     for (size_t i = 0; i < keys.size(); ++i) sum += pulled->values[0][i * 4];

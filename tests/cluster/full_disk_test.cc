@@ -86,7 +86,7 @@ TEST(FullDisk, PushesWaitPullsGoOnAndNothingIsLost) {
         << "the last push: " << refused.ToString() << "\n"
         << cluster.Output("server-0");
     EXPECT_NE(refused.message().find(folder), std::string::npos) << refused.ToString();
-    auto pulled = (*client)->Pull({{table->id, {1, 2, 3}}}, 2000).get();
+    auto pulled = (*client)->Pull({{table->id, {1, 2, 3}}}, {.deadline_ms = 2000}).get();
     EXPECT_TRUE(pulled.ok()) << pulled.status().ToString();
     EXPECT_TRUE(cluster.Running("server-0"));
     disk.Free();

@@ -56,6 +56,7 @@ class RowsTask final : public BenchTask {
            std::shared_ptr<Producer> producer)
       : options_(options),
         oracle_(table.optimizer, options.dim),
+        codec_(table.codec),
         loop_(client,
               {.work = options.work,
                .table = table.id,
@@ -72,15 +73,21 @@ class RowsTask final : public BenchTask {
     for (size_t i = 0; i < keys.size(); ++i) {
       const int64_t pushes = FillPushes(keys[i]);
       const float* row = values.data() + i * options_.dim;
-      if (row[0] == oracle_.Value(pushes, 0) && row[last] == oracle_.Value(pushes, last)) continue;
+      if (row[0] == Travelled(oracle_.Value(pushes, 0)) &&
+          row[last] == Travelled(oracle_.Value(pushes, last)))
+        continue;
       return DataLoss(StrCat("a pull of row ", keys[i], " got ", row[0], " .. ", row[last], ", but it holds ",
                              oracle_.Value(pushes, 0), " .. ", oracle_.Value(pushes, last)));
     }
     return Status::Ok();
   }
 
+  // The value as it arrives.
+  float Travelled(float value) const { return codec_ == Codec::kBf16 ? FromBf16(ToBf16(value)) : value; }
+
   const WorkloadOptions options_;
   RowOracle oracle_;
+  const Codec codec_;
   StepLoop loop_;
   std::vector<std::vector<Key>> pool_;
 };

@@ -155,7 +155,7 @@ nlohmann::json StoreResult(const WorkloadOptions& options, uint32_t shards, cons
   nlohmann::json results = nlohmann::json::array();
   for (const Work work : {Work::kPull, Work::kPush}) {
     const Spread& rows = work == Work::kPull ? figures.pull_rows_per_second : figures.push_rows_per_second;
-    const Spread payload = rows.Times(PayloadBytesPerRow(work, options.dim));
+    const Spread payload = rows.Times(PayloadBytesPerRow(work, options.dim, Codec::kF32));
     results.push_back({{"work", StrCat("store ", ToString(work))},
                        {"dim", options.dim},
                        {"rows", options.rows},

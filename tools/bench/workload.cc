@@ -76,6 +76,9 @@ Result<TableSpec> WorkloadTable(const WorkloadOptions& options, const std::strin
   auto durability = ParseDurability(options.durability);
   if (!durability.ok()) return durability.status().Prepend("--durability");
   spec.durability = *durability;
+  auto codec = ParseCodec(options.codec);
+  if (!codec.ok()) return codec.status().Prepend("--codec");
+  spec.codec = *codec;
   return spec;
 }
 
@@ -93,8 +96,8 @@ std::vector<std::vector<Key>> MakePool(const WorkloadOptions& options, uint32_t 
   return pool;
 }
 
-double PayloadBytesPerRow(Work work, uint32_t dim) {
-  return (work == Work::kStep ? 2.0 : 1.0) * static_cast<double>(sizeof(Key) + sizeof(float) * dim);
+double PayloadBytesPerRow(Work work, uint32_t dim, Codec codec) {
+  return (work == Work::kStep ? 2.0 : 1.0) * static_cast<double>(sizeof(Key) + BytesOfValue(codec) * dim);
 }
 
 void to_json(nlohmann::json& json, const WorkloadOptions& o) {
@@ -127,7 +130,8 @@ nlohmann::json SpreadJson(const Spread& s) { return {{"min", s.min}, {"median", 
 
 nlohmann::json WorkloadResult(const WorkloadOptions& options, const WorkloadFigures& figures,
                               uint64_t servers, const Limit& limit) {
-  const Spread payload = figures.rows_per_second.Times(PayloadBytesPerRow(options.work, options.dim));
+  const Codec codec = ParseCodec(options.codec).value();
+  const Spread payload = figures.rows_per_second.Times(PayloadBytesPerRow(options.work, options.dim, codec));
   nlohmann::json result = {{"work", ToString(options.work)},
                            {"dim", options.dim},
                            {"rows", options.rows},
@@ -137,6 +141,7 @@ nlohmann::json WorkloadResult(const WorkloadOptions& options, const WorkloadFigu
                            {"inflight", options.inflight},
                            {"durability", options.durability},
                            {"optimizer", options.optimizer},
+                           {"codec", options.codec},
                            {"skew", options.skew.empty() ? "none" : options.skew},
                            {"batches", options.batches},
                            {"seconds", options.seconds},

@@ -28,6 +28,7 @@ struct WorkloadOptions {
   uint32_t dim = 16;
   std::string optimizer = "sgd";  // RowOracle::Allowed
   std::string durability = "memory";
+  std::string codec = "f32";
   uint32_t inflight = 2;   // of each worker
   uint32_t workers = 1;    // processes
   uint32_t batches = 500;  // in the pool of each worker
@@ -62,7 +63,7 @@ inline constexpr int64_t kMostFillPushes = 3;
 inline int64_t FillPushes(Key key) { return 1 + static_cast<int64_t>(key % kMostFillPushes); }
 
 // Keys and values of a row, both ways in a step.
-double PayloadBytesPerRow(Work work, uint32_t dim);
+double PayloadBytesPerRow(Work work, uint32_t dim, Codec codec);
 
 // What a worker process must know of it.
 void to_json(nlohmann::json& json, const WorkloadOptions& options);

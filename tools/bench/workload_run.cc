@@ -112,7 +112,7 @@ Status WorkloadRun::Check() {
     if (first < options_.rows && calls.size() < kCallsInFlight) {
       std::vector<Key> keys(std::min<uint64_t>(kRowsOfACall, options_.rows - first));
       for (size_t i = 0; i < keys.size(); ++i) keys[i] = first + i;
-      calls.emplace_back(first, client_.Pull({{table_.id, keys}}));
+      calls.emplace_back(first, client_.Pull({{table_.id, keys}}, {.codec = Codec::kF32}));
       first += keys.size();
       continue;
     }

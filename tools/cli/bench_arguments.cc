@@ -93,6 +93,7 @@ class BenchParser {
     WorkloadOptions& o = a_.workload;
     command->add_option("--optimizer", o.optimizer, RowOracle::Allowed() + " (" + optimizer + ")");
     command->add_option("--durability", o.durability, "memory, logged or synced (default memory)");
+    command->add_option("--codec", o.codec, "of the values on the wire: f32 or bf16 (default f32)");
   }
 
   void Batches(CLI::App* command) {

@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <numeric>
 
-#include "common/base/copy_row.h"
 #include "common/base/hash.h"
 
 namespace penstock {
@@ -49,10 +48,10 @@ class Bucketing {
     std::vector<uint16_t> shard;        // of each row; there are at most 65536
     std::vector<uint32_t> count;        // of each shard
     std::vector<uint64_t> cursor;       // of each shard: position of its next row
-    std::vector<uint64_t> value_shift;  // of each shard: its floats stand this far behind position * dim
+    std::vector<uint64_t> value_shift;  // of each shard: its values stand this far behind position * dim
     uint64_t rows = 0;                  // placed so far
-    uint64_t padding = 0;               // floats
-    std::vector<uint64_t> pads;         // their positions
+    uint64_t padding = 0;               // values
+    std::vector<uint64_t> pads;         // where it begins
   };
 
   void Count(size_t t) {
@@ -69,12 +68,18 @@ class Bucketing {
     }
   }
 
-  uint64_t RowBytes(size_t t) const { return sizeof(Key) + in_[t].dim * sizeof(float); }
+  uint64_t RowBytes(size_t t) const { return sizeof(Key) + in_[t].dim * BytesOfValue(in_[t].codec); }
+  // Values that fill up a word.
+  uint64_t Padding(size_t t, uint64_t values) const {
+    const uint64_t word = sizeof(uint64_t) / BytesOfValue(in_[t].codec);
+    return (word - values % word) % word;
+  }
 
   Status CheckUnits() const {
     for (size_t t = 0; t < in_.size(); ++t) {
       for (ShardId shard = 0; shard < layout_.shards; ++shard) {
-        const uint64_t bytes = work_[t].count[shard] * RowBytes(t);
+        // Servers hold them as floats.
+        const uint64_t bytes = work_[t].count[shard] * (sizeof(Key) + uint64_t{in_[t].dim} * sizeof(float));
         if (bytes <= limits_.max_unit_bytes) continue;
         return InvalidArgument("table '" + in_[t].name + "', shard " + std::to_string(shard) + ": " +
                                std::to_string(work_[t].count[shard]) + " rows of " + std::to_string(bytes) +
@@ -109,9 +114,10 @@ class Bucketing {
       const bool first_of_table =
           out_.groups.empty() || out_.groups.back().piece != piece_ || out_.groups.back().table != t;
       // Messages take payloads by reference at 8-byte boundaries only.
-      if (push_ && first_of_table && (work.rows * in_[t].dim + work.padding) % 2 != 0) {
-        work.pads.push_back(work.rows * in_[t].dim + work.padding);
-        ++work.padding;
+      if (push_ && first_of_table) {
+        const uint64_t at = work.rows * in_[t].dim + work.padding;
+        if (Padding(t, at) > 0) work.pads.push_back(at);
+        work.padding += Padding(t, at);
       }
       work.value_shift[shard] = work.padding;
       out_.groups.push_back({.table = static_cast<uint32_t>(t),
@@ -136,16 +142,19 @@ class Bucketing {
     BucketedBatch::Table table{.table = in_[t].table,
                                .name = in_[t].name,
                                .dim = in_[t].dim,
+                               .codec = in_[t].codec,
                                .rows = rows,
                                .keys = BucketedBatch::Array<Key>(rows),
                                .values = {},
                                .order = {}};
     if (push_) {
-      // Messages go out in whole words, so a slice of odd length takes along what stands behind it.
-      const uint64_t floats = rows * in_[t].dim + work_[t].padding;
-      table.values = BucketedBatch::Array<float>(floats + floats % 2);
-      for (uint64_t at : work_[t].pads) table.values[at] = 0;
-      if (floats % 2 != 0) table.values[floats] = 0;
+      // Messages go out in whole words, so a slice that ends within one takes along what stands behind it.
+      const uint64_t values = rows * in_[t].dim + work_[t].padding;
+      table.values =
+          BucketedBatch::Array<uint8_t>((values + Padding(t, values)) * BytesOfValue(in_[t].codec));
+      work_[t].pads.push_back(values);
+      for (uint64_t at : work_[t].pads)
+        std::memset(table.value(at), 0, Padding(t, at) * BytesOfValue(in_[t].codec));
     }
     if (pull_) table.order = BucketedBatch::Array<uint32_t>(rows);
     out_.tables.push_back(std::move(table));
@@ -161,7 +170,8 @@ class Bucketing {
       const uint64_t to = work.cursor[shard]++;
       table.keys[to] = in.keys[i];
       if (push_) {
-        CopyRow(&in.values[i * dim], dim, &table.values[to * dim + work.value_shift[shard]]);
+        EncodeValues(in.codec, in.values.subspan(i * dim, dim),
+                     table.value(to * dim + work.value_shift[shard]));
       }
       if (pull_) table.order[to] = static_cast<uint32_t>(i);
     }

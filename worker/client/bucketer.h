@@ -13,6 +13,7 @@
 
 #include "common/base/ids.h"
 #include "common/base/status.h"
+#include "common/cluster/codec.h"
 #include "common/cluster/shard_map.h"
 #include "common/net/buffer_pool.h"
 
@@ -34,6 +35,7 @@ struct BatchTable {
   std::span<const Key> keys;
   std::span<const float> values;  // [keys.size(), dim] for a push, empty for a pull
   bool assigns = false;           // a push replaces rows
+  Codec codec = Codec::kF32;      // of its values on the wire, both ways
 };
 
 struct BatchGroup {
@@ -42,7 +44,7 @@ struct BatchGroup {
   uint32_t piece = 0;        // groups of one piece may travel in one call, if they go to the same endpoint
   uint32_t count = 0;        // rows, at least 1
   uint64_t first = 0;        // position of its first row in the table's arrays
-  uint64_t first_value = 0;  // position of its first float in the table's values
+  uint64_t first_value = 0;  // position of its first value in the table's values
 };
 
 struct BucketedBatch {
@@ -52,6 +54,7 @@ struct BucketedBatch {
    public:
     Array() = default;
     explicit Array(size_t size) : buffer_(BufferPool::OfProcess()->Take(size * sizeof(T))) {}
+    T* data() const { return reinterpret_cast<T*>(buffer_.data()); }
     T& operator[](size_t i) const { return reinterpret_cast<T*>(buffer_.data())[i]; }
 
    private:
@@ -61,16 +64,21 @@ struct BucketedBatch {
     TableId table = 0;
     std::string name;
     uint32_t dim = 0;
+    Codec codec = Codec::kF32;
     size_t rows = 0;
-    Array<Key> keys;        // by group
-    Array<float> values;    // push: by group; the first float of a piece is 8-byte aligned
+    Array<Key> keys;  // by group
+    Array<uint8_t>
+        values;  // push: by group, as `codec` has them; the first value of a piece is 8-byte aligned
     Array<uint32_t> order;  // where rows come back: which row of the caller's each row is
+
+    size_t row_bytes() const { return dim * BytesOfValue(codec); }  // of its values
+    uint8_t* value(uint64_t position) const { return values.data() + position * BytesOfValue(codec); }
   };
   std::vector<Table> tables;
   std::vector<BatchGroup> groups;  // ascending by piece; of one table: ascending by position
 
   uint64_t bytes(const BatchGroup& group) const {
-    return uint64_t{group.count} * (sizeof(Key) + tables[group.table].dim * sizeof(float));
+    return uint64_t{group.count} * (sizeof(Key) + tables[group.table].row_bytes());
   }
 };
 

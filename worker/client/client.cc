@@ -175,7 +175,7 @@ class Client::Impl {
 
   void Learn(const TableSpec& spec) {
     std::lock_guard lock(mutex_);
-    tables_[spec.id] = {spec.name, spec.dim, spec.optimizer.kind == OptimizerKind::kAssign};
+    tables_[spec.id] = {spec.name, spec.dim, spec.optimizer.kind == OptimizerKind::kAssign, spec.codec};
   }
   void Forget(const std::string& name) {
     std::lock_guard lock(mutex_);
@@ -186,9 +186,10 @@ class Client::Impl {
     return tables_.contains(id) ? Status::Ok() : Unknown(id);
   }
 
-  // Checks a batch's tables and gives their names and widths; keys and values are those of the caller.
+  // Checks a batch's tables and gives their names, widths and codecs, unless the call says `codec`; keys and
+  // values are those of the caller.
   template <typename Table>
-  Result<std::vector<BatchTable>> Describe(std::span<const Table> tables) const {
+  Result<std::vector<BatchTable>> Describe(std::span<const Table> tables, std::optional<Codec> codec) const {
     std::vector<BatchTable> out;
     std::unordered_set<TableId> seen;
     std::lock_guard lock(mutex_);
@@ -202,7 +203,8 @@ class Client::Impl {
                      .dim = it->second.dim,
                      .keys = table.keys,
                      .values = {},
-                     .assigns = it->second.assigns});
+                     .assigns = it->second.assigns,
+                     .codec = codec.value_or(it->second.codec)});
       if constexpr (!std::is_same_v<Table, TableKeysView>) {
         if (table.values.size() != table.keys.size() * it->second.dim) {
           return InvalidArgument("table '" + it->second.name + "': " + std::to_string(table.values.size()) +
@@ -220,6 +222,7 @@ class Client::Impl {
     std::string name;
     uint32_t dim = 0;
     bool assigns = false;
+    Codec codec = Codec::kF32;
   };
 
   static Status Unknown(TableId id) {
@@ -323,23 +326,27 @@ std::shared_ptr<Producer> Client::AttachProducer(ProducerId id, Sequence begin) 
 
 // --- Pull and push ---
 
-std::future<Result<PullResult>> Client::Pull(const std::vector<TableKeys>& tables, uint64_t deadline_ms) {
-  return Pull(ViewsOf(tables), deadline_ms);
+std::future<Result<PullResult>> Client::Pull(const std::vector<TableKeys>& tables,
+                                             const PullOptions& options) {
+  return Pull(ViewsOf(tables), options);
 }
 
-std::future<Result<PullResult>> Client::Pull(std::span<const TableKeysView> tables, uint64_t deadline_ms) {
+std::future<Result<PullResult>> Client::Pull(std::span<const TableKeysView> tables,
+                                             const PullOptions& options) {
   auto [future, callback] = Awaited<PullResult>();
-  PullAsync(tables, std::move(callback), deadline_ms);
+  PullAsync(tables, std::move(callback), options);
   return std::move(future);
 }
 
-void Client::PullAsync(const std::vector<TableKeys>& tables, PullCallback callback, uint64_t deadline_ms) {
-  PullAsync(ViewsOf(tables), std::move(callback), deadline_ms);
+void Client::PullAsync(const std::vector<TableKeys>& tables, PullCallback callback,
+                       const PullOptions& options) {
+  PullAsync(ViewsOf(tables), std::move(callback), options);
 }
 
-void Client::PullAsync(std::span<const TableKeysView> tables, PullCallback callback, uint64_t deadline_ms) {
+void Client::PullAsync(std::span<const TableKeysView> tables, PullCallback callback,
+                       const PullOptions& options) {
   Completion<PullResult> done(std::move(callback));
-  auto described = impl_->Describe(tables);
+  auto described = impl_->Describe(tables, options.codec);
   if (!described.ok()) return done(described.status().Prepend("pull"));
   PullResult result;
   std::vector<std::span<float>> out;
@@ -351,27 +358,27 @@ void Client::PullAsync(std::span<const TableKeysView> tables, PullCallback callb
     if (!all.ok()) return done(all.status());
     done(std::move(result));
   });
-  impl_->Pull(*described, std::move(out), deadline_ms, std::move(pulled));
+  impl_->Pull(*described, std::move(out), options.deadline_ms, std::move(pulled));
 }
 
-std::future<Status> Client::PullInto(std::span<const TablePullView> tables, uint64_t deadline_ms) {
+std::future<Status> Client::PullInto(std::span<const TablePullView> tables, const PullOptions& options) {
   std::promise<Status> promise;
   auto future = promise.get_future();
   PullIntoAsync(
       tables, [promise = std::move(promise)](Status status) mutable { promise.set_value(std::move(status)); },
-      deadline_ms);
+      options);
   return future;
 }
 
 void Client::PullIntoAsync(std::span<const TablePullView> tables, DoneCallback callback,
-                           uint64_t deadline_ms) {
+                           const PullOptions& options) {
   Completion<bool> done(
       [callback = std::move(callback)](Result<bool> pulled) mutable { callback(pulled.status()); });
-  auto described = impl_->Describe(tables);
+  auto described = impl_->Describe(tables, options.codec);
   if (!described.ok()) return done(described.status().Prepend("pull"));
   std::vector<std::span<float>> out;
   for (const TablePullView& table : tables) out.push_back(table.values);
-  impl_->Pull(*described, std::move(out), deadline_ms, std::move(done));
+  impl_->Pull(*described, std::move(out), options.deadline_ms, std::move(done));
 }
 
 std::future<Result<PushResult>> Client::Push(Producer& producer, const std::vector<TablePush>& tables,
@@ -456,7 +463,7 @@ void Client::PushWith(Producer& producer, std::span<const TablePushView> tables,
                       absl::AnyInvocable<Result<Sequence>(ProducerWindow&)> begin) {
   Completion<PushResult> done(std::move(callback));
   const std::string what = "push of producer " + std::to_string(producer.id());
-  auto described = impl_->Describe(tables);
+  auto described = impl_->Describe(tables, options.codec);
   if (!described.ok()) return done(described.status().Prepend(what));
   std::vector<CombinedRows> combined(options.combine ? described->size() : 0);
   for (size_t t = 0; t < combined.size(); ++t) {

@@ -44,6 +44,7 @@
 #include <future>
 #include <memory>
 #include <nlohmann/json_fwd.hpp>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -174,7 +175,13 @@ struct PushOptions {
   // Rows of one table with the same key are sent as one and count as one push: their sum, or the last of them
   // where pushes assign. False: each is a push of its own; saves the looking where all keys are distinct.
   bool combine = true;
+  std::optional<Codec> codec;  // of values on the wire, both ways; none: as each table says
   bool operator==(const PushOptions&) const = default;
+};
+
+struct PullOptions {
+  uint64_t deadline_ms = 0;    // 0: ClientOptions::deadline_ms
+  std::optional<Codec> codec;  // of values on the wire; none: as each table says
 };
 
 // What pushes into a table carried, as the servers saw it (proto/data.capnp, WorkerClock).
@@ -216,13 +223,15 @@ class Client {
   std::shared_ptr<Producer> AttachProducer(ProducerId id, Sequence begin);
 
   // Reads rows. A row that was never pushed has its table's initial value.
-  std::future<Result<PullResult>> Pull(const std::vector<TableKeys>& tables, uint64_t deadline_ms = 0);
-  std::future<Result<PullResult>> Pull(std::span<const TableKeysView> tables, uint64_t deadline_ms = 0);
-  void PullAsync(const std::vector<TableKeys>& tables, PullCallback done, uint64_t deadline_ms = 0);
-  void PullAsync(std::span<const TableKeysView> tables, PullCallback done, uint64_t deadline_ms = 0);
+  std::future<Result<PullResult>> Pull(const std::vector<TableKeys>& tables, const PullOptions& options = {});
+  std::future<Result<PullResult>> Pull(std::span<const TableKeysView> tables,
+                                       const PullOptions& options = {});
+  void PullAsync(const std::vector<TableKeys>& tables, PullCallback done, const PullOptions& options = {});
+  void PullAsync(std::span<const TableKeysView> tables, PullCallback done, const PullOptions& options = {});
   // The same into memory that the caller has already: for those who pull again and again.
-  std::future<Status> PullInto(std::span<const TablePullView> tables, uint64_t deadline_ms = 0);
-  void PullIntoAsync(std::span<const TablePullView> tables, DoneCallback done, uint64_t deadline_ms = 0);
+  std::future<Status> PullInto(std::span<const TablePullView> tables, const PullOptions& options = {});
+  void PullIntoAsync(std::span<const TablePullView> tables, DoneCallback done,
+                     const PullOptions& options = {});
 
   // Pushes rows under the producer's next sequence; several may be in flight. Answered when the level of each
   // table is reached. A sequence is finished with its answer, kOutcomeUnknown included: it cannot be pushed

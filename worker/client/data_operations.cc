@@ -7,7 +7,6 @@
 #include <algorithm>
 #include <utility>
 
-#include "common/base/copy_row.h"
 #include "common/cluster/wire.h"
 #include "worker/client/shard_groups.h"
 
@@ -58,11 +57,9 @@ std::vector<Run> RunsOf(const BucketedBatch& batch, std::span<const uint32_t> gr
 void Scatter(const BucketedBatch& batch, const BatchGroup& group, const uint8_t* rows,
              std::span<const std::span<float>> out) {
   const BucketedBatch::Table& table = batch.tables[group.table];
-  const auto* from = reinterpret_cast<const float*>(rows);
-  float* to = out[group.table].data();
   const uint32_t* order = &table.order[group.first];
-  for (uint32_t i = 0; i < group.count; ++i) {
-    CopyRow(from + size_t{i} * table.dim, table.dim, to + size_t{order[i]} * table.dim);
+  for (uint32_t i = 0; i < group.count; ++i, rows += table.row_bytes()) {
+    DecodeValues(table.codec, rows, out[group.table].subspan(size_t{order[i]} * table.dim, table.dim));
   }
 }
 
@@ -111,6 +108,7 @@ kj::Promise<Operation::Answer> PullOperation::Send(proto::DataPlane::Client& ser
     const BatchGroup& first = batch_.groups[groups[runs[r].begin]];
     const BucketedBatch::Table& table = batch_.tables[first.table];
     tables[r].setTable(table.table);
+    tables[r].setCodec(static_cast<proto::Codec>(table.codec));
     WriteGroups(*this, batch_, groups.subspan(runs[r].begin, runs[r].end - runs[r].begin), tables[r]);
     tables[r].adoptKeys(Payload(orphanage, &table.keys[first.first], runs[r].rows * sizeof(Key)));
   }
@@ -132,7 +130,7 @@ Operation::Answer PullOperation::Read(proto::PullResponse::Reader response,
     const auto run = groups.subspan(runs[r].begin, runs[r].end - runs[r].begin);
     const Answer answer = ReadShards(tables[r].getGroups(), run.size());
     if (!answer.ok()) return answer.status();
-    const uint64_t row_bytes = batch_.tables[batch_.groups[run[0]].table].dim * sizeof(float);
+    const uint64_t row_bytes = batch_.tables[batch_.groups[run[0]].table].row_bytes();
     const capnp::Data::Reader values = tables[r].getValues();
     uint64_t expected = 0;
     for (size_t i = 0; i < run.size(); ++i) {
@@ -202,10 +200,11 @@ kj::Promise<Operation::Answer> PushOperation::Send(proto::DataPlane::Client& ser
     const BatchGroup& first = batch_.groups[groups[runs[r].begin]];
     const BucketedBatch::Table& table = batch_.tables[first.table];
     tables[r].setTable(table.table);
+    tables[r].setCodec(static_cast<proto::Codec>(table.codec));
     WriteGroups(*this, batch_, groups.subspan(runs[r].begin, runs[r].end - runs[r].begin), tables[r]);
     tables[r].adoptKeys(Payload(orphanage, &table.keys[first.first], runs[r].rows * sizeof(Key)));
     tables[r].adoptValues(
-        Payload(orphanage, &table.values[first.first_value], runs[r].rows * table.dim * sizeof(float)));
+        Payload(orphanage, table.value(first.first_value), runs[r].rows * table.row_bytes()));
   }
   return call.send().then([this, groups](capnp::Response<proto::DataPlane::PushResults>&& results) -> Answer {
     const Status status = ReadStatus(results.getStatus());
@@ -224,7 +223,7 @@ Operation::Answer PushOperation::Read(proto::PushResponse::Reader response,
   for (size_t r = 0; r < runs.size(); ++r) {
     Answer answer = ReadShards(tables[r].getGroups(), runs[r].end - runs[r].begin);
     if (!answer.ok()) return answer.status();
-    const uint64_t row_bytes = batch_.tables[batch_.groups[groups[runs[r].begin]].table].dim * sizeof(float);
+    const uint64_t row_bytes = batch_.tables[batch_.groups[groups[runs[r].begin]].table].row_bytes();
     const capnp::Data::Reader values = tables[r].getValues();
     if (!out_.empty() && values.size() != runs[r].rows * row_bytes) {
       return Malformed(std::to_string(values.size()) + " bytes of values, expected " +

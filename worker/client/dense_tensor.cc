@@ -64,7 +64,7 @@ Result<TablePush> DenseTensor::Rows(uint64_t begin, std::span<const float> value
 }
 
 std::future<Result<std::vector<float>>> DenseTensor::Pull(Client& client, uint64_t begin, uint64_t end,
-                                                          uint64_t deadline_ms) const {
+                                                          const PullOptions& options) const {
   end = std::min(end, size_);
   auto keys = Keys(begin, end);
   if (!keys.ok()) return Failed<Result<std::vector<float>>>(keys.status());
@@ -80,16 +80,16 @@ std::future<Result<std::vector<float>>> DenseTensor::Pull(Client& client, uint64
         const bool whole = begin % tensor.dim_ == 0 && rows.size() == end - begin;
         promise.set_value(whole ? std::move(rows) : tensor.Floats(begin, end, rows));
       },
-      deadline_ms);
+      options);
   return future;
 }
 
 std::future<Status> DenseTensor::PullInto(Client& client, std::span<float> out, uint64_t begin,
-                                          uint64_t deadline_ms) const {
+                                          const PullOptions& options) const {
   auto keys = WholeRows(begin, begin + out.size());
   if (!keys.ok()) return Failed<Status>(keys.status());
   const TablePullView rows{table_, keys->keys, out};
-  return client.PullInto(std::span(&rows, 1), deadline_ms);
+  return client.PullInto(std::span(&rows, 1), options);
 }
 
 std::future<Result<PushResult>> DenseTensor::Push(Client& client, Producer& producer,

@@ -32,9 +32,9 @@ class DenseTensor {
   // The same, done. Pull of [begin, end), by default all; PullInto of whole rows, into memory that must stay
   // until it is answered.
   std::future<Result<std::vector<float>>> Pull(Client& client, uint64_t begin = 0, uint64_t end = UINT64_MAX,
-                                               uint64_t deadline_ms = 0) const;
+                                               const PullOptions& options = {}) const;
   std::future<Status> PullInto(Client& client, std::span<float> out, uint64_t begin = 0,
-                               uint64_t deadline_ms = 0) const;
+                               const PullOptions& options = {}) const;
   std::future<Result<PushResult>> Push(Client& client, Producer& producer, std::span<const float> values,
                                        uint64_t begin = 0, const PushOptions& options = {}) const;
 

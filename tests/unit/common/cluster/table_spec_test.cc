@@ -153,6 +153,7 @@ TEST(TableSpecTest, JsonAndWireKeepEveryField) {
   spec.seed = UINT64_MAX;
   spec.durability = Durability::kSynced;
   spec.allow_non_finite = true;
+  spec.codec = Codec::kBf16;
   // These two exclude each other.
   TableSpec sparse = spec, dense = spec;
   sparse.admission = {.min_count = 3, .probability = 0.5f};

@@ -52,10 +52,13 @@ TEST(Bucketer, APushHoldsEveryRowOnceInItsShardsGroup) {
   const ShardMap map = MapOf(32, 3);
   const ShardLayout layout(map);
   const Rows a = RandomRows(random, 5000, 3);
-  const Rows b = RandomRows(random, 777, 1);
+  Rows b = RandomRows(random, 777, 1);
+  for (float& value : b.values) value = FromBf16(ToBf16(value));
   const Rows none = RandomRows(random, 0, 8);
   const std::vector<BatchTable> tables = {
-      {4, "a", 3, a.keys, a.values}, {5, "none", 8, none.keys, none.values}, {6, "b", 1, b.keys, b.values}};
+      {4, "a", 3, a.keys, a.values},
+      {5, "none", 8, none.keys, none.values},
+      {.table = 6, .name = "b", .dim = 1, .keys = b.keys, .values = b.values, .codec = Codec::kBf16}};
   auto batch = BucketPush(tables, layout, {.piece_bytes = 8192, .max_unit_bytes = 1 << 20});
   ASSERT_TRUE(batch.ok()) << batch.status().ToString();
 
@@ -81,14 +84,15 @@ TEST(Bucketer, APushHoldsEveryRowOnceInItsShardsGroup) {
     bytes[group.piece] += batch->bytes(group);
     ++groups[group.piece];
     if (begun.insert({group.piece, group.table}).second) {
-      EXPECT_EQ(reinterpret_cast<uintptr_t>(&table.values[group.first_value]) % 8, 0u)
+      EXPECT_EQ(reinterpret_cast<uintptr_t>(table.value(group.first_value)) % 8, 0u)
           << "by reference only at 8 bytes";
     }
     for (uint32_t i = 0; i < group.count; ++i) {
       const Key key = table.keys[group.first + i];
       EXPECT_EQ(ShardOf(RowHash(key, table.table), 32), group.shard);
-      const float* v = &table.values[group.first_value + i * table.dim];
-      found[group.table].emplace(key, std::vector<float>(v, v + table.dim));
+      std::vector<float> row(table.dim);
+      DecodeValues(table.codec, table.value(group.first_value + i * table.dim), row);
+      found[group.table].emplace(key, row);
     }
   }
   for (size_t t = 0; t < 3; ++t) {

@@ -171,7 +171,7 @@ TEST_F(ClientTest, APushWithoutAnswerEndsAsOutcomeUnknown) {
   EXPECT_THAT(pushed.status().message(), AllOf(HasSubstr(endpoint), HasSubstr("shard 0"),
                                                HasSubstr("1 of 2 units"), HasSubstr("200 ms")));
   EXPECT_EQ(producer_->low(), 1u) << "given up";
-  const auto pulled = client_->Pull({{table, {KeyIn(0, table)}}}, 200).get();
+  const auto pulled = client_->Pull({{table, {KeyIn(0, table)}}}, {.deadline_ms = 200}).get();
   EXPECT_EQ(pulled.status().code(), Code::kDeadlineExceeded) << pulled.status().ToString();
   EXPECT_THAT(pulled.status().message(), HasSubstr(endpoint));
 }
@@ -186,7 +186,7 @@ TEST_F(ClientTest, APushThatReachedNobodyHadNoEffect) {
   const auto pushed = client_->Push(*producer_, {One(table, KeyIn(0, table))}, {.deadline_ms = 300}).get();
   EXPECT_EQ(pushed.status().code(), Code::kDeadlineExceeded) << pushed.status().ToString();
   EXPECT_THAT(pushed.status().message(), AllOf(HasSubstr(endpoint), HasSubstr("0 of 1 units")));
-  const auto pulled = client_->Pull({{table, {KeyIn(0, table)}}}, 300).get();
+  const auto pulled = client_->Pull({{table, {KeyIn(0, table)}}}, {.deadline_ms = 300}).get();
   EXPECT_EQ(pulled.status().code(), Code::kUnavailable) << pulled.status().ToString();
   EXPECT_THAT(pulled.status().message(), HasSubstr(endpoint));
 }
