@@ -58,15 +58,20 @@ class Folder {
   };
   struct Segment {
     SegmentInfo info;
-    uint64_t first_delta = 0;  // deltas are numbered through all segments
-    bool needed = false;       // it holds deltas that cannot be folded
+    bool needed = false;  // it holds deltas that cannot be folded
   };
-  // One TableDelta of a delta that is taken.
+  // A delta that is taken, where it stands in the log.
+  struct Place {
+    uint32_t segment;
+    uint32_t words;
+    uint64_t offset;
+    uint32_t checksum;
+  };
+  // One TableDelta of it.
   struct Piece {
-    uint64_t delta;
-    Lsn lsn;
-    uint32_t checksum;  // of the delta
+    uint32_t delta;  // in deltas_
     uint32_t entry;
+    Lsn lsn;
     uint32_t images;  // rows from here on are deletions
     uint32_t floats;  // of an image
     uint16_t layout;
@@ -82,20 +87,22 @@ class Folder {
 
   Status LoadBase();
   Status ReadSegments();
-  Status ReadSegment(Segment& segment);
-  Status TakeDelta(Segment& segment, ShardId shard, proto::Delta::Reader delta, uint32_t checksum);
+  Status ReadSegment(size_t at);
+  Status TakeDelta(size_t segment, const LoggedDelta& logged, proto::Delta::Reader delta);
   ShardState& StateOf(ShardId shard);
   void NoteBroken(Segment& segment, ShardId shard, const ShardState& state);
   void BeginIncarnation(ShardState& state);
   Status CheckTables(const ShardState& state, proto::Delta::Reader delta) const;
-  Status TakeTable(ShardState& state, proto::Delta::Reader delta, unsigned entry, uint32_t checksum);
-  size_t IndexBytes() const { return index_.Bytes() + pieces_.capacity() * sizeof(Piece); }
+  Status TakeTable(ShardState& state, proto::Delta::Reader delta, unsigned entry);
+  size_t IndexBytes() const {
+    return index_.Bytes() + pieces_.capacity() * sizeof(Piece) + deltas_.capacity() * sizeof(Place);
+  }
 
   Status WriteFiles();
   Status WriteRows();
   Status FlushRows();
   Status FillImages();
-  Status CopyImages(proto::Delta::Reader delta, uint32_t checksum, size_t* next);
+  Status CopyImages(uint32_t delta, kj::ArrayPtr<const capnp::word> words, size_t* next);
   Status WriteMeta(ShardId shard, const ShardState& state);
   Status RemoveSegments();
   void FillReport();
@@ -112,7 +119,7 @@ class Folder {
 
   std::map<ShardId, ShardState> shards_;
   std::vector<Segment> segments_;
-  uint64_t next_delta_ = 0;
+  std::vector<Place> deltas_;
   std::vector<Piece> pieces_;
   FoldIndex index_;
   std::set<FoldIndex::GroupKey> removed_tables_;
@@ -174,7 +181,7 @@ Folder::ShardState& Folder::StateOf(ShardId shard) {
 Status Folder::ReadSegments() {
   for (size_t i = 0; i < segments_.size(); ++i) {
     RETURN_IF_ERROR(PENSTOCK_FAULT("fold.read"));
-    RETURN_IF_ERROR(ReadSegment(segments_[i]));
+    RETURN_IF_ERROR(ReadSegment(i));
     if (IndexBytes() <= options_.index_limit_bytes) continue;
     index_.Compact();
     if (IndexBytes() <= options_.index_limit_bytes) continue;
@@ -184,25 +191,26 @@ Status Folder::ReadSegments() {
   return Status::Ok();
 }
 
-Status Folder::ReadSegment(Segment& segment) {
-  segment.first_delta = next_delta_;
-  report_.log_bytes += segment.info.bytes;
-  return ForEachDelta(files_, log_dir_, segment.info,
-                      [&](ShardId shard, kj::ArrayPtr<const capnp::word> words, uint32_t checksum) -> Status {
+Status Folder::ReadSegment(size_t at) {
+  const SegmentInfo& info = segments_[at].info;
+  report_.log_bytes += info.bytes;
+  return ForEachDelta(files_, log_dir_, info,
+                      [&](const LoggedDelta& logged) -> Status {
                         try {
-                          capnp::FlatArrayMessageReader message(words, DeltaReaderOptions());
-                          Status taken = TakeDelta(segment, shard, message.getRoot<proto::Delta>(), checksum);
-                          ++next_delta_;
-                          return taken;
+                          capnp::FlatArrayMessageReader message(logged.words, DeltaReaderOptions());
+                          return TakeDelta(at, logged, message.getRoot<proto::Delta>());
                         } catch (const kj::Exception& e) {
-                          return DataLoss("a delta of shard " + std::to_string(shard) + ": " +
+                          return DataLoss("a delta of shard " + std::to_string(logged.shard) + ": " +
                                           e.getDescription().cStr());
                         }
                       })
       .Prepend("fold " + log_dir_);
 }
 
-Status Folder::TakeDelta(Segment& segment, ShardId shard, proto::Delta::Reader delta, uint32_t checksum) {
+Status Folder::TakeDelta(size_t at, const LoggedDelta& logged, proto::Delta::Reader delta) {
+  Segment& segment = segments_[at];
+  const ShardId shard = logged.shard;
+  const uint32_t checksum = logged.checksum;
   if (quarantined_.contains(shard)) {
     segment.needed = true;
     return Status::Ok();
@@ -228,8 +236,11 @@ Status Folder::TakeDelta(Segment& segment, ShardId shard, proto::Delta::Reader d
     return Status::Ok();
   }
   if (delta.getIncarnation() != state.folded.incarnation) BeginIncarnation(state);
-  for (unsigned i = 0; i < delta.getTables().size(); ++i)
-    RETURN_IF_ERROR(TakeTable(state, delta, i, checksum));
+  deltas_.push_back({.segment = static_cast<uint32_t>(at),
+                     .words = static_cast<uint32_t>(logged.words.size()),
+                     .offset = logged.offset,
+                     .checksum = checksum});
+  for (unsigned i = 0; i < delta.getTables().size(); ++i) RETURN_IF_ERROR(TakeTable(state, delta, i));
   if (delta.getForgetFloor() > state.forget_floor) {
     state.forget_floor = delta.getForgetFloor();
     for (auto& [id, table] : state.tables) table.marks.Forget(state.forget_floor);
@@ -277,7 +288,7 @@ Status Folder::CheckTables(const ShardState& state, proto::Delta::Reader delta) 
   return Status::Ok();
 }
 
-Status Folder::TakeTable(ShardState& state, proto::Delta::Reader delta, unsigned entry, uint32_t checksum) {
+Status Folder::TakeTable(ShardState& state, proto::Delta::Reader delta, unsigned entry) {
   const auto from = delta.getTables()[entry];
   ASSIGN_OR_RETURN(const TableImages images, ReadTableImages(from));
   const FoldIndex::GroupKey group{delta.getIncarnation(), images.table};
@@ -296,8 +307,12 @@ Status Folder::TakeTable(ShardState& state, proto::Delta::Reader delta, unsigned
   table.marks.Merge(from);
   if (images.keys.empty() && images.deletions.empty()) return Status::Ok();
   const auto piece = static_cast<uint32_t>(pieces_.size());
-  pieces_.push_back({next_delta_, delta.getLsn(), checksum, entry, static_cast<uint32_t>(images.keys.size()),
-                     images.image_floats(), from.getLayout()});
+  pieces_.push_back({.delta = static_cast<uint32_t>(deltas_.size() - 1),
+                     .entry = entry,
+                     .lsn = delta.getLsn(),
+                     .images = static_cast<uint32_t>(images.keys.size()),
+                     .floats = images.image_floats(),
+                     .layout = from.getLayout()});
   index_.Add(group, piece, images.keys, images.deletions);
   return Status::Ok();
 }
@@ -366,7 +381,7 @@ Status Folder::FlushRows() {
   return Status::Ok();
 }
 
-// Reads those segments again that hold the buffer's images.
+// Reads those deltas again that hold the buffer's images.
 Status Folder::FillImages() {
   headers_.assign(rows_.size(), ImageHeader{});
   copies_.clear();
@@ -376,37 +391,34 @@ Status Folder::FillImages() {
   std::sort(copies_.begin(), copies_.end(), [&](uint32_t a, uint32_t b) {
     return std::tie(rows_[a].piece, rows_[a].row) < std::tie(rows_[b].piece, rows_[b].row);
   });
-  size_t next = 0;
-  const auto wanted_delta = [&] { return pieces_[rows_[copies_[next]].piece].delta; };
-  for (size_t i = 0; i < segments_.size() && next < copies_.size(); ++i) {
-    const uint64_t end = i + 1 < segments_.size() ? segments_[i + 1].first_delta : next_delta_;
-    if (wanted_delta() >= end) continue;
-    uint64_t number = segments_[i].first_delta;
-    RETURN_IF_ERROR(
-        ForEachDelta(files_, log_dir_, segments_[i].info,
-                     [&](ShardId shard, kj::ArrayPtr<const capnp::word> words, uint32_t checksum) -> Status {
-                       if (next == copies_.size() || wanted_delta() != number++) return Status::Ok();
-                       capnp::FlatArrayMessageReader message(words, DeltaReaderOptions());
-                       return CopyImages(message.getRoot<proto::Delta>(), checksum, &next);
-                     })
-            .Prepend("fold " + log_dir_));
+  std::unique_ptr<SegmentReader> reader;
+  uint32_t open = 0;  // the segment that it reads
+  for (size_t next = 0; next < copies_.size();) {
+    const uint32_t delta = pieces_[rows_[copies_[next]].piece].delta;
+    const Place& place = deltas_[delta];
+    if (reader == nullptr || open != place.segment) {
+      open = place.segment;
+      const SegmentInfo& info = segments_[open].info;
+      ASSIGN_OR_RETURN(reader, SegmentReader::Open(files_, log_dir_, {info.number, info.aside}, info.bytes));
+    }
+    ASSIGN_OR_RETURN(const auto words, reader->ReadDelta(place.offset, place.words, place.checksum));
+    if (!words) {
+      return DataLoss("fold " + log_dir_ + ": the delta at " + std::to_string(place.offset) + " of " +
+                      reader->path() + " reads otherwise than before");
+    }
+    RETURN_IF_ERROR(CopyImages(delta, *words, &next));
   }
-  if (next == copies_.size()) return Status::Ok();
-  return DataLoss("fold " + log_dir_ + ": a segment read less at its second reading than at its first");
+  return Status::Ok();
 }
 
-Status Folder::CopyImages(proto::Delta::Reader delta, uint32_t checksum, size_t* next) {
-  const auto piece_of = [&](size_t copy) { return rows_[copies_[copy]].piece; };
-  const uint64_t number = pieces_[piece_of(*next)].delta;
-  while (*next < copies_.size() && pieces_[piece_of(*next)].delta == number) {
-    const uint32_t at = piece_of(*next);
+Status Folder::CopyImages(uint32_t delta, kj::ArrayPtr<const capnp::word> words, size_t* next) {
+  capnp::FlatArrayMessageReader message(words, DeltaReaderOptions());
+  const auto tables = message.getRoot<proto::Delta>().getTables();
+  while (*next < copies_.size() && pieces_[rows_[copies_[*next]].piece].delta == delta) {
+    const uint32_t at = rows_[copies_[*next]].piece;
     const Piece& piece = pieces_[at];
-    if (piece.checksum != checksum || piece.lsn != delta.getLsn()) {
-      return DataLoss("delta " + std::to_string(piece.lsn) + " of shard " + std::to_string(delta.getShard()) +
-                      " reads otherwise than before");
-    }
-    ASSIGN_OR_RETURN(const TableImages images, ReadTableImages(delta.getTables()[piece.entry]));
-    for (; *next < copies_.size() && piece_of(*next) == at; ++*next) {
+    ASSIGN_OR_RETURN(const TableImages images, ReadTableImages(tables[piece.entry]));
+    for (; *next < copies_.size() && rows_[copies_[*next]].piece == at; ++*next) {
       const uint32_t index = copies_[*next];
       const Row& row = rows_[index];
       headers_[index] = images.headers[row.row];

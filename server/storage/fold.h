@@ -1,8 +1,8 @@
 // Fold: moves the sealed segments of the delta log into the base: base = fold(base, segments).
 //
-// The segments are synced, then read twice or more, each time through a bounded buffer: first for an index of
-// each row's last image, then to copy those images in the order of their keys, buffer by buffer, into sorted
-// files. These are ingested with every touched shard's meta (marks, folded lsn and checksum, forget floor,
+// The segments are synced and read through for an index of each row's last image. Then those images are
+// copied in the order of their keys, buffer by buffer, into sorted files: deltas that hold some are read once
+// more. These are ingested with every touched shard's meta (marks, folded lsn and checksum, forget floor,
 // shapes of tables) in one atomic and durable step; then the segments are removed, oldest first. Stopped
 // anywhere, it is harmless: until the ingest nothing has changed, and afterwards the deltas left over are at
 // or below their shard's folded lsn, so the next fold and replay skip them. It never looks at live rows. Rule

@@ -49,15 +49,20 @@ Status SegmentReader::ReadHeader() {
 Result<const std::byte*> SegmentReader::At(uint64_t offset, uint64_t size) {
   if (offset < buffer_offset_ || offset + size > buffer_offset_ + buffer_bytes_) {
     const uint64_t want = std::min(std::max(size, kBufferBytes), (end_ & ~uint64_t{7}) - offset);
+    uint64_t kept = 0;  // of what is in the buffer
     if (buffer_.size() * sizeof(capnp::word) < want) {
       buffer_ = nullptr;  // never both at once
       buffer_ = kj::heapArray<capnp::word>(want / sizeof(capnp::word));
+    } else if (offset >= buffer_offset_ && offset < buffer_offset_ + buffer_bytes_) {
+      kept = buffer_offset_ + buffer_bytes_ - offset;
+      std::memmove(buffer_.begin(), buffer_.asBytes().begin() + (offset - buffer_offset_), kept);
     }
     buffer_bytes_ = 0;
-    ASSIGN_OR_RETURN(const size_t n, file_->Read(buffer_.begin(), want, offset));
+    ASSIGN_OR_RETURN(const size_t n,
+                     file_->Read(buffer_.asBytes().begin() + kept, want - kept, offset + kept));
     buffer_offset_ = offset;
-    buffer_bytes_ = n;
-    if (n < size)
+    buffer_bytes_ = kept + n;
+    if (buffer_bytes_ < size)
       return Internal("read " + path_ + ": it has become shorter than " + std::to_string(offset + size));
   }
   return reinterpret_cast<const std::byte*>(buffer_.begin()) + (offset - buffer_offset_);
@@ -101,10 +106,18 @@ Result<std::optional<Record>> SegmentReader::FindHead(uint64_t offset) {
 Result<std::optional<kj::ArrayPtr<const capnp::word>>> SegmentReader::ReadDelta(const Record& record,
                                                                                 size_t section) {
   const SectionHead& head = record.sections[section];
-  ASSIGN_OR_RETURN(const std::byte* bytes, At(record.delta_offsets[section], head.bytes()));
-  if (Crc32c(0, bytes, head.bytes()) != head.checksum)
-    return std::optional<kj::ArrayPtr<const capnp::word>>();
-  return std::optional(kj::arrayPtr(reinterpret_cast<const capnp::word*>(bytes), head.words));
+  return ReadDelta(record.delta_offsets[section], head.words, head.checksum);
+}
+
+Result<std::optional<kj::ArrayPtr<const capnp::word>>> SegmentReader::ReadDelta(uint64_t offset,
+                                                                                uint32_t words,
+                                                                                uint32_t checksum) {
+  const std::optional<kj::ArrayPtr<const capnp::word>> none;
+  const uint64_t size = uint64_t{words} * sizeof(capnp::word);
+  if (offset > end_ || size > end_ - offset) return none;
+  ASSIGN_OR_RETURN(const std::byte* bytes, At(offset, size));
+  if (Crc32c(0, bytes, size) != checksum) return none;
+  return std::optional(kj::arrayPtr(reinterpret_cast<const capnp::word*>(bytes), words));
 }
 
 Result<std::vector<size_t>> SegmentReader::BadSections(const Record& record) {
@@ -157,7 +170,11 @@ Result<bool> VisitSections(SegmentReader& reader, const Record& record, const De
   for (size_t i = 0; i < record.sections.size(); ++i) {
     ASSIGN_OR_RETURN(const auto delta, reader.ReadDelta(record, i));
     right &= delta.has_value();
-    if (delta) RETURN_IF_ERROR(visit(record.sections[i].shard, *delta, record.sections[i].checksum));
+    if (!delta) continue;
+    RETURN_IF_ERROR(visit({.shard = record.sections[i].shard,
+                           .words = *delta,
+                           .checksum = record.sections[i].checksum,
+                           .offset = record.delta_offsets[i]}));
   }
   return right;
 }

@@ -48,6 +48,10 @@ class SegmentReader {
   Result<std::optional<Record>> FindHead(uint64_t offset);
   // The section's delta; nullopt when its checksum is wrong.
   Result<std::optional<kj::ArrayPtr<const capnp::word>>> ReadDelta(const Record& record, size_t section);
+  // The `words` at `offset`, which a delta was read from before; nullopt when the file has not so many there,
+  // or their checksum is another one.
+  Result<std::optional<kj::ArrayPtr<const capnp::word>>> ReadDelta(uint64_t offset, uint32_t words,
+                                                                   uint32_t checksum);
   // Which sections' deltas have a wrong checksum.
   Result<std::vector<size_t>> BadSections(const Record& record);
 
@@ -75,9 +79,15 @@ class SegmentReader {
   uint64_t buffer_bytes_ = 0;
 };
 
-using DeltaVisitor = std::function<Status(ShardId, kj::ArrayPtr<const capnp::word> delta, uint32_t checksum)>;
+struct LoggedDelta {
+  ShardId shard = 0;
+  kj::ArrayPtr<const capnp::word> words;  // good during the call
+  uint32_t checksum = 0;                  // of the words
+  uint64_t offset = 0;                    // of the words in the file
+};
+using DeltaVisitor = std::function<Status(const LoggedDelta&)>;
 
-// Every delta of a segment in the order of the log, of all shards; the words are good during the call. Stops
+// Every delta of a segment in the order of the log, of all shards. Stops
 // at the visitor's first error. DataLoss, naming file and offset, at a bad record before info.trusted (good
 // deltas of it may have been visited), unless info.damaged: then it goes on behind it. Which of a shard's
 // deltas count is for DeltaChain to say.

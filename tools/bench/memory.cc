@@ -90,7 +90,7 @@ class MemoryRun {
     for (uint64_t first = 0; first < options_.rows || !pulls.empty();) {
       if (interrupted_()) return Cancelled("interrupted");
       if (first < options_.rows && pulls.size() < options_.inflight) {
-        pulls.emplace_back(first, client_.Pull({{table_.id, KeysFrom(first)}}, kDeadlineMs));
+        pulls.emplace_back(first, client_.Pull({{table_.id, KeysFrom(first)}}, {.deadline_ms = kDeadlineMs}));
         first += options_.keys;
         continue;
       }

@@ -39,13 +39,11 @@ TEST(DeltaLogTest, RoundTripThroughSeveralSegmentsOnDisk) {
     std::map<ShardId, std::map<Lsn, uint32_t>> seen;
     for (const SegmentInfo& info : (*log)->Sealed()) {
       ASSERT_LE(info.bytes, 64u << 10);
-      ASSERT_TRUE(ForEachDelta(files, dir, info,
-                               [&](ShardId shard, kj::ArrayPtr<const capnp::word> words, uint32_t checksum) {
-                                 capnp::FlatArrayMessageReader message(words);
-                                 seen[shard][message.getRoot<proto::Delta>().getLsn()] = checksum;
-                                 return Status::Ok();
-                               })
-                      .ok());
+      ASSERT_TRUE(ForEachDelta(files, dir, info, [&](const LoggedDelta& delta) {
+                    capnp::FlatArrayMessageReader message(delta.words);
+                    seen[delta.shard][message.getRoot<proto::Delta>().getLsn()] = delta.checksum;
+                    return Status::Ok();
+                  }).ok());
     }
     EXPECT_GT(seen[1].size(), 200u);
     for (const auto& [lsn, checksum] : seen[3]) EXPECT_EQ(checksum, big.made.at(lsn));

@@ -116,12 +116,11 @@ class Cluster {
       std::map<ShardId, DeltaChain> chains;
       for (const DeltaMaker& shard : shards_)
         chains.emplace(shard.shard(), DeltaChain(shard.shard(), folded_[shard.shard()]));
-      const Status read = ForEachDelta(
-          files_, kDir, info, [&](ShardId shard, kj::ArrayPtr<const capnp::word> words, uint32_t checksum) {
-            capnp::FlatArrayMessageReader message(words);
-            (void)chains.at(shard).Offer(message.getRoot<proto::Delta>(), checksum, kTestCluster);
-            return Status::Ok();
-          });
+      const Status read = ForEachDelta(files_, kDir, info, [&](const LoggedDelta& delta) {
+        capnp::FlatArrayMessageReader message(delta.words);
+        (void)chains.at(delta.shard).Offer(message.getRoot<proto::Delta>(), delta.checksum, kTestCluster);
+        return Status::Ok();
+      });
       ASSERT_TRUE(read.ok()) << read.ToString();
       for (const auto& [shard, chain] : chains) folded_[shard] = chain.last();
       ASSERT_TRUE(log_->Remove(info.number).ok());

@@ -123,7 +123,7 @@ TEST(ReplayTest, DamageInTheMiddleTouchesOneShard) {
     // The fold sees the same deltas behind the damage.
     const SegmentInfo& info = replayed.report->tail.segments.at(0);
     uint64_t seen = 0;
-    const auto count = [&](ShardId, kj::ArrayPtr<const capnp::word>, uint32_t) {
+    const auto count = [&](const LoggedDelta&) {
       ++seen;
       return Status::Ok();
     };
