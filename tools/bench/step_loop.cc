@@ -65,7 +65,7 @@ void StepLoop::Begin(const std::vector<std::vector<Key>>& pool, Flight& flight) 
   }
   flight.values.resize(keys.size() * gradient_.size());
   const TablePullView rows{options_.table, keys, flight.values};
-  flight.pull = client_.PullInto(std::span(&rows, 1), options_.deadline_ms);
+  flight.pull = client_.PullInto(std::span(&rows, 1), {.deadline_ms = options_.deadline_ms});
 }
 
 void StepLoop::Push(const std::vector<Key>& keys, std::span<const float> values, Flight& flight) {
