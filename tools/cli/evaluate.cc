@@ -57,7 +57,8 @@ Result<Evaluation> EvaluateExamples(Client& client, TrainedModel& trained, const
     std::vector<TableKeys> keys;
     for (size_t t = 0; t < trained.tables.size(); ++t)
       keys.push_back({trained.tables[t].id, prepared.keys[t]});
-    ASSIGN_OR_RETURN(const PullResult pulled, client.Pull(std::move(keys), kPullDeadlineMs).get());
+    ASSIGN_OR_RETURN(const PullResult pulled,
+                     client.Pull(std::move(keys), {.deadline_ms = kPullDeadlineMs}).get());
     trained.model->Evaluate(batch, prepared, TableValues(pulled.values.begin(), pulled.values.end()),
                             &evaluation);
   }
