@@ -19,8 +19,8 @@ float Value(Key key, uint32_t d) { return static_cast<float>(Mix64(key * 64 + d)
 class CodecTest : public ::testing::Test {
  protected:
   CodecTest()
-      : cluster_({.servers = 2,
-                  .set = {"server.memory_budget_bytes=8388608", "server.segment_bytes=1048576"},
+      : cluster_({.servers = 1,
+                  .set = {"server.memory_budget_bytes=16777216", "server.segment_bytes=1048576"},
                   .dir = {}}) {}
   void SetUp() override {
     ASSERT_TRUE(cluster_.Start().ok()) << cluster_.Output("scheduler") << cluster_.Output("server-0");
