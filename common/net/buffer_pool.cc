@@ -44,6 +44,13 @@ BufferPool::Buffer BufferPool::Take(size_t bytes) {
   return {shared_from_this(), size, std::make_unique_for_overwrite<std::byte[]>(BytesOf(size))};
 }
 
+void BufferPool::Trim() {
+  decltype(idle_) idle;
+  std::lock_guard lock(mutex_);
+  idle.swap(idle_);
+  idle_bytes_ = 0;
+}
+
 size_t BufferPool::idle_bytes() const {
   std::lock_guard lock(mutex_);
   return idle_bytes_;

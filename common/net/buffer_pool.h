@@ -49,6 +49,8 @@ class BufferPool : public std::enable_shared_from_this<BufferPool> {
   // Aligned to 16 bytes; its contents are undefined. Throws std::bad_alloc.
   Buffer Take(size_t bytes);
   size_t idle_bytes() const;
+  // Frees what is idle.
+  void Trim();
 
  private:
   static constexpr int kSizes = 48;

@@ -1,8 +1,11 @@
 #include "server/node/fold_runner.h"
 
 #include <glog/logging.h>
+#include <malloc.h>
 
 #include <chrono>
+
+#include "common/net/buffer_pool.h"
 
 namespace penstock {
 namespace {
@@ -66,6 +69,9 @@ void FoldRunner::FoldOnce() {
   on_folded_(folded);
   metrics_.folds++;
   metrics_.log_bytes = log_.Bytes();
+  // The fold's own memory, and buffers that were used for more than now.
+  BufferPool::OfProcess()->Trim();
+  malloc_trim(0);
 }
 
 }  // namespace penstock

@@ -10,7 +10,8 @@ namespace {
 constexpr size_t kPage = 4096;
 
 std::byte* BlockOf(std::byte* piece) {
-  return reinterpret_cast<std::byte*>(reinterpret_cast<uintptr_t>(piece) / kHugePageBytes * kHugePageBytes);
+  return reinterpret_cast<std::byte*>(reinterpret_cast<uintptr_t>(piece) / HugePool::kBlockBytes *
+                                      HugePool::kBlockBytes);
 }
 
 // The whole pages inside of it.
@@ -22,14 +23,14 @@ void GiveBackPages(std::byte* piece, size_t bytes) {
 
 }  // namespace
 
-// Maps one huge page more and gives back what does not fit the alignment.
-std::byte* MapHugePages(size_t bytes) {
-  const size_t wide = bytes + kHugePageBytes;
+// Maps more by the alignment and gives back what does not fit it.
+std::byte* MapHugePages(size_t bytes, size_t alignment) {
+  const size_t wide = bytes + alignment;
   void* mapped =
       mmap(nullptr, wide, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (mapped == MAP_FAILED) return nullptr;
   const auto begin = reinterpret_cast<uintptr_t>(mapped);
-  const uintptr_t aligned = (begin + kHugePageBytes - 1) / kHugePageBytes * kHugePageBytes;
+  const uintptr_t aligned = (begin + alignment - 1) / alignment * alignment;
   if (aligned > begin) munmap(mapped, aligned - begin);
   const size_t behind = begin + wide - (aligned + bytes);
   if (behind > 0) munmap(reinterpret_cast<void*>(aligned + bytes), behind);
@@ -48,7 +49,7 @@ std::byte* HugePool::Take(size_t bytes) {
   std::lock_guard lock(mutex_);
   auto& open = open_[bytes];
   if (open.empty()) {
-    std::byte* made = MapHugePages(kHugePageBytes);
+    std::byte* made = MapHugePages(kBlockBytes, kBlockBytes);
     if (made == nullptr) return nullptr;
     blocks_.emplace(made, Block{});
     open.emplace(Capacity(bytes), made);
@@ -74,7 +75,7 @@ void HugePool::Give(std::byte* piece, size_t bytes) {
   open.erase({room, base});
   if (--block.used == 0) {
     blocks_.erase(base);
-    munmap(base, kHugePageBytes);
+    munmap(base, kBlockBytes);
     return;
   }
   GiveBackPages(piece, bytes);

@@ -1,9 +1,9 @@
 // HugePool: pieces of huge pages, for row slabs and indexes that are smaller than one each but many.
 //
-// Random rows of 128 shards on ordinary pages cost a walk of the page table each. A block is one huge page
-// and holds pieces of one size; a piece comes from the block that has the fewest left, and a block without
-// pieces in use goes back to the system, as do the pages inside a piece that is given back. Where the kernel
-// has no huge pages, ordinary ones serve as well.
+// Random rows of 128 shards on ordinary pages cost a walk of the page table each. A block is a few huge
+// pages, so that little is left over at its end, and holds pieces of one size; a piece comes from the block
+// that has the fewest left, and a block without pieces in use goes back to the system, as do the pages inside
+// a piece that is given back. Where the kernel has no huge pages, ordinary ones serve as well.
 //
 // One for the process; any thread.
 #pragma once
@@ -21,11 +21,12 @@ namespace penstock {
 
 inline constexpr size_t kHugePageBytes = size_t{2} << 20;
 
-// `bytes`, a multiple of the huge page, at its alignment and with MADV_HUGEPAGE; zeroed. nullptr: no memory.
-std::byte* MapHugePages(size_t bytes);
+// `bytes` and `alignment`, multiples of the huge page; with MADV_HUGEPAGE; zeroed. nullptr: no memory.
+std::byte* MapHugePages(size_t bytes, size_t alignment = kHugePageBytes);
 
 class HugePool {
  public:
+  static constexpr size_t kBlockBytes = 4 * kHugePageBytes;
   static constexpr size_t kMaxBytes = kHugePageBytes / 2;
 
   static HugePool& OfProcess();
@@ -42,7 +43,7 @@ class HugePool {
     uint32_t taken = 0;  // pieces that were ever taken: those behind are zeroed
     std::vector<uint32_t> free;
   };
-  static size_t Capacity(size_t bytes) { return kHugePageBytes / bytes; }
+  static size_t Capacity(size_t bytes) { return kBlockBytes / bytes; }
 
   mutable std::mutex mutex_;
   // By address. Guarded by mutex_, as what follows.

@@ -19,7 +19,7 @@ bool Zeroed(const std::byte* piece) {
 TEST(HugePoolTest, PiecesAreApartAndZeroedAgain) {
   HugePool pool;
   std::vector<std::byte*> pieces;
-  const size_t in_a_block = kHugePageBytes / kBytes;
+  const size_t in_a_block = HugePool::kBlockBytes / kBytes;
   for (size_t i = 0; i < in_a_block + 1; ++i) {
     pieces.push_back(pool.Take(kBytes));
     ASSERT_NE(pieces.back(), nullptr);
