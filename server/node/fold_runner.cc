@@ -67,11 +67,11 @@ void FoldRunner::FoldOnce() {
   for (const auto& [shard, point] : report->folded)
     folded.emplace_back(shard, FoldedPoint{point.incarnation, point.lsn, point.checksum});
   on_folded_(folded);
-  metrics_.folds++;
-  metrics_.log_bytes = log_.Bytes();
   // The fold's own memory, and buffers that were used for more than now.
   BufferPool::OfProcess()->Trim();
   malloc_trim(0);
+  metrics_.folds++;
+  metrics_.log_bytes = log_.Bytes();
 }
 
 }  // namespace penstock
