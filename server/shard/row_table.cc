@@ -20,7 +20,7 @@ constexpr size_t kFirstSlabBytes = 4096;
 constexpr size_t kPooledBytes = 32 << 10;
 constexpr size_t kSparse = 8;  // an index with so many times the positions it needs is made smaller
 constexpr uint64_t kPrefetchBytes = 1024;
-constexpr size_t kKeptDirtyRows = 1 << 16;  // capacity that the dirty list keeps between deltas
+constexpr size_t kKeptDirtyRows = 1 << 12;  // capacity that the dirty list keeps between deltas
 constexpr size_t kMaxRows = 0xfffffffeu;    // row number + 1 must fit an entry, and kNoRow is taken
 
 constexpr uint64_t Entry(uint32_t tag, RowNumber row) { return uint64_t{tag} << 32 | (row + 1); }

@@ -130,7 +130,6 @@ rocksdb::Options BaseStore::TableOptions() const {
   table.checksum = rocksdb::kXXH3;
   table.filter_policy.reset(rocksdb::NewBloomFilterPolicy(10));
   table.cache_index_and_filter_blocks = true;
-  table.pin_l0_filter_and_index_blocks_in_cache = true;
   rocksdb::ColumnFamilyOptions family;
   family.table_factory.reset(rocksdb::NewBlockBasedTableFactory(table));
   family.compression = rocksdb::kNoCompression;  // trained floats do not compress
@@ -284,6 +283,7 @@ Status BaseStore::ForEachRow(Incarnation incarnation, const RowVisitor& visit) c
 }
 
 Result<StoredRow> BaseStore::Get(Incarnation incarnation, TableId table, Key key) const {
+  looked_up_ = true;
   const RowKey at(incarnation, table, key);
   rocksdb::PinnableSlice value;
   const rocksdb::Status found = db_->Get(rocksdb::ReadOptions(), rows_, at.slice(), &value);
@@ -320,6 +320,7 @@ Result<StoredRows> BaseStore::Scan(Incarnation incarnation, TableId table, Key f
 
 Result<StoredRows> BaseStore::GetRows(std::span<const RowPlace> places) const {
   constexpr size_t kAtOnce = 256;
+  looked_up_ = true;
   StoredRows rows;
   BaseRow row;
   std::vector<float> floats;
@@ -439,7 +440,11 @@ Status BaseStore::Ingest(const std::string& rows_file, const std::string& meta_f
   add(rows_, rows_file);
   add(meta_, meta_file);
   if (args.empty()) return Status::Ok();
-  return ToStatus(db_->IngestExternalFiles(args), "ingest");
+  const rocksdb::Status ingested = db_->IngestExternalFiles(args);
+  // Each file has brought its index and filter into the cache, which nobody needs while all rows are in
+  // memory.
+  if (!looked_up_.exchange(false)) cache_->EraseUnRefEntries();
+  return ToStatus(ingested, "ingest");
 }
 
 struct BaseWriter::File {

@@ -172,6 +172,7 @@ class BaseStore {
   const BaseOptions options_;
   rocksdb::Env* env_;
   std::shared_ptr<rocksdb::Cache> cache_;
+  mutable std::atomic<bool> looked_up_ = false;  // rows, since the last ingest
   std::unique_ptr<rocksdb::DB> db_;
   // Owned by db_, released before it.
   rocksdb::ColumnFamilyHandle* default_ = nullptr;
