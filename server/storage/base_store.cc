@@ -110,6 +110,7 @@ rocksdb::DBOptions BaseStore::DatabaseOptions() const {
   options.paranoid_checks = true;
   options.wal_recovery_mode = rocksdb::WALRecoveryMode::kTolerateCorruptedTailRecords;
   options.max_background_jobs = 2;
+  options.use_direct_io_for_flush_and_compaction = direct_;
   options.max_open_files = 512;
   options.bytes_per_sync = size_t{4} << 20;
   options.skip_stats_update_on_db_open = true;
@@ -155,6 +156,7 @@ rocksdb::Options BaseStore::TableOptions() const {
 Status BaseStore::OpenDatabase() {
   RETURN_IF_ERROR(ToStatus(env_->CreateDirIfMissing(dir_), "create"));
   RETURN_IF_ERROR(ToStatus(env_->CreateDirIfMissing(IngestDir()), "create"));
+  direct_ = TakesDirectWrites();
   const rocksdb::Options options = TableOptions();
   std::vector<rocksdb::ColumnFamilyDescriptor> families;
   for (const char* name : {"default", "rows", "meta"}) families.emplace_back(name, options);
@@ -172,6 +174,18 @@ Status BaseStore::OpenDatabase() {
   rows_ = handles[1];
   meta_ = handles[2];
   return RemoveLeftovers();  // after the lock was taken
+}
+
+// Some file systems have none.
+bool BaseStore::TakesDirectWrites() const {
+  rocksdb::EnvOptions options;
+  options.use_direct_writes = true;
+  const std::string path = IngestDir() + "/probe";
+  std::unique_ptr<rocksdb::WritableFile> file;
+  const bool takes = env_->NewWritableFile(path, &file, options).ok();
+  file.reset();
+  env_->DeleteFile(path).PermitUncheckedError();
+  return takes;
 }
 
 Status BaseStore::RemoveLeftovers() {
@@ -471,7 +485,10 @@ BaseWriter::~BaseWriter() {
 Result<rocksdb::SstFileWriter*> BaseWriter::Writer(File& file) {
   if (file.finished) return Internal("base " + base_.dir() + ": " + file.path + " is finished");
   if (!file.writer) {
-    file.writer.emplace(rocksdb::EnvOptions(), base_.TableOptions(), file.family, false);
+    // What a fold writes is read again by the next compaction at the earliest.
+    rocksdb::EnvOptions options;
+    options.use_direct_writes = base_.direct_;
+    file.writer.emplace(options, base_.TableOptions(), file.family, false);
     RETURN_IF_ERROR(base_.ToStatus(file.writer->Open(file.path), "create " + file.path));
   }
   return &*file.writer;

@@ -163,6 +163,7 @@ class BaseStore {
   Status WriteStamp();
   bool Empty() const;
   Status Ingest(const std::string& rows_file, const std::string& meta_file);
+  bool TakesDirectWrites() const;
   Status ToStatus(const rocksdb::Status& status, std::string_view what) const;
   Status ParseRow(const rocksdb::Slice& key, const rocksdb::Slice& value, BaseRow* row,
                   std::vector<float>* floats) const;
@@ -172,6 +173,7 @@ class BaseStore {
   const BaseOptions options_;
   rocksdb::Env* env_;
   std::shared_ptr<rocksdb::Cache> cache_;
+  bool direct_ = false;                          // files are written past the system's page cache
   mutable std::atomic<bool> looked_up_ = false;  // rows, since the last ingest
   std::unique_ptr<rocksdb::DB> db_;
   // Owned by db_, released before it.
