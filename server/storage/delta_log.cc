@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <deque>
 
-#include "common/base/crc32c.h"
 #include "common/base/fault.h"
 
 namespace penstock {
@@ -30,10 +29,9 @@ void AddRecord(const LogRecord& record, uint64_t window, const Position& place, 
   std::vector<SectionHead>& table = out->tables.emplace_back();
   table.reserve(record.sections.size());
   for (const LogSection& section : record.sections) {
-    const auto bytes = section.delta.asBytes();
     table.push_back({.magic = SectionHead::kMagic,
                      .shard = section.shard,
-                     .checksum = Crc32c(0, bytes.begin(), bytes.size()),
+                     .checksum = section.checksum,
                      .words = static_cast<uint32_t>(section.delta.size())});
   }
   RecordHead& head = out->heads.emplace_back();

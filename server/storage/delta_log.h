@@ -30,6 +30,7 @@ namespace penstock {
 struct LogSection {
   ShardId shard = 0;
   kj::Array<capnp::word> delta;  // proto::Delta as a flat message
+  uint32_t checksum = 0;         // CRC-32C of it, taken when it was built
 };
 
 // What one core's commit window changed. The log numbers the windows.

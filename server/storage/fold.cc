@@ -8,7 +8,7 @@
 #include <chrono>
 #include <cstring>
 #include <memory>
-#include <tuple>
+#include <numeric>
 
 #include "common/base/fault.h"
 #include "server/marks.h"
@@ -125,9 +125,11 @@ class Folder {
   std::set<FoldIndex::GroupKey> removed_tables_;
   std::set<Incarnation> removed_incarnations_;
 
-  // The buffer that is being filled, in the order of keys; what it copies, in the order of the log.
+  // The buffer that is being filled, in the order of keys; what it copies, piece by piece in the order of the
+  // log.
   std::vector<Row> rows_;
   std::vector<uint32_t> copies_;
+  std::vector<uint32_t> places_;  // of each piece's first among them
   std::vector<float> images_;
   std::vector<ImageHeader> headers_;
 };
@@ -384,13 +386,13 @@ Status Folder::FlushRows() {
 // Reads those deltas again that hold the buffer's images.
 Status Folder::FillImages() {
   headers_.assign(rows_.size(), ImageHeader{});
-  copies_.clear();
+  places_.assign(pieces_.size() + 1, 0);
+  for (const Row& row : rows_) places_[row.piece + 1] += !row.deleted;
+  std::partial_sum(places_.begin(), places_.end(), places_.begin());
+  copies_.resize(places_.back());
   for (uint32_t i = 0; i < rows_.size(); ++i) {
-    if (!rows_[i].deleted) copies_.push_back(i);
+    if (!rows_[i].deleted) copies_[places_[rows_[i].piece]++] = i;
   }
-  std::sort(copies_.begin(), copies_.end(), [&](uint32_t a, uint32_t b) {
-    return std::tie(rows_[a].piece, rows_[a].row) < std::tie(rows_[b].piece, rows_[b].row);
-  });
   std::unique_ptr<SegmentReader> reader;
   uint32_t open = 0;  // the segment that it reads
   for (size_t next = 0; next < copies_.size();) {

@@ -1,9 +1,10 @@
 // Sorting and deduplicating row images.
 #include "server/storage/fold_index.h"
 
+#include <absl/container/flat_hash_set.h>
+
 #include <algorithm>
 #include <limits>
-#include <tuple>
 
 namespace penstock {
 
@@ -21,16 +22,17 @@ void FoldIndex::RemoveIncarnation(Incarnation incarnation) {
 }
 
 void FoldIndex::Compact() {
-  for (auto& [key, entries] : groups_) {
-    std::sort(entries.begin(), entries.end(), [](const Entry& a, const Entry& b) {
-      return std::tie(a.key, a.piece, a.row) < std::tie(b.key, b.piece, b.row);
-    });
-    size_t kept = 0;
-    for (size_t i = 0; i < entries.size(); ++i) {
-      if (i + 1 < entries.size() && entries[i + 1].key == entries[i].key) continue;
-      entries[kept++] = entries[i];
+  absl::flat_hash_set<Key> seen;
+  for (auto& [group, entries] : groups_) {
+    // Entries were added in the order of the log, so the last of a key is the first from behind. The kept
+    // ones gather at the end.
+    seen.clear();
+    size_t first = entries.size();
+    for (size_t i = entries.size(); i-- > 0;) {
+      if (seen.insert(entries[i].key).second) entries[--first] = entries[i];
     }
-    entries.resize(kept);
+    entries.erase(entries.begin(), entries.begin() + static_cast<ptrdiff_t>(first));
+    std::sort(entries.begin(), entries.end(), [](const Entry& a, const Entry& b) { return a.key < b.key; });
   }
 }
 

@@ -1,6 +1,6 @@
 // FoldIndex: which image of each row is the last one among the deltas that a fold takes.
 //
-// A flat array per table of a shard's life; sorting it keeps the last entry of each key. 16 bytes a row
+// A flat array per table of a shard's life, of which Compact keeps the last entry of each key. 16 bytes a row
 // image, no pointers. Images are numbered by the pieces they come in: a piece is one TableDelta of one delta,
 // and pieces are numbered in the order of the log. Pure logic, not thread-safe.
 #pragma once

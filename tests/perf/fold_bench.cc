@@ -68,7 +68,8 @@ class Node {
                           values_.data())
                 .status());
       LogRecord record;
-      record.sections.push_back({.shard = 1, .delta = Must(shard_.BuildDelta()).words});
+      BuiltDelta delta = Must(shard_.BuildDelta());
+      record.sections.push_back({.shard = 1, .delta = kj::mv(delta.words), .checksum = delta.checksum});
       Check(log_->Append({&record, 1}));
     }
   }

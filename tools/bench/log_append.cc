@@ -41,7 +41,7 @@ Result<std::vector<LogRecord>> MakeDeltas(const LogOptions& options, uint64_t* b
     ASSIGN_OR_RETURN(BuiltDelta delta, shard.BuildDelta());
     *bytes += delta.words.asBytes().size();
     LogRecord record;
-    record.sections.push_back({.shard = 0, .delta = kj::mv(delta.words)});
+    record.sections.push_back({.shard = 0, .delta = kj::mv(delta.words), .checksum = delta.checksum});
     records.push_back(std::move(record));
   }
   return records;

@@ -595,7 +595,7 @@ TEST(FoldTest, SpeedOfAMillionRows) {
     LogRecord record;
     auto words = capnp::messageToFlatArray(message);
     checksum = Crc32c(0, words.begin(), words.size() * sizeof(capnp::word));
-    record.sections.push_back({0, std::move(words)});
+    record.sections.push_back({0, std::move(words), checksum});
     ASSERT_STATUS_OK(node.log().Append({&record, 1}));
   }
   const auto report = node.FoldAll();

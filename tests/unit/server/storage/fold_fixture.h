@@ -201,7 +201,7 @@ class DeltaSource {
     const uint32_t checksum = Crc32c(0, words.begin(), words.size() * sizeof(capnp::word));
     life.history[lsn] = checksum;
     model_.Apply(delta.asReader(), checksum);
-    return {id, std::move(words)};
+    return {id, std::move(words), checksum};
   }
   // One core's windows, and the core's record of each.
   LogRecord NextRecord() {

@@ -88,7 +88,7 @@ class DeltaMaker {
     checksum = Crc32c(0, bytes.begin(), bytes.size());
     made[lsn] = checksum;
     first_of_epoch = false;
-    return {shard_, kj::mv(words)};
+    return {shard_, kj::mv(words), checksum};
   }
 
   const ShardId shard_;
