@@ -124,6 +124,17 @@ TEST(BufferPoolTest, TheBufferThatCameBackLastGoesOutFirst) {
   EXPECT_NE(pool->Take(8193).bytes(), 8192u);
 }
 
+TEST(BufferPoolTest, GivesBackWhatIsIdle) {
+  const auto pool = std::make_shared<BufferPool>();
+  const BufferPool::Buffer used = pool->Take(1 << 20);
+  static_cast<void>(pool->Take(1 << 20));
+  EXPECT_EQ(pool->idle_bytes(), size_t{1} << 20);
+  pool->Trim();
+  EXPECT_EQ(pool->idle_bytes(), 0u);
+  static_cast<void>(pool->Take(1 << 20));
+  EXPECT_EQ(pool->idle_bytes(), size_t{1} << 20);
+}
+
 TEST(BufferPoolTest, KeepsOnlySoMuch) {
   const auto pool = std::make_shared<BufferPool>();
   {
