@@ -7,7 +7,7 @@
 #include <cstddef>
 #include <cstring>
 
-#include "common/cluster/codec.h"
+#include "common/cluster/encode_values.h"
 #include "common/net/buffer_pool.h"
 
 namespace penstock {

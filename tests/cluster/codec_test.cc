@@ -5,6 +5,7 @@
 
 #include <numeric>
 
+#include "common/base/bf16.h"
 #include "common/base/hash.h"
 #include "tests/cluster/test_cluster.h"
 

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "common/base/bf16.h"
 #include "common/base/strings.h"
 #include "tools/bench/bench_worker.h"
 #include "tools/bench/row_oracle.h"

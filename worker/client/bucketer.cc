@@ -2,9 +2,11 @@
 #include "worker/client/bucketer.h"
 
 #include <algorithm>
+#include <cstring>
 #include <numeric>
 
 #include "common/base/hash.h"
+#include "common/cluster/encode_values.h"
 
 namespace penstock {
 

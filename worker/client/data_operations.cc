@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "common/cluster/encode_values.h"
 #include "common/cluster/wire.h"
 #include "worker/client/shard_groups.h"
 

@@ -9,6 +9,8 @@
 #include <random>
 #include <set>
 
+#include "common/cluster/encode_values.h"
+
 namespace penstock {
 namespace {
 
