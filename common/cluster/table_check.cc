@@ -172,6 +172,13 @@ Status ValidateInitializer(const InitializerSpec& i, OptimizerKind optimizer, co
   return Status::Ok();
 }
 
+Status CheckCodec(OptimizerKind kind, Codec codec) {
+  if (codec == Codec::kF32 || (kind != kAdd && kind != kAssign)) return Status::Ok();
+  return InvalidArgument("codec '" + std::string(ToString(codec)) + "' for a table with optimizer kind '" +
+                         std::string(ToString(kind)) +
+                         "', whose values are kept as they come: allowed is 'f32'");
+}
+
 Status TableSpec::Validate() const {
   auto checked = [&]() -> Status {
     RETURN_IF_ERROR(CheckName(name));
@@ -179,6 +186,7 @@ Status TableSpec::Validate() const {
       return InvalidArgument("dim is " + std::to_string(dim) + ", allowed is 1 to 65536");
     RETURN_IF_ERROR(ValidateOptimizer(optimizer, schedule));
     RETURN_IF_ERROR(ValidateInitializer(initializer, optimizer.kind));
+    RETURN_IF_ERROR(CheckCodec(optimizer.kind, codec));
     RETURN_IF_ERROR(CheckAdmission(admission));
     RETURN_IF_ERROR(CheckExpiry(expiry));
     return CheckRulesFit(*this);

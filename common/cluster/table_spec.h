@@ -131,7 +131,7 @@ struct TableSpec {
       false;  // pushes carry a round and are summed until its commit (jobs with consistency sync)
   AdmissionSpec admission;
   ExpirySpec expiry;
-  Codec codec = Codec::kF32;  // how values travel in calls that say nothing else
+  Codec codec = Codec::kF32;  // how values travel in calls that say nothing else; see CheckCodec
 
   // Optimizer floats a row: a multiple of dim, plus 1 for row-wise kinds.
   uint32_t slots() const;
@@ -148,6 +148,10 @@ Status ValidateOptimizer(const OptimizerSpec&, const ScheduleSpec&,
                          const std::string& schedule_section = "schedule.");
 Status ValidateInitializer(const InitializerSpec&, OptimizerKind,
                            const std::string& section = "initializer.");
+
+// Tables with optimizer add or assign are never sent lossy (rule 17 of docs/protocol.md): what is pushed
+// there is what is kept. InvalidArgument otherwise.
+Status CheckCodec(OptimizerKind, Codec);
 
 std::string_view ToString(Durability);
 std::string_view ToString(OptimizerKind);

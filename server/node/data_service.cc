@@ -237,6 +237,10 @@ void DataService::PushTable(proto::PushRequest::Reader request, proto::PushReque
         found.status =
             InvalidArgument("table '" + spec->name + "': " + std::to_string(floats) + " values for " +
                             std::to_string(rows) + " rows of " + std::to_string(spec->dim));
+      } else if (Status codec =
+                     spec == nullptr ? Status::Ok() : CheckCodec(spec->optimizer.kind, CodecOf(in));
+                 !codec.ok()) {
+        found.status = codec.Prepend("table '" + spec->name + "'");
       } else if (spec != nullptr && uint64_t{count} * (sizeof(Key) + spec->dim * sizeof(float)) >
                                         core_.options().max_unit_bytes) {
         found.status = InvalidArgument("table '" + spec->name + "', shard " + std::to_string(shard) +

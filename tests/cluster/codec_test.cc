@@ -12,6 +12,7 @@
 namespace penstock {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::HasSubstr;
 
 float Rounded(float value) { return FromBf16(ToBf16(value)); }
@@ -34,7 +35,7 @@ class CodecTest : public ::testing::Test {
   }
   TableId Table(const std::string& name, uint32_t dim, Codec codec) {
     TableSpec spec{.name = name, .dim = dim, .codec = codec};
-    spec.optimizer.kind = OptimizerKind::kAdd;
+    spec.optimizer.learning_rate = 1;  // SGD: what is pushed is subtracted
     const auto table = client_->CreateTable(spec);
     EXPECT_TRUE(table.ok()) << table.status().ToString();
     EXPECT_EQ(client_->OpenTable(name)->codec, codec);
@@ -70,7 +71,7 @@ TEST_F(CodecTest, ATableOrACallSaysHowValuesTravel) {
     ASSERT_TRUE(said.ok() && f32.ok() && bf16.ok()) << said.status().ToString();
     for (size_t i = 0; i < rows[0].values.size(); ++i) {
       const float value = rows[0].values[i];
-      const float of_half = 2 * Rounded(value), of_whole = value + Rounded(value);
+      const float of_half = -2 * Rounded(value), of_whole = -(value + Rounded(value));
       ASSERT_EQ(f32->values[0][i], of_half) << "dim " << dim << ", value " << i;
       ASSERT_EQ(f32->values[1][i], of_whole) << "dim " << dim << ", value " << i;
       ASSERT_EQ(said->values[0][i], Rounded(of_half));
@@ -88,7 +89,24 @@ TEST_F(CodecTest, WhatBf16CannotHoldIsRefused) {
   PushOptions exact;
   exact.codec = Codec::kF32;
   EXPECT_TRUE(client_->Push(*producer_, {{table, {1}, {3.4e38f}}}, exact).get().ok());
-  EXPECT_EQ(client_->Pull({{table, {1}}}, {.codec = Codec::kF32}).get()->values[0][0], 3.4e38f);
+  EXPECT_EQ(client_->Pull({{table, {1}}}, {.codec = Codec::kF32}).get()->values[0][0], -3.4e38f);
+}
+
+TEST_F(CodecTest, TablesThatKeepWhatTheyGetAreNotSentLossy) {
+  for (const OptimizerKind kind : {OptimizerKind::kAdd, OptimizerKind::kAssign}) {
+    TableSpec spec{.name = std::string(ToString(kind)), .dim = 1, .codec = Codec::kBf16};
+    spec.optimizer.kind = kind;
+    EXPECT_THAT(client_->CreateTable(spec).status().message(),
+                AllOf(HasSubstr("codec 'bf16'"), HasSubstr("allowed is 'f32'")));
+    spec.codec = Codec::kF32;
+    const TableId table = client_->CreateTable(spec)->id;
+    PushOptions lossy;
+    lossy.codec = Codec::kBf16;
+    EXPECT_EQ(client_->Push(*producer_, {{table, {1}, {0.1f}}}, lossy).get().status().code(),
+              Code::kInvalidArgument);
+    EXPECT_EQ(client_->Pull({{table, {1}}}, {.codec = Codec::kBf16}).get().status().code(),
+              Code::kInvalidArgument);
+  }
 }
 
 // Three times as many rows as the servers' memory holds.
@@ -103,7 +121,7 @@ TEST_F(CodecTest, ColdRowsTravelLikeOthers) {
       const TablePushPullView view{table, rows.keys, rows.values, pulled};
       const auto done = client_->PushPull(*producer_, std::span(&view, 1)).get();
       ASSERT_TRUE(done.ok()) << done.status().ToString();
-      for (size_t i = 0; i < pulled.size(); ++i) ASSERT_EQ(pulled[i], times * Rounded(rows.values[i]));
+      for (size_t i = 0; i < pulled.size(); ++i) ASSERT_EQ(pulled[i], -times * Rounded(rows.values[i]));
     }
   }
   EXPECT_GT(cluster_.Metric("server-0", "penstock_server_fetched_rows_total"), 0);
@@ -111,7 +129,7 @@ TEST_F(CodecTest, ColdRowsTravelLikeOthers) {
     const TablePush rows = Rows(table, first, kBatch, kDim);
     const auto read = client_->Pull({{table, rows.keys}}).get();
     ASSERT_TRUE(read.ok()) << read.status().ToString();
-    for (size_t i = 0; i < pulled.size(); ++i) ASSERT_EQ(read->values[0][i], 2 * Rounded(rows.values[i]));
+    for (size_t i = 0; i < pulled.size(); ++i) ASSERT_EQ(read->values[0][i], -2 * Rounded(rows.values[i]));
   }
 }
 

@@ -175,7 +175,7 @@ class Client::Impl {
 
   void Learn(const TableSpec& spec) {
     std::lock_guard lock(mutex_);
-    tables_[spec.id] = {spec.name, spec.dim, spec.optimizer.kind == OptimizerKind::kAssign, spec.codec};
+    tables_[spec.id] = {spec.name, spec.dim, spec.optimizer.kind, spec.codec};
   }
   void Forget(const std::string& name) {
     std::lock_guard lock(mutex_);
@@ -198,12 +198,14 @@ class Client::Impl {
       if (it == tables_.end()) return Unknown(table.table);
       if (!seen.insert(table.table).second)
         return InvalidArgument("table '" + it->second.name + "' is twice in one call");
+      if (codec)
+        RETURN_IF_ERROR(CheckCodec(it->second.optimizer, *codec).Prepend("table '" + it->second.name + "'"));
       out.push_back({.table = table.table,
                      .name = it->second.name,
                      .dim = it->second.dim,
                      .keys = table.keys,
                      .values = {},
-                     .assigns = it->second.assigns,
+                     .assigns = it->second.optimizer == OptimizerKind::kAssign,
                      .codec = codec.value_or(it->second.codec)});
       if constexpr (!std::is_same_v<Table, TableKeysView>) {
         if (table.values.size() != table.keys.size() * it->second.dim) {
@@ -221,7 +223,7 @@ class Client::Impl {
   struct TableInfo {
     std::string name;
     uint32_t dim = 0;
-    bool assigns = false;
+    OptimizerKind optimizer = OptimizerKind::kSgd;
     Codec codec = Codec::kF32;
   };
 

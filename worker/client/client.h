@@ -175,13 +175,14 @@ struct PushOptions {
   // Rows of one table with the same key are sent as one and count as one push: their sum, or the last of them
   // where pushes assign. False: each is a push of its own; saves the looking where all keys are distinct.
   bool combine = true;
-  std::optional<Codec> codec;  // of values on the wire, both ways; none: as each table says
+  // Of values on the wire, both ways; none: as each table says. kInvalidArgument where CheckCodec says so.
+  std::optional<Codec> codec;
   bool operator==(const PushOptions&) const = default;
 };
 
 struct PullOptions {
   uint64_t deadline_ms = 0;    // 0: ClientOptions::deadline_ms
-  std::optional<Codec> codec;  // of values on the wire; none: as each table says
+  std::optional<Codec> codec;  // of values on the wire, as in PushOptions
 };
 
 // What pushes into a table carried, as the servers saw it (proto/data.capnp, WorkerClock).
