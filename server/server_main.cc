@@ -20,7 +20,8 @@ Status Serve(const ClusterOptions& options, EndingSignals& signals) {
 int main(int argc, char** argv) {
   // Freed blocks of 4 MiB and more go back to the system. By default the allocator raises that bound to the
   // largest block it has seen, and a server stays as large as it was when it built the deltas of a large
-  // table. Messages are smaller, and their memory is used again: the system would clear each page of it anew.
+  // table. The pieces that batches travel in are smaller (2 MiB unless a client says otherwise), and their
+  // memory is used again: the system would clear each page of it anew.
   mallopt(M_MMAP_THRESHOLD, 4 << 20);
   mallopt(M_TRIM_THRESHOLD, 16 << 20);
   return penstock::RunProcess(
