@@ -10,17 +10,28 @@ using Common = import "common.capnp";
 enum Role { server @0; worker @1; }
 
 struct ShardReport {
-  # What a server has of a shard. Sent in register (what its disk holds) and in every heartbeat (what it serves).
+  # What a server has of a shard. Sent in register (what its disk holds) and in every heartbeat (what it serves or follows).
   shard @0 :UInt32;
-  incarnation @1 :UInt64;
-  epoch @2 :UInt64;
-  applied @3 :UInt64;      # last lsn given out
-  logged @4 :UInt64;       # lsns; what is logged on all copies
+  incarnation @1 :UInt64;  # which life of the shard on this node
+  epoch @2 :UInt64;        # the one that it serves as primary; 0: it serves in none
+  applied @3 :UInt64;      # primary: last lsn given out. Otherwise: of the last delta it holds
+  logged @4 :UInt64;       # lsns; primary: what is logged on all in-sync copies. Otherwise: what it has logged itself
   synced @5 :UInt64;
   core @6 :UInt32;         # which of the server's endpoints serves it
   rows @7 :UInt64;
   bytes @8 :UInt64;
-  damage @9 :Text;         # not empty: this shard cannot be served as it is, and why
+  damage @9 :Text;         # not empty: this shard cannot be served or followed as it is, and why
+  seen @10 :UInt64;        # the highest epoch of the shard that this copy has seen
+  complete @11 :Bool;      # a copy whose seed has ended: it holds everything up to `applied`. Always set of a primary
+  backups @12 :List(BackupReport);  # primary: what it knows of the backups it was granted
+}
+
+struct BackupReport {
+  # What a primary says of one of its backups.
+  node @0 :UInt32;
+  incarnation @1 :UInt64;
+  caughtUp @2 :Bool;       # it holds all deltas but the latest few, and may become an in-sync copy
+  failed @3 :Text;         # not empty: it cannot go on as it is and must be seeded again, and why
 }
 
 struct ShardGrant {
@@ -29,6 +40,23 @@ struct ShardGrant {
   incarnation @1 :UInt64;
   epoch @2 :UInt64;
   minLsn @3 :UInt64;       # the first delta of this epoch gets at least this lsn (above any that was ever reported)
+  backups @4 :List(Backup);
+  minCopies @5 :UInt32;    # with fewer in-sync copies, itself included, pushes at `logged` and `synced` are refused
+
+  struct Backup {
+    node @0 :UInt32;
+    name @1 :Text;
+    incarnation @2 :UInt64;
+    endpoint @3 :Text;     # host:port of the core that follows; empty while that node has not reported it
+    inSync @4 :Bool;       # no answer at `logged` or `synced` without it; otherwise it is to be seeded
+  }
+}
+
+struct ShardFollow {
+  # What a server shall hold as a backup. A copy of another incarnation, or a primary of it, is discarded for it.
+  shard @0 :UInt32;
+  incarnation @1 :UInt64;
+  epoch @2 :UInt64;        # deltas of older epochs are refused
 }
 
 struct ShardEntry {
@@ -38,6 +66,7 @@ struct ShardEntry {
   endpoint @3 :Text;       # host:port of the core that serves it; empty while nobody does
   state @4 :State;
   detail @5 :Text;         # why it is not serving
+  backups @6 :List(UInt32);  # nodes of the in-sync copies beside the primary
   enum State { unplaced @0; granting @1; serving @2; unavailable @3; quarantined @4; }
 }
 
@@ -101,9 +130,11 @@ interface Scheduler {
 
   heartbeat @1 (node :UInt32, session :UInt64, shards :List(ShardReport), busy :Bool, tableVersion :UInt64)
       -> (status :Common.Status, term :UInt64, mapVersion :UInt64, grants :List(ShardGrant), tableVersion :UInt64, tables :List(Common.TableSpec),
-          droppedTables :List(UInt32), forgetFloor :UInt64, finishedProducers :List(UInt64), exit :Bool);
+          droppedTables :List(UInt32), forgetFloor :UInt64, finishedProducers :List(UInt64), exit :Bool,
+          follows :List(ShardFollow));
   # By servers and workers every heartbeat_ms: report up, wanted state down. failedPrecondition: register again. `tables` is sent when
-  # the node's tableVersion is behind. `finishedProducers` are ascending pairs first, last (inclusive).
+  # the node's tableVersion is behind. `finishedProducers` are ascending pairs first, last (inclusive). `grants` and `follows` are all that the
+  # server shall hold.
 
   shardMap @2 (knownVersion :UInt64) -> (status :Common.Status, map :ShardMap);
   # `map` is null when knownVersion is current.
@@ -150,4 +181,11 @@ interface Scheduler {
   pauseJob @15 (job :UInt32) -> (status :Common.Status);
   resumeJob @16 (job :UInt32) -> (status :Common.Status);
   # Paused: no partition is leased; those that are leased are given back at the next report. Both may be repeated.
+
+  setCopies @17 (copies :UInt32, minCopies :UInt32) -> (status :Common.Status);
+  # The operator's word: how many servers shall hold each shard (1 to 3), and with how few in sync pushes go on. While the cluster runs.
+
+  forceShard @18 (shard :UInt32, node :UInt32) -> (status :Common.Status);
+  # The operator's word: of the last in-sync copies of a shard that nobody serves, this node's goes on, though others have not been heard. If it
+  # holds less than was reported as logged, the shard is quarantined, and acceptLoss decides.
 }

@@ -1,17 +1,18 @@
 # The delta: what one commit window changed in one shard. It is the only change format: it is written to the log,
-# folded into the base, and (in later versions) sent to backups, moves, checkpoints and followers.
+# folded into the base, sent to backups, and (in later versions) to moves, checkpoints and followers. Its bytes are the same on every copy:
+# which life of the shard on a node it belongs to is said beside it.
 @0xc7b0a5d1e2f34a02;
 using Cxx = import "/capnp/c++.capnp";
 $Cxx.namespace("penstock::proto");
 
-const deltaFormat :UInt16 = 1;
+const deltaFormat :UInt16 = 2;
 
 struct Delta {
   # Integers little-endian; every Data below is a packed array without padding between elements.
   format @0 :UInt16;          # deltaFormat
   cluster @1 :UInt64;         # id of the cluster; a delta of another cluster is damage
   shard @2 :UInt32;
-  incarnation @3 :UInt64;     # which life of the shard on this node; part of the base's keys
+  piece @3 :UInt64;           # 0: a delta. From 1: a piece of a seed, see below
   epoch @4 :UInt64;
   lsn @5 :UInt64;             # exactly previousLsn + 1, except in the first delta of an epoch, which may skip
   previousLsn @6 :UInt64;     # the delta that this one follows; 0: the shard was empty
@@ -19,6 +20,13 @@ struct Delta {
   firstOfEpoch @8 :Bool;
   tables @9 :List(TableDelta);
   forgetFloor @10 :UInt64;    # producer ids below it are forgotten and refused
+  seeded @11 :Bool;           # the last piece of a seed
+
+  # A seed brings a copy what the shard holds, while the deltas go on. Its pieces stand between deltas, in the order in which they were made:
+  # images of rows as they were then, which later deltas and pieces replace. A piece takes no lsn: lsn and previousLsn both name the delta
+  # before it, and previousChecksum that one's. The first piece begins the copy's chain there. The last one follows a delta that left nothing
+  # unlogged and brings the full marks of all tables: from it on the copy holds exactly what the primary held at that lsn. A copy without
+  # it is no copy yet.
 }
 
 struct TableDelta {
@@ -57,4 +65,5 @@ struct ShardMeta {
   checksum @6 :UInt32;        # CRC-32C of the last folded delta
   tables @7 :List(TableDelta);  # full marks, dim, slots and layout of every table; no keys, headers or images
   forgetFloor @8 :UInt64;
+  pieces @9 :UInt64;          # of a seed that has not ended: pieces folded so far; 0: the copy is complete
 }
