@@ -389,7 +389,7 @@ bool ServerCore::AddSections(Window& window, LogRecord* record) {
     if (memory_too) TakeMemory(slot);
     window.lsns.push_back({id, delta->lsn, memory_too});
     metrics_.deltas++;
-    record->sections.push_back({id, kj::mv(delta->words), delta->checksum});
+    record->sections.push_back({id, slot.shard->incarnation(), kj::mv(delta->words), delta->checksum});
   }
   return complete;
 }
@@ -511,7 +511,7 @@ void ServerCore::Recover() {
     slot->dirty = slot->memory_due = false;
     TakeMemory(*slot);
     window->lsns.push_back({id, delta->lsn, true});
-    submit.record.sections.push_back({id, kj::mv(delta->words), delta->checksum});
+    submit.record.sections.push_back({id, slot->shard->incarnation(), kj::mv(delta->words), delta->checksum});
   }
   submit.logged = [](const Status&) {};  // only the sync counts here
   submit.synced = [this, window](const Status& status) {

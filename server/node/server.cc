@@ -159,8 +159,9 @@ class Server::Impl : public NodeSession::Host {
     RETURN_IF_ERROR(MakeDirectories(log_dir));
     ASSIGN_OR_RETURN(ReplayReport report,
                      Replay(files_, log_dir, state_.cluster, folded,
-                            [this](ShardId shard, const proto::Delta::Reader& delta, uint32_t checksum) {
-                              return ReplayDelta(shard, delta, checksum);
+                            [this](ShardId shard, Incarnation incarnation, const proto::Delta::Reader& delta,
+                                   uint32_t checksum) {
+                              return ReplayDelta(shard, incarnation, delta, checksum);
                             }));
     for (const auto& [shard, reason] : report.damaged) {
       LOG(ERROR) << name_ << ": shard " << shard << " is damaged: " << reason;
@@ -188,10 +189,7 @@ class Server::Impl : public NodeSession::Host {
     auto shard = std::make_unique<Shard>(
         ShardOptions{.cluster = state_.cluster, .shard = id, .incarnation = meta.getIncarnation()});
     RETURN_IF_ERROR(shard->LoadMeta(meta));
-    (*folded)[id] = {.incarnation = meta.getIncarnation(),
-                     .epoch = meta.getEpoch(),
-                     .lsn = meta.getLsn(),
-                     .checksum = meta.getChecksum()};
+    (*folded)[id] = FoldedOf(meta);
     folded_[id] = {meta.getIncarnation(), meta.getLsn(), meta.getChecksum()};
     shards_[id] = std::move(shard);
     return Status::Ok();
@@ -213,11 +211,12 @@ class Server::Impl : public NodeSession::Host {
     });
   }
 
-  Status ReplayDelta(ShardId id, const proto::Delta::Reader& delta, uint32_t checksum) {
+  Status ReplayDelta(ShardId id, Incarnation incarnation, const proto::Delta::Reader& delta,
+                     uint32_t checksum) {
     auto& shard = shards_[id];
-    if (shard == nullptr || shard->incarnation() < delta.getIncarnation()) {
+    if (shard == nullptr || shard->incarnation() < incarnation) {
       shard = std::make_unique<Shard>(
-          ShardOptions{.cluster = state_.cluster, .shard = id, .incarnation = delta.getIncarnation()});
+          ShardOptions{.cluster = state_.cluster, .shard = id, .incarnation = incarnation});
       folded_.erase(id);
     }
     return shard->ApplyDelta(delta, checksum);

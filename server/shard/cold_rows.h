@@ -29,6 +29,8 @@ class ColdRows {
 
   // Rows of the base that are neither in memory nor deleted.
   uint64_t count() const { return count_; }
+  // Rows were cold at some time.
+  bool ever() const { return !filter_.empty(); }
   // Whether a row that is not in memory may be in the base, and was not deleted there.
   bool MayHold(Key key) const {
     return !filter_.empty() && filter_.MayContain(Hash(key)) && !absent_.contains(key) &&

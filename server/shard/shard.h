@@ -79,6 +79,20 @@ struct RowFetch {
   uint64_t number = 0;  // of the table's fetches, from 1
 };
 
+// What a piece of a seed brings (proto/delta.capnp): images of rows of one table, read when it is built.
+struct SeedRow {
+  Key key = 0;
+  ImageHeader header;
+  const float* floats = nullptr;
+};
+struct SeedPiece {
+  uint64_t number = 0;  // from 1
+  TableId table = 0;
+  std::vector<SeedRow> rows;
+  std::vector<SeedRow> open_rows;  // with their accumulators
+  size_t bytes = 0;                // of the images
+};
+
 struct BuiltDelta {
   Lsn lsn = 0;
   uint32_t checksum = 0;         // CRC-32C of the bytes of `words`
@@ -220,7 +234,24 @@ class Shard {
   // The base holds every delta up to this one: rows whose deletion is among them are forgotten.
   void SetFolded(Lsn lsn);
 
-  // --- Restart.
+  // --- Seeding another copy (shard_seed.cc). Between BeginSeed and EndSeed rows keep their numbers, and
+  // tombstones stay.
+  void BeginSeed() { ++seeds_; }
+  void EndSeed() { --seeds_; }
+  // Adds rows in memory from the cursor on, until the piece has about `bytes` or that was the last row: then
+  // true. NotFound: no such table.
+  Result<bool> CollectRows(TableId table, RowCursor* cursor, size_t bytes, SeedPiece* piece) const;
+  // Adds a row that the base holds: as it is in memory where it is; none that was deleted.
+  void CollectBaseRow(TableId table, Key key, ImageHeader header, std::span<const float> floats,
+                      SeedPiece* piece) const;
+  // Whether the base may hold rows that are not in memory, or did since the table was made.
+  bool HadColdRows(TableId table) const;
+  // At the last lsn. Overloaded: no memory for it.
+  Result<BuiltDelta> BuildPiece(const SeedPiece& piece) const;
+  // The last piece. Nothing is unlogged.
+  Result<BuiltDelta> BuildLastPiece(uint64_t number) const;
+
+  // --- Restart, and deltas from a primary.
   // What the base knows; first of all, once. DataLoss when it does not fit this shard.
   Status LoadMeta(proto::ShardMeta::Reader meta);
   // A row of the base: `floats` are values and slots, and the accumulator of a row that was open. Rows that
@@ -228,12 +259,14 @@ class Shard {
   // row stays cold, unless it is open. DataLoss when the meta has no such table or another shape.
   Status LoadRow(TableId table, Key key, Lsn lsn, ImageHeader header, std::span<const float> floats,
                  bool resident = true);
-  // Replays one delta, whose serialized bytes have this checksum. Skips those at or below the folded lsn.
-  // FailedPrecondition once there are cold rows: the log comes before the rows of the base. DataLoss, with
-  // nothing applied, when it is malformed, of another shard or incarnation, or does not follow the last one.
+  // Applies one delta or piece of a seed, whose serialized bytes have this checksum. Skips deltas at or below
+  // the lsn that LoadMeta brought. FailedPrecondition once it serves. DataLoss, with nothing applied, when it
+  // is malformed, of another shard, or does not follow the last one.
   Status ApplyDelta(proto::Delta::Reader delta, uint32_t checksum);
   // The lsn that LoadMeta brought: what the base holds.
   Lsn loaded_lsn() const { return loaded_lsn_; }
+  // Pieces held of a seed that has not ended; 0: the shard is complete.
+  uint64_t pieces() const { return pieces_; }
 
   // --- Memory (shard_memory.cc). Clean rows may leave it: those whose last delta is folded, and which are
   // neither open nor pinned.
@@ -333,9 +366,13 @@ class Shard {
   static size_t CountOpen(const Table& table);
   std::vector<PlannedEntry> PlanEntries(const TableChoice& choose) const;
   BuiltDelta WriteDelta(std::span<const PlannedEntry> plan) const;
+  void WriteRows(const Table& table, TableId id, std::span<const SeedRow> rows, bool open,
+                 proto::TableDelta::Builder out) const;
+  void WritePieceHead(uint64_t number, proto::Delta::Builder delta) const;
   void WriteEntry(const PlannedEntry& entry, proto::TableDelta::Builder out) const;
 
   Status CheckChain(proto::Delta::Reader delta) const;
+  Status CheckPiece(proto::Delta::Reader piece) const;
   bool RepeatsEverything(proto::Delta::Reader delta) const;
   Result<std::vector<TableImages>> ReadTables(proto::Delta::Reader delta) const;
   Status ApplyChecked(proto::Delta::Reader delta, uint32_t checksum);
@@ -356,6 +393,8 @@ class Shard {
   Lsn min_lsn_ = 0;
   Lsn loaded_lsn_ = 0;
   Lsn folded_lsn_ = 0;
+  uint64_t pieces_ = 0;
+  uint32_t seeds_ = 0;  // of other copies, under way
   bool first_of_epoch_ = false;
   bool serving_ = false;  // BeginEpoch was called
   bool relog_ = false;    // the next delta repeats everything after previous_lsn_

@@ -222,7 +222,6 @@ BuiltDelta Shard::WriteDelta(std::span<const PlannedEntry> plan) const {
   delta.setFormat(proto::DELTA_FORMAT);
   delta.setCluster(options_.cluster);
   delta.setShard(options_.shard);
-  delta.setIncarnation(options_.incarnation);
   delta.setEpoch(epoch_);
   delta.setLsn(built.lsn);
   delta.setPreviousLsn(previous_lsn_);
@@ -288,6 +287,7 @@ void Shard::RelogFrom(Lsn from, uint32_t checksum) {
 
 void Shard::SetFolded(Lsn lsn) {
   folded_lsn_ = std::max(folded_lsn_, lsn);
+  if (seeds_ > 0) return;  // what a seed reads of the base may still have their rows
   for (auto& [id, table] : tables_) {
     table->rows.EraseTombstones(lsn);
     table->cold.tombstones().Forget(lsn);
@@ -316,6 +316,7 @@ Status Shard::LoadMeta(proto::ShardMeta::Reader meta) {
     epoch_ = meta.getEpoch();
     last_lsn_ = previous_lsn_ = loaded_lsn_ = folded_lsn_ = meta.getLsn();
     last_checksum_ = previous_checksum_ = meta.getChecksum();
+    pieces_ = meta.getPieces();
     forget_floor_ = logged_floor_ = meta.getForgetFloor();
     return Status::Ok();
   } catch (const kj::Exception& e) {
@@ -370,12 +371,11 @@ Status Shard::CheckChain(proto::Delta::Reader delta) const {
       "it follows delta " + std::to_string(previous) + ", the last one here is " + std::to_string(last_lsn_);
   if (delta.getFormat() != proto::DELTA_FORMAT)
     return DataLoss("format " + std::to_string(delta.getFormat()));
-  if (delta.getCluster() != options_.cluster || delta.getShard() != options_.shard ||
-      delta.getIncarnation() != options_.incarnation) {
+  if (delta.getCluster() != options_.cluster || delta.getShard() != options_.shard) {
     return DataLoss("it is of cluster " + std::to_string(delta.getCluster()) + ", shard " +
-                    std::to_string(delta.getShard()) + ", incarnation " +
-                    std::to_string(delta.getIncarnation()));
+                    std::to_string(delta.getShard()));
   }
+  if (delta.getPiece() != 0) return CheckPiece(delta);
   const bool epoch_fits = delta.getFirstOfEpoch() ? delta.getEpoch() >= epoch_ : delta.getEpoch() == epoch_;
   if (!epoch_fits) {
     return DataLoss("its epoch is " + std::to_string(delta.getEpoch()) + ", the last one here is " +
@@ -391,6 +391,17 @@ Status Shard::CheckChain(proto::Delta::Reader delta) const {
   }
   if (delta.getPreviousChecksum() != last_checksum_) return DataLoss(follows + " with another checksum");
   return Status::Ok();
+}
+
+Status Shard::CheckPiece(proto::Delta::Reader piece) const {
+  const bool begins = piece.getPiece() == 1;
+  if (begins && epoch_ == 0 && last_lsn_ == 0) return Status::Ok();
+  if (!begins && piece.getPiece() == pieces_ + 1 && piece.getEpoch() >= epoch_ &&
+      piece.getLsn() == last_lsn_ && piece.getPreviousChecksum() == last_checksum_) {
+    return Status::Ok();
+  }
+  return DataLoss("piece " + std::to_string(piece.getPiece()) + " of a seed does not follow the " +
+                  std::to_string(pieces_) + " pieces and delta " + std::to_string(last_lsn_) + " here");
 }
 
 // A delta of RelogFrom brings full marks of every table, and so may follow an older one than the last.
@@ -426,10 +437,8 @@ Result<std::vector<TableImages>> Shard::ReadTables(proto::Delta::Reader delta) c
 
 Status Shard::ApplyChecked(proto::Delta::Reader delta, uint32_t checksum) {
   if (serving_) return FailedPrecondition("the shard takes pushes of its own");
-  if (delta.getLsn() <= loaded_lsn_) return Status::Ok();
-  for (const auto& [id, table] : tables_) {
-    if (table->cold.count() > 0) return FailedPrecondition("rows of the base were loaded before the log");
-  }
+  const bool piece = delta.getPiece() != 0;
+  if (!piece && delta.getLsn() <= loaded_lsn_) return Status::Ok();
   RETURN_IF_ERROR(CheckChain(delta));
   ASSIGN_OR_RETURN(const std::vector<TableImages> all, ReadTables(delta));
   const auto entries = delta.getTables();
@@ -442,7 +451,8 @@ Status Shard::ApplyChecked(proto::Delta::Reader delta, uint32_t checksum) {
     Table* table = FindTable(all[i].table);
     if (table == nullptr) table = &AddTable(all[i].table, all[i].dim, all[i].slots, all[i].accumulates());
     if (all[i].accumulates()) MakeRoomToAccumulate(*table, all[i].table);  // ReadTables saw to it
-    RETURN_IF_ERROR(ApplyImages(*table, all[i], delta.getLsn()));
+    // What a piece brings is in the base for sure when the next delta is.
+    RETURN_IF_ERROR(ApplyImages(*table, all[i], delta.getLsn() + (piece ? 1 : 0)));
     table->open_round = all[i].open_round;
     table->committed_round = all[i].committed_round;
     if (table->open_round == 0) table->opened.clear();
@@ -450,7 +460,8 @@ Status Shard::ApplyChecked(proto::Delta::Reader delta, uint32_t checksum) {
   }
   epoch_ = delta.getEpoch();
   last_lsn_ = previous_lsn_ = delta.getLsn();
-  last_checksum_ = previous_checksum_ = checksum;
+  last_checksum_ = previous_checksum_ = piece ? delta.getPreviousChecksum() : checksum;
+  if (piece) pieces_ = delta.getSeeded() ? 0 : delta.getPiece();
   SetForgetFloor(delta.getForgetFloor());
   logged_floor_ = forget_floor_;
   return Status::Ok();
@@ -466,6 +477,7 @@ Status Shard::ApplyImages(Table& table, const TableImages& images, Lsn lsn) {
     RowNumber row = found_[i];
     if (row == kNoRow) row = rows.Find(images.keys[i]);
     if (row == kNoRow) {
+      if (table.cold.MayHold(images.keys[i])) table.cold.NoteInstalled();
       row = rows.Insert(images.keys[i]);
       table.cold.Replace(images.keys[i]);
     }
@@ -484,6 +496,7 @@ Status Shard::ApplyImages(Table& table, const TableImages& images, Lsn lsn) {
   for (const Key key : images.deletions) {
     const RowNumber row = rows.Find(key);
     if (row == kNoRow) {
+      if (table.cold.MayHold(key)) table.cold.NoteInstalled();
       table.cold.tombstones().Replay(key, lsn);
       continue;
     }

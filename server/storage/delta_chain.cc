@@ -3,8 +3,42 @@
 
 namespace penstock {
 
+ShardFolded FoldedOf(proto::ShardMeta::Reader meta) {
+  return {.incarnation = meta.getIncarnation(),
+          .epoch = meta.getEpoch(),
+          .lsn = meta.getLsn(),
+          .checksum = meta.getChecksum(),
+          .pieces = meta.getPieces()};
+}
+
 DeltaChain::DeltaChain(ShardId shard, const ShardFolded& folded)
-    : shard_(shard), folded_(folded), last_(folded), before_last_(folded) {}
+    : shard_(shard),
+      folded_(folded),
+      in_base_(folded.incarnation != 0),
+      last_(folded),
+      before_last_(folded) {}
+
+// Whether the base holds it.
+bool DeltaChain::Folded(proto::Delta::Reader delta) const {
+  if (delta.getPiece() == 0) return delta.getLsn() <= folded_.lsn;
+  return in_base_ && (folded_.pieces == 0 || delta.getPiece() <= folded_.pieces);
+}
+
+std::string DeltaChain::WhyNotPiece(proto::Delta::Reader piece) const {
+  const std::string name = "piece " + std::to_string(piece.getPiece()) + " of a seed, at delta " +
+                           std::to_string(piece.getLsn()) + ",";
+  if (piece.getPiece() == 1 && last_.epoch == 0 && last_.lsn == 0) return "";
+  if (!broken_.empty()) return broken_;
+  if (piece.getPiece() != last_.pieces + 1 || piece.getPiece() == 1) {
+    return name + " does not follow the " + std::to_string(last_.pieces) + " before it";
+  }
+  if (piece.getEpoch() < last_.epoch || piece.getLsn() != last_.lsn ||
+      piece.getPreviousChecksum() != last_.checksum) {
+    return name + " does not follow delta " + std::to_string(last_.lsn) + " (epoch " +
+           std::to_string(last_.epoch) + ")";
+  }
+  return "";
+}
 
 std::string DeltaChain::WhyNot(proto::Delta::Reader delta) const {
   const Lsn lsn = delta.getLsn(), previous = delta.getPreviousLsn();
@@ -33,35 +67,39 @@ std::string DeltaChain::WhyNot(proto::Delta::Reader delta) const {
   return "";
 }
 
-DeltaChain::Verdict DeltaChain::Offer(proto::Delta::Reader delta, uint32_t checksum, uint64_t cluster,
-                                      bool may_lack) {
+DeltaChain::Verdict DeltaChain::Offer(proto::Delta::Reader delta, Incarnation incarnation, uint32_t checksum,
+                                      uint64_t cluster, bool may_lack) {
+  const bool piece = delta.getPiece() != 0;
   std::string why;
   if (delta.getFormat() != proto::DELTA_FORMAT || delta.getCluster() != cluster ||
       delta.getShard() != shard_) {
     why = "a delta of format " + std::to_string(delta.getFormat()) + ", cluster " +
           std::to_string(delta.getCluster()) + ", shard " + std::to_string(delta.getShard()) +
           " stands among those of cluster " + std::to_string(cluster);
-  } else if (delta.getIncarnation() < last_.incarnation) {
+  } else if (incarnation < last_.incarnation) {
     return Verdict::kSkip;
-  } else if (delta.getIncarnation() > last_.incarnation) {
+  } else if (incarnation > last_.incarnation) {
     // A new life; what became of the one before does not matter any more.
-    folded_ = last_ = ShardFolded{.incarnation = delta.getIncarnation()};
+    folded_ = last_ = ShardFolded{.incarnation = incarnation};
+    in_base_ = false;
     broken_.clear();
-    why = WhyNot(delta);
-  } else if (delta.getLsn() <= folded_.lsn) {
+    why = piece ? WhyNotPiece(delta) : WhyNot(delta);
+  } else if (Folded(delta)) {
     return Verdict::kSkip;
   } else {
-    why = WhyNot(delta);
+    why = piece ? WhyNotPiece(delta) : WhyNot(delta);
   }
   if (!why.empty()) {
     if (!may_lack && broken_.empty()) broken_ = std::move(why);
     return Verdict::kGap;
   }
   before_last_ = last_;
-  last_ = {.incarnation = delta.getIncarnation(),
+  last_ = {.incarnation = incarnation,
            .epoch = delta.getEpoch(),
            .lsn = delta.getLsn(),
-           .checksum = checksum};
+           .checksum = piece ? delta.getPreviousChecksum() : checksum,
+           .pieces = piece ? delta.getPiece() : last_.pieces};
+  if (piece && delta.getSeeded()) last_.pieces = 0;
   broken_.clear();
   return Verdict::kTake;
 }

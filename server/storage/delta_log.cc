@@ -32,7 +32,9 @@ void AddRecord(const LogRecord& record, uint64_t window, const Position& place, 
     table.push_back({.magic = SectionHead::kMagic,
                      .shard = section.shard,
                      .checksum = section.checksum,
-                     .words = static_cast<uint32_t>(section.delta.size())});
+                     .words = static_cast<uint32_t>(section.delta.size()),
+                     .incarnation = section.incarnation});
+    Seal(table.back());
   }
   RecordHead& head = out->heads.emplace_back();
   head.sections = static_cast<uint32_t>(table.size());
@@ -55,7 +57,7 @@ uint64_t BytesOf(std::span<const LogRecord> records) {
   for (const LogRecord& record : records) {
     bytes += sizeof(RecordHead);
     for (const LogSection& section : record.sections) {
-      bytes += 2 * sizeof(SectionHead) + section.delta.size() * sizeof(capnp::word);
+      bytes += 2 * sizeof(SectionHead) + section.delta.bytes();
     }
   }
   return bytes;

@@ -10,9 +10,6 @@
 // nothing depends on it.
 #pragma once
 
-#include <capnp/common.h>
-#include <kj/array.h>
-
 #include <cstdint>
 #include <memory>
 #include <mutex>
@@ -22,6 +19,7 @@
 
 #include "common/base/ids.h"
 #include "common/base/status.h"
+#include "server/storage/delta_words.h"
 #include "server/storage/file_layer.h"
 #include "server/storage/segment_format.h"
 
@@ -29,8 +27,9 @@ namespace penstock {
 
 struct LogSection {
   ShardId shard = 0;
-  kj::Array<capnp::word> delta;  // proto::Delta as a flat message
-  uint32_t checksum = 0;         // CRC-32C of it, taken when it was built
+  Incarnation incarnation = 0;  // which life of the shard on this node
+  DeltaWords delta;             // proto::Delta as a flat message
+  uint32_t checksum = 0;        // CRC-32C of it, taken when it was built
 };
 
 // What one core's commit window changed. The log numbers the windows.

@@ -92,7 +92,7 @@ class Folder {
   ShardState& StateOf(ShardId shard);
   void NoteBroken(Segment& segment, ShardId shard, const ShardState& state);
   void BeginIncarnation(ShardState& state);
-  Status CheckTables(const ShardState& state, proto::Delta::Reader delta) const;
+  Status CheckTables(const ShardState& state, Incarnation incarnation, proto::Delta::Reader delta) const;
   Status TakeTable(ShardState& state, proto::Delta::Reader delta, unsigned entry);
   size_t IndexBytes() const {
     return index_.Bytes() + pieces_.capacity() * sizeof(Piece) + deltas_.capacity() * sizeof(Place);
@@ -158,7 +158,7 @@ Status Folder::LoadBase() {
   for (const StoredMeta& stored : metas) {
     const auto meta = stored.reader();
     const ShardId shard = meta.getShard();
-    const ShardFolded folded{meta.getIncarnation(), meta.getEpoch(), meta.getLsn(), meta.getChecksum()};
+    const ShardFolded folded = FoldedOf(meta);
     ShardState& state = shards_.try_emplace(shard, shard, folded).first->second;
     state.forget_floor = meta.getForgetFloor();
     for (const auto entry : meta.getTables()) {
@@ -220,7 +220,7 @@ Status Folder::TakeDelta(size_t at, const LoggedDelta& logged, proto::Delta::Rea
   ShardState& state = StateOf(shard);
   // Of an abandoned segment a part may be missing; it was logged again later.
   const bool may_lack = segment.info.trusted < segment.info.bytes;
-  switch (state.chain.Offer(delta, checksum, cluster_, may_lack)) {
+  switch (state.chain.Offer(delta, logged.incarnation, checksum, cluster_, may_lack)) {
     case DeltaChain::Verdict::kSkip:
       return Status::Ok();
     case DeltaChain::Verdict::kGap:
@@ -231,13 +231,14 @@ Status Folder::TakeDelta(size_t at, const LoggedDelta& logged, proto::Delta::Rea
   }
   // A delta that does not fit the shard's tables is no better than one that is missing: the other shards are
   // folded nevertheless.
-  const Status fits = CheckTables(state, delta);
+  const Status fits = CheckTables(state, logged.incarnation, delta);
   if (!fits.ok()) {
     state.chain.Refuse(fits.message());
     NoteBroken(segment, shard, state);
     return Status::Ok();
   }
-  if (delta.getIncarnation() != state.folded.incarnation) BeginIncarnation(state);
+  if (logged.incarnation != state.folded.incarnation) BeginIncarnation(state);
+  state.folded = state.chain.last();
   deltas_.push_back({.segment = static_cast<uint32_t>(at),
                      .words = static_cast<uint32_t>(logged.words.size()),
                      .offset = logged.offset,
@@ -247,7 +248,6 @@ Status Folder::TakeDelta(size_t at, const LoggedDelta& logged, proto::Delta::Rea
     state.forget_floor = delta.getForgetFloor();
     for (auto& [id, table] : state.tables) table.marks.Forget(state.forget_floor);
   }
-  state.folded = state.chain.last();
   state.changed = true;
   report_.broken.erase(shard);
   return Status::Ok();
@@ -265,7 +265,8 @@ void Folder::BeginIncarnation(ShardState& state) {
   if (state.folded.incarnation != 0) removed_incarnations_.insert(state.folded.incarnation);
 }
 
-Status Folder::CheckTables(const ShardState& state, proto::Delta::Reader delta) const {
+Status Folder::CheckTables(const ShardState& state, Incarnation incarnation,
+                           proto::Delta::Reader delta) const {
   const std::string name = "delta " + std::to_string(delta.getLsn());
   for (const auto entry : delta.getTables()) {
     const auto images = ReadTableImages(entry);
@@ -277,7 +278,7 @@ Status Folder::CheckTables(const ShardState& state, proto::Delta::Reader delta) 
       return FailedPrecondition(name + ": images of table " + std::to_string(images->table) +
                                 " lack sections, which this version " + "does not fold");
     }
-    if (delta.getIncarnation() != state.folded.incarnation) continue;
+    if (incarnation != state.folded.incarnation) continue;
     const auto table = state.tables.find(images->table);
     if (table != state.tables.end() &&
         (table->second.dim != images->dim || table->second.slots != images->slots)) {
@@ -293,7 +294,7 @@ Status Folder::CheckTables(const ShardState& state, proto::Delta::Reader delta) 
 Status Folder::TakeTable(ShardState& state, proto::Delta::Reader delta, unsigned entry) {
   const auto from = delta.getTables()[entry];
   ASSIGN_OR_RETURN(const TableImages images, ReadTableImages(from));
-  const FoldIndex::GroupKey group{delta.getIncarnation(), images.table};
+  const FoldIndex::GroupKey group{state.folded.incarnation, images.table};
   if (images.dropped) {
     state.tables.erase(images.table);
     index_.RemoveTable(group);
@@ -442,6 +443,7 @@ Status Folder::WriteMeta(ShardId shard, const ShardState& state) {
   meta.setEpoch(last.epoch);
   meta.setLsn(last.lsn);
   meta.setChecksum(last.checksum);
+  meta.setPieces(last.pieces);
   meta.setForgetFloor(state.forget_floor);
   auto tables = meta.initTables(state.tables.size());
   unsigned at = 0;

@@ -67,8 +67,8 @@ class Replayer {
   Status ReadShort(size_t index, uint64_t end);
   Status SkipDamage(Segment& segment, uint64_t* offset);
   Status Deliver(Segment& segment, const Record& record);
-  Status DeliverDelta(ShardId shard, kj::ArrayPtr<const capnp::word> words, uint32_t checksum, bool may_lack);
-  Status DeliverParsed(ShardId shard, const proto::Delta::Reader& delta, uint32_t checksum, bool may_lack);
+  Status DeliverDelta(const SectionHead& head, kj::ArrayPtr<const capnp::word> words, bool may_lack);
+  Status DeliverParsed(const SectionHead& head, const proto::Delta::Reader& delta, bool may_lack);
   Result<Meaning> Judge(const Position& place);
   bool Untrusted(const Position& place) const;
   Status FindEvidence(uint64_t from_segment);
@@ -312,39 +312,39 @@ Status Replayer::Deliver(Segment& segment, const Record& record) {
   for (size_t i = 0; i < record.sections.size(); ++i) {
     ASSIGN_OR_RETURN(const auto delta, segment.reader->ReadDelta(record, i));
     if (!delta) continue;
-    RETURN_IF_ERROR(DeliverDelta(record.sections[i].shard, *delta, record.sections[i].checksum, may_lack));
+    RETURN_IF_ERROR(DeliverDelta(record.sections[i], *delta, may_lack));
   }
   return Status::Ok();
 }
 
-Status Replayer::DeliverDelta(ShardId shard, kj::ArrayPtr<const capnp::word> words, uint32_t checksum,
+Status Replayer::DeliverDelta(const SectionHead& head, kj::ArrayPtr<const capnp::word> words,
                               bool may_lack) {
   Status status;
   try {
     capnp::FlatArrayMessageReader message(words, DeltaReaderOptions());
-    status = DeliverParsed(shard, message.getRoot<proto::Delta>(), checksum, may_lack);
+    status = DeliverParsed(head, message.getRoot<proto::Delta>(), may_lack);
   } catch (const kj::Exception& e) {
-    suspects_.emplace(shard, std::string("a delta of it is malformed: ") + e.getDescription().cStr());
+    suspects_.emplace(head.shard, std::string("a delta of it is malformed: ") + e.getDescription().cStr());
   }
   return status;
 }
 
-Status Replayer::DeliverParsed(ShardId shard, const proto::Delta::Reader& delta, uint32_t checksum,
-                               bool may_lack) {
+Status Replayer::DeliverParsed(const SectionHead& head, const proto::Delta::Reader& delta, bool may_lack) {
+  const ShardId shard = head.shard;
   DeltaChain& chain = Chain(shard);
-  switch (chain.Offer(delta, checksum, cluster_, may_lack)) {
+  switch (chain.Offer(delta, head.incarnation, head.checksum, cluster_, may_lack)) {
     case DeltaChain::Verdict::kGap:
       return Status::Ok();
     case DeltaChain::Verdict::kSkip:
       ++report_.skipped;
       // What the base holds was not lost.
-      if (delta.getIncarnation() == chain.last().incarnation) suspects_.erase(shard);
+      if (head.incarnation == chain.last().incarnation) suspects_.erase(shard);
       return Status::Ok();
     case DeltaChain::Verdict::kTake:
       break;
   }
   suspects_.erase(shard);
-  const Status applied = apply_(shard, delta, checksum);
+  const Status applied = apply_(shard, head.incarnation, delta, head.checksum);
   if (applied.code() == Code::kDataLoss) {
     chain.Refuse(applied.message());
     return Status::Ok();

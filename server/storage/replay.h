@@ -34,7 +34,8 @@ struct ReplayReport {
 
 // Deltas come in the order of the log. kDataLoss marks the shard as damaged, and no more deltas of it come
 // unless an operator accepted the loss; any other error ends the replay.
-using ReplayCallback = std::function<Status(ShardId, const proto::Delta::Reader&, uint32_t checksum)>;
+using ReplayCallback =
+    std::function<Status(ShardId, Incarnation, const proto::Delta::Reader&, uint32_t checksum)>;
 
 // `reported_synced`: per shard the lsn that the scheduler knows as synced; nullptr when nothing is known.
 // A directory that is not there is an empty log. FailedPrecondition: a segment is of another cluster, or of a

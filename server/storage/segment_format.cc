@@ -22,6 +22,11 @@ uint32_t ChecksumOf(RecordHead head, const SectionHead* table) {
   return Crc32c(Crc32c(0, &head, sizeof(head)), table, head.sections * sizeof(SectionHead));
 }
 
+uint32_t ChecksumOf(SectionHead head) {
+  head.head_checksum = 0;
+  return Crc32c(0, &head, sizeof(head));
+}
+
 }  // namespace
 
 std::string ToString(const Position& position) {
@@ -47,11 +52,17 @@ std::optional<SegmentName> ParseSegmentFileName(std::string_view name) {
 
 void Seal(SegmentHeader& header) { header.checksum = ChecksumOf(header); }
 
+void Seal(SectionHead& head) { head.head_checksum = ChecksumOf(head); }
+
 void Seal(RecordHead& head, const SectionHead* table) { head.checksum = ChecksumOf(head, table); }
 
 bool IsValid(const SegmentHeader& header, uint64_t number) {
   return header.magic == SegmentHeader::kMagic && header.number == number &&
          header.checksum == ChecksumOf(header);
+}
+
+bool IsValid(const SectionHead& head) {
+  return head.magic == SectionHead::kMagic && head.words != 0 && head.head_checksum == ChecksumOf(head);
 }
 
 bool IsPlausible(const RecordHead& head, const Position& place, uint64_t bytes_left) {

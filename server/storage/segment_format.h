@@ -31,7 +31,7 @@ struct Position {
 };
 std::string ToString(const Position& position);
 
-inline constexpr uint32_t kSegmentFormat = 1;
+inline constexpr uint32_t kSegmentFormat = 2;
 
 struct SegmentHeader {
   static constexpr uint64_t kMagic = 0x474f4c4b54534e50;  // "PNSTKLOG"
@@ -70,15 +70,18 @@ struct RecordHead {
 static_assert(sizeof(RecordHead) == 64 && std::is_trivially_copyable_v<RecordHead>);
 
 struct SectionHead {
-  static constexpr uint32_t kMagic = 0x31534c50;  // "PLS1"
+  static constexpr uint32_t kMagic = 0x32534c50;  // "PLS2"
 
   uint32_t magic = kMagic;
   ShardId shard = 0;
-  uint32_t checksum = 0;  // CRC-32C of the delta
-  uint32_t words = 0;     // of 8 bytes
+  uint32_t checksum = 0;         // CRC-32C of the delta
+  uint32_t words = 0;            // of 8 bytes
+  Incarnation incarnation = 0;   // which life of the shard on this node
+  uint32_t head_checksum = 0;    // CRC-32C of this head with 0 here
+  uint32_t reserved = 0;
   uint64_t bytes() const { return uint64_t{words} * 8; }
 };
-static_assert(sizeof(SectionHead) == 16 && std::is_trivially_copyable_v<SectionHead>);
+static_assert(sizeof(SectionHead) == 32 && std::is_trivially_copyable_v<SectionHead>);
 
 // What is known of a segment that is no longer written.
 struct SegmentInfo {
@@ -114,12 +117,14 @@ std::optional<SegmentName> ParseSegmentFileName(std::string_view name);
 // Fills in the checksums.
 void Seal(SegmentHeader& header);
 void Seal(RecordHead& head, const SectionHead* table);
+void Seal(SectionHead& head);
 // Whether magic, checksum and number are right. A header of a later format has a right checksum too: look at
 // `format`.
 bool IsValid(const SegmentHeader& header, uint64_t number);
 // Whether `head` may be one at this place: everything but the checksum.
 bool IsPlausible(const RecordHead& head, const Position& place, uint64_t bytes_left);
 bool HasRightChecksum(const RecordHead& head, const SectionHead* table);
+bool IsValid(const SectionHead& head);
 // The bytes of a record with these sections.
 uint64_t RecordBytes(const SectionHead* table, uint32_t sections);
 

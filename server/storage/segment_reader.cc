@@ -142,9 +142,7 @@ Result<SegmentReader::Salvage> SegmentReader::SalvageSections(uint64_t begin, ui
     const uint64_t section_bytes = sizeof(head) + head.bytes();
     const uint64_t delta_offset = offset + sizeof(head);
     offset += 8;
-    if (head.magic != SectionHead::kMagic || head.words == 0 ||
-        section_bytes > end - (delta_offset - sizeof(head)))
-      continue;
+    if (!IsValid(head) || section_bytes > end - (delta_offset - sizeof(head))) continue;
     ASSIGN_OR_RETURN(bytes, At(delta_offset, head.bytes()));
     if (Crc32c(0, bytes, head.bytes()) != head.checksum) continue;
     if (saved.record.sections.empty()) {
@@ -172,6 +170,7 @@ Result<bool> VisitSections(SegmentReader& reader, const Record& record, const De
     right &= delta.has_value();
     if (!delta) continue;
     RETURN_IF_ERROR(visit({.shard = record.sections[i].shard,
+                           .incarnation = record.sections[i].incarnation,
                            .words = *delta,
                            .checksum = record.sections[i].checksum,
                            .offset = record.delta_offsets[i]}));

@@ -81,6 +81,7 @@ class SegmentReader {
 
 struct LoggedDelta {
   ShardId shard = 0;
+  Incarnation incarnation = 0;
   kj::ArrayPtr<const capnp::word> words;  // good during the call
   uint32_t checksum = 0;                  // of the words
   uint64_t offset = 0;                    // of the words in the file

@@ -52,7 +52,6 @@ TEST(ShardDeltaTest, HoldsTheImagesMarksAndChain) {
     const Opened delta(first);
     EXPECT_EQ(delta.root.getCluster(), kCluster);
     EXPECT_EQ(delta.root.getShard(), kShardId);
-    EXPECT_EQ(delta.root.getIncarnation(), kIncarnation);
     EXPECT_EQ(delta.root.getEpoch(), 1u);
     EXPECT_EQ(delta.root.getLsn(), 1u);
     EXPECT_EQ(delta.root.getPreviousLsn(), 0u);

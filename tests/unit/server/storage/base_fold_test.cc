@@ -425,7 +425,7 @@ TEST(FoldTest, AGapHoldsOneShardBackAndNotTheOthers) {
   for (int i = 0; i < 6; ++i) {
     LogRecord record;
     LogSection section = source.Next();
-    capnp::FlatArrayMessageReader message(section.delta);
+    capnp::FlatArrayMessageReader message(section.delta.ptr());
     // Whatever repeats everything would mend the gap.
     if (section.shard == 1 && message.getRoot<proto::Delta>().getFirstOfEpoch()) break;
     record.sections.push_back(std::move(section));
@@ -575,7 +575,6 @@ TEST(FoldTest, SpeedOfAMillionRows) {
     delta.setFormat(proto::DELTA_FORMAT);
     delta.setCluster(kTestCluster);
     delta.setShard(0);
-    delta.setIncarnation(1);
     delta.setEpoch(1);
     delta.setPreviousLsn(lsn);
     delta.setPreviousChecksum(checksum);
@@ -595,7 +594,7 @@ TEST(FoldTest, SpeedOfAMillionRows) {
     LogRecord record;
     auto words = capnp::messageToFlatArray(message);
     checksum = Crc32c(0, words.begin(), words.size() * sizeof(capnp::word));
-    record.sections.push_back({0, std::move(words), checksum});
+    record.sections.push_back({0, 1, std::move(words), checksum});
     ASSERT_STATUS_OK(node.log().Append({&record, 1}));
   }
   const auto report = node.FoldAll();

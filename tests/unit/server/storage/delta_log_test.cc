@@ -85,7 +85,7 @@ TEST(DeltaLogTest, AnEmptyDeltaIsRefusedAndFailsNothing) {
   PowerCutFileLayer files(1);
   auto log = OpenLog(files, kDir);
   ASSERT_TRUE(log.ok());
-  EXPECT_EQ(AppendOne(**log, MakeRecord(LogSection{5, nullptr})).code(), Code::kInvalidArgument);
+  EXPECT_EQ(AppendOne(**log, MakeRecord(LogSection{5, 1, nullptr})).code(), Code::kInvalidArgument);
   EXPECT_FALSE((*log)->failed());
 }
 

@@ -93,11 +93,10 @@ struct Model {
   std::map<ShardId, ModelShard> shards;
   bool operator==(const Model&) const = default;
 
-  void Apply(proto::Delta::Reader delta, uint32_t checksum) {
+  void Apply(proto::Delta::Reader delta, Incarnation incarnation, uint32_t checksum) {
     ModelShard& shard = shards[delta.getShard()];
-    if (delta.getIncarnation() > shard.incarnation)
-      shard = ModelShard{.incarnation = delta.getIncarnation(), .tables = {}};
-    if (delta.getIncarnation() < shard.incarnation || delta.getLsn() <= shard.lsn) return;
+    if (incarnation > shard.incarnation) shard = ModelShard{.incarnation = incarnation, .tables = {}};
+    if (incarnation < shard.incarnation || delta.getLsn() <= shard.lsn) return;
     for (const auto from : delta.getTables()) {
       if (from.getDropped()) {
         shard.tables.erase(from.getTable());
@@ -184,7 +183,6 @@ class DeltaSource {
     delta.setFormat(proto::DELTA_FORMAT);
     delta.setCluster(kTestCluster);
     delta.setShard(id);
-    delta.setIncarnation(life.incarnation);
     delta.setEpoch(life.epoch);
     delta.setLsn(lsn);
     delta.setPreviousLsn(follows.first);
@@ -200,8 +198,8 @@ class DeltaSource {
     auto words = capnp::messageToFlatArray(message);
     const uint32_t checksum = Crc32c(0, words.begin(), words.size() * sizeof(capnp::word));
     life.history[lsn] = checksum;
-    model_.Apply(delta.asReader(), checksum);
-    return {id, std::move(words), checksum};
+    model_.Apply(delta.asReader(), life.incarnation, checksum);
+    return {id, life.incarnation, std::move(words), checksum};
   }
   // One core's windows, and the core's record of each.
   LogRecord NextRecord() {
@@ -371,8 +369,8 @@ class TestNode {
     std::map<ShardId, ShardFolded> folded;
     ASSIGN_OR_RETURN(recovered_, LoadBase(&folded));
     ASSIGN_OR_RETURN(replayed_, Replay(files_, log_dir(), kTestCluster, folded,
-                                       [&](ShardId, const proto::Delta::Reader& delta, uint32_t checksum) {
-                                         recovered_.Apply(delta, checksum);
+                                       [&](ShardId, Incarnation incarnation, const proto::Delta::Reader& delta, uint32_t checksum) {
+                                         recovered_.Apply(delta, incarnation, checksum);
                                          return Status::Ok();
                                        }));
     ASSIGN_OR_RETURN(log_,

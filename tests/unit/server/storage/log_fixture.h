@@ -73,7 +73,6 @@ class DeltaMaker {
     delta.setFormat(proto::DELTA_FORMAT);
     delta.setCluster(cluster);
     delta.setShard(shard_);
-    delta.setIncarnation(incarnation_);
     delta.setEpoch(epoch);
     delta.setLsn(next);
     delta.setPreviousLsn(previous);
@@ -88,7 +87,7 @@ class DeltaMaker {
     checksum = Crc32c(0, bytes.begin(), bytes.size());
     made[lsn] = checksum;
     first_of_epoch = false;
-    return {shard_, kj::mv(words), checksum};
+    return {shard_, incarnation_, kj::mv(words), checksum};
   }
 
   const ShardId shard_;
@@ -118,7 +117,7 @@ inline Replayed ReplayAll(FileLayer& files, const std::string& dir,
   Replayed replayed;
   replayed.report = Replay(
       files, dir, kTestCluster, folded,
-      [&](ShardId shard, const proto::Delta::Reader& delta, uint32_t checksum) {
+      [&](ShardId shard, Incarnation, const proto::Delta::Reader& delta, uint32_t checksum) {
         replayed.deltas[shard][delta.getLsn()] = checksum;
         return Status::Ok();
       },

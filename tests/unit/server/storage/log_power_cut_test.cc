@@ -118,7 +118,8 @@ class Cluster {
         chains.emplace(shard.shard(), DeltaChain(shard.shard(), folded_[shard.shard()]));
       const Status read = ForEachDelta(files_, kDir, info, [&](const LoggedDelta& delta) {
         capnp::FlatArrayMessageReader message(delta.words);
-        (void)chains.at(delta.shard).Offer(message.getRoot<proto::Delta>(), delta.checksum, kTestCluster);
+        (void)chains.at(delta.shard)
+            .Offer(message.getRoot<proto::Delta>(), delta.incarnation, delta.checksum, kTestCluster);
         return Status::Ok();
       });
       ASSERT_TRUE(read.ok()) << read.ToString();

@@ -269,7 +269,7 @@ TEST(ReplayTest, ARefusedDeltaEndsItsShardAlone) {
   SmallLog small;
   for (int i = 0; i < 3; ++i) small.Append(MakeRecord(small.a.Next(), small.b.Next()));
   const auto refuse = [](Code code) {
-    return [code](ShardId shard, const proto::Delta::Reader& delta, uint32_t) {
+    return [code](ShardId shard, Incarnation, const proto::Delta::Reader& delta, uint32_t) {
       return shard == 1 && delta.getLsn() == 2 ? Status(code, "no such table") : Status::Ok();
     };
   };
@@ -317,20 +317,19 @@ TEST(DeltaChainTest, WhatMayFollow) {
     delta.setFormat(proto::DELTA_FORMAT);
     delta.setCluster(kTestCluster);
     delta.setShard(9);
-    delta.setIncarnation(entry.incarnation);
     delta.setEpoch(entry.epoch);
     delta.setLsn(entry.lsn);
     delta.setPreviousLsn(entry.previous);
     delta.setPreviousChecksum(entry.previous_checksum);
     delta.setFirstOfEpoch(entry.first);
     DeltaChain chain(9, base);
-    EXPECT_EQ(chain.Offer(delta.asReader(), 0x777, kTestCluster), entry.verdict) << entry.what;
+    EXPECT_EQ(chain.Offer(delta.asReader(), entry.incarnation, 0x777, kTestCluster), entry.verdict) << entry.what;
     EXPECT_EQ(chain.broken().empty(), entry.verdict != Verdict::kGap) << entry.what;
     if (entry.verdict == Verdict::kTake) {
       EXPECT_EQ(chain.last().lsn, entry.lsn) << entry.what;
     }
     DeltaChain lenient(9, base);
-    EXPECT_EQ(lenient.Offer(delta.asReader(), 0x777, kTestCluster, /*may_lack=*/true), entry.verdict)
+    EXPECT_EQ(lenient.Offer(delta.asReader(), entry.incarnation, 0x777, kTestCluster, /*may_lack=*/true), entry.verdict)
         << entry.what;
     EXPECT_TRUE(lenient.broken().empty()) << entry.what;
   }
