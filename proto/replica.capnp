@@ -26,6 +26,7 @@ struct ReplicaState {
   checksum @5 :UInt32;
   logged @6 :UInt64;       # lsns that it has logged and synced
   synced @7 :UInt64;
+  pieces @8 :UInt64;       # of a seed that has not ended: so many are held
 }
 
 struct ReplicaSection {
@@ -45,3 +46,6 @@ interface Replica {
   digest @2 (shard :UInt32) -> (status :Common.Status, lsn :UInt64, rows :UInt64, hash :UInt64);
   # What the copy (or primary) holds as of the lsn: equal for copies with equal contents. It reads all rows: for checks, not for every day.
 }
+
+interface CorePort extends(import "data.capnp".DataPlane, Replica) {}
+# What a core of a server offers on its port.

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "server/node/replicator.h"
+
 namespace penstock {
 namespace {
 
@@ -46,9 +48,14 @@ uint64_t ServerCore::NowMs() {
   return (loop_.timer().now() - kj::origin<kj::TimePoint>()) / kj::MILLISECONDS;
 }
 
-ServerCore::Slot* ServerCore::GetSlot(ShardId shard) {
+ServerCore::Slot* ServerCore::GetSlot(ShardId shard) const {
   auto it = slots_.find(shard);
   return it == slots_.end() ? nullptr : it->second.get();
+}
+
+ServerCore::Slot* ServerCore::GetSlot(const LoggedShard& logged) const {
+  Slot* slot = GetSlot(logged.shard);
+  return slot != nullptr && slot->shard->incarnation() == logged.incarnation ? slot : nullptr;
 }
 
 void ServerCore::AdoptShard(std::unique_ptr<Shard> shard, const FoldedPoint& folded, std::string damage) {
@@ -61,53 +68,6 @@ void ServerCore::AdoptShard(std::unique_ptr<Shard> shard, const FoldedPoint& fol
   slots_[id] = std::move(slot);
 }
 
-void ServerCore::ApplyGrants(const std::vector<Grant>& grants) {
-  absl::flat_hash_map<ShardId, const Grant*> wanted;
-  for (const Grant& grant : grants) wanted[grant.shard] = &grant;
-  for (auto& [id, slot] : slots_) {
-    if (slot->granted && !wanted.contains(id)) {
-      LOG(INFO) << options_.node_name << ": shard " << id << " is no longer granted (epoch "
-                << slot->shard->epoch() << ")";
-      slot->granted = false;
-    }
-  }
-  for (const Grant& grant : grants) {
-    Slot* slot = GetSlot(grant.shard);
-    if (slot == nullptr || slot->shard->incarnation() != grant.incarnation) {
-      // A shard that was never here, or an earlier life of it: begin empty.
-      auto fresh = std::make_unique<Slot>();
-      fresh->shard = std::make_unique<Shard>(
-          ShardOptions{.cluster = options_.cluster, .shard = grant.shard, .incarnation = grant.incarnation});
-      for (const auto& [table, spec] : tables_) {
-        const Status created = fresh->shard->CreateTable(spec);
-        if (!created.ok())
-          LOG(ERROR) << options_.node_name << ": shard " << grant.shard << ": " << created.ToString();
-      }
-      slot = (slots_[grant.shard] = std::move(fresh)).get();
-    }
-    if (slot->granted && slot->shard->epoch() == grant.epoch) continue;
-    if (grant.epoch <= slot->shard->epoch()) {
-      LOG(WARNING) << options_.node_name << ": shard " << grant.shard << ": refused the grant of epoch "
-                   << grant.epoch << ", it is in epoch " << slot->shard->epoch();
-      continue;
-    }
-    if (Status begun = slot->shard->BeginEpoch(grant.epoch, grant.min_lsn); !begun.ok()) {
-      LOG(ERROR) << options_.node_name << ": shard " << grant.shard << ": " << begun.ToString();
-      continue;
-    }
-    slot->shard->SetForgetFloor(forget_floor_);
-    slot->granted = true;
-    if (!slot->damage.empty()) {
-      LOG(WARNING) << options_.node_name << ": shard " << grant.shard << ": loss accepted: " << slot->damage;
-      slot->damage.clear();
-      // A delta of the new epoch, empty or not: it tells the next replay where the shard goes on behind the
-      // damage.
-      Touch(grant.shard, *slot);
-    }
-    for (const auto& [first, last] : finished_) slot->shard->FinishProducers(first, last);
-  }
-}
-
 void ServerCore::SetTables(const std::vector<TableSpec>& specs, const std::vector<TableId>& dropped) {
   for (const TableSpec& spec : specs) tables_[spec.id] = spec;
   for (TableId id : dropped) tables_.erase(id);
@@ -117,6 +77,7 @@ void ServerCore::SetTables(const std::vector<TableSpec>& specs, const std::vecto
       const Status status = known ? slot->shard->AlterTable(spec) : slot->shard->CreateTable(spec);
       if (!status.ok()) LOG(ERROR) << options_.node_name << ": shard " << shard << ": " << status.ToString();
     }
+    if (slot->following) continue;  // the primary's delta says when
     for (TableId id : dropped) {
       if (slot->shard->DropTable(id).ok() && slot->granted) Touch(shard, *slot);
     }
@@ -136,6 +97,7 @@ void ServerCore::SetProducers(ProducerId forget_floor,
 
 void ServerCore::SetFolded(const std::vector<std::pair<ShardId, FoldedPoint>>& folded) {
   few_clean_rows_ = fold_wanted_ = false;
+  ++folds_;
   for (const auto& [shard, point] : folded) {
     Slot* slot = GetSlot(shard);
     if (slot == nullptr || slot->shard->incarnation() != point.incarnation) continue;
@@ -152,11 +114,15 @@ std::vector<ShardLine> ServerCore::Report() {
                      .incarnation = shard.incarnation(),
                      .epoch = slot->granted ? shard.epoch() : 0,
                      .applied = shard.last_lsn(),
-                     .logged = slot->logged,
-                     .synced = slot->synced,
+                     .logged = LoggedByCopies(id, *slot),
+                     .synced = slot->copied ? replicator_->Synced(id, slot->synced) : slot->synced,
                      .rows = shard.live_rows(),
                      .bytes = shard.ResidentBytes(),
-                     .damage = slot->damage});
+                     .damage = slot->damage,
+                     .seen = std::max(slot->seen, shard.epoch()),
+                     .complete = shard.epoch() != 0 && shard.pieces() == 0,
+                     .backups = {}});
+    if (slot->copied) lines.back().backups = replicator_->Report(id);
   }
   return lines;
 }
@@ -177,13 +143,17 @@ ServerCore::Found ServerCore::Find(ShardId id, Epoch epoch) {
   return {slot->shard.get(), Status::Ok(), epoch};
 }
 
+Lsn ServerCore::LoggedByCopies(ShardId shard, const Slot& slot) const {
+  return slot.copied ? replicator_->Logged(shard, slot.logged) : slot.logged;
+}
+
 Lsn ServerCore::Logged(ShardId shard) const {
   auto it = slots_.find(shard);
   if (it == slots_.end()) return 0;
   // A unit of a `memory` table was told the lsn of the window it fell in, whose delta may have left it out:
   // until the delta that takes it is logged, nothing at or above that lsn is said to be.
   const Slot& slot = *it->second;
-  Lsn logged = slot.logged;
+  Lsn logged = LoggedByCopies(shard, slot);
   for (Lsn told : {slot.memory_told, slot.memory_appending}) {
     if (told != 0) logged = std::min(logged, told - 1);
   }
@@ -211,6 +181,11 @@ ServerCore::Applied ServerCore::Apply(ShardId id, const Unit& unit) {
   if (Status writable = Writable(); !writable.ok()) return {.status = writable};
   const TableSpec* spec = slot.shard->FindSpec(unit.table);
   if (spec == nullptr) return {.status = UnknownTable(unit.table)};
+  const Durability level = LevelOf(*spec);
+  const bool copied = slot.copied && level != Durability::kMemory;
+  if (copied) {
+    if (Status writable = replicator_->Writable(id); !writable.ok()) return {.status = writable};
+  }
   auto outcome = Push(*slot.shard, unit);
   if (!outcome.ok()) {
     metrics_.refused_units++;
@@ -218,13 +193,16 @@ ServerCore::Applied ServerCore::Apply(ShardId id, const Unit& unit) {
   }
   if (outcome->cold.empty() && unit.pulled != nullptr) outcome->cold = PullUnit(*slot.shard, unit);
   if (!outcome->cold.empty()) return {.status = Status::Ok(), .cold = std::move(outcome->cold)};
-  const Durability level = LevelOf(*spec);
-  Applied applied{.status = Status::Ok(), .lsn = outcome->lsn, .level = level};
+  Applied applied{.status = Status::Ok(), .lsn = outcome->lsn, .level = level, .copied = copied};
   if (outcome->duplicate) {
     metrics_.duplicate_units++;
     // Reached already at the asked level: nothing to wait for (rule 14).
-    const Lsn reached = level == Durability::kSynced ? slot.synced : slot.logged;
-    if (applied.lsn <= reached) applied.level = Durability::kMemory;
+    Lsn reached = level == Durability::kSynced ? slot.synced : slot.logged;
+    if (copied) reached = level == Durability::kSynced ? replicator_->Synced(id, reached) : replicator_->Logged(id, reached);
+    if (applied.lsn <= reached) {
+      applied.level = Durability::kMemory;
+      applied.copied = false;
+    }
     if (!slot.shard->HasUnlogged(unit.table)) return applied;
   } else {
     metrics_.push_units++;
@@ -259,6 +237,9 @@ ServerCore::Applied ServerCore::CommitRound(ShardId id, TableId table, uint64_t 
   if (Status writable = Writable(); !writable.ok()) return {.status = writable};
   const TableSpec* spec = slot.shard->FindSpec(table);
   if (spec == nullptr) return {.status = UnknownTable(table)};
+  if (slot.copied) {
+    if (Status writable = replicator_->Writable(id); !writable.ok()) return {.status = writable};
+  }
   const auto committed = slot.shard->CommitRound(table, round, examples, step);
   if (!committed.ok()) return {.status = committed.status().Prepend(options_.node_name)};
   if (*committed) metrics_.rounds++;
@@ -267,7 +248,8 @@ ServerCore::Applied ServerCore::CommitRound(ShardId id, TableId table, uint64_t 
   if (!logged) Touch(id, slot);
   return {.status = Status::Ok(),
           .lsn = logged ? slot.shard->last_lsn() : slot.shard->NextLsn(),
-          .level = LevelOf(*spec)};
+          .level = LevelOf(*spec),
+          .copied = slot.copied};
 }
 
 std::vector<ShardId> ServerCore::Served() const {
@@ -340,7 +322,37 @@ kj::Promise<Status> ServerCore::Reached(Durability level) {
   return kj::mv(paf.promise);
 }
 
+kj::Promise<Status> ServerCore::Reached(Durability level, std::vector<ShardLsn> copied) {
+  auto here = Reached(level);
+  if (copied.empty() || level == Durability::kMemory) return here;
+  return here.then([this, level, copied = std::move(copied)](Status&& reached) mutable -> kj::Promise<Status> {
+    if (!reached.ok()) return reached;
+    return replicator_->Wait(std::move(copied), level);
+  });
+}
+
 kj::Promise<Status> ServerCore::Flush(std::span<const ShardId> shards) {
+  std::vector<ShardLsn> copied;
+  for (ShardId id : shards) {
+    const Slot* slot = GetSlot(id);
+    if (slot == nullptr || !slot->copied) continue;
+    copied.push_back({id, slot->shard->HasUnlogged() ? slot->shard->NextLsn() : slot->shard->last_lsn()});
+  }
+  auto here = FlushHere(shards);
+  if (copied.empty()) return here;
+  return here.then([this, copied = std::move(copied)](Status&& flushed) mutable -> kj::Promise<Status> {
+    if (!flushed.ok()) return flushed;
+    return replicator_->Wait(std::move(copied), Durability::kLogged);
+  });
+}
+
+void ServerCore::CloseWhole(ShardId id) {
+  Slot& slot = *GetSlot(id);
+  slot.memory_due = true;
+  Touch(id, slot);
+}
+
+kj::Promise<Status> ServerCore::FlushHere(std::span<const ShardId> shards) {
   for (ShardId id : shards) {
     Slot* slot = GetSlot(id);
     if (slot == nullptr || slot->memory_due_ms == 0) continue;
@@ -353,7 +365,7 @@ kj::Promise<Status> ServerCore::Flush(std::span<const ShardId> shards) {
 kj::Promise<Status> ServerCore::FlushAll() {
   std::vector<ShardId> all;
   for (const auto& [id, slot] : slots_) all.push_back(id);
-  return Flush(all);
+  return FlushHere(all);
 }
 
 void ServerCore::ScheduleClose() {
@@ -368,6 +380,11 @@ void ServerCore::ScheduleClose() {
 }
 
 bool ServerCore::AddSections(Window& window, LogRecord* record) {
+  for (auto& [logged, section] : taken_) {
+    window.lsns.push_back(logged);
+    record->sections.push_back(std::move(section));
+  }
+  taken_.clear();
   std::vector<ShardId> dirty;
   dirty.swap(dirty_);
   bool complete = true;
@@ -385,13 +402,20 @@ bool ServerCore::AddSections(Window& window, LogRecord* record) {
       complete = false;
       continue;
     }
-    slot.dirty = slot.memory_due = false;
-    if (memory_too) TakeMemory(slot);
-    window.lsns.push_back({id, delta->lsn, memory_too});
-    metrics_.deltas++;
-    record->sections.push_back({id, slot.shard->incarnation(), kj::mv(delta->words), delta->checksum});
+    AddSection(window, id, slot, std::move(*delta), memory_too, record);
   }
   return complete;
+}
+
+void ServerCore::AddSection(Window& window, ShardId id, Slot& slot, BuiltDelta delta, bool memory_too,
+                            LogRecord* record) {
+  slot.dirty = slot.memory_due = false;
+  if (memory_too) TakeMemory(slot);
+  window.lsns.push_back({id, slot.shard->incarnation(), delta.lsn, memory_too});
+  metrics_.deltas++;
+  const DeltaWords words(kj::mv(delta.words));
+  if (slot.copied) replicator_->Add(id, delta, words, window.sync());
+  record->sections.push_back({id, slot.shard->incarnation(), words, delta.checksum});
 }
 
 // The delta that is being appended holds everything of the `memory` tables so far.
@@ -433,6 +457,7 @@ void ServerCore::Close() {
   appending_ = true;
   metrics_.windows++;
   appender_.Submit(std::move(submit));
+  if (replicator_ != nullptr) replicator_->Send();
 }
 
 void ServerCore::OnLogged(uint64_t number, const Status& status) {
@@ -442,7 +467,7 @@ void ServerCore::OnLogged(uint64_t number, const Status& status) {
   if (it != closed_.end()) {  // else a failed sync took its waiters
     Window& window = it->second;
     for (const LoggedShard& logged : window.lsns) {
-      Slot* slot = GetSlot(logged.shard);
+      Slot* slot = GetSlot(logged);
       if (slot == nullptr) continue;
       slot->logged = std::max(slot->logged, logged.lsn);
       if (logged.memory_too) slot->memory_appending = 0;
@@ -451,7 +476,7 @@ void ServerCore::OnLogged(uint64_t number, const Status& status) {
     window.logged.clear();
     if (!window.sync()) closed_.erase(it);
   }
-  if (!dirty_.empty() || !open_.logged.empty() || !open_.synced.empty()) ScheduleClose();
+  if (!dirty_.empty() || !taken_.empty() || !open_.logged.empty() || !open_.synced.empty()) ScheduleClose();
 }
 
 void ServerCore::OnSynced(uint64_t number, const Status& status) {
@@ -460,7 +485,7 @@ void ServerCore::OnSynced(uint64_t number, const Status& status) {
   if (!status.ok()) return Fail(status);
   // A sync covers everything that was appended before it.
   for (const LoggedShard& synced : it->second.lsns) {
-    if (Slot* slot = GetSlot(synced.shard)) slot->synced = std::max(slot->synced, synced.lsn);
+    if (Slot* slot = GetSlot(synced)) slot->synced = std::max(slot->synced, synced.lsn);
   }
   for (auto& waiter : it->second.synced) waiter->fulfill(Status::Ok());
   closed_.erase(it);
@@ -477,6 +502,12 @@ void ServerCore::Fail(const Status& status) {
              << ": pushes are refused until the log can be written: " << status.message();
   metrics_.log_failures++;
   failure_ = status;
+  // What copies have taken since their last window, or in windows that failed, is not logged and is not logged
+  // again: they are seeded anew.
+  taken_.clear();
+  for (auto& [id, slot] : slots_) {
+    if (slot->following && slot->damage.empty()) slot->damage = "its log failed: " + status.message();
+  }
   RecoverLater();
 }
 
@@ -499,7 +530,7 @@ void ServerCore::Recover() {
   auto window = std::make_shared<Window>();
   dirty_.clear();
   for (auto& [id, slot] : slots_) {
-    if (slot->shard->epoch() == 0) continue;  // never served, so nothing but what replay brought
+    if (slot->shard->epoch() == 0 || slot->following) continue;  // never served, so nothing of its own
     slot->shard->RelogFrom(slot->folded.lsn, slot->folded.checksum);
     auto delta = slot->shard->BuildDelta();
     if (!delta.ok() && delta.status().code() == Code::kFailedPrecondition)
@@ -508,16 +539,14 @@ void ServerCore::Recover() {
       LOG(ERROR) << options_.node_name << ": shard " << id << ": " << delta.status().ToString();
       return RecoverLater();
     }
-    slot->dirty = slot->memory_due = false;
-    TakeMemory(*slot);
-    window->lsns.push_back({id, delta->lsn, true});
-    submit.record.sections.push_back({id, slot->shard->incarnation(), kj::mv(delta->words), delta->checksum});
+    AddSection(*window, id, *slot, std::move(*delta), true, &submit.record);
   }
   submit.logged = [](const Status&) {};  // only the sync counts here
   submit.synced = [this, window](const Status& status) {
     loop_.Post([this, window, status] { OnRecovered(*window, status); });
   };
   appender_.Submit(std::move(submit));
+  if (replicator_ != nullptr) replicator_->Send();
 }
 
 void ServerCore::OnRecovered(const Window& window, const Status& status) {
@@ -531,7 +560,7 @@ void ServerCore::OnRecovered(const Window& window, const Status& status) {
   LOG(WARNING) << options_.node_name << ": core " << options_.core << ": the log can be written again; "
                << window.lsns.size() << " shards were logged anew";
   for (const LoggedShard& logged : window.lsns) {
-    Slot* slot = GetSlot(logged.shard);
+    Slot* slot = GetSlot(logged);
     if (slot == nullptr) continue;
     slot->logged = slot->synced = std::max(slot->logged, logged.lsn);
     slot->memory_appending = 0;

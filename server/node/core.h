@@ -11,6 +11,10 @@
 // when there is no room for what comes, and is fetched from the base when a call names it; such a call waits,
 // others do not.
 //
+// A shard is served as its primary, or followed as one of its backups (core_copies.cc): then its deltas come
+// from the primary, are applied to the rows in memory and go into this node's log with the next window. What
+// the backups of its own shards have confirmed is the Replicator's to say.
+//
 // After a failed write nothing is acknowledged any more: the core refuses pushes (kOverloaded with the disk's
 // message), keeps serving pulls, and once a second logs all its unclean rows again in a fresh segment until
 // that succeeds (rule 8).
@@ -28,12 +32,15 @@
 
 #include "common/net/kj_loop.h"
 #include "server/node/blocking_thread.h"
+#include "server/node/copy_set.h"
 #include "server/node/log_appender.h"
 #include "server/node/server_metrics.h"
 #include "server/shard/shard.h"
 #include "server/storage/base_store.h"
 
 namespace penstock {
+
+class Replicator;
 
 struct CoreOptions {
   uint32_t core = 0;
@@ -52,6 +59,37 @@ struct Grant {
   Incarnation incarnation = 0;
   Epoch epoch = 0;
   Lsn min_lsn = 0;
+  uint32_t min_copies = 1;
+  std::vector<BackupGrant> backups;
+};
+// What it follows as a backup.
+struct Follow {
+  ShardId shard = 0;
+  Incarnation incarnation = 0;
+  Epoch epoch = 0;
+};
+// Whom a primary names when it sends: a copy of a shard, in the primary's epoch.
+struct ReplicaRef {
+  ShardId shard = 0;
+  Incarnation incarnation = 0;
+  Epoch epoch = 0;
+};
+// What a copy answers; the standing only with ok.
+struct ReplicaAnswer {
+  Status status;
+  Epoch seen = 0;  // with kWrongEpoch: the highest epoch known here
+  ReplicaStanding standing;
+};
+// What a primary reports of a backup (proto::BackupReport).
+struct BackupReport {
+  NodeId node = 0;
+  Incarnation incarnation = 0;
+  bool caught_up = false;
+  std::string failed;
+};
+struct ShardLsn {
+  ShardId shard = 0;
+  Lsn lsn = 0;
 };
 
 // Up to where the base holds a shard.
@@ -69,6 +107,9 @@ struct ShardLine {
   Lsn applied = 0, logged = 0, synced = 0;
   uint64_t rows = 0, bytes = 0;
   std::string damage;
+  Epoch seen = 0;
+  bool complete = false;
+  std::vector<BackupReport> backups;
 };
 
 class ServerCore : private kj::TaskSet::ErrorHandler {
@@ -81,8 +122,11 @@ class ServerCore : private kj::TaskSet::ErrorHandler {
   // accepts the loss.
   void AdoptShard(std::unique_ptr<Shard> shard, const FoldedPoint& folded, std::string damage);
 
-  // The scheduler's wanted state: exactly these shards are served.
-  void ApplyGrants(const std::vector<Grant>& grants);
+  // Before the first grant.
+  void SetReplicator(Replicator* replicator) { replicator_ = replicator; }
+
+  // The scheduler's wanted state: exactly these shards are served, and those followed.
+  void ApplyWanted(const std::vector<Grant>& grants, const std::vector<Follow>& follows);
   void SetTables(const std::vector<TableSpec>& specs, const std::vector<TableId>& dropped);
   void SetProducers(ProducerId forget_floor, const std::vector<std::pair<ProducerId, ProducerId>>& finished);
   void SetFolded(const std::vector<std::pair<ShardId, FoldedPoint>>& folded);
@@ -96,8 +140,16 @@ class ServerCore : private kj::TaskSet::ErrorHandler {
     Epoch epoch = 0;
   };
   Found Find(ShardId shard, Epoch epoch);
-  // Every unit that was told an lsn up to here is logged.
+  // Every unit that was told an lsn up to here is logged on all in-sync copies.
   Lsn Logged(ShardId shard) const;
+
+  // --- As a backup: a primary asks where the copy stands, and brings the next delta or piece of a seed. It is
+  // applied at once, and logged with the window that is open now (Reached). kUnavailable: not told to follow yet;
+  // kDataLoss: it does not follow what is here, and nothing has changed.
+  ReplicaAnswer Standing(const ReplicaRef& ref);
+  ReplicaAnswer TakeSection(const ReplicaRef& ref, DeltaWords words, uint32_t checksum);
+  // The shard as it is, served or followed; nullptr: neither.
+  const Shard* AnyShard(ShardId shard) const;
 
   struct Unit {
     UnitContext context;
@@ -111,6 +163,7 @@ class ServerCore : private kj::TaskSet::ErrorHandler {
     Status status;  // not ok: the unit was not applied
     Lsn lsn = 0;    // the delta that holds it
     Durability level = Durability::kMemory;
+    bool copied = false;    // backups must confirm it, too
     std::vector<Key> cold;  // not empty: the unit was not applied, ApplyCold takes it from here
   };
   Applied Apply(ShardId shard, const Unit& unit);
@@ -160,11 +213,19 @@ class ServerCore : private kj::TaskSet::ErrorHandler {
   auto ReadBase(Call call) {
     return disk_.Run([&base = base_, call = std::move(call)] { return call(base); });
   }
-  // Resolves when everything applied on this core before the call has reached the level. kMemory: at once.
+  // Resolves when everything applied on this core before the call has reached the level here. kMemory: at once.
   kj::Promise<Status> Reached(Durability level);
-  // As Reached(kLogged), `memory` tables of these shards included.
+  // And when the backups have these deltas at the level.
+  kj::Promise<Status> Reached(Durability level, std::vector<ShardLsn> copied);
+  // As Reached(kLogged), `memory` tables of these shards included, on all in-sync copies.
   kj::Promise<Status> Flush(std::span<const ShardId> shards);
+  // The same here alone.
+  kj::Promise<Status> FlushHere(std::span<const ShardId> shards);
   kj::Promise<Status> FlushAll();
+  // Closes a window that takes everything of the shard.
+  void CloseWhole(ShardId shard);
+  // Counts the folds that this core has heard of.
+  uint64_t folds() const { return folds_; }
 
   // The appender is about to end: nothing is submitted any more.
   void BeginStop() { stopping_ = true; }
@@ -179,6 +240,9 @@ class ServerCore : private kj::TaskSet::ErrorHandler {
     Lsn logged = 0, synced = 0;
     FoldedPoint folded;
     bool granted = false;
+    bool following = false;
+    bool copied = false;         // the replicator has it
+    Epoch seen = 0;              // of a copy: the highest epoch it heard of; older ones are refused
     bool dirty = false;          // in dirty_
     bool memory_due = false;     // the next delta takes `memory` tables too
     uint64_t memory_due_ms = 0;  // 0: no `memory` table is dirty
@@ -189,6 +253,7 @@ class ServerCore : private kj::TaskSet::ErrorHandler {
   using Waiters = std::vector<kj::Own<kj::PromiseFulfiller<Status>>>;
   struct LoggedShard {
     ShardId shard = 0;
+    Incarnation incarnation = 0;
     Lsn lsn = 0;
     bool memory_too = false;  // the delta took the `memory` tables as well
   };
@@ -199,7 +264,16 @@ class ServerCore : private kj::TaskSet::ErrorHandler {
     bool sync() const { return !synced.empty(); }
   };
 
-  Slot* GetSlot(ShardId shard);
+  Slot* GetSlot(ShardId shard) const;
+  Slot* GetSlot(const LoggedShard& logged) const;
+  Slot& MakeSlot(ShardId shard, Incarnation incarnation);
+  void TakeGrant(const Grant& grant);
+  void BeginGrant(const Grant& grant, Slot& slot);
+  void TakeFollow(const Follow& follow);
+  ReplicaAnswer CheckReplica(const ReplicaRef& ref, Slot** slot);
+  static ReplicaStanding StandingOf(const Slot& slot);
+  void MakeRoom(Shard& shard, proto::Delta::Reader delta);
+  Lsn LoggedByCopies(ShardId shard, const Slot& slot) const;
   Status UnknownTable(TableId table) const;
   void Touch(ShardId shard, Slot& slot);
   void NoteMemoryDirty(ShardId shard, Slot& slot);
@@ -208,6 +282,7 @@ class ServerCore : private kj::TaskSet::ErrorHandler {
   void Close();
   // False when a delta could not be built; its shard stays dirty.
   bool AddSections(Window& window, LogRecord* record);
+  void AddSection(Window& window, ShardId shard, Slot& slot, BuiltDelta delta, bool memory_too, LogRecord* record);
   static void TakeMemory(Slot& slot);
   void OnLogged(uint64_t number, const Status& status);
   void OnSynced(uint64_t number, const Status& status);
@@ -260,6 +335,7 @@ class ServerCore : private kj::TaskSet::ErrorHandler {
   ProducerId forget_floor_ = 0;
   std::vector<std::pair<ProducerId, ProducerId>> finished_;
   std::vector<ShardId> dirty_;
+  std::vector<std::pair<LoggedShard, LogSection>> taken_;  // from primaries, for the open window
   Window open_;
   std::map<uint64_t, Window> closed_;  // appended or being appended, with waiters left
   bool close_scheduled_ = false;
@@ -274,6 +350,8 @@ class ServerCore : private kj::TaskSet::ErrorHandler {
   bool fold_wanted_ = false;     // until one has been done
   size_t evictable_rows_ = 0;    // as of the last eviction: rows, clean or not
   uint64_t waiting_bytes_ = 0;   // of ColdWaits
+  uint64_t folds_ = 0;
+  Replicator* replicator_ = nullptr;
   std::unique_ptr<FetchBatch> collecting_;
   std::deque<std::unique_ptr<FetchBatch>> fetching_;  // oldest first
   BlockingThread disk_;

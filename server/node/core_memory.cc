@@ -86,6 +86,23 @@ void ServerCore::Evict(ShardId needs_room, TableId needy, size_t needed) {
   pushes_since_look_ = 0;
 }
 
+// For what a delta of the primary brings. What cannot be made room for goes over the budget until the next
+// eviction: a backup that refused would only have to be seeded again.
+void ServerCore::MakeRoom(Shard& shard, proto::Delta::Reader delta) {
+  for (const auto entry : delta.getTables()) {
+    const size_t rows = entry.getKeys().size() / sizeof(Key);
+    const size_t bytes = shard.GrowthBytes(entry.getTable(), rows);
+    if (bytes > GrowthLeft()) {
+      if (few_clean_rows_) {
+        WantFold();
+      } else {
+        Evict(shard.id(), entry.getTable(), rows);
+      }
+    }
+    resident_bytes_ += bytes;
+  }
+}
+
 bool ServerCore::WantFold() {
   if (fold_wanted_ || !failure_.ok()) return false;
   fold_wanted_ = true;
@@ -101,7 +118,7 @@ bool ServerCore::WantFold() {
 kj::Promise<void> ServerCore::FlushSome(std::vector<ShardId> shards) {
   if (shards.empty()) return kj::READY_NOW;
   const size_t left = shards.size() - std::min(shards.size(), kFlushedShards);
-  auto flushed = Flush(std::span(shards).subspan(left));
+  auto flushed = FlushHere(std::span(shards).subspan(left));
   shards.resize(left);
   return flushed.then(
       [this, shards = std::move(shards)](Status&&) mutable { return FlushSome(std::move(shards)); });

@@ -1,5 +1,5 @@
-// CoreRuntime: a core's thread with all that lives on it: the ServerCore, its data service, its expirer and
-// its port.
+// CoreRuntime: a core's thread with all that lives on it: the ServerCore, its services, its expirer, its
+// replicator and its port.
 #pragma once
 
 #include <memory>
@@ -9,17 +9,22 @@
 #include "common/net/rpc_server.h"
 #include "server/node/data_service.h"
 #include "server/node/expirer.h"
+#include "server/node/replica_service.h"
+#include "server/node/replicator.h"
 
 namespace penstock {
 
 class CoreRuntime {
  public:
   // `spin_us` as of KjLoop.
-  CoreRuntime(const CoreOptions& options, uint64_t spin_us, LogAppender& appender, const BaseStore& base,
-              std::function<void()> want_fold, ServerMetrics& metrics)
+  CoreRuntime(const CoreOptions& options, uint64_t spin_us, std::shared_ptr<ClusterIdentity> identity,
+              LogAppender& appender, const BaseStore& base, std::function<void()> want_fold,
+              ServerMetrics& metrics)
       : loop_(options.node_name + "/" + std::to_string(options.core), spin_us) {
     loop_.Run([&] {
       core_ = std::make_unique<ServerCore>(loop_, options, appender, base, std::move(want_fold), metrics);
+      replicator_ = std::make_unique<Replicator>(loop_, *core_, std::move(identity), metrics);
+      core_->SetReplicator(replicator_.get());
       expirer_ = std::make_unique<Expirer>(loop_, *core_, metrics, options.expire_interval_ms);
     });
     metrics_ = &metrics;
@@ -28,7 +33,7 @@ class CoreRuntime {
   Status Listen(std::shared_ptr<const ClusterIdentity> identity, const RpcServerOptions& options) {
     return loop_.Run([&]() -> Status {
       auto server = RpcServer::Listen(loop_, std::move(identity), options,
-                                      kj::heap<DataService>(*core_, *expirer_, *metrics_));
+                                      kj::heap<CoreService>(*core_, *expirer_, *metrics_));
       if (!server.ok()) return server.status();
       rpc_ = std::move(*server);
       return Status::Ok();
@@ -62,7 +67,11 @@ class CoreRuntime {
   // After the appender has ended: no callback will come any more.
   void Stop() {
     loop_.Run([] {});  // answers that its last callbacks have made ready go out before the core does
-    loop_.Run([&] { core_.reset(); });
+    loop_.Run([&] {
+      core_->SetReplicator(nullptr);
+      replicator_.reset();
+      core_.reset();
+    });
     loop_.Stop();
   }
 
@@ -70,6 +79,7 @@ class CoreRuntime {
   KjLoop loop_;
   ServerMetrics* metrics_ = nullptr;
   std::unique_ptr<ServerCore> core_;
+  std::unique_ptr<Replicator> replicator_;
   std::unique_ptr<Expirer> expirer_;
   std::unique_ptr<RpcServer> rpc_;
 };

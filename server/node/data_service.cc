@@ -198,7 +198,7 @@ kj::Promise<void> DataService::FinishPush(PushContext context, Applying& applyin
     finish();
     return kj::READY_NOW;
   }
-  return core_.Reached(applying.level).then([context, finish = kj::mv(finish)](Status&& reached) mutable {
+  return core_.Reached(applying.level, std::move(applying.copied)).then([context, finish = kj::mv(finish)](Status&& reached) mutable {
     finish();
     // Applied, but not at its level: the answer must not say otherwise.
     if (!reached.ok()) WriteStatus(OutcomeUnknown(reached.message()), context.getResults().initStatus());
@@ -260,13 +260,12 @@ void DataService::PushTable(proto::PushRequest::Reader request, proto::PushReque
                                       SetResult(late.status, result);
                                       result.setLsn(late.lsn);
                                       result.setEpoch(core_.Find(shard, epoch).epoch);
-                                      if (late.status.ok())
-                                        applying->level = std::max(applying->level, late.level);
+                                      applying->Note(shard, late);
                                     }));
         }
         found.status = applied.status;
         results[i].setLsn(applied.lsn);
-        if (applied.status.ok()) applying->level = std::max(applying->level, applied.level);
+        if (applied.cold.empty()) applying->Note(shard, applied);
       }
     }
     SetResult(found.status, results[i]);
@@ -364,7 +363,7 @@ kj::Promise<void> DataService::commitRound(CommitRoundContext context) {
   WriteStatus(status, results.initStatus());
   if (!status.ok()) return kj::READY_NOW;
   auto out = results.initShards(in.size());
-  Durability level = Durability::kMemory;
+  Applying applying;
   for (uint32_t i = 0; i < in.size(); ++i) {
     auto found = core_.Find(in[i].getShard(), in[i].getEpoch());
     for (TableId table : params.getTables()) {
@@ -373,12 +372,12 @@ kj::Promise<void> DataService::commitRound(CommitRoundContext context) {
                                        params.getStep());
       found.status = applied.status;
       out[i].setLsn(std::max(out[i].getLsn(), applied.lsn));
-      if (applied.status.ok()) level = std::max(level, applied.level);
+      applying.Note(in[i].getShard(), applied);
     }
     SetResult(found.status, out[i]);
     out[i].setEpoch(found.epoch);
   }
-  return core_.Reached(level).then([this, context](Status&& reached) mutable {
+  return core_.Reached(applying.level, std::move(applying.copied)).then([this, context](Status&& reached) mutable {
     auto results = context.getResults();
     auto in = context.getParams().getShards();
     auto out = results.getShards();

@@ -17,7 +17,7 @@
 
 namespace penstock {
 
-class DataService final : public proto::DataPlane::Server {
+class DataService : public virtual proto::DataPlane::Server {
  public:
   DataService(ServerCore& core, Expirer& expirer, ServerMetrics& metrics)
       : core_(core), expirer_(expirer), metrics_(metrics) {}
@@ -35,9 +35,16 @@ class DataService final : public proto::DataPlane::Server {
   // A push until all of its units are applied.
   struct Applying {
     Durability level = Durability::kMemory;  // what must be waited for then
+    std::vector<ShardLsn> copied;            // and for which backups have to
     std::vector<ValuesIn> values;
     std::vector<ValuesOut> pulled;
     kj::Vector<kj::Promise<void>> waiting;  // units with cold rows
+
+    void Note(ShardId shard, const ServerCore::Applied& applied) {
+      if (!applied.status.ok()) return;
+      level = std::max(level, applied.level);
+      if (applied.copied) copied.push_back({shard, applied.lsn});
+    }
   };
 
   // The groups of the table that are answered with values go to `parts`, and the values to `values`.

@@ -240,7 +240,7 @@ class Server::Impl : public NodeSession::Host {
                       .max_unit_bytes = options_.server.max_unit_bytes,
                       .log_limit_bytes = options_.server.log_limit_bytes,
                       .node_name = name_},
-          options_.server.spin_us, *appender_, *base_, [this] { fold_wanted_ = true; }, metrics_));
+          options_.server.spin_us, identity_, *appender_, *base_, [this] { fold_wanted_ = true; }, metrics_));
       RpcServerOptions rpc{
           .host = options_.server.listen,
           .port = static_cast<uint16_t>(options_.server.port == 0 ? 0 : options_.server.port + i),
@@ -252,6 +252,10 @@ class Server::Impl : public NodeSession::Host {
     for (auto& core : cores_) core->loop().Run([&] { core->core().SetTables(specs, {}); });
     for (auto& entry : shards_) {
       const ShardId id = entry.first;
+      if (entry.second->pieces() > 0) {
+        LOG(INFO) << name_ << ": shard " << id << ": a seed that had not ended is discarded";
+        continue;
+      }
       CoreRuntime& core = CoreOf(id);
       core.loop().Run([&] {
         core.core().AdoptShard(std::move(entry.second), folded_[id], damage_.count(id) ? damage_[id] : "");
@@ -329,6 +333,11 @@ class Server::Impl : public NodeSession::Host {
          metrics_.fetched_rows);
     read("penstock_server_absent_rows_total",
          "Rows that were looked for in the base and not there: errors of the filter.", metrics_.absent_rows);
+    read("penstock_server_replicated_bytes_total", "Bytes of deltas and seeds sent to backups.",
+         metrics_.replicated_bytes);
+    read("penstock_server_replica_deltas_total", "Deltas and pieces of seeds taken as a backup.",
+         metrics_.replica_deltas);
+    read("penstock_server_replica_tail_bytes", "Deltas that are kept for backups.", metrics_.replica_tail_bytes);
     read("penstock_server_waiting_calls", "Pulls and units that wait for rows from the base.",
          metrics_.waiting_calls);
     read("penstock_server_log_bytes", "Log that is not folded yet.", metrics_.log_bytes);
@@ -381,6 +390,15 @@ class Server::Impl : public NodeSession::Host {
       out[i].setRows(line.rows);
       out[i].setBytes(line.bytes);
       out[i].setDamage(line.damage);
+      out[i].setSeen(line.seen);
+      out[i].setComplete(line.complete);
+      auto backups = out[i].initBackups(static_cast<uint32_t>(line.backups.size()));
+      for (uint32_t b = 0; b < backups.size(); ++b) {
+        backups[b].setNode(line.backups[b].node);
+        backups[b].setIncarnation(line.backups[b].incarnation);
+        backups[b].setCaughtUp(line.backups[b].caught_up);
+        backups[b].setFailed(line.backups[b].failed);
+      }
       bytes += line.bytes;
     }
     metrics_.resident_bytes = bytes;
@@ -462,24 +480,42 @@ class Server::Impl : public NodeSession::Host {
 
   void GiveGrants(proto::Scheduler::HeartbeatResults::Reader results) {
     std::vector<std::vector<Grant>> grants(cores_.size());
-    for (auto grant : results.getGrants()) {
-      grants[grant.getShard() % cores_.size()].push_back({.shard = grant.getShard(),
-                                                          .incarnation = grant.getIncarnation(),
-                                                          .epoch = grant.getEpoch(),
-                                                          .min_lsn = grant.getMinLsn()});
+    std::vector<std::vector<Follow>> follows(cores_.size());
+    for (auto grant : results.getGrants()) grants[grant.getShard() % cores_.size()].push_back(ReadGrant(grant));
+    for (auto follow : results.getFollows()) {
+      follows[follow.getShard() % cores_.size()].push_back({.shard = follow.getShard(),
+                                                            .incarnation = follow.getIncarnation(),
+                                                            .epoch = follow.getEpoch()});
     }
     const auto pairs = results.getFinishedProducers();
     std::vector<std::pair<ProducerId, ProducerId>> finished;
     for (uint32_t i = 0; i + 1 < pairs.size(); i += 2) finished.emplace_back(pairs[i], pairs[i + 1]);
     for (size_t i = 0; i < cores_.size(); ++i) {
-      cores_[i]->loop().Post(
-          [&core = *cores_[i], grants = std::move(grants[i]), finished, floor = results.getForgetFloor()] {
-            core.core().ApplyGrants(grants);
-            core.core().SetProducers(floor, finished);
-          });
+      cores_[i]->loop().Post([&core = *cores_[i], grants = std::move(grants[i]), follows = std::move(follows[i]),
+                              finished, floor = results.getForgetFloor()] {
+        core.core().ApplyWanted(grants, follows);
+        core.core().SetProducers(floor, finished);
+      });
     }
     std::lock_guard lock(mutex_);
-    granted_ = results.getGrants().size() > 0;
+    granted_ = results.getGrants().size() + results.getFollows().size() > 0;
+  }
+
+  static Grant ReadGrant(proto::ShardGrant::Reader grant) {
+    Grant read{.shard = grant.getShard(),
+               .incarnation = grant.getIncarnation(),
+               .epoch = grant.getEpoch(),
+               .min_lsn = grant.getMinLsn(),
+               .min_copies = grant.getMinCopies(),
+               .backups = {}};
+    for (auto backup : grant.getBackups()) {
+      read.backups.push_back({.node = backup.getNode(),
+                              .name = backup.getName(),
+                              .incarnation = backup.getIncarnation(),
+                              .endpoint = backup.getEndpoint(),
+                              .in_sync = backup.getInSync()});
+    }
+    return read;
   }
 
   void OnRefused(Status status) override {

@@ -258,8 +258,6 @@ TEST(ShardDeltaTest, ReplayRefusesWhatDoesNotFollow) {
   EXPECT_EQ(Apply(c, deltas[1]).code(), Code::kDataLoss) << "it follows other bytes";
   Shard other({.cluster = kCluster, .shard = kShardId + 1, .incarnation = kIncarnation});
   EXPECT_EQ(Apply(other, deltas[0]).code(), Code::kDataLoss);
-  Shard life({.cluster = kCluster, .shard = kShardId, .incarnation = kIncarnation + 1});
-  EXPECT_EQ(Apply(life, deltas[0]).code(), Code::kDataLoss);
   Shard foreign({.cluster = kCluster + 1, .shard = kShardId, .incarnation = kIncarnation});
   EXPECT_EQ(Apply(foreign, deltas[0]).code(), Code::kDataLoss);
   EXPECT_EQ(Apply(a, forged).code(), Code::kFailedPrecondition) << "a serving shard replays nothing";

@@ -1,0 +1,99 @@
+#include "server/node/replica_service.h"
+
+#include <cstring>
+
+#include "common/base/strings.h"
+#include "common/cluster/wire.h"
+
+namespace penstock {
+namespace {
+
+constexpr uint32_t kMaxReplicas = 65536;  // of a call
+
+ReplicaRef ReadRef(proto::ReplicaRef::Reader ref) {
+  return {.shard = ref.getShard(), .incarnation = ref.getIncarnation(), .epoch = ref.getEpoch()};
+}
+
+void WriteAnswer(const ReplicaAnswer& answer, proto::ReplicaState::Builder state) {
+  state.setCode(static_cast<proto::Code>(answer.status.code()));
+  if (!answer.status.ok()) state.setMessage(answer.status.message());
+  state.setEpoch(answer.seen);
+  state.setComplete(answer.standing.complete);
+  state.setPieces(answer.standing.pieces);
+  state.setLsn(answer.standing.point.lsn);
+  state.setChecksum(answer.standing.point.checksum);
+  state.setLogged(answer.standing.logged);
+  state.setSynced(answer.standing.synced);
+}
+
+// The message's buffer goes back to its pool; the log and the rows' images need the bytes for longer.
+DeltaWords CopyWords(capnp::Data::Reader data) {
+  auto words = kj::heapArray<capnp::word>(data.size() / sizeof(capnp::word));
+  std::memcpy(words.begin(), data.begin(), data.size());
+  return DeltaWords(kj::mv(words));
+}
+
+Status CheckCount(uint32_t count) {
+  if (count <= kMaxReplicas) return Status::Ok();
+  return InvalidArgument(StrCat("a call about ", count, " copies, allowed are ", kMaxReplicas));
+}
+
+}  // namespace
+
+kj::Promise<void> ReplicaService::attach(AttachContext context) {
+  const auto replicas = context.getParams().getReplicas();
+  auto results = context.getResults();
+  const Status status = CheckCount(replicas.size());
+  WriteStatus(status, results.initStatus());
+  if (!status.ok()) return kj::READY_NOW;
+  auto states = results.initStates(replicas.size());
+  for (uint32_t i = 0; i < replicas.size(); ++i)
+    WriteAnswer(core_.Standing(ReadRef(replicas[i])), states[i]);
+  return kj::READY_NOW;
+}
+
+kj::Promise<void> ReplicaService::append(AppendContext context) {
+  const auto params = context.getParams();
+  const auto sections = params.getSections();
+  auto results = context.getResults();
+  const Status status = CheckCount(sections.size());
+  WriteStatus(status, results.initStatus());
+  if (!status.ok()) return kj::READY_NOW;
+  auto states = results.initStates(sections.size());
+  bool taken = false;
+  for (uint32_t i = 0; i < sections.size(); ++i) {
+    const auto data = sections[i].getDelta();
+    ReplicaAnswer answer;
+    if (data.size() == 0 || data.size() % sizeof(capnp::word) != 0) {
+      answer.status = InvalidArgument(StrCat("a delta of ", data.size(), " bytes"));
+    } else {
+      answer = core_.TakeSection(ReadRef(sections[i].getReplica()), CopyWords(data), sections[i].getChecksum());
+    }
+    taken |= answer.status.ok();
+    WriteAnswer(answer, states[i]);
+  }
+  const Durability level = params.getSync() ? Durability::kSynced : Durability::kLogged;
+  context.releaseParams();
+  if (!taken) return kj::READY_NOW;
+  return core_.Reached(level).then([context](Status&& reached) mutable {
+    if (!reached.ok()) WriteStatus(reached, context.getResults().getStatus());
+  });
+}
+
+kj::Promise<void> ReplicaService::digest(DigestContext context) {
+  const ShardId id = context.getParams().getShard();
+  auto results = context.getResults();
+  const Shard* shard = core_.AnyShard(id);
+  if (shard == nullptr) {
+    WriteStatus(NotFound(StrCat(core_.options().node_name, " has no copy of shard ", id)), results.initStatus());
+    return kj::READY_NOW;
+  }
+  const ContentHash content = shard->Hash();
+  results.initStatus();
+  results.setLsn(shard->last_lsn());
+  results.setRows(content.rows);
+  results.setHash(content.hash);
+  return kj::READY_NOW;
+}
+
+}  // namespace penstock

@@ -1,0 +1,132 @@
+// Replicator: sends the deltas of the shards that a core serves to their backups, seeds new ones, and says when
+// enough copies have confirmed (rules 18 to 20).
+//
+// Lives on the core's loop. What is decided is in CopySet, one a shard; this connects, attaches, sends and
+// hears. A link is one connection to one core of another server; all shards that have a copy there share it, and
+// calls on it arrive in order.
+//
+//   ServerCore::Close -> Add each delta -> Send -> append on the links -> OnAppended -> CopySet::Confirmed -> waiters
+#pragma once
+
+#include <deque>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "common/net/connection_cache.h"
+#include "proto/replica.capnp.h"
+#include "server/node/core.h"
+#include "server/node/copy_set.h"
+#include "server/node/seed.h"
+
+namespace penstock {
+
+class Replicator : private kj::TaskSet::ErrorHandler {
+ public:
+  Replicator(KjLoop& loop, ServerCore& core, std::shared_ptr<ClusterIdentity> identity, ServerMetrics& metrics);
+  ~Replicator();
+
+  // The scheduler's word about a shard that the core serves. Without backups, and with min_copies 1, nothing is
+  // kept of it.
+  void Want(Shard& shard, uint32_t min_copies, const std::vector<BackupGrant>& backups);
+  // It is served no more.
+  void Forget(ShardId shard);
+  bool Tracks(ShardId shard) const { return sets_.contains(shard); }
+
+  // A delta was built. After those of a window: Send.
+  void Add(ShardId shard, const BuiltDelta& delta, const DeltaWords& words, bool sync);
+  void Send();
+
+  // Up to where the primary and all in-sync backups have it; `own` is the primary's.
+  Lsn Logged(ShardId shard, Lsn own) const;
+  Lsn Synced(ShardId shard, Lsn own) const;
+  Status Writable(ShardId shard) const;
+  // Resolves when every in-sync backup has these deltas at the level. kOutcomeUnknown: not within the deadline,
+  // or the shard is served here no more.
+  kj::Promise<Status> Wait(std::vector<ShardLsn> deltas, Durability level);
+  std::vector<BackupReport> Report(ShardId shard) const;
+
+ private:
+  using Copy = CopySet::Copy;
+  struct CopyKey {
+    ShardId shard = 0;
+    NodeId node = 0;
+    Incarnation incarnation = 0;
+    auto operator<=>(const CopyKey&) const = default;
+  };
+  struct Link {
+    std::string endpoint;
+    kj::Maybe<proto::Replica::Client> client;
+    bool busy = false;  // connecting or attaching
+    bool broken = false;
+    uint64_t inflight_bytes = 0;
+    std::deque<CopyKey> ready;  // copies that something may be unsent for
+  };
+  using LinkPtr = std::shared_ptr<Link>;
+  struct Item {
+    CopyKey key;
+    uint64_t attachment = 0;
+    CopySet::Outgoing what;
+  };
+  struct Call {
+    std::vector<Item> items;
+    uint64_t bytes = 0;
+    bool sync = false;
+  };
+  using CallPtr = std::shared_ptr<Call>;
+  struct Waiter {
+    std::vector<ShardLsn> deltas;
+    Durability level;
+    uint64_t deadline_ms;
+    kj::Own<kj::PromiseFulfiller<Status>> done;
+  };
+
+  CopySet* FindSet(ShardId shard) const;
+  Copy* FindCopy(const CopyKey& key) const;
+  LinkPtr LinkTo(const std::string& endpoint);
+  void MakeReady(const CopyKey& key, const Copy& copy);
+  void Tick();
+  void Connect(const LinkPtr& link);
+  void AttachAll(const LinkPtr& link);
+  void OnAttached(const LinkPtr& link, const std::vector<CopyKey>& keys,
+                  capnp::List<proto::ReplicaState>::Reader states);
+  void Pump(const LinkPtr& link);
+  void SendCall(const LinkPtr& link, CallPtr call);
+  void OnAppended(const LinkPtr& link, const Call& call, capnp::List<proto::ReplicaState>::Reader states);
+  void TakeState(const Item& item, bool sync, proto::ReplicaState::Reader state);
+  void Break(const LinkPtr& link, const std::string& why);
+  void FailCopy(CopySet& set, Copy& copy, const std::string& why);
+  void BeginSeed(const CopyKey& key);
+  void AdvanceSeed(const CopyKey& key);
+  void FinishSeeds();
+  struct Seeding;
+  void OnPieceFilled(const CopyKey& key, Seeding& seeding, const Status& filled);
+  void AdvanceSeeds();
+  void BoundTails();
+  bool Reached(Waiter& waiter, Status* result) const;
+  void CheckWaiters();
+  uint64_t NowMs() const;
+  void Spawn(kj::Promise<void> promise, const char* what);
+  void taskFailed(kj::Exception&& e) override;
+
+  struct Seeding {
+    std::unique_ptr<Seed> seed;
+    SeedPiece piece;
+    bool filling = false;    // a piece
+    bool finishing = false;  // all rows are sent; the last piece goes behind the next delta of everything
+    bool finished = false;   // the last piece was made
+  };
+
+  KjLoop& loop_;
+  ServerCore& core_;
+  ServerMetrics& metrics_;
+  ConnectionCache connections_;
+  std::map<ShardId, std::unique_ptr<CopySet>> sets_;
+  std::map<std::string, LinkPtr> links_;
+  std::map<CopyKey, std::shared_ptr<Seeding>> seeds_;
+  std::vector<Waiter> waiters_;
+  kj::TaskSet tasks_;  // last: its promises use all of the above
+};
+
+}  // namespace penstock
