@@ -61,7 +61,7 @@ class CopySet {
     uint64_t waits_since_ms = 0;  // something of it is unconfirmed since then; 0: nothing is
   };
 
-  CopySet(ShardId shard, const ReplicaPoint& begin) : shard_(shard), tail_(begin) {}
+  CopySet(ShardId shard, DeltaTail tail) : shard_(shard), tail_(std::move(tail)) {}
 
   // The scheduler's word. Copies of another node or incarnation than before begin anew.
   void Want(Epoch epoch, uint32_t min_copies, const std::vector<BackupGrant>& backups, uint64_t now_ms);

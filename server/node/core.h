@@ -194,6 +194,8 @@ class ServerCore : private kj::TaskSet::ErrorHandler {
   // Adds the table's cold rows to the sums. Rows that are evicted or fetched meanwhile may count twice or not
   // at all.
   kj::Promise<Status> AddColdRows(ShardId shard, TableId table, ShardTableStats* stats);
+  // What the shard holds, served or followed; as far as nothing changes meanwhile.
+  kj::Promise<Result<ContentHash>> Digest(ShardId shard);
   // Closes a round of a table (Shard::CommitRound). kUnavailable while the table is not known here.
   Applied CommitRound(ShardId shard, TableId table, uint64_t round, uint64_t examples, uint64_t step);
   // Shards that it serves now; of those, by id (else nullptr).
@@ -242,6 +244,7 @@ class ServerCore : private kj::TaskSet::ErrorHandler {
     bool granted = false;
     bool following = false;
     bool copied = false;         // the replicator has it
+    std::optional<DeltaTail> tail;  // of a copy: if it is promoted, others resume from it
     Epoch seen = 0;              // of a copy: the highest epoch it heard of; older ones are refused
     bool dirty = false;          // in dirty_
     bool memory_due = false;     // the next delta takes `memory` tables too
@@ -272,6 +275,7 @@ class ServerCore : private kj::TaskSet::ErrorHandler {
   void TakeFollow(const Follow& follow);
   ReplicaAnswer CheckReplica(const ReplicaRef& ref, Slot** slot);
   static ReplicaStanding StandingOf(const Slot& slot);
+  void KeepInTail(Slot& slot, bool piece);
   void MakeRoom(Shard& shard, proto::Delta::Reader delta);
   Lsn LoggedByCopies(ShardId shard, const Slot& slot) const;
   Status UnknownTable(TableId table) const;
@@ -321,8 +325,9 @@ class ServerCore : private kj::TaskSet::ErrorHandler {
   void Install(const FetchBatch& batch, const StoredRows& rows,
                std::map<std::pair<ShardId, TableId>, Status>* failed);
   kj::Promise<Applied> ApplyFetched(ShardId shard, Epoch epoch, const Unit& unit, int attempts);
-  kj::Promise<Status> AddColdRowsFrom(ShardId shard, Incarnation incarnation, TableId table, Key first,
-                                      ShardTableStats* stats);
+  using BaseVisitor = std::function<void(const Shard&, const BaseRow&)>;
+  kj::Promise<Status> VisitBase(ShardId shard, Incarnation incarnation, TableId table, Key first,
+                                BaseVisitor visit);
 
   KjLoop& loop_;
   const CoreOptions options_;

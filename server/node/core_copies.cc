@@ -76,7 +76,7 @@ void ServerCore::TakeGrant(const Grant& grant) {
     BeginGrant(grant, *slot);
   }
   if (slot->granted && replicator_ != nullptr) {
-    replicator_->Want(*slot->shard, grant.min_copies, grant.backups);
+    replicator_->Want(*slot->shard, grant.min_copies, grant.backups, std::exchange(slot->tail, std::nullopt));
     slot->copied = replicator_->Tracks(grant.shard);
   }
 }
@@ -180,6 +180,7 @@ ReplicaAnswer ServerCore::TakeSection(const ReplicaRef& ref, DeltaWords words, u
       taken_.push_back({{.shard = ref.shard, .incarnation = ref.incarnation, .lsn = delta.getLsn()},
                         {ref.shard, ref.incarnation, std::move(words), checksum}});
       metrics_.replica_deltas++;
+      KeepInTail(*slot, delta.getPiece() != 0);
       ScheduleClose();
     }
   } catch (const kj::Exception& e) {
@@ -188,6 +189,18 @@ ReplicaAnswer ServerCore::TakeSection(const ReplicaRef& ref, DeltaWords words, u
   }
   answer.standing = StandingOf(*slot);
   return answer;
+}
+
+// Of what was taken last. A seed makes deltas from before it useless.
+void ServerCore::KeepInTail(Slot& slot, bool piece) {
+  const Shard& shard = *slot.shard;
+  const ReplicaPoint point{shard.last_lsn(), shard.last_checksum()};
+  if (piece || !slot.tail) {
+    slot.tail.emplace(point);
+    return;
+  }
+  slot.tail->Add({.lsn = point.lsn, .checksum = point.checksum, .words = taken_.back().second.delta});
+  slot.tail->Trim(point.lsn, kKeptTailBytes);
 }
 
 const Shard* ServerCore::AnyShard(ShardId shard) const {

@@ -293,25 +293,48 @@ kj::Promise<ServerCore::Applied> ServerCore::ApplyFetched(ShardId id, Epoch epoc
 kj::Promise<Status> ServerCore::AddColdRows(ShardId id, TableId table, ShardTableStats* stats) {
   Slot* slot = GetSlot(id);
   if (slot == nullptr || slot->shard->cold_rows(table) == 0) return Status::Ok();
-  return AddColdRowsFrom(id, slot->shard->incarnation(), table, 0, stats);
+  return VisitBase(id, slot->shard->incarnation(), table, 0, [table, stats](const Shard& shard, const BaseRow& row) {
+    shard.AddColdRow(table, row.key, row.floats, stats);
+  });
 }
 
-kj::Promise<Status> ServerCore::AddColdRowsFrom(ShardId id, Incarnation incarnation, TableId table, Key first,
-                                                ShardTableStats* stats) {
+kj::Promise<Result<ContentHash>> ServerCore::Digest(ShardId id) {
+  Slot* slot = GetSlot(id);
+  if (slot == nullptr || !(slot->granted || slot->following))
+    return Result<ContentHash>(
+        NotFound(options_.node_name + " has no copy of shard " + std::to_string(id)));
+  auto content = std::make_shared<ContentHash>(slot->shard->Hash());
+  kj::Promise<Status> visited = Status::Ok();
+  for (const TableId table : slot->shard->TableIds()) {
+    if (!slot->shard->HadColdRows(table)) continue;
+    visited = visited.then([this, id, table, content, life = slot->shard->incarnation()](Status&& status) -> kj::Promise<Status> {
+      if (!status.ok()) return status;
+      return VisitBase(id, life, table, 0, [table, content](const Shard& shard, const BaseRow& row) {
+        shard.AddColdRow(table, row.key, row.push_count, row.floats, content.get());
+      });
+    });
+  }
+  return visited.then([content](Status&& status) -> Result<ContentHash> {
+    if (!status.ok()) return status;
+    return *content;
+  });
+}
+
+kj::Promise<Status> ServerCore::VisitBase(ShardId id, Incarnation incarnation, TableId table, Key first,
+                                          BaseVisitor visit) {
   return disk_
       .Run([&base = base_, incarnation, table, first] {
         return base.Scan(incarnation, table, first, kScanRows);
       })
-      .then([this, id, incarnation, table, stats](Result<StoredRows>&& rows) -> kj::Promise<Status> {
+      .then([this, id, incarnation, table, visit = std::move(visit)](Result<StoredRows>&& rows) mutable -> kj::Promise<Status> {
         if (!rows.ok()) return rows.status();
         Slot* slot = GetSlot(id);
         if (slot == nullptr || slot->shard->incarnation() != incarnation) return Status::Ok();
-        for (size_t i = 0; i < rows->size(); ++i)
-          slot->shard->AddColdRow(table, rows->row(i).key, rows->row(i).floats, stats);
+        for (size_t i = 0; i < rows->size(); ++i) visit(*slot->shard, rows->row(i));
         if (rows->size() < kScanRows) return Status::Ok();
         const Key last = rows->row(rows->size() - 1).key;
         if (last == UINT64_MAX) return Status::Ok();
-        return AddColdRowsFrom(id, incarnation, table, last + 1, stats);
+        return VisitBase(id, incarnation, table, last + 1, std::move(visit));
       });
 }
 

@@ -1,6 +1,8 @@
 // DeltaTail: the latest deltas of one shard, from which its backups are served: those that some of them have
 // not confirmed, and a few more, from which a copy that comes back resumes.
 //
+// A backup keeps some as well: when it is promoted, the other backups resume from them.
+//
 // Pure, not thread-safe. Deltas are added in the order in which they were built or received.
 #pragma once
 
@@ -20,6 +22,9 @@ struct ReplicaPoint {
   uint32_t checksum = 0;
   bool operator==(const ReplicaPoint&) const = default;
 };
+
+// Of a shard's tail, beyond what is needed now.
+inline constexpr uint64_t kKeptTailBytes = 256 << 10;
 
 struct TailDelta {
   Lsn lsn = 0;

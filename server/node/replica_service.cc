@@ -82,18 +82,14 @@ kj::Promise<void> ReplicaService::append(AppendContext context) {
 
 kj::Promise<void> ReplicaService::digest(DigestContext context) {
   const ShardId id = context.getParams().getShard();
-  auto results = context.getResults();
-  const Shard* shard = core_.AnyShard(id);
-  if (shard == nullptr) {
-    WriteStatus(NotFound(StrCat(core_.options().node_name, " has no copy of shard ", id)), results.initStatus());
-    return kj::READY_NOW;
-  }
-  const ContentHash content = shard->Hash();
-  results.initStatus();
-  results.setLsn(shard->last_lsn());
-  results.setRows(content.rows);
-  results.setHash(content.hash);
-  return kj::READY_NOW;
+  return core_.Digest(id).then([this, id, context](Result<ContentHash>&& content) mutable {
+    auto results = context.getResults();
+    WriteStatus(content.status(), results.initStatus());
+    if (!content.ok()) return;
+    if (const Shard* shard = core_.AnyShard(id)) results.setLsn(shard->last_lsn());
+    results.setRows(content->rows);
+    results.setHash(content->hash);
+  });
 }
 
 }  // namespace penstock

@@ -17,7 +17,6 @@ constexpr uint64_t kInFlightBytes = 64 << 20;      // unanswered on a link
 constexpr uint64_t kSeedInFlightBytes = 8 << 20;   // above it no piece of a seed is made
 constexpr uint64_t kAnswerMs = 10000;
 constexpr uint64_t kWaitMs = 30000;                // of an applied push, for its copies
-constexpr uint64_t kKeptBytes = 1 << 20;           // of a shard's tail, beyond what copies need
 constexpr uint64_t kTailLimitBytes = 512ull << 20;  // of a core's tails
 
 ReplicaStanding ReadStanding(proto::ReplicaState::Reader state) {
@@ -72,12 +71,13 @@ Replicator::Copy* Replicator::FindCopy(const CopyKey& key) const {
 
 // --- What the core says.
 
-void Replicator::Want(Shard& shard, uint32_t min_copies, const std::vector<BackupGrant>& backups) {
+void Replicator::Want(Shard& shard, uint32_t min_copies, const std::vector<BackupGrant>& backups,
+                      std::optional<DeltaTail> tail) {
   CopySet* set = FindSet(shard.id());
   if (set == nullptr && backups.empty() && min_copies <= 1) return;
   if (set == nullptr) {
-    auto fresh = std::make_unique<CopySet>(shard.id(), ReplicaPoint{shard.last_lsn(), shard.last_checksum()});
-    set = (sets_[shard.id()] = std::move(fresh)).get();
+    if (!tail) tail.emplace(ReplicaPoint{shard.last_lsn(), shard.last_checksum()});
+    set = (sets_[shard.id()] = std::make_unique<CopySet>(shard.id(), *std::move(tail))).get();
   }
   set->Want(shard.epoch(), min_copies, backups, NowMs());
   for (auto seed = seeds_.begin(); seed != seeds_.end();)
@@ -205,7 +205,7 @@ void Replicator::Tick() {
       const LinkPtr link = LinkTo(copy.grant.endpoint);
       if (!link->busy) Connect(link);
     }
-    set->Trim(kKeptBytes);
+    set->Trim(kKeptTailBytes);
   }
   BoundTails();
   for (const auto& [endpoint, link] : links_) Pump(link);
@@ -402,7 +402,7 @@ void Replicator::BoundTails() {
   Copy* slowest = largest->Slowest();
   if (slowest == nullptr) return;
   FailCopy(*largest, *slowest, StrCat("it fell behind by more than ", kTailLimitBytes >> 20, " MiB of deltas"));
-  largest->Trim(kKeptBytes);
+  largest->Trim(kKeptTailBytes);
 }
 
 // --- Seeds.

@@ -28,8 +28,9 @@ class Replicator : private kj::TaskSet::ErrorHandler {
   ~Replicator();
 
   // The scheduler's word about a shard that the core serves. Without backups, and with min_copies 1, nothing is
-  // kept of it.
-  void Want(Shard& shard, uint32_t min_copies, const std::vector<BackupGrant>& backups);
+  // kept of it. `tail`: what a copy that was promoted has kept.
+  void Want(Shard& shard, uint32_t min_copies, const std::vector<BackupGrant>& backups,
+            std::optional<DeltaTail> tail);
   // It is served no more.
   void Forget(ShardId shard);
   bool Tracks(ShardId shard) const { return sets_.contains(shard); }

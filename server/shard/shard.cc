@@ -333,21 +333,33 @@ void Shard::AddColdRow(TableId id, Key key, std::span<const float> values, Shard
     AddValues(values.first(table->rows.dim()), stats);
 }
 
+namespace {
+
+void AddToHash(TableId table, Key key, uint32_t push_count, std::span<const float> floats, ContentHash* content) {
+  uint64_t hash = RowHash(key, table) ^ push_count;
+  for (const float value : floats)
+    hash = std::rotl(hash ^ std::bit_cast<uint32_t>(value), 29) * 0x9e3779b97f4a7c15ULL;
+  // A sum over rows does not depend on their order.
+  content->hash += Mix64(hash);
+  ++content->rows;
+}
+
+}  // namespace
+
+void Shard::AddColdRow(TableId id, Key key, uint32_t push_count, std::span<const float> floats,
+                       ContentHash* content) const {
+  const Table* table = FindTable(id);
+  if (table != nullptr && MayBeCold(*table, key)) AddToHash(id, key, push_count, floats, content);
+}
+
 ContentHash Shard::Hash() const {
   ContentHash content;
   for (const auto& [id, table] : tables_) {
     for (RowNumber row = 0; row < table->rows.size(); ++row) {
       const RowHeader& header = *table->rows.Header(row);
       if (header.free() || header.deleted()) continue;
-      uint64_t hash = RowHash(header.key, id) ^ header.push_count;
-      const float* floats = table->rows.Values(row);
       const uint32_t count = header.open() ? table->rows.all_floats() : table->rows.row_floats();
-      for (uint32_t i = 0; i < count; ++i) {
-        hash = std::rotl(hash ^ std::bit_cast<uint32_t>(floats[i]), 29) * 0x9e3779b97f4a7c15ULL;
-      }
-      // A sum over rows does not depend on their order.
-      content.hash += Mix64(hash);
-      ++content.rows;
+      AddToHash(id, header.key, header.push_count, {table->rows.Values(row), count}, &content);
     }
   }
   return content;

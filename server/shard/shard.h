@@ -301,8 +301,10 @@ class Shard {
   Result<ShardTableStats> Stats(TableId table) const;
   void AddColdRow(TableId table, Key key, std::span<const float> values, ShardTableStats* stats) const;
   uint64_t cold_rows(TableId table) const;
-  // Of the rows in memory.
+  // Of the rows in memory; AddColdRow adds one of the base if it is not there.
   ContentHash Hash() const;
+  void AddColdRow(TableId table, Key key, uint32_t push_count, std::span<const float> floats,
+                  ContentHash* content) const;
   // Rows, indexes, filters and marks of all tables.
   size_t ResidentBytes() const;
   // Rows of all tables that were pushed at least once, cold ones included.

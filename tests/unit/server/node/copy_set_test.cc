@@ -28,7 +28,7 @@ ReplicaStanding At(Lsn lsn, Lsn logged) {
 
 class CopySetTest : public testing::Test {
  protected:
-  CopySetTest() : set_(3, {10, 110}) {}
+  CopySetTest() : set_(3, DeltaTail({10, 110})) {}
   void Want(const std::vector<BackupGrant>& backups, uint32_t min_copies = 1) {
     set_.Want(5, min_copies, backups, kNow);
   }
