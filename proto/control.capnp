@@ -128,11 +128,13 @@ interface Scheduler {
   # By a server or worker after it started. node 0 asks for a new id. `endpoints` has one host:port per core. `session` names this life of the
   # node: a later register of the same node ends it, and heartbeats of an ended session are refused with failedPrecondition.
 
-  heartbeat @1 (node :UInt32, session :UInt64, shards :List(ShardReport), busy :Bool, tableVersion :UInt64)
+  heartbeat @1 (node :UInt32, session :UInt64, shards :List(ShardReport), busy :Bool, tableVersion :UInt64,
+                hold :Bool)
       -> (status :Common.Status, term :UInt64, mapVersion :UInt64, grants :List(ShardGrant), tableVersion :UInt64, tables :List(Common.TableSpec),
           droppedTables :List(UInt32), forgetFloor :UInt64, finishedProducers :List(UInt64), exit :Bool,
           follows :List(ShardFollow));
-  # By servers and workers every heartbeat_ms: report up, wanted state down. failedPrecondition: register again. `tables` is sent when
+  # By servers and workers every heartbeat_ms: report up, wanted state down. `hold`: the caller asks again at once, and is answered when
+  # there is something new, or after heartbeat_ms. failedPrecondition: register again. `tables` is sent when
   # the node's tableVersion is behind. `finishedProducers` are ascending pairs first, last (inclusive). `grants` and `follows` are all that the
   # server shall hold.
 

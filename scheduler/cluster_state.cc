@@ -74,12 +74,16 @@ Status ClusterState::CheckIt(const BeginTerm& c) const {
   if (data_.cluster != 0 && (c.cluster != data_.cluster || c.shards != data_.shards.size())) {
     return Internal("the id and the number of shards of a cluster do not change");
   }
-  return Status::Ok();
+  if (data_.cluster != 0 && (c.copies != data_.copies || c.min_copies != data_.min_copies))
+    return Internal("a new term does not change the number of copies");
+  return CheckIt(SetCopies{.copies = c.copies, .min_copies = c.min_copies});
 }
 
 void ClusterState::Do(const BeginTerm& c) {
   data_.term = c.term;
   data_.cluster = c.cluster;
+  data_.copies = c.copies;
+  data_.min_copies = c.min_copies;
   data_.shards.resize(c.shards);
 }
 

@@ -46,6 +46,11 @@ class ClusterState {
   Status CheckIt(const GrantShards&) const;
   Status CheckIt(const QuarantineShards&) const;
   Status CheckIt(const AcceptLoss&) const;
+  Status CheckIt(const SetCopies&) const;
+  Status CheckIt(const AddCopies&) const;
+  Status CheckIt(const DropCopies&) const;
+  Status CheckIt(const ChangeCopies&) const;
+  Status CheckIt(const ConfirmEpochs&) const;
   Status CheckIt(const CreateTable&) const;
   Status CheckIt(const DropTable&) const;
   Status CheckIt(const AllocateProducers&) const;
@@ -69,6 +74,11 @@ class ClusterState {
   void Do(const GrantShards&);
   void Do(const QuarantineShards&);
   void Do(const AcceptLoss&);
+  void Do(const SetCopies&);
+  void Do(const AddCopies&);
+  void Do(const DropCopies&);
+  void Do(const ChangeCopies&);
+  void Do(const ConfirmEpochs&);
   void Do(const CreateTable&);
   void Do(const DropTable&);
   void Do(const AllocateProducers&);
@@ -85,7 +95,10 @@ class ClusterState {
   void Do(const EndJob&);
 
   Status CheckShard(ShardId shard) const;
+  Status CheckPlaced(ShardId shard) const;
+  Status CheckServer(NodeId node) const;
   Status CheckGrant(const ShardGrantRecord& grant) const;
+  Status CheckChange(const ChangeCopies::Change& change) const;
   Status CheckRounds(JobId job) const;
   Status CheckLease(JobId job, uint32_t partition, LeaseToken token) const;
   Status CheckNewTable(const TableSpec& spec, TableId expected) const;

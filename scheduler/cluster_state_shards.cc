@@ -16,10 +16,21 @@ Status ClusterState::CheckShard(ShardId shard) const {
                   std::to_string(data_.shards.size() - 1));
 }
 
+Status ClusterState::CheckPlaced(ShardId shard) const {
+  RETURN_IF_ERROR(CheckShard(shard));
+  if (data_.shards[shard].node != 0) return Status::Ok();
+  return Internal("shard " + std::to_string(shard) + " is not placed");
+}
+
+Status ClusterState::CheckServer(NodeId id) const {
+  const NodeRecord* node = FindNode(id);
+  if (node != nullptr && node->role == NodeRole::kServer) return Status::Ok();
+  return Internal("node " + std::to_string(id) + " is no server");
+}
+
 Status ClusterState::CheckGrant(const ShardGrantRecord& grant) const {
-  RETURN_IF_ERROR(CheckShard(grant.shard));
+  RETURN_IF_ERROR(CheckPlaced(grant.shard));
   const ShardRecord& shard = data_.shards[grant.shard];
-  if (shard.node == 0) return Internal("shard " + std::to_string(grant.shard) + " is not placed");
   if (grant.epoch <= shard.epoch || grant.min_lsn <= shard.highest) {
     return Internal("shard " + std::to_string(grant.shard) + ": a grant must have a higher epoch and lsn");
   }
@@ -55,9 +66,7 @@ Status ClusterState::CheckIt(const PlaceShards& c) const {
     RETURN_IF_ERROR(CheckShard(placement.shard));
     if (data_.shards[placement.shard].node != 0)
       return Internal("shard " + std::to_string(placement.shard) + " has an owner");
-    const NodeRecord* node = FindNode(placement.node);
-    if (node == nullptr || node->role != NodeRole::kServer)
-      return Internal("node " + std::to_string(placement.node) + " is no server");
+    RETURN_IF_ERROR(CheckServer(placement.node));
     if (placement.incarnation <= last) return Internal("incarnations must rise");
     last = placement.incarnation;
   }

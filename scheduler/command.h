@@ -17,14 +17,16 @@ namespace penstock {
 
 inline constexpr int kCommandVersion = 1;
 
-// A start of a leading scheduler. The first one creates the cluster: its id and number of shards, which all
-// later ones repeat.
+// A start of a leading scheduler. The first one creates the cluster: its id, its number of shards and how
+// many copies of each it wants, which all later ones repeat.
 struct BeginTerm {
   static constexpr const char* kName = "begin_term";
   uint64_t term = 0;
   uint64_t cluster = 0;
   uint32_t shards = 0;
-  NLOHMANN_DEFINE_TYPE_INTRUSIVE(BeginTerm, term, cluster, shards)
+  uint32_t copies = 1;
+  uint32_t min_copies = 1;
+  NLOHMANN_DEFINE_TYPE_INTRUSIVE(BeginTerm, term, cluster, shards, copies, min_copies)
 };
 
 struct ShardLsns {
@@ -36,6 +38,7 @@ struct ShardGrantRecord {
   ShardId shard = 0;
   Epoch epoch = 0;
   Lsn min_lsn = 0;
+  bool operator==(const ShardGrantRecord&) const = default;
   NLOHMANN_DEFINE_TYPE_INTRUSIVE(ShardGrantRecord, shard, epoch, min_lsn)
 };
 struct ShardQuarantine {
@@ -94,6 +97,68 @@ struct AcceptLoss {
   ShardId shard = 0;
   Lsn remaining = 0;
   NLOHMANN_DEFINE_TYPE_INTRUSIVE(AcceptLoss, shard, remaining)
+};
+
+// The operator's word.
+struct SetCopies {
+  static constexpr const char* kName = "set_copies";
+  uint32_t copies = 1;
+  uint32_t min_copies = 1;
+  NLOHMANN_DEFINE_TYPE_INTRUSIVE(SetCopies, copies, min_copies)
+};
+
+// Copies to be seeded, in the nodes' present sessions. No new epoch: nobody waits for them yet.
+struct AddCopies {
+  static constexpr const char* kName = "add_copies";
+  struct Copy {
+    ShardId shard = 0;
+    NodeId node = 0;
+    Incarnation incarnation = 0;
+    NLOHMANN_DEFINE_TYPE_INTRUSIVE(Copy, shard, node, incarnation)
+  };
+  std::vector<Copy> copies;
+  NLOHMANN_DEFINE_TYPE_INTRUSIVE(AddCopies, copies)
+};
+
+// Of copies that are not in sync.
+struct DropCopies {
+  static constexpr const char* kName = "drop_copies";
+  struct Copy {
+    ShardId shard = 0;
+    NodeId node = 0;
+    NLOHMANN_DEFINE_TYPE_INTRUSIVE(Copy, shard, node)
+  };
+  std::vector<Copy> copies;
+  NLOHMANN_DEFINE_TYPE_INTRUSIVE(DropCopies, copies)
+};
+
+// New epochs with their primaries, each granted to its node's present session, and all of their backups. The
+// primary is the one before, or a backup that was promotable; what the list leaves out is no copy any more.
+struct ChangeCopies {
+  static constexpr const char* kName = "change_copies";
+  struct Change {
+    ShardId shard = 0;
+    Epoch epoch = 0;
+    Lsn min_lsn = 0;
+    NodeId node = 0;
+    Incarnation incarnation = 0;
+    std::vector<CopyRecord> backups;
+    NLOHMANN_DEFINE_TYPE_INTRUSIVE(Change, shard, epoch, min_lsn, node, incarnation, backups)
+  };
+  std::vector<Change> changes;
+  NLOHMANN_DEFINE_TYPE_INTRUSIVE(ChangeCopies, changes)
+};
+
+// The primaries serve these epochs: what became in-sync in them is promotable.
+struct ConfirmEpochs {
+  static constexpr const char* kName = "confirm_epochs";
+  struct Confirmation {
+    ShardId shard = 0;
+    Epoch epoch = 0;
+    NLOHMANN_DEFINE_TYPE_INTRUSIVE(Confirmation, shard, epoch)
+  };
+  std::vector<Confirmation> confirmations;
+  NLOHMANN_DEFINE_TYPE_INTRUSIVE(ConfirmEpochs, confirmations)
 };
 
 struct CreateTable {
@@ -247,10 +312,11 @@ struct EndJob {
   NLOHMANN_DEFINE_TYPE_INTRUSIVE_WITH_DEFAULT(EndJob, job, state, error, evaluated, stopped, at_ms)
 };
 
-using Command = std::variant<BeginTerm, RegisterNode, PlaceShards, RecordLsns, GrantShards, QuarantineShards,
-                             AcceptLoss, CreateTable, DropTable, AllocateProducers, SubmitJob,
-                             LeasePartitions, RecordProgress, FinishPartition, FreeLeases, AdvanceJob,
-                             OpenStreams, CommitRound, FinishStreams, PauseJob, EndJob>;
+using Command =
+    std::variant<BeginTerm, RegisterNode, PlaceShards, RecordLsns, GrantShards, QuarantineShards, AcceptLoss,
+                 SetCopies, AddCopies, DropCopies, ChangeCopies, ConfirmEpochs, CreateTable, DropTable,
+                 AllocateProducers, SubmitJob, LeasePartitions, RecordProgress, FinishPartition, FreeLeases,
+                 AdvanceJob, OpenStreams, CommitRound, FinishStreams, PauseJob, EndJob>;
 
 const char* CommandName(const Command& command);
 // {"v": 1, "type": name, members}.

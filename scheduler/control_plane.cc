@@ -16,15 +16,32 @@ namespace {
 constexpr uint32_t kMaxProducers = 1000000;
 constexpr int64_t kStandstillMs = 1000;  // between two ticks: the process was stopped or starved
 
+// Copies that are no primaries may have said more than the journal knows.
+void RaiseGrant(const CopyHealth& health, ShardGrantRecord* grant) {
+  grant->epoch = std::max(grant->epoch, health.NextEpoch(grant->shard));
+  grant->min_lsn = std::max(grant->min_lsn, health.NextLsn(grant->shard));
+}
+
 }  // namespace
 
 Result<std::unique_ptr<ControlPlane>> ControlPlane::Start(ClusterState state, CommandLog& log,
                                                           const ControlPlaneOptions& options,
                                                           uint64_t cluster, Now now) {
   const StateData& data = state.data();
-  BeginTerm begin{.term = data.term + 1, .cluster = cluster, .shards = options.shards};
+  BeginTerm begin{.term = data.term + 1,
+                  .cluster = cluster,
+                  .shards = options.shards,
+                  .copies = options.copies,
+                  .min_copies = options.min_copies};
   if (data.cluster != 0) {
     begin.cluster = data.cluster;
+    begin.copies = data.copies;
+    begin.min_copies = data.min_copies;
+    if (data.copies != options.copies || data.min_copies != options.min_copies) {
+      LOG(WARNING) << "scheduler.copies is " << options.copies << " and scheduler.min_copies "
+                   << options.min_copies << ", but this cluster keeps " << data.copies << " and "
+                   << data.min_copies << ", which `penstock cluster copies` changes";
+    }
     begin.shards = static_cast<uint32_t>(data.shards.size());
     if (begin.shards != options.shards) {
       LOG(WARNING) << "scheduler.shards is " << options.shards << ", but this cluster was created with "
@@ -112,12 +129,16 @@ Result<RegisterAnswer> ControlPlane::Register(const RegisterRequest& request, No
   RETURN_IF_ERROR(CheckRegister(request));
   // What the earlier session still said counts: what it must bring back, and what its leases have done.
   RETURN_IF_ERROR(CommitLsns());
+  RETURN_IF_ERROR(CommitCopies(now));
   RETURN_IF_ERROR(leases_.Flush());
   ASSIGN_OR_RETURN(const NodeId id, ChooseNode(request, now));
   const char* role = request.role == NodeRole::kServer ? "server" : "worker";
   const std::string name = request.name.empty() ? StrCat(role, "-", id) : request.name;
   GrantDecision decision;
-  if (request.role == NodeRole::kServer) decision = DecideGrants(*state_, id, name, request.lines);
+  if (request.role == NodeRole::kServer) {
+    decision = DecideGrants(*state_, id, name, request.lines);
+    for (auto& grant : decision.grants) RaiseGrant(Health(now), &grant);
+  }
   for (const auto& quarantine : decision.quarantines)
     LOG(ERROR) << "shard " << quarantine.shard << " is quarantined: " << quarantine.reason;
   const RegisterNode command{.node = {.id = id,
@@ -134,10 +155,13 @@ Result<RegisterAnswer> ControlPlane::Register(const RegisterRequest& request, No
   sync_.Forget();
   nodes_.OnRegister(id, request.lines, now.ms);
   map_stale_ = true;
+  epoch_changes_ += command.grants.size();
   LOG(INFO) << name << " registered as node " << id << ", session " << command.node.session << ", with "
             << command.grants.size() << " shards granted";
   if (Status placed = PlaceIfReady(now); !placed.ok())
     LOG(WARNING) << placed.ToString();  // tried again by Tick
+  if (Status copies = CommitCopies(now); !copies.ok()) LOG(WARNING) << copies.ToString();  // likewise
+  if (contested_ > 0) ++sign_;
   return RegisterAnswer{.node = id, .session = command.node.session};
 }
 
@@ -150,32 +174,44 @@ Status ControlPlane::QuarantineDamaged(NodeId node, uint64_t session) {
         shard.node == node && shard.incarnation == line.incarnation && shard.granted_session == session;
     // Of the granted epoch alone: a report from before an accepted loss says nothing new.
     if (!its || shard.epoch != line.epoch) continue;
+    if (HasPromotable(shard)) continue;  // one of those goes on, or CommitCopies says why none can
     command.quarantines.push_back({.shard = id, .reason = state_->FindNode(node)->name + ": " + line.damage});
-    LOG(ERROR) << "shard " << id << " is quarantined: " << command.quarantines.back().reason;
   }
-  if (command.quarantines.empty()) return Status::Ok();
-  map_stale_ = true;
-  return state_.Commit(command);
+  return CommitQuarantines(std::move(command));
 }
 
-std::vector<NodeGrant> ControlPlane::GrantsOf(NodeId node, uint64_t session) const {
-  std::vector<NodeGrant> grants;
-  const auto& shards = state_.data().shards;
-  for (ShardId id = 0; id < shards.size(); ++id) {
-    const ShardRecord& shard = shards[id];
-    if (shard.node != node || shard.granted_session != session) continue;
-    grants.push_back({.grant = {.shard = id, .epoch = shard.epoch, .min_lsn = shard.min_lsn},
-                      .incarnation = shard.incarnation});
-  }
-  return grants;
+Status ControlPlane::CommitQuarantines(QuarantineShards command) {
+  if (command.quarantines.empty()) return Status::Ok();
+  RETURN_IF_ERROR(state_.Commit(command));
+  for (const auto& quarantine : command.quarantines)
+    LOG(ERROR) << "shard " << quarantine.shard << " is quarantined: " << quarantine.reason;
+  map_stale_ = true;
+  return Status::Ok();
 }
 
 Result<HeartbeatAnswer> ControlPlane::Heartbeat(HeartbeatRequest request, Now now) {
   RETURN_IF_ERROR(CheckSession(request.node, request.session));
-  if (nodes_.OnHeartbeat(request.node, request.busy, std::move(request.lines), now.ms)) map_stale_ = true;
+  const bool changed = nodes_.OnHeartbeat(request.node, request.busy, std::move(request.lines), now.ms);
+  map_stale_ |= changed;
+  lines_changed_ += changed;
   RETURN_IF_ERROR(QuarantineDamaged(request.node, request.session));
+  // A failure is one of the journal: the node is answered what it shall hold by what is journaled.
+  if (changed || contested_ > 0) (void)CommitCopies(now);
+  return Wanted(request.node, request.session, now);
+}
+
+Result<HeartbeatAnswer> ControlPlane::Wanted(NodeId node, uint64_t session, Now now) {
+  RETURN_IF_ERROR(CheckSession(node, session));
   RefreshMap(now);
-  return HeartbeatAnswer{.map_version = map_.version, .grants = GrantsOf(request.node, request.session)};
+  const StateData& data = state_.data();
+  HeartbeatAnswer answer{.map_version = map_.version, .wanted = {}};
+  answer.wanted.table_version = data.table_version;
+  answer.wanted.sign = sign_;
+  if (state_->FindNode(node)->role != NodeRole::kServer) return answer;
+  answer.wanted.grants = GrantsOf(node, session);
+  answer.wanted.follows = FollowsOf(node, session);
+  answer.wanted.finished = data.finished;
+  return answer;
 }
 
 // --- shards ---
@@ -221,32 +257,6 @@ Status ControlPlane::PlaceIfReady(Now now) {
   return Status::Ok();
 }
 
-Status ControlPlane::Accept(ShardId id, Now now) {
-  RETURN_IF_ERROR(CheckLeads());
-  const StateData& data = state_.data();
-  if (id >= data.shards.size())
-    return NotFound(StrCat("there is no shard ", id, ", shards are 0 to ", data.shards.size() - 1));
-  const NodeRecord* owner = state_->FindNode(data.shards[id].node);
-  if (data.shards[id].quarantine.empty())
-    return FailedPrecondition(StrCat("shard ", id, " is not quarantined: there is no loss to accept"));
-  if (!nodes_.Heard(owner->id) || nodes_.StateOf(owner->id, now.ms) == Liveness::kDead) {
-    return FailedPrecondition(
-        StrCat("shard ", id, ": its owner ", owner->name, " does not answer: start it first"));
-  }
-  const ShardLine* line = nodes_.Line(owner->id, id);
-  const bool present = line != nullptr && line->incarnation == data.shards[id].incarnation;
-  const Lsn remaining = present ? std::max({line->applied, line->logged, line->synced}) : 0;
-  const bool leases = leases_.AnyTrainLease() || sync_.AnySeat();
-  RETURN_IF_ERROR(state_.Commit(AcceptLoss{.shard = id, .remaining = remaining}));
-  LOG(WARNING) << "shard " << id << ": loss accepted, it goes on with lsn " << remaining << " of "
-               << owner->name << "; jobs that train are rewound to the start of their pass";
-  leases_.Forget();
-  sync_.Rewind();
-  if (leases) rewound_until_ms_ = now.ms + options_.leases.lease_ms;
-  map_stale_ = true;
-  return GrantHeld(now);
-}
-
 // A worker of a rewound lease may still push with a `low` above what the shard has now; marks would then drop
 // the re-run. So the shard is granted when all such workers have heard of the rewind, or must have given up.
 Status ControlPlane::GrantHeld(Now now) {
@@ -255,13 +265,14 @@ Status ControlPlane::GrantHeld(Now now) {
   const auto& shards = state_.data().shards;
   for (ShardId id = 0; id < shards.size(); ++id) {
     if (!shards[id].held || nodes_.StateOf(shards[id].node, now.ms) == Liveness::kDead) continue;
+    if (HasPromotable(shards[id])) continue;  // CommitCopies chooses among them
     ShardGrantRecord grant = NextGrant(id, shards[id]);
-    if (const ShardLine* line = nodes_.Line(shards[id].node, id))
-      grant.epoch = std::max(grant.epoch, line->epoch + 1);
+    RaiseGrant(Health(now), &grant);
     command.grants.push_back(grant);
   }
   if (command.grants.empty()) return Status::Ok();
   map_stale_ = true;
+  epoch_changes_ += command.grants.size();
   return state_.Commit(command);
 }
 
@@ -289,7 +300,7 @@ void ControlPlane::RefreshMap(Now now) {
   if (!map_stale_) return;
   map_stale_ = false;
   auto entries = BuildShardEntries(*state_, nodes_, now.ms);
-  if (map_.version != 0 && SameEntries(entries, map_.shards)) return;
+  if (map_.version != 0 && entries == map_.shards) return;
   map_.shards = std::move(entries);
   map_.term = state_.data().term;
   // The term is in it, so that versions rise over restarts without being journaled.
@@ -454,6 +465,7 @@ void ControlPlane::Tick(Now now) {
     status = CommitLsns();
     lsns_ms_ = now.ms;
   }
+  if (status.ok()) status = CommitCopies(now);
   if (status.ok()) status = leases_.Tick(now);
   sync_.Tick(now, [&](NodeId node) { return nodes_.StateOf(node, now.ms) == Liveness::kDead; });
   RefreshMap(now);
@@ -493,6 +505,7 @@ std::vector<std::string> ControlPlane::Problems(Now now) const {
     problems.push_back(StrCat(count, " of ", map_.size(), " shards are ", ToString(bad), ", the first is ",
                               first - map_.shards.begin(), ": ", first->detail));
   }
+  if (std::string copies = CopiesProblem(now); !copies.empty()) problems.push_back(std::move(copies));
   return problems;
 }
 

@@ -13,6 +13,7 @@
 
 #include "common/cluster/shard_map.h"
 #include "scheduler/committed_state.h"
+#include "scheduler/copy_decision.h"
 #include "scheduler/lease_fsm.h"
 #include "scheduler/node_table.h"
 #include "scheduler/sync_jobs.h"
@@ -23,6 +24,9 @@ struct ControlPlaneOptions {
   std::string cluster_name = "penstock";
   uint32_t shards = 128;  // of a new cluster
   uint32_t servers = 1;   // to wait for before the shards are placed
+  uint32_t copies = 1;    // of each shard, of a new cluster
+  uint32_t min_copies = 1;
+  CopyOptions copying;
   NodeTableOptions nodes;
   LeaseOptions leases;
   int64_t lsn_ms = 1000;  // how often reported lsns are journaled
@@ -49,13 +53,40 @@ struct HeartbeatRequest {
   std::vector<ShardLine> lines;
   bool busy = false;
 };
+struct GrantedBackup {
+  NodeId node = 0;
+  std::string name;
+  Incarnation incarnation = 0;
+  std::string endpoint;  // of the core that follows; empty until that is known
+  bool in_sync = false;
+  bool operator==(const GrantedBackup&) const = default;
+};
 struct NodeGrant {
   ShardGrantRecord grant;
   Incarnation incarnation = 0;
+  std::vector<GrantedBackup> backups;
+  uint32_t min_copies = 1;
+  bool operator==(const NodeGrant&) const = default;
+};
+struct NodeFollow {
+  ShardId shard = 0;
+  Incarnation incarnation = 0;
+  Epoch epoch = 0;
+  bool operator==(const NodeFollow&) const = default;
+};
+// What a node shall hold and know. Equal ones need not be said twice.
+struct WantedState {
+  std::vector<NodeGrant> grants;
+  std::vector<NodeFollow> follows;
+  uint64_t table_version = 0;
+  std::vector<std::pair<ProducerId, ProducerId>> finished;
+  // Rises when the scheduler needs a sign of life: whoever is told asks again.
+  uint64_t sign = 0;
+  bool operator==(const WantedState&) const = default;
 };
 struct HeartbeatAnswer {
   uint64_t map_version = 0;
-  std::vector<NodeGrant> grants;
+  WantedState wanted;
 };
 
 class ControlPlane {
@@ -69,6 +100,10 @@ class ControlPlane {
   Result<RegisterAnswer> Register(const RegisterRequest& request, Now now);
   // kFailedPrecondition: register again.
   Result<HeartbeatAnswer> Heartbeat(HeartbeatRequest request, Now now);
+  // What Heartbeat would answer now, for one that was held; no sign of life.
+  Result<HeartbeatAnswer> Wanted(NodeId node, uint64_t session, Now now);
+  // Rises with whatever may change what some node is answered.
+  uint64_t wanted_version() const { return state_.commits() + lines_changed_; }
   // kUnavailable for a moment after a restart, while owners have not reported yet: clients go on with the map
   // they have.
   Result<const ShardMap*> Map(Now now);
@@ -93,6 +128,11 @@ class ControlPlane {
 
   Result<nlohmann::json> Inspect(const std::string& what, const std::string& name, Now now);
   Status Accept(ShardId shard, Now now);
+  // kInvalidArgument: not 1 <= min_copies <= copies <= 3.
+  Status SetCopies(uint32_t copies, uint32_t min_copies, Now now);
+  // kFailedPrecondition: what stands against it; also when the shard is quarantined now, because the node has
+  // less than was reported.
+  Status Force(ShardId shard, NodeId node, Now now);
 
   // What time does: silence, placement, journaling of lsns and progress. Call it about every 100 ms.
   void Tick(Now now);
@@ -104,11 +144,16 @@ class ControlPlane {
   Status Ready(Now now);
   uint32_t CountShards(ShardState state) const;
   uint32_t CountNodes(NodeRole role, Liveness liveness, Now now) const;
+  // Placed ones with fewer in-sync copies than wanted.
+  uint32_t CountShortOfCopies() const;
+  uint64_t promotions() const { return promotions_; }  // since the start, like the next
+  uint64_t epoch_changes() const { return epoch_changes_; }
 
  private:
   ControlPlane(ClusterState state, CommandLog& log, const ControlPlaneOptions& options, Now now);
 
   Status CheckLeads() const;
+  Status NoSuchShard(ShardId id) const;
   ReportVerdict ReportSeat(NodeId node, uint64_t session, const ReportedProgress& line, Now now);
   Status CheckSession(NodeId node, uint64_t session) const;
   Status CheckRegister(const RegisterRequest& request) const;
@@ -116,6 +161,16 @@ class ControlPlane {
   Status CommitLsns();
   Status QuarantineDamaged(NodeId node, uint64_t session);
   std::vector<NodeGrant> GrantsOf(NodeId node, uint64_t session) const;
+  std::vector<NodeFollow> FollowsOf(NodeId node, uint64_t session) const;
+  std::vector<GrantedBackup> BackupsOf(ShardId id) const;
+  CopyHealth Health(Now now) const { return CopyHealth(*state_, nodes_, now.ms); }
+  // Decides what the copies shall become, and commits it.
+  Status CommitCopies(Now now);
+  Status CommitChanges(ChangeCopies changes);
+  Status CommitQuarantines(QuarantineShards quarantines);
+  // By `remaining` of `node`.
+  Status CommitAccept(ShardId id, Lsn remaining, const std::string& node, Now now);
+  std::string CopiesProblem(Now now) const;
   Status PlaceIfReady(Now now);
   Status GrantHeld(Now now);
   bool Settling(Now now) const;
@@ -137,6 +192,10 @@ class ControlPlane {
   ShardMap map_;
   uint32_t map_counter_ = 0;
   bool map_stale_ = true;
+  uint64_t lines_changed_ = 0;
+  uint64_t sign_ = 0;
+  uint32_t contested_ = 0;  // shards, as CommitCopies has found last
+  uint64_t promotions_ = 0, epoch_changes_ = 0;
   std::map<NodeId, Liveness> liveness_;  // as the map was built with
 };
 

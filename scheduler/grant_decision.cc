@@ -48,6 +48,11 @@ GrantDecision DecideGrants(const ClusterState& state, NodeId node, const std::st
     auto it = reported.find(id);
     const ShardLine* line = it == reported.end() ? nullptr : it->second;
     const Lsn held = line == nullptr ? 0 : std::max({line->applied, line->logged, line->synced});
+    if (HasPromotable(shard)) {
+      // What it has logged alone, nobody is owed.
+      if (line != nullptr) decision.lsns.push_back({.shard = id, .applied = held});
+      continue;
+    }
     // A held shard waits for the grant of a loss that was accepted; its process may still report the damage.
     if (std::string reason = shard.held ? "" : WhyNot(shard, name, line, held); !reason.empty()) {
       decision.quarantines.push_back({.shard = id, .reason = std::move(reason)});
@@ -58,7 +63,7 @@ GrantDecision DecideGrants(const ClusterState& state, NodeId node, const std::st
     if (shard.held) continue;
     ShardGrantRecord grant = NextGrant(id, shard);
     grant.min_lsn = std::max(grant.min_lsn, held + 1);
-    if (line != nullptr) grant.epoch = std::max(grant.epoch, line->epoch + 1);
+    if (line != nullptr) grant.epoch = std::max({grant.epoch, line->epoch + 1, line->seen + 1});
     decision.grants.push_back(grant);
   }
   return decision;

@@ -49,10 +49,31 @@ json NodeJson(const InspectView& view, const NodeRecord& node) {
           {"endpoints", node.endpoints},
           {"http", node.http},
           {"shards", owned},
+          {"backups",
+           std::count_if(shards.begin(), shards.end(),
+                         [&](const ShardRecord& s) { return s.node != node.id && IsMember(s, node.id); })},
           {"rows", rows},
           {"bytes", bytes},
           {"last_seen_ms", view.nodes.SilentMs(node.id, view.now.ms)},
           {"busy", view.nodes.Busy(node.id)}};
+}
+
+json BackupsJson(const InspectView& view, const ShardRecord& shard) {
+  json backups = json::array();
+  for (const CopyRecord& copy : shard.backups) {
+    backups.push_back({{"node", copy.node},
+                       {"name", NodeName(view, copy.node)},
+                       {"incarnation", copy.incarnation},
+                       {"state", copy.in_sync ? "in-sync" : "seeding"}});
+  }
+  return backups;
+}
+
+// How many shards have all their copies in sync.
+size_t CountComplete(const StateData& data) {
+  return static_cast<size_t>(std::count_if(
+      data.shards.begin(), data.shards.end(),
+      [&](const ShardRecord& shard) { return shard.node != 0 && CountInSync(shard) >= data.copies; }));
 }
 
 json ShardJson(const InspectView& view, ShardId id) {
@@ -67,6 +88,9 @@ json ShardJson(const InspectView& view, ShardId id) {
           {"endpoint", entry.endpoint},
           {"epoch", shard.epoch},
           {"incarnation", shard.incarnation},
+          {"backups", BackupsJson(view, shard)},
+          {"in_sync", shard.node == 0 ? 0 : CountInSync(shard)},
+          {"copies", view.state.data().copies},
           {"lsn", line ? line->applied : shard.highest},
           {"logged", line ? line->logged : shard.logged},
           {"synced", line ? line->synced : shard.synced},
@@ -100,6 +124,7 @@ json StatusJson(const InspectView& view) {
             {"unavailable", counts[static_cast<size_t>(ShardState::kUnavailable)]},
             {"quarantined", counts[static_cast<size_t>(ShardState::kQuarantined)]},
             {"unplaced", counts[static_cast<size_t>(ShardState::kUnplaced)]}}},
+          {"copies", {{"wanted", data.copies}, {"min", data.min_copies}, {"complete", CountComplete(data)}}},
           {"tables", data.tables.size()},
           {"jobs", jobs}};
 }

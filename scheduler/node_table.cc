@@ -9,11 +9,12 @@ std::map<ShardId, ShardLine> ByShard(std::vector<ShardLine> lines) {
   return by_shard;
 }
 
-bool SameToTheMap(const std::map<ShardId, ShardLine>& a, const std::map<ShardId, ShardLine>& b) {
+bool SameButForProgress(const std::map<ShardId, ShardLine>& a, const std::map<ShardId, ShardLine>& b) {
   if (a.size() != b.size()) return false;
   for (auto i = a.begin(), j = b.begin(); i != a.end(); ++i, ++j) {
     if (i->first != j->first || i->second.epoch != j->second.epoch || i->second.core != j->second.core ||
-        i->second.incarnation != j->second.incarnation || i->second.damage != j->second.damage) {
+        i->second.incarnation != j->second.incarnation || i->second.damage != j->second.damage ||
+        i->second.complete != j->second.complete || i->second.backups != j->second.backups) {
       return false;
     }
   }
@@ -28,15 +29,22 @@ std::string_view ToString(Liveness liveness) {
 }
 
 void NodeTable::OnRegister(NodeId node, const std::vector<ShardLine>& lines, int64_t now_ms) {
-  entries_[node] = {.seen_ms = now_ms, .beating = false, .busy = false, .lines = ByShard(lines)};
+  const uint64_t sign = ++signs_;
+  entries_[node] = {.seen_ms = now_ms,
+                    .beating = false,
+                    .busy = false,
+                    .registered = sign,
+                    .seen = sign,
+                    .lines = ByShard(lines)};
 }
 
 bool NodeTable::OnHeartbeat(NodeId node, bool busy, std::vector<ShardLine> lines, int64_t now_ms) {
   const bool was_dead = StateOf(node, now_ms) == Liveness::kDead;
   Entry& entry = entries_[node];
   auto by_shard = ByShard(std::move(lines));
-  const bool changed = was_dead || !entry.beating || !SameToTheMap(entry.lines, by_shard);
+  const bool changed = was_dead || !entry.beating || !SameButForProgress(entry.lines, by_shard);
   entry.seen_ms = now_ms;
+  entry.seen = ++signs_;
   entry.beating = true;
   entry.busy = busy;
   entry.lines = std::move(by_shard);
@@ -45,7 +53,9 @@ bool NodeTable::OnHeartbeat(NodeId node, bool busy, std::vector<ShardLine> lines
 
 void NodeTable::OnSign(NodeId node, int64_t now_ms) {
   auto it = entries_.find(node);
-  if (it != entries_.end()) it->second.seen_ms = now_ms;
+  if (it == entries_.end()) return;
+  it->second.seen_ms = now_ms;
+  it->second.seen = ++signs_;
 }
 
 void NodeTable::Forgive(int64_t ms) {
@@ -74,6 +84,11 @@ bool NodeTable::Beating(NodeId node) const {
 bool NodeTable::Busy(NodeId node) const {
   auto it = entries_.find(node);
   return it != entries_.end() && it->second.busy;
+}
+
+bool NodeTable::HeardSinceRegister(NodeId node, NodeId other) const {
+  auto it = entries_.find(node), since = entries_.find(other);
+  return it != entries_.end() && (since == entries_.end() || it->second.seen > since->second.registered);
 }
 
 const std::map<ShardId, ShardLine>& NodeTable::Lines(NodeId node) const {

@@ -28,11 +28,14 @@ class NodeTable {
     int64_t seen_ms = 0;
     bool beating = false;  // a heartbeat came since its latest register, or since the scheduler started
     bool busy = false;
+    uint64_t registered = 0;  // when, in signs of all nodes; 0: not in this life of the scheduler
+    uint64_t seen = 0;
     std::map<ShardId, ShardLine> lines;  // of the latest register or heartbeat
   };
 
   void OnRegister(NodeId node, const std::vector<ShardLine>& lines, int64_t now_ms);
-  // Whether the map of shards may look different now: another epoch, core or damage, a shard more or less.
+  // Whether the map of shards, or what its copies shall become, may look different now: anything but lsns and
+  // sizes has changed.
   bool OnHeartbeat(NodeId node, bool busy, std::vector<ShardLine> lines, int64_t now_ms);
   // It called, so it lives.
   void OnSign(NodeId node, int64_t now_ms);
@@ -44,6 +47,9 @@ class NodeTable {
   bool Heard(NodeId node) const;  // in this life of the scheduler
   bool Beating(NodeId node) const;
   bool Busy(NodeId node) const;
+  // Whether `node` gave a sign after the latest register of `other`: then it did not end together with that
+  // one.
+  bool HeardSinceRegister(NodeId node, NodeId other) const;
   // nullptr: it did not report the shard.
   const ShardLine* Line(NodeId node, ShardId shard) const;
   const std::map<ShardId, ShardLine>& Lines(NodeId node) const;
@@ -51,6 +57,7 @@ class NodeTable {
  private:
   const NodeTableOptions options_;
   int64_t started_ms_;
+  uint64_t signs_ = 0;
   std::map<NodeId, Entry> entries_;
 };
 

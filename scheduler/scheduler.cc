@@ -30,6 +30,8 @@ ControlPlaneOptions PlaneOptions(const ClusterOptions& options) {
   plane.cluster_name = options.cluster.name;
   plane.shards = o.shards;
   plane.servers = o.servers;
+  plane.copies = o.copies;
+  plane.min_copies = o.min_copies;
   plane.nodes = {.suspect_ms = o.suspect_ms, .dead_ms = o.dead_ms};
   plane.leases.lease_ms = o.lease_ms;
   return plane;
@@ -69,6 +71,7 @@ class Scheduler::Impl {
       ticking_ = nullptr;
       rpc_.reset();
       room_.reset();
+      held_.reset();
       plane_.reset();
       journal_.reset();
     });
@@ -108,7 +111,9 @@ class Scheduler::Impl {
               << " tables in the journal";
     room_ = std::make_unique<WaitingRoom>(loop_);
     metrics_.Update(*plane_, Clock());
-    service.fulfiller->fulfill(capnp::Capability::Client(kj::heap<SchedulerService>(*plane_, *room_, Clock)));
+    held_ = std::make_unique<WaitingRoom>(loop_);
+    service.fulfiller->fulfill(capnp::Capability::Client(
+        kj::heap<SchedulerService>(*plane_, *room_, *held_, o.heartbeat_ms, Clock)));
     ticking_ = Ticking().eagerlyEvaluate(
         [](kj::Exception&& e) { LOG(FATAL) << "scheduler: tick: " << e.getDescription().cStr(); });
     return Status::Ok();
@@ -118,6 +123,7 @@ class Scheduler::Impl {
     return loop_.Sleep(kTickMs).then([this] {
       plane_->Tick(Clock());
       room_->Wake();
+      held_->Wake();
       metrics_.Update(*plane_, Clock());
       return Ticking();
     });
@@ -133,7 +139,7 @@ class Scheduler::Impl {
   std::string endpoint_;
   std::unique_ptr<Journal> journal_;  // on the loop, like the rest
   std::unique_ptr<ControlPlane> plane_;
-  std::unique_ptr<WaitingRoom> room_;
+  std::unique_ptr<WaitingRoom> room_, held_;
   std::unique_ptr<RpcServer> rpc_;
   kj::Promise<void> ticking_ = nullptr;
   bool stopped_ = false;  // the owner's thread

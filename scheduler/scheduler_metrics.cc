@@ -31,6 +31,15 @@ void SchedulerMetrics::Declare(MetricsRegistry& registry) {
                        [this] { return Get().leases; });
   registry.AddCallback("penstock_scheduler_journal_commands_total", "Commands journaled since the start.",
                        [this] { return Get().commits; });
+  registry.AddCallback("penstock_scheduler_shards_short_of_copies",
+                       "Shards with fewer in-sync copies than wanted.",
+                       [this] { return Get().short_of_copies; });
+  registry.AddCallback("penstock_scheduler_promotions_total",
+                       "Shards that went on with a backup, since the start.",
+                       [this] { return Get().promotions; });
+  registry.AddCallback("penstock_scheduler_epoch_changes_total",
+                       "New epochs of shards since the start, after their placement.",
+                       [this] { return Get().epoch_changes; });
   registry.AddCallbacks("penstock_scheduler_shards", "Shards by state.", {"state"}, [this] {
     const Numbers numbers = Get();
     Samples samples;
@@ -69,6 +78,9 @@ void SchedulerMetrics::Update(ControlPlane& plane, Now now) {
   numbers.term = static_cast<double>(data.term);
   numbers.tables = static_cast<double>(data.tables.size());
   numbers.commits = static_cast<double>(plane.commits());
+  numbers.short_of_copies = plane.CountShortOfCopies();
+  numbers.promotions = static_cast<double>(plane.promotions());
+  numbers.epoch_changes = static_cast<double>(plane.epoch_changes());
   Status ready = plane.Ready(now);
   std::lock_guard lock(mutex_);
   numbers_ = numbers;

@@ -1,70 +1,15 @@
 #include "scheduler/scheduler_service.h"
 
-#include <glog/logging.h>
-
 #include "common/base/strings.h"
 #include "common/cluster/wire.h"
 #include "model/metrics.h"
+#include "scheduler/service_text.h"
 
 namespace penstock {
 namespace {
 
-constexpr uint32_t kMaxEndpoints = 256;
 constexpr uint32_t kMaxReports = 4096;
-constexpr uint64_t kLongestWaitMs = 1000;     // of calls that wait for something to change
-constexpr uint32_t kMaxTextBytes = 64 << 10;  // of an error, a damage
-
-// The text as JSON can hold it: bytes that are no UTF-8 are replaced, so that the journal says exactly what
-// memory does.
-std::string ReadText(capnp::Text::Reader in) {
-  const nlohmann::json text = std::string(in.cStr(), in.size());
-  return nlohmann::json::parse(text.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace))
-      .get<std::string>();
-}
-
-// Runs a method's body and puts its Status into the answer.
-template <typename Context, typename Fn>
-kj::Promise<void> Answer(Context& context, Fn fn) {
-  Status status;
-  try {
-    status = fn();
-  } catch (const std::exception& e) {
-    status = Internal(StrCat("scheduler: ", e.what()));
-    LOG(ERROR) << status.ToString();
-  }
-  WriteStatus(status, context.getResults().initStatus());
-  return kj::READY_NOW;
-}
-
-Result<std::vector<ShardLine>> ReadLines(capnp::List<proto::ShardReport>::Reader in, size_t shards) {
-  if (in.size() > shards)
-    return InvalidArgument(StrCat("reports of ", in.size(), " shards, the cluster has ", shards));
-  std::vector<ShardLine> lines;
-  lines.reserve(in.size());
-  for (auto report : in) {
-    if (report.getShard() >= shards)
-      return InvalidArgument(StrCat("a report of shard ", report.getShard(), ", the cluster has ", shards));
-    if (report.getDamage().size() > kMaxTextBytes)
-      return InvalidArgument("a report with a damage of too many characters");
-    lines.push_back({.shard = report.getShard(),
-                     .incarnation = report.getIncarnation(),
-                     .epoch = report.getEpoch(),
-                     .applied = report.getApplied(),
-                     .logged = report.getLogged(),
-                     .synced = report.getSynced(),
-                     .core = report.getCore(),
-                     .rows = report.getRows(),
-                     .bytes = report.getBytes(),
-                     .damage = report.hasDamage() ? ReadText(report.getDamage()) : ""});
-  }
-  return lines;
-}
-
-template <typename Builder>
-void WriteTables(const std::map<TableId, TableSpec>& tables, Builder out) {
-  uint32_t i = 0;
-  for (const auto& [id, spec] : tables) WriteTableSpec(spec, out[i++]);
-}
+constexpr uint64_t kLongestWaitMs = 1000;  // of calls that wait for something to change
 
 Status ReadError(proto::Status::Reader in) {
   const Status status = ReadStatus(in);
@@ -103,83 +48,6 @@ void WriteLease(const GivenLease& lease, proto::Lease::Builder out) {
 }
 
 }  // namespace
-
-// --- nodes ---
-
-Status SchedulerService::Register(RegisterContext& context) {
-  const auto params = context.getParams();
-  RegisterRequest request{
-      .role = params.getRole() == proto::Role::SERVER ? NodeRole::kServer : NodeRole::kWorker,
-      .node = params.getNode(),
-      .name = ReadText(params.getName()),
-      .endpoints = {},
-      .http = ReadText(params.getHttpEndpoint()),
-      .lines = {},
-      .highest_term = params.getHighestTerm(),
-      .highest_map_version = params.getHighestMapVersion()};
-  if (params.getRole() > proto::Role::WORKER)
-    return InvalidArgument("register: a role that this version does not know");
-  if (params.getEndpoints().size() > kMaxEndpoints)
-    return InvalidArgument("register: more than 256 endpoints");
-  for (auto endpoint : params.getEndpoints()) request.endpoints.push_back(ReadText(endpoint));
-  ASSIGN_OR_RETURN(request.lines, ReadLines(params.getShards(), plane_.data().shards.size()));
-  ASSIGN_OR_RETURN(const RegisterAnswer answer, plane_.Register(request, clock_()));
-  const StateData& data = plane_.data();
-  auto results = context.getResults();
-  results.setNode(answer.node);
-  results.setCluster(data.cluster);
-  results.setTerm(data.term);
-  results.setShardCount(static_cast<uint32_t>(data.shards.size()));
-  WriteTables(data.tables, results.initTables(static_cast<uint32_t>(data.tables.size())));
-  results.setSession(answer.session);
-  return Status::Ok();
-}
-
-void SchedulerService::FillWantedState(proto::Scheduler::HeartbeatParams::Reader params,
-                                       const HeartbeatAnswer& answer,
-                                       proto::Scheduler::HeartbeatResults::Builder results) {
-  const StateData& data = plane_.data();
-  results.setTerm(data.term);
-  results.setMapVersion(answer.map_version);
-  auto grants = results.initGrants(static_cast<uint32_t>(answer.grants.size()));
-  for (uint32_t i = 0; i < answer.grants.size(); ++i) {
-    grants[i].setShard(answer.grants[i].grant.shard);
-    grants[i].setIncarnation(answer.grants[i].incarnation);
-    grants[i].setEpoch(answer.grants[i].grant.epoch);
-    grants[i].setMinLsn(answer.grants[i].grant.min_lsn);
-  }
-  results.setTableVersion(data.table_version);
-  if (params.getTableVersion() < data.table_version) {
-    WriteTables(data.tables, results.initTables(static_cast<uint32_t>(data.tables.size())));
-    auto dropped = results.initDroppedTables(static_cast<uint32_t>(data.dropped_tables.size()));
-    for (uint32_t i = 0; i < data.dropped_tables.size(); ++i) dropped.set(i, data.dropped_tables[i]);
-  }
-  const NodeRecord* node = plane_.state().FindNode(params.getNode());
-  if (node->role != NodeRole::kServer) return;
-  results.setForgetFloor(plane_.state().ForgetFloor());
-  auto finished = results.initFinishedProducers(static_cast<uint32_t>(2 * data.finished.size()));
-  for (uint32_t i = 0; i < data.finished.size(); ++i) {
-    finished.set(2 * i, data.finished[i].first);
-    finished.set(2 * i + 1, data.finished[i].second);
-  }
-}
-
-Status SchedulerService::Heartbeat(HeartbeatContext& context) {
-  const auto params = context.getParams();
-  HeartbeatRequest request{
-      .node = params.getNode(), .session = params.getSession(), .lines = {}, .busy = params.getBusy()};
-  ASSIGN_OR_RETURN(request.lines, ReadLines(params.getShards(), plane_.data().shards.size()));
-  ASSIGN_OR_RETURN(const HeartbeatAnswer answer, plane_.Heartbeat(std::move(request), clock_()));
-  FillWantedState(params, answer, context.getResults());
-  return Status::Ok();
-}
-
-kj::Promise<void> SchedulerService::register_(RegisterContext context) {
-  return Answer(context, [&] { return Register(context); });
-}
-kj::Promise<void> SchedulerService::heartbeat(HeartbeatContext context) {
-  return Answer(context, [&] { return Heartbeat(context); });
-}
 
 kj::Promise<void> SchedulerService::shardMap(ShardMapContext context) {
   return Answer(context, [&]() -> Status {
@@ -349,6 +217,20 @@ kj::Promise<void> SchedulerService::inspect(InspectContext context) {
                      plane_.Inspect(params.getWhat().cStr(), params.getName().cStr(), clock_()));
     context.getResults().setJson(json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
     return Status::Ok();
+  });
+}
+
+kj::Promise<void> SchedulerService::setCopies(SetCopiesContext context) {
+  return Answer(context, [&] {
+    const auto params = context.getParams();
+    return plane_.SetCopies(params.getCopies(), params.getMinCopies(), clock_());
+  });
+}
+
+kj::Promise<void> SchedulerService::forceShard(ForceShardContext context) {
+  return Answer(context, [&] {
+    const auto params = context.getParams();
+    return plane_.Force(params.getShard(), params.getNode(), clock_());
   });
 }
 

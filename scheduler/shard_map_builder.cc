@@ -1,70 +1,82 @@
 #include "scheduler/shard_map_builder.h"
 
+#include "scheduler/copy_election.h"
+
 namespace penstock {
 namespace {
 
-ShardEntry BuildEntry(ShardId id, const ShardRecord& shard, const ClusterState& state, const NodeTable& nodes,
-                      int64_t now_ms) {
-  ShardEntry entry{
-      .epoch = shard.epoch, .node = shard.node, .endpoint = "", .state = ShardState::kUnplaced, .detail = ""};
-  const NodeRecord* node = state.FindNode(shard.node);
+// Of the owner's present session and this life of the shard.
+bool Serves(const ShardRecord& shard, const NodeRecord& node, const NodeTable& nodes, const ShardLine* line) {
+  if (!nodes.Beating(node.id) || shard.granted_session != node.session || line == nullptr) return false;
+  if (line->incarnation != shard.incarnation || line->epoch == 0 || line->epoch > shard.epoch) return false;
+  // In an earlier epoch only when nothing was the matter with it.
+  return line->epoch == shard.epoch || line->damage.empty();
+}
+
+// Of a shard that is granted, or could be.
+void Fill(ShardId id, const ShardRecord& shard, const NodeRecord& node, const NodeTable& nodes,
+          ShardEntry* entry) {
+  const std::string who = node.name + " (node " + std::to_string(node.id) + ")";
+  entry->state = ShardState::kGranting;
+  if (shard.held) {
+    entry->detail = "loss accepted: granted when the leases that were rewound have ended";
+    return;
+  }
+  const ShardLine* line = nodes.Line(node.id, id);
+  if (!Serves(shard, node, nodes, line)) {
+    entry->detail = "waiting for " + who + " to serve epoch " + std::to_string(shard.epoch);
+    return;
+  }
+  if (line->core >= node.endpoints.size()) {
+    entry->detail = who + " names its core " + std::to_string(line->core) + ", but has " +
+                    std::to_string(node.endpoints.size());
+    return;
+  }
+  entry->state = ShardState::kServing;
+  entry->epoch = line->epoch;
+  entry->endpoint = node.endpoints[line->core];
+}
+
+ShardEntry BuildEntry(ShardId id, const CopyHealth& health) {
+  const ShardRecord& shard = health.Shard(id);
+  ShardEntry entry{.epoch = shard.epoch,
+                   .node = shard.node,
+                   .endpoint = "",
+                   .state = ShardState::kUnplaced,
+                   .detail = "",
+                   .backups = {}};
+  const NodeRecord* node = health.state().FindNode(shard.node);
   if (node == nullptr) {
     entry.detail = "waiting for servers";
     return entry;
   }
-  const std::string who = node->name + " (node " + std::to_string(node->id) + ")";
+  for (const CopyRecord& copy : shard.backups) {
+    if (copy.in_sync) entry.backups.push_back(copy.node);
+  }
   if (!shard.quarantine.empty()) {
     entry.state = ShardState::kQuarantined;
     entry.detail = shard.quarantine;
-    return entry;
-  }
-  if (nodes.StateOf(node->id, now_ms) == Liveness::kDead) {
+  } else if (health.Contested(id) && !shard.held) {
     entry.state = ShardState::kUnavailable;
-    entry.detail = who + " does not answer";
-    return entry;
+    entry.detail = WhyContested(health, id);
+  } else if (health.Dead(shard.node)) {
+    entry.state = ShardState::kUnavailable;
+    entry.detail = health.NodeName(shard.node) + " does not answer";
+  } else {
+    Fill(id, shard, *node, health.nodes(), &entry);
   }
-  entry.state = ShardState::kGranting;
-  if (shard.held) {
-    entry.detail = "loss accepted: granted when the leases that were rewound have ended";
-    return entry;
-  }
-  const ShardLine* line = nodes.Line(node->id, id);
-  const bool served = nodes.Beating(node->id) && line != nullptr && line->incarnation == shard.incarnation &&
-                      line->epoch == shard.epoch;
-  if (!served || shard.granted_session != node->session) {
-    entry.detail = "waiting for " + who + " to serve epoch " + std::to_string(shard.epoch);
-    return entry;
-  }
-  if (line->core >= node->endpoints.size()) {
-    entry.detail = who + " names its core " + std::to_string(line->core) + ", but has " +
-                   std::to_string(node->endpoints.size());
-    return entry;
-  }
-  entry.state = ShardState::kServing;
-  entry.endpoint = node->endpoints[line->core];
   return entry;
 }
 
 }  // namespace
 
 std::vector<ShardEntry> BuildShardEntries(const ClusterState& state, const NodeTable& nodes, int64_t now_ms) {
-  const auto& shards = state.data().shards;
+  const CopyHealth health(state, nodes, now_ms);
   std::vector<ShardEntry> entries;
-  entries.reserve(shards.size());
-  for (ShardId id = 0; id < shards.size(); ++id)
-    entries.push_back(BuildEntry(id, shards[id], state, nodes, now_ms));
+  const auto count = static_cast<ShardId>(state.data().shards.size());
+  entries.reserve(count);
+  for (ShardId id = 0; id < count; ++id) entries.push_back(BuildEntry(id, health));
   return entries;
-}
-
-bool SameEntries(const std::vector<ShardEntry>& a, const std::vector<ShardEntry>& b) {
-  if (a.size() != b.size()) return false;
-  for (size_t i = 0; i < a.size(); ++i) {
-    if (a[i].epoch != b[i].epoch || a[i].node != b[i].node || a[i].endpoint != b[i].endpoint ||
-        a[i].state != b[i].state || a[i].detail != b[i].detail) {
-      return false;
-    }
-  }
-  return true;
 }
 
 }  // namespace penstock

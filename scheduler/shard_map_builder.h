@@ -9,10 +9,10 @@
 
 namespace penstock {
 
-// A shard serves when its owner's latest heartbeat reports the granted epoch. Entries depend on no time but
-// through NodeTable::StateOf, so equal circumstances give equal entries.
+// A shard serves when its owner's latest heartbeat reports the granted epoch, or an earlier one of the same
+// grant: a change of its other copies interrupts nothing, and the entry names the epoch in which the owner
+// answers. Entries depend on no time but through NodeTable::StateOf, so equal circumstances give equal
+// entries.
 std::vector<ShardEntry> BuildShardEntries(const ClusterState& state, const NodeTable& nodes, int64_t now_ms);
-
-bool SameEntries(const std::vector<ShardEntry>& a, const std::vector<ShardEntry>& b);
 
 }  // namespace penstock

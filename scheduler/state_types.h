@@ -37,6 +37,21 @@ struct NodeRecord {
   NLOHMANN_DEFINE_TYPE_INTRUSIVE(NodeRecord, id, role, name, endpoints, http, session)
 };
 
+inline constexpr uint32_t kMaxCopies = 3;
+
+// A copy of a shard beside its primary's.
+struct CopyRecord {
+  NodeId node = 0;
+  Incarnation incarnation = 0;
+  uint64_t session =
+      0;  // of the node, in which this copy has lived so far; after a restart the node has another
+  bool in_sync = false;  // no answer at `logged` or `synced` without it; otherwise it is being seeded
+  Epoch since = 0;       // in which it became in-sync
+  bool operator==(const CopyRecord&) const = default;
+  NLOHMANN_DEFINE_TYPE_INTRUSIVE(CopyRecord, node, incarnation, session, in_sync, since)
+};
+
+// Node, incarnation and granted session are the primary's.
 struct ShardRecord {
   NodeId node = 0;  // 0: not placed
   Incarnation incarnation = 0;
@@ -48,9 +63,29 @@ struct ShardRecord {
   uint64_t granted_session = 0;  // of the owner, for which the epoch is granted; 0: not granted
   bool held = false;             // loss accepted, and not granted again before the rewound leases have ended
   std::string quarantine;        // not empty: not granted, and why
+  std::vector<CopyRecord> backups;
+  Epoch confirmed = 0;  // the highest that a primary has reported to serve, all in-sync copies of it included
   NLOHMANN_DEFINE_TYPE_INTRUSIVE(ShardRecord, node, incarnation, epoch, min_lsn, highest, logged, synced,
-                                 granted_session, held, quarantine)
+                                 granted_session, held, quarantine, backups, confirmed)
 };
+
+// It has all that was ever answered at `logged`: some primary waits for it, and has said so (rule 19).
+inline bool IsPromotable(const ShardRecord& shard, const CopyRecord& copy) {
+  return copy.in_sync && copy.since <= shard.confirmed;
+}
+inline bool HasPromotable(const ShardRecord& shard) {
+  return std::any_of(shard.backups.begin(), shard.backups.end(),
+                     [&](const CopyRecord& copy) { return IsPromotable(shard, copy); });
+}
+inline bool IsMember(const ShardRecord& shard, NodeId node) {
+  return shard.node == node || std::any_of(shard.backups.begin(), shard.backups.end(),
+                                           [node](const CopyRecord& copy) { return copy.node == node; });
+}
+// The primary's counts.
+inline uint32_t CountInSync(const ShardRecord& shard) {
+  return 1 + static_cast<uint32_t>(std::count_if(shard.backups.begin(), shard.backups.end(),
+                                                 [](const CopyRecord& copy) { return copy.in_sync; }));
+}
 
 // Sums of losses from here on stand for those that were not finite: JSON knows none.
 inline constexpr double kTooHugeLoss = 1e290;
@@ -149,6 +184,8 @@ struct JobRecord {
 struct StateData {
   uint64_t cluster = 0;  // 0: the journal is empty
   uint64_t term = 0;
+  uint32_t copies = 1;      // of each shard, wanted
+  uint32_t min_copies = 1;  // with fewer in sync, pushes at `logged` and `synced` are refused
   uint64_t last_session = 0;
   Incarnation last_incarnation = 0;
   NodeId last_node = 0;
@@ -165,8 +202,8 @@ struct StateData {
   std::map<JobId, JobRecord> jobs;
   std::vector<std::pair<ProducerId, ProducerId>>
       finished;  // ascending, disjoint, inclusive; none below the forget floor
-  NLOHMANN_DEFINE_TYPE_INTRUSIVE(StateData, cluster, term, last_session, last_incarnation, last_node,
-                                 last_table, table_version, last_job, last_token, next_producer,
+  NLOHMANN_DEFINE_TYPE_INTRUSIVE(StateData, cluster, term, copies, min_copies, last_session, last_incarnation,
+                                 last_node, last_table, table_version, last_job, last_token, next_producer,
                                  first_client_producer, nodes, shards, tables, dropped_tables, jobs, finished)
 };
 

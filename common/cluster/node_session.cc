@@ -2,13 +2,34 @@
 
 #include <glog/logging.h>
 
+#include <algorithm>
+
 namespace penstock {
+namespace {
+
+// Between two heartbeats, also when each is answered at once.
+constexpr uint64_t kLeastPauseMs = 20;
+
+}  // namespace
 
 kj::Promise<void> NodeSession::Run() {
+  const uint64_t begun_ms = NowMs();
+  ask_again_ = false;
   return Next()
       .catch_([this](kj::Exception&& e) { Complain(Internal(e.getDescription().cStr())); })
-      .then([this] { return loop_.Sleep(heartbeat_ms_); })
+      .then([this, begun_ms] { return loop_.Sleep(PauseMs(begun_ms)); })
       .then([this] { return Run(); });
+}
+
+uint64_t NodeSession::NowMs() const {
+  return static_cast<uint64_t>((loop_.timer().now() - kj::origin<kj::TimePoint>()) / kj::MILLISECONDS);
+}
+
+uint64_t NodeSession::PauseMs(uint64_t begun_ms) const {
+  if (!ask_again_) return heartbeat_ms_;
+  const uint64_t least = std::min(kLeastPauseMs, heartbeat_ms_);
+  const uint64_t passed = NowMs() - begun_ms;
+  return passed >= least ? 0 : least - passed;
 }
 
 kj::Promise<void> NodeSession::Next() { return session_ == 0 ? Register() : Heartbeat(); }
@@ -61,8 +82,9 @@ kj::Promise<void> NodeSession::Heartbeat() {
     auto filled = host_.FillHeartbeat(*request);
     return filled.then([this, request = kj::mv(request)]() mutable {
       using Response = capnp::Response<proto::Scheduler::HeartbeatResults>;
+      const bool held = request->getHold();
       return WithDeadline<Response>(loop_.timer(), 10 * 1000, request->send(), "heartbeat")
-          .then([this](Result<Response>&& response) {
+          .then([this, held](Result<Response>&& response) {
             Status status = response.ok() ? ReadStatus((*response).getStatus()) : response.status();
             if (status.code() == Code::kFailedPrecondition) {
               LOG(WARNING) << name_ << ": the session has ended, registering again: " << status.message();
@@ -79,6 +101,7 @@ kj::Promise<void> NodeSession::Heartbeat() {
             }
             if (!status.ok()) return Complain(status.Prepend("heartbeat"));
             last_complaint_.clear();
+            ask_again_ = held;
           });
     });
   });

@@ -2,6 +2,9 @@
 // wanted state down every heartbeat, and registers again whenever the scheduler says that the session has
 // ended.
 //
+// A host that sets `hold` in its heartbeats is answered when there is something new, and the next heartbeat
+// follows at once: what changes reaches it without delay, and what it reports is no older for it.
+//
 // Lives on its loop's thread. Answers of a lower term than one seen before are dropped and logged (rule 21).
 // While the scheduler is away it goes on trying; nothing else stops.
 #pragma once
@@ -21,7 +24,7 @@ class NodeSession {
     virtual ~Host() = default;
     // Resolves when `params` is filled (role, node, name, endpoints, shards, highest term and map version).
     virtual kj::Promise<void> FillRegister(proto::Scheduler::RegisterParams::Builder params) = 0;
-    // Fills shards, busy and tableVersion.
+    // Fills shards, busy, tableVersion, and hold as it likes.
     virtual kj::Promise<void> FillHeartbeat(proto::Scheduler::HeartbeatParams::Builder params) = 0;
     // A failure here (of the disk, say) is logged and ends the session; it is tried again.
     virtual Status OnRegistered(proto::Scheduler::RegisterResults::Reader results) = 0;
@@ -51,6 +54,8 @@ class NodeSession {
   kj::Promise<void> Heartbeat();
   kj::Promise<void> Next();
   void Complain(const Status& status);
+  uint64_t PauseMs(uint64_t begun_ms) const;
+  uint64_t NowMs() const;
 
   KjLoop& loop_;
   SchedulerLink& scheduler_;
@@ -60,6 +65,7 @@ class NodeSession {
   NodeId node_ = 0;
   uint64_t session_ = 0;
   uint64_t term_ = 0;
+  bool ask_again_ = false;      // the last call was a heartbeat that could be held, and was answered
   std::string last_complaint_;  // so that an absent scheduler is logged once and not twice a second
 };
 

@@ -22,6 +22,8 @@ void WriteShardMap(const ShardMap& map, proto::ShardMap::Builder out) {
     to.setEndpoint(from.endpoint);
     to.setState(static_cast<proto::ShardEntry::State>(from.state));
     to.setDetail(from.detail);
+    auto backups = to.initBackups(static_cast<uint32_t>(from.backups.size()));
+    for (uint32_t j = 0; j < backups.size(); ++j) backups.set(j, from.backups[j]);
   }
 }
 
@@ -41,7 +43,9 @@ Result<ShardMap> ReadShardMap(proto::ShardMap::Reader in) {
                           .node = from.getNode(),
                           .endpoint = from.getEndpoint().cStr(),
                           .state = static_cast<ShardState>(from.getState()),
-                          .detail = from.getDetail().cStr()});
+                          .detail = from.getDetail().cStr(),
+                          .backups = {}});
+    for (NodeId node : from.getBackups()) map.shards.back().backups.push_back(node);
   }
   return map;
 }

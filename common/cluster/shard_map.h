@@ -26,7 +26,9 @@ struct ShardEntry {
   NodeId node = 0;
   std::string endpoint;  // "host:port"; empty while nobody serves it
   ShardState state = ShardState::kUnplaced;
-  std::string detail;  // why it is not serving
+  std::string detail;           // why it is not serving
+  std::vector<NodeId> backups;  // with the copies that are in sync, beside the primary
+  bool operator==(const ShardEntry&) const = default;
 };
 
 struct ShardMap {

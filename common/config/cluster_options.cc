@@ -62,6 +62,19 @@ void Declare(OptionSet& set, ClusterOptions::Scheduler& o) {
           {.help = "How many servers to wait for before the shards of a new cluster are placed.",
            .min = 1,
            .max = 4096});
+  set.Add(
+      "scheduler", "copies", &o.copies,
+      {.help =
+           "On how many servers each shard of a new cluster is kept; a push at `logged` or `synced` is "
+           "answered when all of them that are in sync have it. Later `penstock cluster copies` changes it.",
+       .min = 1,
+       .max = 3});
+  set.Add(
+      "scheduler", "min_copies", &o.min_copies,
+      {.help = "With fewer copies of a shard in sync, pushes at `logged` and `synced` are refused. At most "
+               "copies; of a new cluster, as that.",
+       .min = 1,
+       .max = 3});
 }
 
 void DeclareServerNetwork(OptionSet& set, ClusterOptions::Server& o) {
@@ -213,6 +226,8 @@ Status ClusterOptions::Check() const {
       AtLeast("scheduler.dead_ms", scheduler.dead_ms, "scheduler.suspect_ms", scheduler.suspect_ms));
   RETURN_IF_ERROR(AtLeast("scheduler.lease_ms", scheduler.lease_ms, "twice scheduler.heartbeat_ms",
                           2 * uint64_t{scheduler.heartbeat_ms}));
+  RETURN_IF_ERROR(
+      AtLeast("scheduler.copies", scheduler.copies, "scheduler.min_copies", scheduler.min_copies));
   if (server.memory_budget_bytes != 0) {
     RETURN_IF_ERROR(AtLeast("server.memory_budget_bytes", server.memory_budget_bytes, "16 MiB", 16 << 20));
   }

@@ -31,6 +31,8 @@ struct ClusterOptions {
     uint32_t lease_ms = 10000;
     uint32_t shards = 128;
     uint32_t servers = 1;
+    uint32_t copies = 1;
+    uint32_t min_copies = 1;
   };
   struct Server {
     std::string listen = "127.0.0.1";

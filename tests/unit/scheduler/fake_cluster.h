@@ -53,6 +53,11 @@ struct FakeNode {
   uint64_t session = 0;
   std::map<ShardId, ShardLine> lines;  // what it has
   std::set<ShardId> granted;           // of those it serves
+  std::set<ShardId> followed;
+  std::map<ShardId, NodeGrant> grants;    // of those granted
+  std::map<ShardId, std::string> failed;  // as primary: what it says of all its backups
+  bool catches_up = true;  // as primary: its backups have all it has once their cores are known
+  bool completes = true;   // as backup: its seeds end at once
 };
 
 class FakeCluster {
@@ -83,37 +88,71 @@ class FakeCluster {
     for (const auto& [id, line] : node.lines) {
       request.lines.push_back(line);
       request.lines.back().epoch = 0;
+      request.lines.back().backups.clear();
     }
     auto answer = plane->Register(request, now);
     RETURN_IF_ERROR(answer.status());
     node.id = answer->node;
     node.session = answer->session;
     node.granted.clear();
+    node.followed.clear();
+    node.grants.clear();
     return Status::Ok();
   }
 
-  // A heartbeat; a server then serves what is granted, with the lsns that it must.
+  // A heartbeat; a server then serves what is granted, with the lsns that it must, and follows what it shall.
   Status Beat(FakeNode& node) {
     HeartbeatRequest request{.node = node.id, .session = node.session, .lines = {}, .busy = false};
-    for (const auto& [id, line] : node.lines) {
-      request.lines.push_back(line);
-      if (!node.granted.contains(id)) request.lines.back().epoch = 0;
-    }
+    for (const auto& [id, line] : node.lines) request.lines.push_back(Report(node, line));
     auto answer = plane->Heartbeat(std::move(request), now);
     RETURN_IF_ERROR(answer.status());
     node.granted.clear();
-    for (const auto& [grant, incarnation] : answer->grants) {
-      ShardLine& line = node.lines[grant.shard];
-      if (line.incarnation != incarnation) line = ShardLine{.shard = grant.shard, .incarnation = incarnation};
-      if (grant.epoch > line.epoch) {
-        line.damage.clear();
-        line.core = grant.shard % 2;
-      }
-      line.epoch = grant.epoch;
-      min_lsns[grant.shard] = grant.min_lsn;
-      node.granted.insert(grant.shard);
+    node.followed.clear();
+    node.grants.clear();
+    for (const auto& grant : answer->wanted.grants) Serve(node, grant);
+    for (const auto& follow : answer->wanted.follows) {
+      ShardLine& line = node.lines[follow.shard];
+      if (line.incarnation != follow.incarnation)
+        line =
+            ShardLine{.shard = follow.shard, .incarnation = follow.incarnation, .complete = node.completes};
+      line.epoch = 0;
+      line.seen = std::max(line.seen, follow.epoch);
+      node.followed.insert(follow.shard);
     }
     return Status::Ok();
+  }
+
+  static ShardLine Report(const FakeNode& node, ShardLine line) {
+    line.backups.clear();
+    if (!node.granted.contains(line.shard)) {
+      line.epoch = 0;
+      return line;
+    }
+    for (const auto& backup : node.grants.at(line.shard).backups) {
+      auto failed = node.failed.find(line.shard);
+      line.backups.push_back({.node = backup.node,
+                              .incarnation = backup.incarnation,
+                              .caught_up = node.catches_up && !backup.endpoint.empty(),
+                              .failed = failed == node.failed.end() ? "" : failed->second});
+    }
+    return line;
+  }
+
+  void Serve(FakeNode& node, const NodeGrant& grant) {
+    const ShardId id = grant.grant.shard;
+    ShardLine& line = node.lines[id];
+    if (line.incarnation != grant.incarnation)
+      line = ShardLine{.shard = id, .incarnation = grant.incarnation};
+    if (grant.grant.epoch > line.epoch) {
+      line.damage.clear();
+      line.core = id % 2;
+    }
+    line.epoch = grant.grant.epoch;
+    line.seen = std::max(line.seen, line.epoch);
+    line.complete = true;
+    min_lsns[id] = grant.grant.min_lsn;
+    node.granted.insert(id);
+    node.grants[id] = grant;
   }
 
   // Time passes, with heartbeats of `alive` each 100 ms.
@@ -227,7 +266,7 @@ class FakeCluster {
   Now now{.ms = 5000, .wall_ms = 1700000000000};
   std::unique_ptr<ControlPlane> plane;
   std::map<ShardId, Lsn> min_lsns;  // of the latest grants
-  FakeNode s1{.name = "server-1"}, s2{.name = "server-2"};
+  FakeNode s1{.name = "server-1"}, s2{.name = "server-2"}, s3{.name = "server-3"};
   FakeNode w1{.name = "worker-1", .role = NodeRole::kWorker},
       w2{.name = "worker-2", .role = NodeRole::kWorker};
 };

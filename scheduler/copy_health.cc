@@ -1,0 +1,112 @@
+#include "scheduler/copy_health.h"
+
+#include <algorithm>
+
+#include "common/base/strings.h"
+
+namespace penstock {
+
+std::string CopyHealth::NodeName(NodeId id) const {
+  const NodeRecord* node = state_.FindNode(id);
+  return StrCat(node == nullptr ? "?" : node->name, " (node ", id, ")");
+}
+
+std::string CopyHealth::WhyLost(ShardId id) const {
+  const ShardRecord& shard = Shard(id);
+  const NodeRecord* node = state_.FindNode(shard.node);
+  if (node == nullptr) return "it is not placed";
+  if (Dead(shard.node)) return NodeName(shard.node) + " does not answer";
+  if (shard.granted_session != node->session) return NodeName(shard.node) + " has restarted";
+  // Of the granted epoch alone: a report from before an accepted loss says nothing new.
+  const ShardLine* line = Served(id);
+  return line == nullptr || line->damage.empty() ? "" : StrCat(NodeName(shard.node), ": ", line->damage);
+}
+
+const ShardLine* CopyHealth::Served(ShardId id) const {
+  const ShardRecord& shard = Shard(id);
+  const NodeRecord* node = state_.FindNode(shard.node);
+  const ShardLine* line = nodes_.Line(shard.node, id);
+  const bool granted = node != nullptr && shard.granted_session == node->session;
+  if (!granted || !nodes_.Beating(shard.node) || line == nullptr) return nullptr;
+  return line->incarnation == shard.incarnation && line->epoch == shard.epoch ? line : nullptr;
+}
+
+std::string CopyHealth::WhyBroken(ShardId id, const CopyRecord& copy) const {
+  const NodeRecord* node = state_.FindNode(copy.node);
+  if (Dead(copy.node)) return NodeName(copy.node) + " does not answer";
+  if (node == nullptr || node->session != copy.session) return NodeName(copy.node) + " has restarted";
+  const ShardLine* line = nodes_.Line(copy.node, id);
+  if (line == nullptr || line->incarnation != copy.incarnation || line->damage.empty()) return "";
+  return StrCat(NodeName(copy.node), ": ", line->damage);
+}
+
+bool CopyHealth::AliveAndUnbroken(ShardId id, const CopyRecord& copy) const {
+  const ShardLine* line = nodes_.Line(copy.node, id);
+  return nodes_.Beating(copy.node) && line != nullptr && line->incarnation == copy.incarnation &&
+         WhyBroken(id, copy).empty();
+}
+
+bool CopyHealth::CouldGoOn(ShardId id, const CopyRecord& copy) const {
+  const ShardRecord& shard = Shard(id);
+  if (!IsPromotable(shard, copy) || !AliveAndUnbroken(id, copy)) return false;
+  if (Dead(shard.node)) return nodes_.StateOf(copy.node, now_ms_) == Liveness::kAlive;
+  return nodes_.HeardSinceRegister(copy.node, shard.node);
+}
+
+const BackupLine* CopyHealth::Judgement(ShardId id, const CopyRecord& copy) const {
+  const ShardLine* line = Served(id);
+  if (line == nullptr) return nullptr;
+  auto it = std::find_if(line->backups.begin(), line->backups.end(), [&](const BackupLine& said) {
+    return said.node == copy.node && said.incarnation == copy.incarnation;
+  });
+  return it == line->backups.end() ? nullptr : &*it;
+}
+
+bool CopyHealth::Contested(ShardId id) const {
+  const ShardRecord& shard = Shard(id);
+  if (shard.node == 0 || !HasPromotable(shard) || WhyLost(id).empty()) return false;
+  return std::none_of(shard.backups.begin(), shard.backups.end(),
+                      [&](const CopyRecord& copy) { return CouldGoOn(id, copy); });
+}
+
+Candidate CopyHealth::MakeCandidate(ShardId id, NodeId node, Incarnation incarnation) const {
+  Candidate candidate{.node = node, .incarnation = incarnation, .name = NodeName(node)};
+  candidate.heard = nodes_.Heard(node) && !Dead(node);
+  const ShardLine* line = nodes_.Line(node, id);
+  if (line == nullptr || line->incarnation != incarnation) return candidate;
+  candidate.held = HeldLsn(*line);
+  candidate.sound = line->damage.empty() && line->complete;
+  return candidate;
+}
+
+std::vector<Candidate> CopyHealth::Candidates(ShardId id) const {
+  const ShardRecord& shard = Shard(id);
+  std::vector<Candidate> candidates{MakeCandidate(id, shard.node, shard.incarnation)};
+  for (const CopyRecord& copy : shard.backups) {
+    if (!IsPromotable(shard, copy)) continue;
+    candidates.push_back(MakeCandidate(id, copy.node, copy.incarnation));
+    const NodeRecord* node = state_.FindNode(copy.node);
+    const bool restarted = node != nullptr && node->session != copy.session;
+    // Without a restart its last line may be from before, and older than what it has.
+    if (!restarted && !nodes_.HeardSinceRegister(copy.node, shard.node)) candidates.back().heard = false;
+  }
+  return candidates;
+}
+
+Epoch CopyHealth::NextEpoch(ShardId id) const {
+  Epoch highest = Shard(id).epoch;
+  for (const auto& [node, record] : state_.data().nodes) {
+    if (const ShardLine* line = nodes_.Line(node, id)) highest = std::max({highest, line->epoch, line->seen});
+  }
+  return highest + 1;
+}
+
+Lsn CopyHealth::NextLsn(ShardId id) const {
+  Lsn highest = Shard(id).highest;
+  for (const auto& [node, record] : state_.data().nodes) {
+    if (const ShardLine* line = nodes_.Line(node, id)) highest = std::max(highest, HeldLsn(*line));
+  }
+  return highest + 1;
+}
+
+}  // namespace penstock
