@@ -77,13 +77,14 @@ bool CopySet::Attached(Copy& copy, const ReplicaStanding& standing, uint64_t now
   }
   copy.stage = Stage::kSeeding;
   copy.pieces = 0;
-  copy.sent = tail_.End().lsn;
+  copy.sent = tail_.End().lsn;  // until its first piece says
   copy.logged = copy.synced = 0;
   return true;
 }
 
 std::optional<CopySet::Outgoing> CopySet::Next(Copy& copy) {
-  if (copy.stage != Stage::kSeeding && copy.stage != Stage::kFollowing) return std::nullopt;
+  const bool begun = copy.stage == Stage::kFollowing || (copy.stage == Stage::kSeeding && copy.pieces > 0);
+  if (!begun) return std::nullopt;
   const TailDelta* delta = tail_.After(copy.sent);
   if (!copy.unsent_pieces.empty() && (delta == nullptr || delta->lsn > copy.unsent_pieces.front().delta.lsn)) {
     Outgoing piece = std::move(copy.unsent_pieces.front());
@@ -96,7 +97,8 @@ std::optional<CopySet::Outgoing> CopySet::Next(Copy& copy) {
 }
 
 void CopySet::AddPiece(Copy& copy, TailDelta piece, bool last) {
-  ++copy.pieces;
+  // The first piece begins the copy's chain: what was logged before it is in the images to come.
+  if (++copy.pieces == 1) copy.sent = piece.lsn;
   copy.unsent_pieces.push_back({.delta = std::move(piece), .piece = true, .last = last});
 }
 
@@ -174,6 +176,7 @@ void CopySet::Trim(uint64_t keep_bytes) {
   for (const Copy& copy : copies_) {
     if (copy.stage == Stage::kFailed || (copy.stage == Stage::kDetached && !copy.grant.in_sync)) continue;
     // A seed needs what was not sent yet; whoever may have to attach again, what was not confirmed.
+    if (copy.stage == Stage::kSeeding && copy.pieces == 0) continue;
     confirmed = std::min(confirmed, copy.stage == Stage::kSeeding ? copy.sent : copy.logged);
   }
   tail_.Trim(confirmed, keep_bytes);

@@ -376,7 +376,7 @@ void Replicator::TakeState(const Item& item, bool sync, proto::ReplicaState::Rea
   CopySet* set = FindSet(item.key.shard);
   Copy* copy = FindCopy(item.key);
   // Of an earlier attachment: what it says was settled by the next one.
-  if (copy == nullptr || copy->attachment != item.attachment) return;
+  if (copy == nullptr || copy->attachment != item.attachment || copy->stage == CopySet::Stage::kFailed) return;
   const Code code = ReadCode(state);
   if (Passes(code)) return set->Detached(*copy, state.getMessage().cStr());
   if (code != Code::kOk) return FailCopy(*set, *copy, state.getMessage().cStr());

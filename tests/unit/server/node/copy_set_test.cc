@@ -114,12 +114,13 @@ TEST_F(CopySetTest, SeedsAnEmptyCopy) {
   Want({Backup(2, false)});
   Add(11);
   EXPECT_TRUE(set_.Attached(Copy(2), {}, kNow));
-  EXPECT_EQ(Sent(2), (std::vector<Lsn>{})) << "the first piece begins its chain";
-  set_.AddPiece(Copy(2), Delta(11), false);
   Add(12);
-  set_.AddPiece(Copy(2), Delta(12), true);
+  EXPECT_EQ(Sent(2), (std::vector<Lsn>{})) << "the first piece begins its chain";
+  set_.AddPiece(Copy(2), Delta(12), false);
   Add(13);
-  EXPECT_EQ(Sent(2), (std::vector<Lsn>{0, 12, 0, 13})) << "pieces stand behind the delta they name";
+  set_.AddPiece(Copy(2), Delta(13), true);
+  Add(14);
+  EXPECT_EQ(Sent(2), (std::vector<Lsn>{0, 13, 0, 14})) << "pieces stand behind the delta they name";
   set_.Seeded(Copy(2));
   EXPECT_EQ(Copy(2).stage, Stage::kFollowing);
 }
