@@ -1,0 +1,81 @@
+// What all copies of all shards hold, asked of the servers themselves: equal copies have equal digests.
+#pragma once
+
+#include <map>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <tuple>
+
+#include "common/net/connection_cache.h"
+#include "common/net/identity.h"
+#include "common/net/rpc_status.h"
+#include "common/cluster/wire.h"
+#include "proto/replica.capnp.h"
+#include "tests/cluster/test_cluster.h"
+
+namespace penstock {
+
+// lsn, rows, hash.
+using CopyDigest = std::tuple<Lsn, uint64_t, uint64_t>;
+
+inline Result<CopyDigest> AskDigest(KjLoop& loop, ConnectionCache& connections, const std::string& endpoint,
+                                    ShardId shard) {
+  auto done = std::make_shared<std::promise<Result<CopyDigest>>>();
+  auto future = done->get_future();
+  loop.Post([&, done] {
+    loop.Detach(connections.Get(endpoint).then(
+                    [&loop, done, shard](Result<capnp::Capability::Client>&& service) -> kj::Promise<void> {
+                      if (!service.ok()) {
+                        done->set_value(service.status());
+                        return kj::READY_NOW;
+                      }
+                      auto request = service->castAs<proto::Replica>().digestRequest();
+                      request.setShard(shard);
+                      using Response = capnp::Response<proto::Replica::DigestResults>;
+                      return WithDeadline<Response>(loop.timer(), 10000, request.send(), "digest")
+                          .then([done](Result<Response>&& answer) {
+                            const Status status =
+                                answer.ok() ? ReadStatus((*answer).getStatus()) : answer.status();
+                            if (!status.ok()) return done->set_value(status);
+                            done->set_value(
+                                CopyDigest{(*answer).getLsn(), (*answer).getRows(), (*answer).getHash()});
+                          });
+                    }),
+                "digest");
+  });
+  return future.get();
+}
+
+// Empty, or which copies differ from their primary. Nothing is pushed meanwhile.
+inline std::string CompareCopies(const TestCluster& cluster, Client& client) {
+  auto nodes = client.Inspect("nodes");
+  auto shards = client.Inspect("shards");
+  if (!nodes.ok() || !shards.ok()) return "the scheduler does not answer";
+  std::map<uint64_t, std::string> endpoints;  // of the servers' only core
+  for (const auto& node : *nodes) {
+    if (node.at("role") == "server") endpoints[node.at("id")] = node.at("endpoints").at(0);
+  }
+  auto identity = std::make_shared<ClusterIdentity>();
+  identity->name = "test-digests";
+  identity->token = *ReadTokenFile(cluster.token_file());
+  KjLoop loop("digests");
+  std::unique_ptr<ConnectionCache> connections;
+  loop.Run([&] { connections = std::make_unique<ConnectionCache>(loop, identity); });
+  std::string differences;
+  for (const auto& shard : *shards) {
+    const ShardId id = shard.at("shard");
+    const auto primary = AskDigest(loop, *connections, endpoints[shard.at("node")], id);
+    if (!primary.ok()) differences += "shard " + std::to_string(id) + ": " + primary.status().ToString() + "\n";
+    for (const auto& backup : shard.at("backups")) {
+      if (backup.at("state") != "in-sync") continue;
+      const auto copy = AskDigest(loop, *connections, endpoints[backup.at("node")], id);
+      if (copy.ok() && primary.ok() && *copy == *primary) continue;
+      differences += "shard " + std::to_string(id) + " on " + backup.at("name").get<std::string>() +
+                     (copy.ok() ? " differs from its primary\n" : ": " + copy.status().ToString() + "\n");
+    }
+  }
+  loop.Run([&] { connections.reset(); });
+  return differences;
+}
+
+}  // namespace penstock
