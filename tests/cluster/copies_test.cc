@@ -92,7 +92,7 @@ TEST(CopiesTest, ThreeCopiesSurviveTwoKillsInARow) {
   for (const char* victim : {"server-0", "server-1"}) {
     cluster.Kill(victim);
     const uint64_t at_kill = load.pushes() + 8;
-    ASSERT_TRUE(WaitFor(20000, [&] { return load.pushes() > at_kill; })) << victim << load.first_error();
+    ASSERT_TRUE(WaitFor(20000, [&] { return load.pushes() > at_kill; })) << victim << load.first_error() << cluster.Output("scheduler") << cluster.Output("server-1") << cluster.Output("server-2");
   }
   for (const char* victim : {"server-0", "server-1"}) ASSERT_TRUE(cluster.StartOne(victim).ok());
   ASSERT_TRUE(WaitFor(60000, [&] { return Complete(**client); }));

@@ -49,6 +49,7 @@ struct Arguments {
   bool dry_run = false;
 
   // bench
+  uint32_t copies = 1;  // of each shard, in a cluster of its own
   bool pin = false;
   double limit_seconds = 0.15;
   bool skip_log_off = false;

@@ -55,6 +55,10 @@ class BenchParser {
         ->check(CLI::Range(1, 4096))
         ->excludes(scheduler)
         ->excludes(data_dir);
+    command->add_option("--copies", a_.copies, "of each shard, in its own cluster; at most as many as servers (default 1)")
+        ->check(CLI::Range(1, 3))
+        ->excludes(scheduler)
+        ->excludes(data_dir);
     Pin(command)->excludes(scheduler)->excludes(data_dir);
     command->add_option("--memory-lag-ms", *memory_lag_ms,
                         "server.memory_lag_ms, of its own cluster or as the running one has it (default "

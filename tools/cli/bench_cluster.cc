@@ -1,6 +1,8 @@
 #include "tools/cli/bench_cluster.h"
 
+#include <chrono>
 #include <nlohmann/json.hpp>
+#include <thread>
 
 #include "common/base/strings.h"
 #include "tools/bench/metrics_page.h"
@@ -29,11 +31,16 @@ Result<std::unique_ptr<BenchCluster>> BenchCluster::Start(const TargetArguments&
                                                           InterruptSignals& signals, Console& console) {
   std::unique_ptr<BenchCluster> cluster(new BenchCluster(signals));
   cluster->spin_us_ = options.spin_us;
+  cluster->copies_ = options.copies;
   TargetArguments reached = target;
+  if (options.copies > options.servers) {
+    return InvalidArgument(StrCat("--copies ", options.copies, " needs as many servers, there are ",
+                                  options.servers, ": name --servers"));
+  }
   if (!Named(target)) {
     std::vector<std::string> assignments = {
         StrCat("server.memory_lag_ms=", options.folds ? options.memory_lag_ms : kDayMs),
-        StrCat("server.spin_us=", options.spin_us)};
+        StrCat("server.spin_us=", options.spin_us), StrCat("scheduler.copies=", options.copies)};
     assignments.insert(assignments.end(), options.assignments.begin(), options.assignments.end());
     ASSIGN_OR_RETURN(cluster->own_, PrivateCluster::Start(options.servers, options.workers, signals, console,
                                                           std::move(assignments)));
@@ -45,7 +52,19 @@ Result<std::unique_ptr<BenchCluster>> BenchCluster::Start(const TargetArguments&
   client.deadline_ms = kDeadlineMs;
   ASSIGN_OR_RETURN(cluster->client_, ConnectTo(reached, client));
   ASSIGN_OR_RETURN(cluster->servers_, CountServers(*cluster->client_));
+  if (options.copies > 1) RETURN_IF_ERROR(cluster->WaitForCopies());
   return cluster;
+}
+
+// All shards have all copies in sync: what is measured is not their seeding.
+Status BenchCluster::WaitForCopies() {
+  constexpr int kTries = 600;
+  for (int i = 0; i < kTries && !signals_.Received(); ++i) {
+    ASSIGN_OR_RETURN(const nlohmann::json status, client_->Inspect("status"));
+    if (status.at("copies").at("complete") == status.at("shards").at("total")) return Status::Ok();
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));
+  }
+  return DeadlineExceeded("the copies of the shards are not in sync after a minute");
 }
 
 Status BenchCluster::PinServers() {

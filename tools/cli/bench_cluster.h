@@ -15,6 +15,7 @@ namespace penstock {
 struct BenchClusterOptions {
   uint32_t servers = 1;
   uint32_t workers = 0;  // of the pool
+  uint32_t copies = 1;   // of each shard
   uint64_t memory_lag_ms = 5000;
   bool folds = true;     // false: nothing is logged within a day, and so nothing is folded
   bool pin = false;      // server i to processor i
@@ -31,6 +32,7 @@ class BenchCluster {
 
   Client& client() { return *client_; }
   uint64_t servers() const { return servers_; }  // alive
+  uint32_t copies() const { return copies_; }    // of each shard, of its own
   // For the worker processes of measurements: they are pinned behind the servers, if these are.
   WorkersOptions workers() const;
   std::function<bool()> interrupted() {
@@ -44,11 +46,13 @@ class BenchCluster {
  private:
   explicit BenchCluster(InterruptSignals& signals) : signals_(signals) {}
   Status PinServers();
+  Status WaitForCopies();
 
   InterruptSignals& signals_;
   std::unique_ptr<PrivateCluster> own_;
   std::unique_ptr<Client> client_;  // ends before the cluster
   uint64_t servers_ = 0;
+  uint32_t copies_ = 1;
   bool pin_ = false;
   uint64_t spin_us_ = 0;
 };

@@ -15,6 +15,7 @@ Result<std::unique_ptr<BenchCluster>> Start(BenchContext& context, uint64_t memo
                                             uint64_t spin_us = 0) {
   return BenchCluster::Start(context.arguments.target,
                              {.servers = context.arguments.servers.value_or(1),
+                              .copies = context.arguments.copies,
                               .memory_lag_ms = memory_lag_ms,
                               .folds = folds,
                               .pin = context.arguments.pin,
@@ -35,6 +36,7 @@ Status AddEvidence(const BenchCluster& cluster, nlohmann::json* result) {
   ASSIGN_OR_RETURN(const double bytes, cluster.ServerMetric("penstock_server_log_written_bytes_total"));
   (*result)["folds_done"] = static_cast<uint64_t>(folds);
   (*result)["logged_bytes"] = static_cast<uint64_t>(bytes);
+  (*result)["copies"] = cluster.copies();
   return Status::Ok();
 }
 
