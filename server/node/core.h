@@ -148,6 +148,9 @@ class ServerCore : private kj::TaskSet::ErrorHandler {
   // kDataLoss: it does not follow what is here, and nothing has changed.
   ReplicaAnswer Standing(const ReplicaRef& ref);
   ReplicaAnswer TakeSection(const ReplicaRef& ref, DeltaWords words, uint32_t checksum);
+  // Resolves when what copies take has room, in memory and log; after a few seconds in any case: a primary that
+  // waits for its answer sends no more.
+  kj::Promise<void> RoomForCopies(int tries = 0);
   // The shard as it is, served or followed; nullptr: neither.
   const Shard* AnyShard(ShardId shard) const;
 

@@ -13,6 +13,7 @@ constexpr size_t kEvictedShare = 16;           // of a table's rows at a time
 constexpr size_t kCompactBytes = 64 << 10;     // less than this in free rows is not worth moving rows
 constexpr int kEvictions = 3;                  // tries to make room for one unit
 constexpr uint32_t kRetryMs = 50;
+constexpr int kRoomTries = 60;        // of so many milliseconds each
 constexpr size_t kFlushedShards = 4;  // at a time
 constexpr size_t kFetchRows = 8192;   // of a batch
 constexpr size_t kScanRows = 4096;    // at a time, so that fetches need not wait for a whole table
@@ -101,6 +102,12 @@ void ServerCore::MakeRoom(Shard& shard, proto::Delta::Reader delta) {
     }
     resident_bytes_ += bytes;
   }
+}
+
+kj::Promise<void> ServerCore::RoomForCopies(int tries) {
+  const bool full = few_clean_rows_ && ResidentBytes() > options_.memory_budget_bytes;
+  if (tries == kRoomTries || (!full && metrics_.log_bytes <= options_.log_limit_bytes)) return kj::READY_NOW;
+  return loop_.Sleep(kRetryMs).then([this, tries] { return RoomForCopies(tries + 1); });
 }
 
 bool ServerCore::WantFold() {

@@ -7,7 +7,6 @@
 #include <functional>
 #include <map>
 #include <mutex>
-#include <set>
 #include <thread>
 
 #include "server/node/core.h"
@@ -24,7 +23,7 @@ class FoldRunner {
     uint64_t cluster = 0;
     uint64_t fold_bytes = 1ull << 30;
     FoldOptions fold;
-    std::set<ShardId> quarantined;        // their segments are set aside
+    QuarantinedLives quarantined;         // their segments are set aside
     std::atomic<bool>* wanted = nullptr;  // set by cores; cleared before a fold that succeeds
   };
   using Folded = std::vector<std::pair<ShardId, FoldedPoint>>;

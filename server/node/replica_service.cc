@@ -75,8 +75,9 @@ kj::Promise<void> ReplicaService::append(AppendContext context) {
   const Durability level = params.getSync() ? Durability::kSynced : Durability::kLogged;
   context.releaseParams();
   if (!taken) return kj::READY_NOW;
-  return core_.Reached(level).then([context](Status&& reached) mutable {
+  return core_.Reached(level).then([this, context](Status&& reached) mutable {
     if (!reached.ok()) WriteStatus(reached, context.getResults().getStatus());
+    return core_.RoomForCopies();
   });
 }
 

@@ -166,6 +166,8 @@ class Server::Impl : public NodeSession::Host {
     for (const auto& [shard, reason] : report.damaged) {
       LOG(ERROR) << name_ << ": shard " << shard << " is damaged: " << reason;
       damage_[shard] = reason;
+      const auto replayed = report.shards.find(shard);
+      damaged_life_[shard] = replayed == report.shards.end() ? 0 : replayed->second.incarnation;
     }
     for (const auto& meta : metas) RETURN_IF_ERROR(LoadRows(meta, metas.size()));
     for (auto& [id, shard] : shards_) GiveSpecs(*shard);
@@ -275,7 +277,7 @@ class Server::Impl : public NodeSession::Host {
         .fold = {.image_buffer_bytes = memory_.fold_images, .index_limit_bytes = memory_.fold_index},
         .quarantined = {},
         .wanted = &fold_wanted_};
-    for (const auto& [shard, reason] : damage_) fold.quarantined.insert(shard);
+    for (const auto& [shard, reason] : damage_) fold.quarantined[shard] = damaged_life_[shard];
     fold_runner_ = std::make_unique<FoldRunner>(fold, files_, *log_, *appender_, *base_, metrics_,
                                                 [this](const FoldRunner::Folded& done) { TellFolded(done); });
   }
@@ -545,6 +547,7 @@ class Server::Impl : public NodeSession::Host {
   std::map<ShardId, std::unique_ptr<Shard>> shards_;  // while starting
   std::map<ShardId, FoldedPoint> folded_;
   std::map<ShardId, std::string> damage_;
+  std::map<ShardId, Incarnation> damaged_life_;
   std::vector<std::unique_ptr<CoreRuntime>> cores_;
   std::unique_ptr<BaseCompactor> compactor_;
   std::atomic<bool> fold_wanted_{false};

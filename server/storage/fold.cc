@@ -9,6 +9,7 @@
 #include <cstring>
 #include <memory>
 #include <numeric>
+#include <set>
 
 #include "common/base/fault.h"
 #include "server/marks.h"
@@ -28,7 +29,7 @@ capnp::ReaderOptions DeltaReaderOptions() {
 class Folder {
  public:
   Folder(FileLayer& files, const std::string& log_dir, DeltaLog& log, BaseStore& base, uint64_t cluster,
-         const std::set<ShardId>& quarantined, const FoldOptions& options)
+         const QuarantinedLives& quarantined, const FoldOptions& options)
       : files_(files),
         log_dir_(log_dir),
         log_(log),
@@ -112,7 +113,7 @@ class Folder {
   DeltaLog& log_;
   BaseStore& base_;
   const uint64_t cluster_;
-  const std::set<ShardId>& quarantined_;
+  const QuarantinedLives& quarantined_;
   const FoldOptions options_;
   BaseWriter writer_;
   FoldReport report_;
@@ -213,7 +214,8 @@ Status Folder::TakeDelta(size_t at, const LoggedDelta& logged, proto::Delta::Rea
   Segment& segment = segments_[at];
   const ShardId shard = logged.shard;
   const uint32_t checksum = logged.checksum;
-  if (quarantined_.contains(shard)) {
+  const auto quarantine = quarantined_.find(shard);
+  if (quarantine != quarantined_.end() && logged.incarnation <= quarantine->second) {
     segment.needed = true;
     return Status::Ok();
   }
@@ -488,7 +490,7 @@ Status Folder::RemoveSegments() {
 }  // namespace
 
 Result<FoldReport> Fold(FileLayer& files, const std::string& log_dir, DeltaLog& log, BaseStore& base,
-                        uint64_t cluster, const std::set<ShardId>& quarantined, const FoldOptions& options) {
+                        uint64_t cluster, const QuarantinedLives& quarantined, const FoldOptions& options) {
   return Folder(files, log_dir, log, base, cluster, quarantined, options).Run();
 }
 

@@ -15,7 +15,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <map>
-#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -35,6 +34,10 @@ struct FoldOptions {
   size_t index_limit_bytes = size_t{512} << 20;
 };
 
+// Of each quarantined shard: its lives up to this one are not folded. A later one, seeded from another copy, is
+// a new beginning.
+using QuarantinedLives = std::map<ShardId, Incarnation>;
+
 struct FoldReport {
   std::vector<std::pair<ShardId, ShardFolded>> folded;  // shards whose folded lsn rose, ascending
   std::map<ShardId, std::string> broken;  // shards with deltas that do not follow: folded up to there
@@ -53,7 +56,7 @@ struct FoldReport {
 // at a time. Errors come with the base unchanged: DataLoss for damage in a segment or the base, Overloaded
 // for a full disk.
 Result<FoldReport> Fold(FileLayer& files, const std::string& log_dir, DeltaLog& log, BaseStore& base,
-                        uint64_t cluster, const std::set<ShardId>& quarantined,
+                        uint64_t cluster, const QuarantinedLives& quarantined,
                         const FoldOptions& options = {});
 
 }  // namespace penstock

@@ -380,7 +380,7 @@ TEST(FoldTest, SegmentsOfQuarantinedShardsAreSetAsideAndFoldedLater) {
   ASSERT_STATUS_OK(node.Open());
   for (int i = 0; i < 3; ++i) {
     ASSERT_STATUS_OK(node.Write(source, 30));
-    const auto report = node.FoldAll({}, {2});
+    const auto report = node.FoldAll({}, {{2, UINT64_MAX}});
     ASSERT_STATUS_OK(report.status());
     ASSERT_STATUS_OK(report->removal);
     EXPECT_GT(report->set_aside, 0u);

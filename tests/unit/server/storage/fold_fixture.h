@@ -390,7 +390,7 @@ class TestNode {
     }
     return Status::Ok();
   }
-  Result<FoldReport> FoldAll(const FoldOptions& options = {}, const std::set<ShardId>& quarantined = {}) {
+  Result<FoldReport> FoldAll(const FoldOptions& options = {}, const QuarantinedLives& quarantined = {}) {
     RETURN_IF_ERROR(log_->Seal());
     return Fold(files_, log_dir(), *log_, *base_, kTestCluster, quarantined, options);
   }
