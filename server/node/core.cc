@@ -59,12 +59,13 @@ ServerCore::Slot* ServerCore::GetSlot(const LoggedShard& logged) const {
 }
 
 void ServerCore::AdoptShard(std::unique_ptr<Shard> shard, const FoldedPoint& folded, std::string damage) {
-  auto slot = std::make_unique<Slot>();
-  slot->logged = slot->synced = shard->last_lsn();  // replay synced what it kept
-  slot->folded = folded;
-  slot->damage = std::move(damage);
   const ShardId id = shard->id();
-  slot->shard = std::move(shard);
+  const Lsn kept = shard->last_lsn();  // replay synced it
+  auto slot = std::make_unique<Slot>(std::move(shard), options_.node_name);
+  slot->replica.LoggedHere(kept);
+  slot->replica.SyncedHere(kept);
+  slot->folded = folded;
+  slot->replica.SetDamage(std::move(damage));
   slots_[id] = std::move(slot);
 }
 
@@ -77,9 +78,9 @@ void ServerCore::SetTables(const std::vector<TableSpec>& specs, const std::vecto
       const Status status = known ? slot->shard->AlterTable(spec) : slot->shard->CreateTable(spec);
       if (!status.ok()) LOG(ERROR) << options_.node_name << ": shard " << shard << ": " << status.ToString();
     }
-    if (slot->following) continue;  // the primary's delta says when
+    if (slot->replica.following()) continue;  // the primary's delta says when
     for (TableId id : dropped) {
-      if (slot->shard->DropTable(id).ok() && slot->granted) Touch(shard, *slot);
+      if (slot->shard->DropTable(id).ok() && slot->replica.granted()) Touch(shard, *slot);
     }
   }
 }
@@ -112,24 +113,23 @@ std::vector<ShardLine> ServerCore::Report() {
     const Shard& shard = *slot->shard;
     lines.push_back({.shard = id,
                      .incarnation = shard.incarnation(),
-                     .epoch = slot->granted ? shard.epoch() : 0,
+                     .epoch = slot->replica.SettledEpoch(),
                      .applied = shard.last_lsn(),
-                     .logged = LoggedByCopies(id, *slot),
-                     .synced = slot->copied ? replicator_->Synced(id, slot->synced) : slot->synced,
+                     .logged = slot->replica.Logged(),
+                     .synced = slot->replica.Synced(),
                      .rows = shard.live_rows(),
                      .bytes = shard.ResidentBytes(),
-                     .damage = slot->damage,
-                     .seen = std::max(slot->seen, shard.epoch()),
-                     .complete = shard.epoch() != 0 && shard.pieces() == 0,
-                     .backups = {}});
-    if (slot->copied) lines.back().backups = replicator_->Report(id);
+                     .damage = slot->replica.damage(),
+                     .seen = slot->replica.seen(),
+                     .complete = slot->replica.complete(),
+                     .backups = slot->replica.Backups()});
   }
   return lines;
 }
 
 ServerCore::Found ServerCore::Find(ShardId id, Epoch epoch) {
   Slot* slot = GetSlot(id);
-  if (slot == nullptr || !slot->granted) {
+  if (slot == nullptr || !slot->replica.granted()) {
     return {nullptr, WrongEpoch("shard " + std::to_string(id) + " is not served by " + options_.node_name),
             0};
   }
@@ -140,11 +140,7 @@ ServerCore::Found ServerCore::Find(ShardId id, Epoch epoch) {
                    " at " + options_.node_name + ", not " + std::to_string(epoch)),
         slot->shard->epoch()};
   }
-  return {slot->shard.get(), Status::Ok(), epoch};
-}
-
-Lsn ServerCore::LoggedByCopies(ShardId shard, const Slot& slot) const {
-  return slot.copied ? replicator_->Logged(shard, slot.logged) : slot.logged;
+  return {slot->shard, Status::Ok(), epoch};
 }
 
 Lsn ServerCore::Logged(ShardId shard) const {
@@ -153,7 +149,7 @@ Lsn ServerCore::Logged(ShardId shard) const {
   // A unit of a `memory` table was told the lsn of the window it fell in, whose delta may have left it out:
   // until the delta that takes it is logged, nothing at or above that lsn is said to be.
   const Slot& slot = *it->second;
-  Lsn logged = LoggedByCopies(shard, slot);
+  Lsn logged = slot.replica.Logged();
   for (Lsn told : {slot.memory_told, slot.memory_appending}) {
     if (told != 0) logged = std::min(logged, told - 1);
   }
@@ -182,9 +178,9 @@ ServerCore::Applied ServerCore::Apply(ShardId id, const Unit& unit) {
   const TableSpec* spec = slot.shard->FindSpec(unit.table);
   if (spec == nullptr) return {.status = UnknownTable(unit.table)};
   const Durability level = LevelOf(*spec);
-  const bool copied = slot.copied && level != Durability::kMemory;
+  const bool copied = slot.copied() && level != Durability::kMemory;
   if (copied) {
-    if (Status writable = replicator_->Writable(id); !writable.ok()) return {.status = writable};
+    if (Status writable = slot.replica.Writable(NowMs()); !writable.ok()) return {.status = writable};
   }
   auto outcome = Push(*slot.shard, unit);
   if (!outcome.ok()) {
@@ -197,8 +193,7 @@ ServerCore::Applied ServerCore::Apply(ShardId id, const Unit& unit) {
   if (outcome->duplicate) {
     metrics_.duplicate_units++;
     // Reached already at the asked level: nothing to wait for (rule 14).
-    Lsn reached = level == Durability::kSynced ? slot.synced : slot.logged;
-    if (copied) reached = level == Durability::kSynced ? replicator_->Synced(id, reached) : replicator_->Logged(id, reached);
+    const Lsn reached = level == Durability::kSynced ? slot.replica.Synced() : slot.replica.Logged();
     if (applied.lsn <= reached) {
       applied.level = Durability::kMemory;
       applied.copied = false;
@@ -237,9 +232,7 @@ ServerCore::Applied ServerCore::CommitRound(ShardId id, TableId table, uint64_t 
   if (Status writable = Writable(); !writable.ok()) return {.status = writable};
   const TableSpec* spec = slot.shard->FindSpec(table);
   if (spec == nullptr) return {.status = UnknownTable(table)};
-  if (slot.copied) {
-    if (Status writable = replicator_->Writable(id); !writable.ok()) return {.status = writable};
-  }
+  if (Status writable = slot.replica.Writable(NowMs()); !writable.ok()) return {.status = writable};
   const auto committed = slot.shard->CommitRound(table, round, examples, step);
   if (!committed.ok()) return {.status = committed.status().Prepend(options_.node_name)};
   if (*committed) metrics_.rounds++;
@@ -249,13 +242,13 @@ ServerCore::Applied ServerCore::CommitRound(ShardId id, TableId table, uint64_t 
   return {.status = Status::Ok(),
           .lsn = logged ? slot.shard->last_lsn() : slot.shard->NextLsn(),
           .level = LevelOf(*spec),
-          .copied = slot.copied};
+          .copied = slot.copied()};
 }
 
 std::vector<ShardId> ServerCore::Served() const {
   std::vector<ShardId> shards;
   for (const auto& [id, slot] : slots_) {
-    if (slot->granted) shards.push_back(id);
+    if (slot->replica.granted()) shards.push_back(id);
   }
   std::sort(shards.begin(), shards.end());
   return shards;
@@ -263,7 +256,7 @@ std::vector<ShardId> ServerCore::Served() const {
 
 Shard* ServerCore::ServedShard(ShardId shard) {
   Slot* slot = GetSlot(shard);
-  return slot != nullptr && slot->granted ? slot->shard.get() : nullptr;
+  return slot != nullptr && slot->replica.granted() ? slot->shard : nullptr;
 }
 
 uint64_t ServerCore::TombstoneBytes() const {
@@ -335,7 +328,7 @@ kj::Promise<Status> ServerCore::Flush(std::span<const ShardId> shards) {
   std::vector<ShardLsn> copied;
   for (ShardId id : shards) {
     const Slot* slot = GetSlot(id);
-    if (slot == nullptr || !slot->copied) continue;
+    if (slot == nullptr || !slot->copied()) continue;
     copied.push_back({id, slot->shard->HasUnlogged() ? slot->shard->NextLsn() : slot->shard->last_lsn()});
   }
   auto here = FlushHere(shards);
@@ -414,7 +407,10 @@ void ServerCore::AddSection(Window& window, ShardId id, Slot& slot, BuiltDelta d
   window.lsns.push_back({id, slot.shard->incarnation(), delta.lsn, memory_too});
   metrics_.deltas++;
   const DeltaWords words(kj::mv(delta.words));
-  if (slot.copied) replicator_->Add(id, delta, words, window.sync());
+  if (CopySet* copies = slot.replica.copies()) {
+    copies->Add({.lsn = delta.lsn, .checksum = delta.checksum, .words = words, .sync = window.sync()}, NowMs());
+    replicator_->NoteAdded(*copies);
+  }
   record->sections.push_back({id, slot.shard->incarnation(), words, delta.checksum});
 }
 
@@ -469,7 +465,7 @@ void ServerCore::OnLogged(uint64_t number, const Status& status) {
     for (const LoggedShard& logged : window.lsns) {
       Slot* slot = GetSlot(logged);
       if (slot == nullptr) continue;
-      slot->logged = std::max(slot->logged, logged.lsn);
+      slot->replica.LoggedHere(logged.lsn);
       if (logged.memory_too) slot->memory_appending = 0;
     }
     for (auto& waiter : window.logged) waiter->fulfill(Status::Ok());
@@ -485,7 +481,7 @@ void ServerCore::OnSynced(uint64_t number, const Status& status) {
   if (!status.ok()) return Fail(status);
   // A sync covers everything that was appended before it.
   for (const LoggedShard& synced : it->second.lsns) {
-    if (Slot* slot = GetSlot(synced)) slot->synced = std::max(slot->synced, synced.lsn);
+    if (Slot* slot = GetSlot(synced)) slot->replica.SyncedHere(synced.lsn);
   }
   for (auto& waiter : it->second.synced) waiter->fulfill(Status::Ok());
   closed_.erase(it);
@@ -506,7 +502,8 @@ void ServerCore::Fail(const Status& status) {
   // again: they are seeded anew.
   taken_.clear();
   for (auto& [id, slot] : slots_) {
-    if (slot->following && slot->damage.empty()) slot->damage = "its log failed: " + status.message();
+    if (slot->replica.following() && slot->replica.damage().empty())
+      slot->replica.SetDamage("its log failed: " + status.message());
   }
   RecoverLater();
 }
@@ -530,7 +527,7 @@ void ServerCore::Recover() {
   auto window = std::make_shared<Window>();
   dirty_.clear();
   for (auto& [id, slot] : slots_) {
-    if (slot->shard->epoch() == 0 || slot->following) continue;  // never served, so nothing of its own
+    if (slot->shard->epoch() == 0 || slot->replica.following()) continue;  // never served, so nothing of its own
     slot->shard->RelogFrom(slot->folded.lsn, slot->folded.checksum);
     auto delta = slot->shard->BuildDelta();
     if (!delta.ok() && delta.status().code() == Code::kFailedPrecondition)
@@ -562,7 +559,8 @@ void ServerCore::OnRecovered(const Window& window, const Status& status) {
   for (const LoggedShard& logged : window.lsns) {
     Slot* slot = GetSlot(logged);
     if (slot == nullptr) continue;
-    slot->logged = slot->synced = std::max(slot->logged, logged.lsn);
+    slot->replica.LoggedHere(logged.lsn);
+    slot->replica.SyncedHere(logged.lsn);
     slot->memory_appending = 0;
   }
   for (auto& waiter : failed_waiters_) waiter->fulfill(Status::Ok());

@@ -32,9 +32,9 @@
 
 #include "common/net/kj_loop.h"
 #include "server/node/blocking_thread.h"
-#include "server/node/copy_set.h"
 #include "server/node/log_appender.h"
 #include "server/node/server_metrics.h"
+#include "server/node/shard_replica.h"
 #include "server/shard/shard.h"
 #include "server/storage/base_store.h"
 
@@ -53,40 +53,6 @@ struct CoreOptions {
   std::string node_name;  // for errors
 };
 
-// What a server serves of a shard, as the scheduler granted it.
-struct Grant {
-  ShardId shard = 0;
-  Incarnation incarnation = 0;
-  Epoch epoch = 0;
-  Lsn min_lsn = 0;
-  uint32_t min_copies = 1;
-  std::vector<BackupGrant> backups;
-};
-// What it follows as a backup.
-struct Follow {
-  ShardId shard = 0;
-  Incarnation incarnation = 0;
-  Epoch epoch = 0;
-};
-// Whom a primary names when it sends: a copy of a shard, in the primary's epoch.
-struct ReplicaRef {
-  ShardId shard = 0;
-  Incarnation incarnation = 0;
-  Epoch epoch = 0;
-};
-// What a copy answers; the standing only with ok.
-struct ReplicaAnswer {
-  Status status;
-  Epoch seen = 0;  // with kWrongEpoch: the highest epoch known here
-  ReplicaStanding standing;
-};
-// What a primary reports of a backup (proto::BackupReport).
-struct BackupReport {
-  NodeId node = 0;
-  Incarnation incarnation = 0;
-  bool caught_up = false;
-  std::string failed;
-};
 struct ShardLsn {
   ShardId shard = 0;
   Lsn lsn = 0;
@@ -153,6 +119,8 @@ class ServerCore : private kj::TaskSet::ErrorHandler {
   kj::Promise<void> RoomForCopies(int tries = 0);
   // The shard as it is, served or followed; nullptr: neither.
   const Shard* AnyShard(ShardId shard) const;
+  // Of a shard that it serves and that has or needs copies; else nullptr.
+  CopySet* CopiesOf(ShardId shard) const;
 
   struct Unit {
     UnitContext context;
@@ -241,14 +209,13 @@ class ServerCore : private kj::TaskSet::ErrorHandler {
 
  private:
   struct Slot {
-    std::unique_ptr<Shard> shard;
-    Lsn logged = 0, synced = 0;
+    Slot(std::unique_ptr<Shard> held, const std::string& node)
+        : replica(std::move(held), node), shard(&replica.shard()) {}
+    bool copied() const { return replica.copies() != nullptr; }
+
+    ShardReplica replica;
+    Shard* const shard;  // the replica's
     FoldedPoint folded;
-    bool granted = false;
-    bool following = false;
-    bool copied = false;         // the replicator has it
-    std::optional<DeltaTail> tail;  // of a copy: if it is promoted, others resume from it
-    Epoch seen = 0;              // of a copy: the highest epoch it heard of; older ones are refused
     bool dirty = false;          // in dirty_
     bool memory_due = false;     // the next delta takes `memory` tables too
     uint64_t memory_due_ms = 0;  // 0: no `memory` table is dirty
@@ -274,13 +241,10 @@ class ServerCore : private kj::TaskSet::ErrorHandler {
   Slot* GetSlot(const LoggedShard& logged) const;
   Slot& MakeSlot(ShardId shard, Incarnation incarnation);
   void TakeGrant(const Grant& grant);
-  void BeginGrant(const Grant& grant, Slot& slot);
+  void OnBegun(const Grant& grant, Slot& slot, const ShardReplica::Begun& begun);
   void TakeFollow(const Follow& follow);
-  ReplicaAnswer CheckReplica(const ReplicaRef& ref, Slot** slot);
-  static ReplicaStanding StandingOf(const Slot& slot);
-  void KeepInTail(Slot& slot, bool piece);
+  Status NotFollowed(ShardId shard) const;
   void MakeRoom(Shard& shard, proto::Delta::Reader delta);
-  Lsn LoggedByCopies(ShardId shard, const Slot& slot) const;
   Status UnknownTable(TableId table) const;
   void Touch(ShardId shard, Slot& slot);
   void NoteMemoryDirty(ShardId shard, Slot& slot);

@@ -307,7 +307,7 @@ kj::Promise<Status> ServerCore::AddColdRows(ShardId id, TableId table, ShardTabl
 
 kj::Promise<Result<ContentHash>> ServerCore::Digest(ShardId id) {
   Slot* slot = GetSlot(id);
-  if (slot == nullptr || !(slot->granted || slot->following))
+  if (slot == nullptr || !(slot->replica.granted() || slot->replica.following()))
     return Result<ContentHash>(
         NotFound(options_.node_name + " has no copy of shard " + std::to_string(id)));
   auto content = std::make_shared<ContentHash>(slot->shard->Hash());

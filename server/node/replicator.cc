@@ -59,9 +59,12 @@ void Replicator::taskFailed(kj::Exception&& e) {
   LOG(ERROR) << core_.options().node_name << ": " << e.getDescription().cStr();
 }
 
-CopySet* Replicator::FindSet(ShardId shard) const {
-  const auto found = sets_.find(shard);
-  return found == sets_.end() ? nullptr : found->second.get();
+std::vector<CopySet*> Replicator::Sets() const {
+  std::vector<CopySet*> sets;
+  for (const ShardId shard : shards_) {
+    if (CopySet* set = FindSet(shard)) sets.push_back(set);
+  }
+  return sets;
 }
 
 Replicator::Copy* Replicator::FindCopy(const CopyKey& key) const {
@@ -71,67 +74,31 @@ Replicator::Copy* Replicator::FindCopy(const CopyKey& key) const {
 
 // --- What the core says.
 
-void Replicator::Want(Shard& shard, uint32_t min_copies, const std::vector<BackupGrant>& backups,
-                      std::optional<DeltaTail> tail) {
-  CopySet* set = FindSet(shard.id());
-  if (set == nullptr && backups.empty() && min_copies <= 1) return;
-  if (set == nullptr) {
-    if (!tail) tail.emplace(ReplicaPoint{shard.last_lsn(), shard.last_checksum()});
-    set = (sets_[shard.id()] = std::make_unique<CopySet>(shard.id(), *std::move(tail))).get();
+void Replicator::NoteWanted(ShardId shard) {
+  if (FindSet(shard) == nullptr) {
+    Forget(shard);
+    return;
   }
-  set->Want(shard.epoch(), min_copies, backups, NowMs());
-  for (auto seed = seeds_.begin(); seed != seeds_.end();)
-    seed = FindCopy(seed->first) == nullptr ? seeds_.erase(seed) : std::next(seed);
-  if (backups.empty() && min_copies <= 1) sets_.erase(shard.id());
+  shards_.insert(shard);
+  std::erase_if(seeds_, [&](const auto& entry) { return FindCopy(entry.first) == nullptr; });
   CheckWaiters();
 }
 
 void Replicator::Forget(ShardId shard) {
-  for (auto seed = seeds_.begin(); seed != seeds_.end();)
-    seed = seed->first.shard == shard ? seeds_.erase(seed) : std::next(seed);
-  if (sets_.erase(shard) > 0) CheckWaiters();
+  if (shards_.erase(shard) == 0) return;
+  std::erase_if(seeds_, [shard](const auto& entry) { return entry.first.shard == shard; });
+  CheckWaiters();
 }
 
-void Replicator::Add(ShardId shard, const BuiltDelta& delta, const DeltaWords& words, bool sync) {
-  CopySet* set = FindSet(shard);
-  if (set == nullptr) return;
-  set->Add({.lsn = delta.lsn, .checksum = delta.checksum, .words = words, .sync = sync}, NowMs());
-  for (const Copy& copy : set->copies())
-    MakeReady({shard, copy.grant.node, copy.grant.incarnation}, copy);
+void Replicator::NoteAdded(const CopySet& copies) {
+  for (const Copy& copy : copies.copies())
+    MakeReady({copies.shard(), copy.grant.node, copy.grant.incarnation}, copy);
 }
 
 void Replicator::Send() {
-  if (sets_.empty()) return;
+  if (shards_.empty()) return;
   FinishSeeds();
   for (const auto& [endpoint, link] : links_) Pump(link);
-}
-
-Lsn Replicator::Logged(ShardId shard, Lsn own) const {
-  const CopySet* set = FindSet(shard);
-  return set == nullptr ? own : set->Logged(own);
-}
-
-Lsn Replicator::Synced(ShardId shard, Lsn own) const {
-  const CopySet* set = FindSet(shard);
-  return set == nullptr ? own : set->Synced(own);
-}
-
-Status Replicator::Writable(ShardId shard) const {
-  const CopySet* set = FindSet(shard);
-  return set == nullptr ? Status::Ok() : set->Writable(NowMs()).Prepend(core_.options().node_name);
-}
-
-std::vector<BackupReport> Replicator::Report(ShardId shard) const {
-  std::vector<BackupReport> reports;
-  const CopySet* set = FindSet(shard);
-  if (set == nullptr) return reports;
-  for (const Copy& copy : set->copies()) {
-    reports.push_back({.node = copy.grant.node,
-                       .incarnation = copy.grant.incarnation,
-                       .caught_up = copy.stage == CopySet::Stage::kFollowing,
-                       .failed = copy.stage == CopySet::Stage::kFailed ? copy.failure : ""});
-  }
-  return reports;
 }
 
 // --- Waiting for copies.
@@ -145,7 +112,11 @@ bool Replicator::Reached(Waiter& waiter, Status* result) const {
                                       " any more; what was pushed may have been applied"));
       return true;
     }
-    const Lsn reached = waiter.level == Durability::kSynced ? Synced(shard, lsn) : Logged(shard, lsn);
+    // The primary itself has it.
+    const CopySet* set = FindSet(shard);
+    const Lsn reached = set == nullptr                           ? lsn
+                        : waiter.level == Durability::kSynced ? set->Synced(lsn)
+                                                              : set->Logged(lsn);
     if (reached < lsn) return false;
     waiter.deltas.pop_back();
   }
@@ -199,7 +170,7 @@ void Replicator::MakeReady(const CopyKey& key, const Copy& copy) {
 
 // Copies that are not attached are tried again and again.
 void Replicator::Tick() {
-  for (auto& [shard, set] : sets_) {
+  for (CopySet* set : Sets()) {
     for (Copy& copy : set->copies()) {
       if (copy.stage != CopySet::Stage::kDetached || copy.grant.endpoint.empty()) continue;
       const LinkPtr link = LinkTo(copy.grant.endpoint);
@@ -228,10 +199,10 @@ void Replicator::Connect(const LinkPtr& link) {
 
 void Replicator::AttachAll(const LinkPtr& link) {
   std::vector<CopyKey> keys;
-  for (const auto& [shard, set] : sets_) {
+  for (const CopySet* set : Sets()) {
     for (const Copy& copy : set->copies()) {
       if (copy.stage == CopySet::Stage::kDetached && copy.grant.endpoint == link->endpoint)
-        keys.push_back({shard, copy.grant.node, copy.grant.incarnation});
+        keys.push_back({set->shard(), copy.grant.node, copy.grant.incarnation});
     }
   }
   if (keys.empty()) return;
@@ -293,7 +264,7 @@ void Replicator::Break(const LinkPtr& link, const std::string& why) {
   link->broken = true;
   connections_.Drop(link->endpoint);
   links_.erase(link->endpoint);
-  for (auto& [shard, set] : sets_) {
+  for (CopySet* set : Sets()) {
     for (Copy& copy : set->copies()) {
       if (copy.grant.endpoint == link->endpoint && copy.stage != CopySet::Stage::kDetached)
         set->Detached(copy, why);
@@ -393,9 +364,9 @@ void Replicator::TakeState(const Item& item, bool sync, proto::ReplicaState::Rea
 void Replicator::BoundTails() {
   uint64_t bytes = 0;
   CopySet* largest = nullptr;
-  for (auto& [shard, set] : sets_) {
+  for (CopySet* set : Sets()) {
     bytes += set->tail().bytes();
-    if (largest == nullptr || set->tail().bytes() > largest->tail().bytes()) largest = set.get();
+    if (largest == nullptr || set->tail().bytes() > largest->tail().bytes()) largest = set;
   }
   metrics_.replica_tail_bytes = bytes;
   if (bytes <= kTailLimitBytes) return;

@@ -11,13 +11,13 @@
 #include <deque>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
 #include "common/net/connection_cache.h"
 #include "proto/replica.capnp.h"
 #include "server/node/core.h"
-#include "server/node/copy_set.h"
 #include "server/node/seed.h"
 
 namespace penstock {
@@ -27,26 +27,18 @@ class Replicator : private kj::TaskSet::ErrorHandler {
   Replicator(KjLoop& loop, ServerCore& core, std::shared_ptr<ClusterIdentity> identity, ServerMetrics& metrics);
   ~Replicator();
 
-  // The scheduler's word about a shard that the core serves. Without backups, and with min_copies 1, nothing is
-  // kept of it. `tail`: what a copy that was promoted has kept.
-  void Want(Shard& shard, uint32_t min_copies, const std::vector<BackupGrant>& backups,
-            std::optional<DeltaTail> tail);
+  // The scheduler's word has changed what copies a shard of the core's has, or is to have.
+  void NoteWanted(ShardId shard);
   // It is served no more.
   void Forget(ShardId shard);
-  bool Tracks(ShardId shard) const { return sets_.contains(shard); }
 
-  // A delta was built. After those of a window: Send.
-  void Add(ShardId shard, const BuiltDelta& delta, const DeltaWords& words, bool sync);
+  // A delta was added to its copies. After those of a window: Send.
+  void NoteAdded(const CopySet& copies);
   void Send();
 
-  // Up to where the primary and all in-sync backups have it; `own` is the primary's.
-  Lsn Logged(ShardId shard, Lsn own) const;
-  Lsn Synced(ShardId shard, Lsn own) const;
-  Status Writable(ShardId shard) const;
   // Resolves when every in-sync backup has these deltas at the level. kOutcomeUnknown: not within the deadline,
   // or the shard is served here no more.
   kj::Promise<Status> Wait(std::vector<ShardLsn> deltas, Durability level);
-  std::vector<BackupReport> Report(ShardId shard) const;
 
  private:
   using Copy = CopySet::Copy;
@@ -83,7 +75,8 @@ class Replicator : private kj::TaskSet::ErrorHandler {
     kj::Own<kj::PromiseFulfiller<Status>> done;
   };
 
-  CopySet* FindSet(ShardId shard) const;
+  CopySet* FindSet(ShardId shard) const { return core_.CopiesOf(shard); }
+  std::vector<CopySet*> Sets() const;
   Copy* FindCopy(const CopyKey& key) const;
   LinkPtr LinkTo(const std::string& endpoint);
   void MakeReady(const CopyKey& key, const Copy& copy);
@@ -123,7 +116,7 @@ class Replicator : private kj::TaskSet::ErrorHandler {
   ServerCore& core_;
   ServerMetrics& metrics_;
   ConnectionCache connections_;
-  std::map<ShardId, std::unique_ptr<CopySet>> sets_;
+  std::set<ShardId> shards_;  // that have copies
   std::map<std::string, LinkPtr> links_;
   std::map<CopyKey, std::shared_ptr<Seeding>> seeds_;
   std::vector<Waiter> waiters_;
