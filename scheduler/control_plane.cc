@@ -161,7 +161,7 @@ Result<RegisterAnswer> ControlPlane::Register(const RegisterRequest& request, No
   if (Status placed = PlaceIfReady(now); !placed.ok())
     LOG(WARNING) << placed.ToString();  // tried again by Tick
   if (Status copies = CommitCopies(now); !copies.ok()) LOG(WARNING) << copies.ToString();  // likewise
-  if (contested_ > 0) ++sign_;
+  if (signs_wanted_ > 0) ++sign_;
   return RegisterAnswer{.node = id, .session = command.node.session};
 }
 
@@ -196,7 +196,7 @@ Result<HeartbeatAnswer> ControlPlane::Heartbeat(HeartbeatRequest request, Now no
   lines_changed_ += changed;
   RETURN_IF_ERROR(QuarantineDamaged(request.node, request.session));
   // A failure is one of the journal: the node is answered what it shall hold by what is journaled.
-  if (changed || contested_ > 0) (void)CommitCopies(now);
+  if (changed || signs_wanted_ > 0) (void)CommitCopies(now);
   return Wanted(request.node, request.session, now);
 }
 

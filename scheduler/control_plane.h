@@ -194,7 +194,7 @@ class ControlPlane {
   bool map_stale_ = true;
   uint64_t lines_changed_ = 0;
   uint64_t sign_ = 0;
-  uint32_t contested_ = 0;  // shards, as CommitCopies has found last
+  uint32_t signs_wanted_ = 0;  // as CommitCopies has found last
   uint64_t promotions_ = 0, epoch_changes_ = 0;
   std::map<NodeId, Liveness> liveness_;  // as the map was built with
 };

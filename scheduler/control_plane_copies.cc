@@ -90,7 +90,7 @@ Status ControlPlane::CommitCopies(Now now) {
     RETURN_IF_ERROR(CommitLsns());
     decision = decide();
   }
-  contested_ = decision.contested;
+  signs_wanted_ = decision.signs_wanted;
   if (!decision.confirm.confirmations.empty()) RETURN_IF_ERROR(state_.Commit(decision.confirm));
   RETURN_IF_ERROR(CommitChanges(std::move(decision.change)));
   if (!decision.drop.copies.empty()) RETURN_IF_ERROR(state_.Commit(decision.drop));

@@ -622,4 +622,28 @@ Status Client::AcceptLoss(ShardId shard) {
       [](auto&) -> Result<bool> { return true; }));
 }
 
+Status Client::SetCopies(uint32_t copies, uint32_t min_copies) {
+  return StatusOf(impl_->AskOnce<bool>(
+      "keep " + std::to_string(copies) + " copies",
+      [copies, min_copies](proto::Scheduler::Client& scheduler) {
+        auto request = scheduler.setCopiesRequest();
+        request.setCopies(copies);
+        request.setMinCopies(min_copies);
+        return request;
+      },
+      [](auto&) -> Result<bool> { return true; }));
+}
+
+Status Client::ForceShard(ShardId shard, NodeId node) {
+  return StatusOf(impl_->AskOnce<bool>(
+      "force shard " + std::to_string(shard),
+      [shard, node](proto::Scheduler::Client& scheduler) {
+        auto request = scheduler.forceShardRequest();
+        request.setShard(shard);
+        request.setNode(node);
+        return request;
+      },
+      [](auto&) -> Result<bool> { return true; }));
+}
+
 }  // namespace penstock

@@ -299,6 +299,10 @@ class Client {
   Status PauseJob(uint32_t job);
   Status ResumeJob(uint32_t job);
   Status AcceptLoss(ShardId shard);
+  // How many servers shall hold each shard, and with how few in sync pushes go on.
+  Status SetCopies(uint32_t copies, uint32_t min_copies);
+  // Of the last in-sync copies of a shard that nobody serves, that of `node` goes on.
+  Status ForceShard(ShardId shard, NodeId node);
 
   // For processes of Penstock's own that talk to the scheduler on this client's thread (loop_call.h). Both
   // live as long as the client; the link belongs to the loop's thread.
