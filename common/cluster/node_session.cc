@@ -64,6 +64,7 @@ kj::Promise<void> NodeSession::Register() {
             session_ = (*response).getSession();
             term_ = (*response).getTerm();
             last_complaint_.clear();
+            ask_again_ = true;  // to hear what it shall hold
             LOG(INFO) << name_ << ": registered as node " << node_ << " with the scheduler of term " << term_;
           });
     });
