@@ -404,6 +404,7 @@ class Server::Impl : public NodeSession::Host {
   kj::Promise<void> FillHeartbeat(proto::Scheduler::HeartbeatParams::Builder params) override {
     return Gather().then([this, params](std::vector<std::pair<uint32_t, ShardLine>>&& lines) mutable {
       params.setTableVersion(state_.table_version);
+      params.setHold(true);
       FillShards(lines, params);
     });
   }
