@@ -166,6 +166,7 @@ class ControlPlane {
   CopyHealth Health(Now now) const { return CopyHealth(*state_, nodes_, now.ms); }
   // Decides what the copies shall become, and commits it.
   Status CommitCopies(Now now);
+  Status TryCommitCopies(Now now);
   Status CommitChanges(ChangeCopies changes);
   Status CommitQuarantines(QuarantineShards quarantines);
   // By `remaining` of `node`.
