@@ -129,7 +129,7 @@ Result<RegisterAnswer> ControlPlane::Register(const RegisterRequest& request, No
   RETURN_IF_ERROR(CheckRegister(request));
   // What the earlier session still said counts: what it must bring back, and what its leases have done.
   RETURN_IF_ERROR(CommitLsns());
-  RETURN_IF_ERROR(CommitCopies(now));
+  (void)CommitCopies(now);  // best effort: what the node brings is decided below
   RETURN_IF_ERROR(leases_.Flush());
   ASSIGN_OR_RETURN(const NodeId id, ChooseNode(request, now));
   const char* role = request.role == NodeRole::kServer ? "server" : "worker";
@@ -160,8 +160,8 @@ Result<RegisterAnswer> ControlPlane::Register(const RegisterRequest& request, No
             << command.grants.size() << " shards granted";
   if (Status placed = PlaceIfReady(now); !placed.ok())
     LOG(WARNING) << placed.ToString();  // tried again by Tick
-  if (Status copies = CommitCopies(now); !copies.ok()) LOG(WARNING) << copies.ToString();  // likewise
-  if (contested_ > 0) ++sign_;
+  (void)CommitCopies(now);              // likewise
+  if (signs_wanted_ > 0) ++sign_;
   return RegisterAnswer{.node = id, .session = command.node.session};
 }
 
@@ -196,7 +196,7 @@ Result<HeartbeatAnswer> ControlPlane::Heartbeat(HeartbeatRequest request, Now no
   lines_changed_ += changed;
   RETURN_IF_ERROR(QuarantineDamaged(request.node, request.session));
   // A failure is one of the journal: the node is answered what it shall hold by what is journaled.
-  if (changed || contested_ > 0) (void)CommitCopies(now);
+  if (changed || signs_wanted_ > 0) (void)CommitCopies(now);
   return Wanted(request.node, request.session, now);
 }
 
@@ -465,7 +465,7 @@ void ControlPlane::Tick(Now now) {
     status = CommitLsns();
     lsns_ms_ = now.ms;
   }
-  if (status.ok()) status = CommitCopies(now);
+  (void)CommitCopies(now);
   if (status.ok()) status = leases_.Tick(now);
   sync_.Tick(now, [&](NodeId node) { return nodes_.StateOf(node, now.ms) == Liveness::kDead; });
   RefreshMap(now);

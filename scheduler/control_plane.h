@@ -166,6 +166,7 @@ class ControlPlane {
   CopyHealth Health(Now now) const { return CopyHealth(*state_, nodes_, now.ms); }
   // Decides what the copies shall become, and commits it.
   Status CommitCopies(Now now);
+  Status TryCommitCopies(Now now);
   Status CommitChanges(ChangeCopies changes);
   Status CommitQuarantines(QuarantineShards quarantines);
   // By `remaining` of `node`.
@@ -194,7 +195,7 @@ class ControlPlane {
   bool map_stale_ = true;
   uint64_t lines_changed_ = 0;
   uint64_t sign_ = 0;
-  uint32_t contested_ = 0;  // shards, as CommitCopies has found last
+  uint32_t signs_wanted_ = 0;  // as CommitCopies has found last
   uint64_t promotions_ = 0, epoch_changes_ = 0;
   std::map<NodeId, Liveness> liveness_;  // as the map was built with
 };

@@ -81,6 +81,13 @@ Status ControlPlane::CommitChanges(ChangeCopies command) {
 }
 
 Status ControlPlane::CommitCopies(Now now) {
+  const Status status = TryCommitCopies(now);
+  // The journal's failures it says itself; others are decisions that break a rule, and would be made again.
+  LOG_IF(ERROR, status.code() == Code::kInternal) << "copies: " << status.ToString();
+  return status;
+}
+
+Status ControlPlane::TryCommitCopies(Now now) {
   const auto decide = [&] {
     return DecideCopies(*state_, nodes_, now.ms, now.ms >= rewound_until_ms_, options_.copying);
   };
@@ -90,7 +97,7 @@ Status ControlPlane::CommitCopies(Now now) {
     RETURN_IF_ERROR(CommitLsns());
     decision = decide();
   }
-  contested_ = decision.contested;
+  signs_wanted_ = decision.signs_wanted;
   if (!decision.confirm.confirmations.empty()) RETURN_IF_ERROR(state_.Commit(decision.confirm));
   RETURN_IF_ERROR(CommitChanges(std::move(decision.change)));
   if (!decision.drop.copies.empty()) RETURN_IF_ERROR(state_.Commit(decision.drop));

@@ -44,7 +44,7 @@ class Decider {
     // Most clusters in most moments: nothing can be decided.
     if (shard.node == 0 || (shard.backups.empty() && data_.copies == 1)) return;
     if (!health_.WhyLost(id).empty()) {
-      out_.contested += HasPromotable(shard);
+      out_.signs_wanted += HasPromotable(shard);
       if (!shard.held || held_may_go_) Elect(id);
       return;
     }
@@ -75,7 +75,12 @@ class Decider {
     const ShardRecord& shard = data_.shards[id];
     std::vector<CopyRecord> next = shard.backups;
     // What is only being seeded and broken leaves with the others, or by DropSeeding.
-    std::erase_if(next, [&](const CopyRecord& copy) { return !WhyNotStay(health_, id, copy).empty(); });
+    std::erase_if(next, [&](const CopyRecord& copy) {
+      if (WhyNotStay(health_, id, copy).empty()) return false;
+      const bool leaves = !copy.in_sync || health_.PrimaryOutlived(id, copy);
+      out_.signs_wanted += !leaves;
+      return leaves;
+    });
     const auto in_sync = [](const CopyRecord& copy) { return copy.in_sync; };
     auto count = static_cast<uint32_t>(1 + std::count_if(next.begin(), next.end(), in_sync));
     bool changed = count < CountInSync(shard);

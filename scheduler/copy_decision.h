@@ -22,7 +22,7 @@ struct CopyDecision {
   DropCopies drop;
   AddCopies add;
   QuarantineShards quarantine;
-  uint32_t contested = 0;  // shards whose leader is decided, or looked for
+  uint32_t signs_wanted = 0;  // copies and leaders of which the next sign of some node may decide
 };
 
 // `held_may_go`: the leases that an accepted loss has rewound have ended.

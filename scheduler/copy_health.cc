@@ -53,6 +53,13 @@ bool CopyHealth::CouldGoOn(ShardId id, const CopyRecord& copy) const {
   return nodes_.HeardSinceRegister(copy.node, shard.node);
 }
 
+bool CopyHealth::PrimaryOutlived(ShardId id, const CopyRecord& copy) const {
+  const NodeId primary = Shard(id).node;
+  if (!nodes_.Beating(primary)) return false;
+  if (Dead(copy.node)) return nodes_.StateOf(primary, now_ms_) == Liveness::kAlive;
+  return nodes_.HeardSinceRegister(primary, copy.node);
+}
+
 const BackupLine* CopyHealth::Judgement(ShardId id, const CopyRecord& copy) const {
   const ShardLine* line = Served(id);
   if (line == nullptr) return nullptr;

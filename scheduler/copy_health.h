@@ -41,6 +41,9 @@ class CopyHealth {
   // It can be promoted as it stands. It was heard after the primary was lost: where all servers lose power at
   // once nobody is promoted on a word from before, and whoever comes back with the most can lead.
   bool CouldGoOn(ShardId id, const CopyRecord& copy) const;
+  // The primary was heard after the copy was lost, so it did not end together with it: until then the copy
+  // stays in the set, of which the longest may have to lead.
+  bool PrimaryOutlived(ShardId id, const CopyRecord& copy) const;
   // What the primary says of it in its present epoch; nullptr: nothing.
   const BackupLine* Judgement(ShardId id, const CopyRecord& copy) const;
 

@@ -64,6 +64,7 @@ kj::Promise<void> NodeSession::Register() {
             session_ = (*response).getSession();
             term_ = (*response).getTerm();
             last_complaint_.clear();
+            ask_again_ = true;  // to hear what it shall hold
             LOG(INFO) << name_ << ": registered as node " << node_ << " with the scheduler of term " << term_;
           });
     });
@@ -83,7 +84,7 @@ kj::Promise<void> NodeSession::Heartbeat() {
     return filled.then([this, request = kj::mv(request)]() mutable {
       using Response = capnp::Response<proto::Scheduler::HeartbeatResults>;
       const bool held = request->getHold();
-      return WithDeadline<Response>(loop_.timer(), 10 * 1000, request->send(), "heartbeat")
+      return WithDeadline<Response>(loop_.timer(), 10 * 1000 + heartbeat_ms_, request->send(), "heartbeat")
           .then([this, held](Result<Response>&& response) {
             Status status = response.ok() ? ReadStatus((*response).getStatus()) : response.status();
             if (status.code() == Code::kFailedPrecondition) {

@@ -65,7 +65,8 @@ class NodeSession {
   NodeId node_ = 0;
   uint64_t session_ = 0;
   uint64_t term_ = 0;
-  bool ask_again_ = false;      // the last call was a heartbeat that could be held, and was answered
+  // The last call was answered, and was a register, or a heartbeat that could be held.
+  bool ask_again_ = false;
   std::string last_complaint_;  // so that an absent scheduler is logged once and not twice a second
 };
 

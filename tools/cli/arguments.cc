@@ -186,6 +186,17 @@ class Parser {
     accept->add_option("shard", a_.id, "number of the shard")->required()->type_name("SHARD");
     Target(accept);
 
+    CLI::App* force =
+        Command(shard, "force",
+                "Let a shard that nobody serves go on with one server's copy of it, though others that "
+                "were in sync have not come back");
+    force->add_option("shard", a_.id, "number of the shard")->required()->type_name("SHARD");
+    force->add_option("node", a_.node, "id of the server (see `penstock node ls`)")
+        ->required()
+        ->type_name("NODE");
+    Target(force);
+    AddCluster();
+
     CLI::App* table = Group("table", "Tables of weights");
     Inspect(table, "ls", "All tables");
     Inspect(table, "describe", "One table")
@@ -200,6 +211,23 @@ class Parser {
                 "Delete the rows that are due by the table's rules of expiry now, not at the next interval");
     expire->add_option("name", a_.name, "name of the table")->required()->type_name("NAME");
     expire->add_flag("--dry-run", a_.dry_run, "only count them");
+  }
+
+  void AddCluster() {
+    CLI::App* copies =
+        Command(Group("cluster", "The cluster as a whole"), "copies",
+                "Keep each shard on so many servers from now on; copies are made and given up while "
+                "the cluster runs");
+    copies->add_option("copies", a_.copies, "how many servers shall hold each shard")
+        ->required()
+        ->check(CLI::Range(1, 3))
+        ->type_name("N");
+    copies
+        ->add_option("--min", a_.min_copies,
+                     "with fewer copies in sync, pushes at `logged` and `synced` are refused (default 1)")
+        ->check(CLI::Range(1, 3))
+        ->type_name("M");
+    Target(copies);
   }
 
   void AddBench() {

@@ -45,6 +45,9 @@ struct Arguments {
   // of one thing
   std::string name;  // table, key of an option, kind of a sample
   uint32_t id = 0;   // job, shard
+  uint32_t node = 0;
+  uint32_t copies = 0;
+  uint32_t min_copies = 1;
   std::vector<uint64_t> keys;
   bool dry_run = false;
 

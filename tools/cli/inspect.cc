@@ -1,5 +1,5 @@
-// penstock status, node, job, shard and table: what the scheduler knows, and the few things that an operator
-// decides.
+// penstock status, node, job, shard, cluster and table: what the scheduler knows, and the few things that an
+// operator decides.
 #include <algorithm>
 #include <map>
 #include <nlohmann/json.hpp>
@@ -20,6 +20,7 @@ const std::vector<Column> kNodeColumns = {{"ID", "id"},
                                           {"ROLE", "role"},
                                           {"STATE", "state"},
                                           {"SHARDS", "shards", Show::kCount},
+                                          {"BACKUPS", "backups", Show::kCount},
                                           {"ROWS", "rows", Show::kCount},
                                           {"BYTES", "bytes", Show::kBytes},
                                           {"BUSY", "busy"},
@@ -52,6 +53,8 @@ const std::vector<Column> kShardColumns = {{"SHARD", "shard"},
                                            {"STATE", "state"},
                                            {"SERVER", "node_name"},
                                            {"ENDPOINT", "endpoint"},
+                                           {"COPIES", "copies_text"},
+                                           {"BACKUPS", "backups_text"},
                                            {"EPOCH", "epoch"},
                                            {"LSN", "lsn"},
                                            {"LOGGED", "logged"},
@@ -74,9 +77,10 @@ std::string StatusText(const json& status) {
                                            {"up for", "uptime_seconds", Show::kSeconds},
                                            {"ready", "ready"}});
   for (const auto& problem : HealthProblems(status)) text += "problem:  " + problem + "\n";
-  text += "\n" + RenderTable(status.value("nodes", json::array()),
-                             {kNodeColumns[0], kNodeColumns[1], kNodeColumns[2], kNodeColumns[3],
-                              kNodeColumns[4], kNodeColumns[5], kNodeColumns[6], kNodeColumns[7]});
+  text +=
+      "\n" + RenderTable(status.value("nodes", json::array()),
+                         {kNodeColumns[0], kNodeColumns[1], kNodeColumns[2], kNodeColumns[3], kNodeColumns[4],
+                          kNodeColumns[5], kNodeColumns[6], kNodeColumns[7], kNodeColumns[8]});
   text += "\nshards: ";
   const json shards = status.value("shards", json::object());
   std::string counts;
@@ -84,10 +88,45 @@ std::string StatusText(const json& status) {
     const auto count = shards.value(state, uint64_t{0});
     if (count > 0) counts += (counts.empty() ? "" : ", ") + std::to_string(count) + " " + state;
   }
-  text += counts + "; tables: " + std::to_string(status.value("tables", uint64_t{0})) + "\n";
+  const json copies = status.value("copies", json::object());
+  text += counts + "; copies: " + std::to_string(copies.value("wanted", uint64_t{1})) + " of each, " +
+          std::to_string(copies.value("complete", uint64_t{0})) +
+          " shards have all; tables: " + std::to_string(status.value("tables", uint64_t{0})) + "\n";
   const json jobs = status.value("jobs", json::array());
   if (!jobs.empty()) text += "\n" + RenderTable(jobs, {{"JOB", "id"}, {"NAME", "name"}, {"STATE", "state"}});
   return text;
+}
+
+// A shard with its copies in words: "2/2", and "server-2, server-3 (seeding)".
+json WithCopies(json shard) {
+  std::string backups;
+  for (const json& backup : shard.value("backups", json::array())) {
+    backups += (backups.empty() ? "" : ", ") + backup.value("name", "?");
+    if (backup.value("state", "") != "in-sync") backups += " (seeding)";
+  }
+  shard["copies_text"] = std::to_string(shard.value("in_sync", uint64_t{0})) + "/" +
+                         std::to_string(shard.value("copies", uint64_t{1}));
+  if (!backups.empty()) shard["backups_text"] = backups;
+  return shard;
+}
+
+Result<int> ListShards(Client& client, const Arguments& arguments, Console& console) {
+  ASSIGN_OR_RETURN(json shards, client.Inspect("shards"));
+  if (arguments.output == OutputFormat::kJson) {
+    console.out << RenderJson(shards);
+    return kExitOk;
+  }
+  for (json& shard : shards) shard = WithCopies(std::move(shard));
+  console.out << RenderTable(shards, kShardColumns);
+  return kExitOk;
+}
+
+Result<int> ShowShard(Client& client, const Arguments& arguments, Console& console) {
+  ASSIGN_OR_RETURN(json shard, client.Inspect("shard", std::to_string(arguments.id)));
+  console.out << (arguments.output == OutputFormat::kJson
+                      ? RenderJson(shard)
+                      : RenderFields(WithCopies(std::move(shard)), kShardColumns));
+  return kExitOk;
 }
 
 Result<int> ShowStatus(Client& client, const Arguments& arguments, Console& console) {
@@ -221,13 +260,6 @@ Result<int> List(Client& client, const Arguments& arguments, Console& console, c
   return kExitOk;
 }
 
-Result<int> One(Client& client, const Arguments& arguments, Console& console, const std::string& what,
-                const std::string& name, const std::vector<Column>& columns) {
-  ASSIGN_OR_RETURN(const json value, client.Inspect(what, name));
-  console.out << (arguments.output == OutputFormat::kJson ? RenderJson(value) : RenderFields(value, columns));
-  return kExitOk;
-}
-
 // A table's specification as lines of "member/of/member  value".
 std::vector<Column> EveryMember(const json& value, const std::string& prefix = "") {
   std::vector<Column> columns;
@@ -288,9 +320,9 @@ Result<int> RunInspection(const Arguments& arguments, Console& console) {
   if (command == "status") return ShowStatus(*client, arguments, console);
   if (command == "node ls") return List(*client, arguments, console, "nodes", kNodeColumns);
   if (command == "job ls") return ListJobs(*client, arguments, console);
-  if (command == "shard ls") return List(*client, arguments, console, "shards", kShardColumns);
+  if (command == "shard ls") return ListShards(*client, arguments, console);
   if (command == "table ls") return List(*client, arguments, console, "tables", kTableColumns);
-  if (command == "shard show") return One(*client, arguments, console, "shard", id, kShardColumns);
+  if (command == "shard show") return ShowShard(*client, arguments, console);
   if (command == "job show") return ShowJob(*client, arguments, console);
   if (command == "table describe") return DescribeTable(*client, arguments, console);
   if (command == "table get") return ShowRows(*client, arguments, console);
@@ -315,6 +347,17 @@ Result<int> RunInspection(const Arguments& arguments, Console& console) {
   if (command == "shard accept-loss") {
     RETURN_IF_ERROR(client->AcceptLoss(arguments.id));
     console.out << "shard " << id << " goes on with what is left of it\n";
+    return kExitOk;
+  }
+  if (command == "shard force") {
+    RETURN_IF_ERROR(client->ForceShard(arguments.id, arguments.node));
+    console.out << "shard " << id << " goes on with the copy of node " << arguments.node << "\n";
+    return kExitOk;
+  }
+  if (command == "cluster copies") {
+    RETURN_IF_ERROR(client->SetCopies(arguments.copies, arguments.min_copies));
+    console.out << "copies of each shard: " << arguments.copies << ", at least " << arguments.min_copies
+                << " in sync\n";
     return kExitOk;
   }
   return Internal("command '" + command + "' is not carried out");

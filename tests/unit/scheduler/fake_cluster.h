@@ -62,9 +62,10 @@ struct FakeNode {
 
 class FakeCluster {
  public:
-  FakeCluster() {
+  explicit FakeCluster(uint32_t copies = 1) {
     options.shards = 8;
     options.servers = 2;
+    options.copies = copies;
     Start();
   }
 

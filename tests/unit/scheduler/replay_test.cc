@@ -25,7 +25,7 @@ class RandomRun {
 
   // Whatever is refused is as good: refused commands must leave no trace.
   void Step() {
-    switch (Pick(14)) {
+    switch (Pick(16)) {
       case 0:
         (void)c_.Register(Any());
         break;
@@ -53,6 +53,10 @@ class RandomRun {
         break;
       case 12:
         for (int i = 0; i < 6; ++i) Round();
+        break;
+      case 14:
+      case 15:
+        Copies();
         break;
       case 6:
         Lease();
@@ -85,6 +89,18 @@ class RandomRun {
         line.applied = line.logged = line.synced = line.applied / 2;  // seen at its next register
     }
     (void)c_.Beat(server);
+  }
+  void Copies() {
+    if (Pick(3) == 0)
+      (void)c_.plane->SetCopies(static_cast<uint32_t>(Pick(4)), static_cast<uint32_t>(Pick(3)), c_.now);
+    if (Pick(3) == 0)
+      (void)c_.plane->Force(static_cast<ShardId>(Pick(9)), static_cast<NodeId>(1 + Pick(4)), c_.now);
+    for (FakeNode* server : {&c_.s1, &c_.s2, &c_.s1, &c_.s2}) {
+      if (Pick(8) == 0) server->failed[static_cast<ShardId>(Pick(8))] = "it differs";
+      if (Pick(4) == 0) server->failed.clear();
+      (void)c_.Beat(*server);
+      c_.plane->Tick(c_.now);
+    }
   }
   void Tables() {
     TableSpec spec;
@@ -156,7 +172,7 @@ class RandomRun {
   }
 
   std::mt19937_64 random_;
-  FakeCluster c_;
+  FakeCluster c_{2};
   std::vector<std::pair<JobId, LeaseToken>> tokens_;
   struct Seat {
     FakeNode* worker = nullptr;

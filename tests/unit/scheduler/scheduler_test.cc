@@ -4,11 +4,15 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
+#include <chrono>
 #include <filesystem>
 #include <fstream>
+#include <future>
 #include <nlohmann/json.hpp>
 #include <thread>
 
+#include "common/cluster/node_session.h"
 #include "common/cluster/scheduler_link.h"
 #include "common/cluster/shard_map.h"
 #include "common/cluster/wire.h"
@@ -89,13 +93,14 @@ class SchedulerTest : public ::testing::Test {
         });
   }
   // The server's heartbeat: serves what it was granted before.
-  Status Beat() {
+  Status Beat(bool hold = false) {
     return Call(
-        [this](proto::Scheduler::Client& s) {
+        [this, hold](proto::Scheduler::Client& s) {
           auto request = s.heartbeatRequest();
           request.setNode(server_);
           request.setSession(server_session_);
           request.setTableVersion(table_version_);
+          request.setHold(hold);
           auto shards = request.initShards(static_cast<uint32_t>(grants_.size()));
           uint32_t i = 0;
           for (const auto& [shard, grant] : grants_) {
@@ -207,6 +212,74 @@ TEST_F(SchedulerTest, ServesAClusterThroughARestart) {
   NodeId node = 0;
   ASSERT_TRUE(Register(proto::Role::SERVER, "server-1", &node, &server_session_, server_).ok());
   EXPECT_EQ(node, server_);
+}
+
+TEST_F(SchedulerTest, AHeldHeartbeatIsAnsweredWhenThereIsSomethingNew) {
+  using std::chrono::steady_clock;
+  options_.scheduler.heartbeat_ms = 700;
+  Start();
+  ASSERT_TRUE(Register(proto::Role::SERVER, "server-1", &server_, &server_session_).ok());
+  ASSERT_TRUE(Beat(true).ok()) << "the first of a session is answered at once";
+  ASSERT_EQ(grants_.size(), 4u);
+  ASSERT_TRUE(Beat(true).ok());
+  auto begin = steady_clock::now();
+  ASSERT_TRUE(Beat(true).ok());
+  EXPECT_GE(steady_clock::now() - begin, std::chrono::milliseconds(600)) << "nothing is new";
+  begin = steady_clock::now();
+  ASSERT_TRUE(Beat(false).ok());
+  EXPECT_LT(steady_clock::now() - begin, std::chrono::milliseconds(600)) << "it did not ask to be held";
+}
+
+TEST_F(SchedulerTest, WhatChangesReachesAHeldHeartbeatAtOnce) {
+  options_.scheduler.heartbeat_ms = 60000;
+  options_.scheduler.suspect_ms = options_.scheduler.dead_ms = options_.scheduler.lease_ms = 600000;
+  Start();
+  ASSERT_TRUE(Register(proto::Role::SERVER, "server-1", &server_, &server_session_).ok());
+  ASSERT_TRUE(Beat(true).ok());
+  auto held = std::async(std::launch::async, [this] { return Beat(true); });
+  ASSERT_TRUE(CreateTable("user", 4).ok());
+  ASSERT_TRUE(held.get().ok()) << "long before the hold ends";
+  EXPECT_EQ(tables_[1], "user");
+}
+
+// A server that serves nothing.
+class IdleHost final : public NodeSession::Host {
+ public:
+  kj::Promise<void> FillRegister(proto::Scheduler::RegisterParams::Builder params) override {
+    params.setRole(proto::Role::SERVER);
+    params.setName("server-1");
+    params.initEndpoints(1).set(0, "server-1:7");
+    return kj::READY_NOW;
+  }
+  kj::Promise<void> FillHeartbeat(proto::Scheduler::HeartbeatParams::Builder params) override {
+    params.setHold(true);
+    return kj::READY_NOW;
+  }
+  Status OnRegistered(proto::Scheduler::RegisterResults::Reader) override { return Status::Ok(); }
+  Status OnHeartbeat(proto::Scheduler::HeartbeatResults::Reader) override {
+    ++beats;
+    return Status::Ok();
+  }
+  void OnRefused(Status) override {}
+  std::atomic<int> beats = 0;
+};
+
+TEST_F(SchedulerTest, ASessionThatIsHeldAsksAgainAtOnce) {
+  options_.scheduler.heartbeat_ms = 200;
+  Start();
+  IdleHost host;
+  std::unique_ptr<NodeSession> session;
+  kj::Promise<void> running = nullptr;
+  loop_.Run([&] {
+    session = std::make_unique<NodeSession>(loop_, *link_, host, "server-1", 60000);
+    running = session->Run().eagerlyEvaluate(nullptr);
+  });
+  for (int i = 0; i < 1000 && host.beats < 4; ++i) std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  EXPECT_GE(host.beats, 4) << "its own interval is a minute";
+  loop_.Run([&] {
+    running = nullptr;
+    session.reset();
+  });
 }
 
 TEST_F(SchedulerTest, RunsAJob) {

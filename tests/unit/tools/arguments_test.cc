@@ -63,12 +63,29 @@ TEST(Arguments, NestedCommandsAndOutput) {
   EXPECT_EQ(rows.arguments.name, "user");
   EXPECT_EQ(rows.arguments.keys, (std::vector<uint64_t>{17, 4711}));
   EXPECT_EQ(Parse({"shard", "accept-loss", "5"}).arguments.id, 5u);
+  const auto force = Parse({"shard", "force", "5", "2"});
+  ASSERT_EQ(force.code, std::nullopt) << force.err;
+  EXPECT_EQ(force.arguments.command, "shard force");
+  EXPECT_EQ(force.arguments.id, 5u);
+  EXPECT_EQ(force.arguments.node, 2u);
+  EXPECT_EQ(Parse({"shard", "force", "5"}).code, 2) << "which copy is for the operator to say";
   for (const char* verb : {"pause", "resume", "partitions"}) {
     const auto job = Parse({"job", verb, "7"});
     ASSERT_EQ(job.code, std::nullopt) << job.err;
     EXPECT_EQ(job.arguments.command, std::string("job ") + verb);
     EXPECT_EQ(job.arguments.id, 7u);
   }
+}
+
+TEST(Arguments, Copies) {
+  const auto p = Parse({"cluster", "copies", "3", "--min", "2"});
+  ASSERT_EQ(p.code, std::nullopt) << p.err;
+  EXPECT_EQ(p.arguments.command, "cluster copies");
+  EXPECT_EQ(p.arguments.copies, 3u);
+  EXPECT_EQ(p.arguments.min_copies, 2u);
+  EXPECT_EQ(Parse({"cluster", "copies", "2"}).arguments.min_copies, 1u);
+  EXPECT_EQ(Parse({"cluster", "copies", "4"}).code, 2);
+  EXPECT_EQ(Parse({"cluster", "copies"}).code, 2);
 }
 
 TEST(Arguments, ConfigHasTwoKinds) {

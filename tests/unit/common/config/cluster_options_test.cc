@@ -51,6 +51,8 @@ TEST(ClusterOptionsTest, ChecksAcrossOptions) {
       {{"scheduler.dead_ms=1000"}, "scheduler.dead_ms = 1000: must be at least scheduler.suspect_ms (1500)"},
       {{"scheduler.lease_ms=500"},
        "scheduler.lease_ms = 500: must be at least twice scheduler.heartbeat_ms (1000)"},
+      {{"scheduler.copies=2", "scheduler.min_copies=3"},
+       "scheduler.copies = 2: must be at least scheduler.min_copies (3)"},
       {{"server.fold_bytes=134217728"},
        "server.fold_bytes = 134217728: must be at least server.segment_bytes (268435456)"},
       {{"server.log_limit_bytes=536870912"},
