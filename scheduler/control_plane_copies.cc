@@ -177,7 +177,7 @@ uint32_t ControlPlane::CountShortOfCopies() const {
   const StateData& data = state_.data();
   return static_cast<uint32_t>(std::count_if(
       data.shards.begin(), data.shards.end(),
-      [&](const ShardRecord& shard) { return shard.node != 0 && CountInSync(shard) < data.copies; }));
+      [&](const ShardRecord& shard) { return shard.node != 0 && CountPromotable(shard) < data.copies; }));
 }
 
 std::string ControlPlane::CopiesProblem(Now now) const {
@@ -185,7 +185,7 @@ std::string ControlPlane::CopiesProblem(Now now) const {
   const uint32_t count = CountShortOfCopies();
   if (count == 0) return "";
   const auto first = std::find_if(data.shards.begin(), data.shards.end(), [&](const ShardRecord& shard) {
-    return shard.node != 0 && CountInSync(shard) < data.copies;
+    return shard.node != 0 && CountPromotable(shard) < data.copies;
   });
   const auto id = static_cast<ShardId>(first - data.shards.begin());
   return StrCat(count, " of ", data.shards.size(), " shards have fewer in-sync copies than ", data.copies,

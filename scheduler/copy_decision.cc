@@ -174,6 +174,7 @@ std::string WhyFewCopies(const CopyHealth& health, ShardId id) {
   for (const CopyRecord& copy : shard.backups) {
     std::string why = WhyNotStay(health, id, copy);
     if (why.empty() && !copy.in_sync) why = health.NodeName(copy.node) + " is being seeded";
+    if (why.empty() && !IsPromotable(shard, copy)) why = health.NodeName(copy.node) + " is not confirmed yet";
     if (!why.empty()) reasons.push_back(std::move(why));
   }
   if (!reasons.empty()) return StrJoin(reasons, ", ");

@@ -69,11 +69,11 @@ json BackupsJson(const InspectView& view, const ShardRecord& shard) {
   return backups;
 }
 
-// How many shards have all their copies in sync.
+// How many shards have all their copies in sync, each ready to lead.
 size_t CountComplete(const StateData& data) {
   return static_cast<size_t>(std::count_if(
       data.shards.begin(), data.shards.end(),
-      [&](const ShardRecord& shard) { return shard.node != 0 && CountInSync(shard) >= data.copies; }));
+      [&](const ShardRecord& shard) { return shard.node != 0 && CountPromotable(shard) >= data.copies; }));
 }
 
 json ShardJson(const InspectView& view, ShardId id) {

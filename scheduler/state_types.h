@@ -86,6 +86,12 @@ inline uint32_t CountInSync(const ShardRecord& shard) {
   return 1 + static_cast<uint32_t>(std::count_if(shard.backups.begin(), shard.backups.end(),
                                                  [](const CopyRecord& copy) { return copy.in_sync; }));
 }
+// Those of them that could lead.
+inline uint32_t CountPromotable(const ShardRecord& shard) {
+  return 1 + static_cast<uint32_t>(
+                 std::count_if(shard.backups.begin(), shard.backups.end(),
+                               [&](const CopyRecord& copy) { return IsPromotable(shard, copy); }));
+}
 
 // Sums of losses from here on stand for those that were not finite: JSON knows none.
 inline constexpr double kTooHugeLoss = 1e290;

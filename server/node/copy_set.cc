@@ -66,9 +66,10 @@ bool CopySet::Attached(Copy& copy, const ReplicaStanding& standing, uint64_t now
   }
   const bool empty = !standing.complete && standing.pieces == 0 && standing.point == ReplicaPoint{};
   if (!empty) {
-    Fail(copy, StrCat("it holds ",
-                      standing.complete ? StrCat("delta ", standing.point.lsn, ", which is not among the latest")
-                                        : StrCat(standing.pieces, " pieces of a seed that was interrupted")));
+    Fail(copy,
+         StrCat("it holds ", standing.complete
+                                 ? StrCat("delta ", standing.point.lsn, ", which is not among the latest")
+                                 : StrCat(standing.pieces, " pieces of a seed that was interrupted")));
     return false;
   }
   if (copy.grant.in_sync) {
@@ -86,7 +87,8 @@ std::optional<CopySet::Outgoing> CopySet::Next(Copy& copy) {
   const bool begun = copy.stage == Stage::kFollowing || (copy.stage == Stage::kSeeding && copy.pieces > 0);
   if (!begun) return std::nullopt;
   const TailDelta* delta = tail_.After(copy.sent);
-  if (!copy.unsent_pieces.empty() && (delta == nullptr || delta->lsn > copy.unsent_pieces.front().delta.lsn)) {
+  if (!copy.unsent_pieces.empty() &&
+      (delta == nullptr || delta->lsn > copy.unsent_pieces.front().delta.lsn)) {
     Outgoing piece = std::move(copy.unsent_pieces.front());
     copy.unsent_pieces.pop_front();
     return piece;
@@ -141,8 +143,8 @@ Lsn CopySet::Synced(Lsn own) const {
 }
 
 Status CopySet::Writable(uint64_t now_ms) const {
-  const auto in_sync = 1 + std::count_if(copies_.begin(), copies_.end(),
-                                         [](const Copy& copy) { return copy.grant.in_sync; });
+  const auto in_sync =
+      1 + std::count_if(copies_.begin(), copies_.end(), [](const Copy& copy) { return copy.grant.in_sync; });
   if (static_cast<uint32_t>(in_sync) < min_copies_) {
     return Status(Code::kNotEnoughCopies,
                   StrCat("shard ", shard_, " has ", in_sync, " of the ", min_copies_,

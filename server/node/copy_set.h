@@ -2,8 +2,8 @@
 // logged, what each has still to be sent, and when a copy can only be seeded again (rules 18 to 20).
 //
 // Pure: events and times (milliseconds of a clock that only rises) in, decisions out. replicator.h performs
-// them. The set of in-sync copies changes only by Want, with the scheduler's word; a copy that fails here stays
-// in it, and nothing is confirmed, until the scheduler takes it out.
+// them. The set of in-sync copies changes only by Want, with the scheduler's word; a copy that fails here
+// stays in it, and nothing is confirmed, until the scheduler takes it out.
 #pragma once
 
 #include <cstdint>

@@ -318,10 +318,11 @@ kj::Promise<Status> ServerCore::Reached(Durability level) {
 kj::Promise<Status> ServerCore::Reached(Durability level, std::vector<ShardLsn> copied) {
   auto here = Reached(level);
   if (copied.empty() || level == Durability::kMemory) return here;
-  return here.then([this, level, copied = std::move(copied)](Status&& reached) mutable -> kj::Promise<Status> {
-    if (!reached.ok()) return reached;
-    return replicator_->Wait(std::move(copied), level);
-  });
+  return here.then(
+      [this, level, copied = std::move(copied)](Status&& reached) mutable -> kj::Promise<Status> {
+        if (!reached.ok()) return reached;
+        return replicator_->Wait(std::move(copied), level);
+      });
 }
 
 kj::Promise<Status> ServerCore::Flush(std::span<const ShardId> shards) {
@@ -408,7 +409,8 @@ void ServerCore::AddSection(Window& window, ShardId id, Slot& slot, BuiltDelta d
   metrics_.deltas++;
   const DeltaWords words(kj::mv(delta.words));
   if (CopySet* copies = slot.replica.copies()) {
-    copies->Add({.lsn = delta.lsn, .checksum = delta.checksum, .words = words, .sync = window.sync()}, NowMs());
+    copies->Add({.lsn = delta.lsn, .checksum = delta.checksum, .words = words, .sync = window.sync()},
+                NowMs());
     replicator_->NoteAdded(*copies);
   }
   record->sections.push_back({id, slot.shard->incarnation(), words, delta.checksum});
@@ -498,8 +500,8 @@ void ServerCore::Fail(const Status& status) {
              << ": pushes are refused until the log can be written: " << status.message();
   metrics_.log_failures++;
   failure_ = status;
-  // What copies have taken since their last window, or in windows that failed, is not logged and is not logged
-  // again: they are seeded anew.
+  // What copies have taken since their last window, or in windows that failed, is not logged and is not
+  // logged again: they are seeded anew.
   taken_.clear();
   for (auto& [id, slot] : slots_) {
     if (slot->replica.following() && slot->replica.damage().empty())
@@ -527,7 +529,8 @@ void ServerCore::Recover() {
   auto window = std::make_shared<Window>();
   dirty_.clear();
   for (auto& [id, slot] : slots_) {
-    if (slot->shard->epoch() == 0 || slot->replica.following()) continue;  // never served, so nothing of its own
+    if (slot->shard->epoch() == 0 || slot->replica.following())
+      continue;  // never served, so nothing of its own
     slot->shard->RelogFrom(slot->folded.lsn, slot->folded.checksum);
     auto delta = slot->shard->BuildDelta();
     if (!delta.ok() && delta.status().code() == Code::kFailedPrecondition)

@@ -109,13 +109,13 @@ class ServerCore : private kj::TaskSet::ErrorHandler {
   // Every unit that was told an lsn up to here is logged on all in-sync copies.
   Lsn Logged(ShardId shard) const;
 
-  // --- As a backup: a primary asks where the copy stands, and brings the next delta or piece of a seed. It is
-  // applied at once, and logged with the window that is open now (Reached). kUnavailable: not told to follow yet;
-  // kDataLoss: it does not follow what is here, and nothing has changed.
+  // --- As a backup: a primary asks where the copy stands, and brings the next delta or piece of a seed. It
+  // is applied at once, and logged with the window that is open now (Reached). kUnavailable: not told to
+  // follow yet; kDataLoss: it does not follow what is here, and nothing has changed.
   ReplicaAnswer Standing(const ReplicaRef& ref);
   ReplicaAnswer TakeSection(const ReplicaRef& ref, DeltaWords words, uint32_t checksum);
-  // Resolves when what copies take has room, in memory and log; after a few seconds in any case: a primary that
-  // waits for its answer sends no more.
+  // Resolves when what copies take has room, in memory and log; after a few seconds in any case: a primary
+  // that waits for its answer sends no more.
   kj::Promise<void> RoomForCopies(int tries = 0);
   // The shard as it is, served or followed; nullptr: neither.
   const Shard* AnyShard(ShardId shard) const;
@@ -186,7 +186,8 @@ class ServerCore : private kj::TaskSet::ErrorHandler {
   auto ReadBase(Call call) {
     return disk_.Run([&base = base_, call = std::move(call)] { return call(base); });
   }
-  // Resolves when everything applied on this core before the call has reached the level here. kMemory: at once.
+  // Resolves when everything applied on this core before the call has reached the level here. kMemory: at
+  // once.
   kj::Promise<Status> Reached(Durability level);
   // And when the backups have these deltas at the level.
   kj::Promise<Status> Reached(Durability level, std::vector<ShardLsn> copied);
@@ -253,7 +254,8 @@ class ServerCore : private kj::TaskSet::ErrorHandler {
   void Close();
   // False when a delta could not be built; its shard stays dirty.
   bool AddSections(Window& window, LogRecord* record);
-  void AddSection(Window& window, ShardId shard, Slot& slot, BuiltDelta delta, bool memory_too, LogRecord* record);
+  void AddSection(Window& window, ShardId shard, Slot& slot, BuiltDelta delta, bool memory_too,
+                  LogRecord* record);
   static void TakeMemory(Slot& slot);
   void OnLogged(uint64_t number, const Status& status);
   void OnSynced(uint64_t number, const Status& status);

@@ -105,9 +105,8 @@ ReplicaAnswer ServerCore::TakeSection(const ReplicaRef& ref, DeltaWords words, u
   Slot* slot = GetSlot(ref.shard);
   if (slot == nullptr) return {.status = NotFollowed(ref.shard)};
   if (!failure_.ok()) return {.status = failure_};
-  ReplicaAnswer answer =
-      slot->replica.Take(ref, words, checksum,
-                         [this](Shard& shard, proto::Delta::Reader delta) { MakeRoom(shard, delta); });
+  ReplicaAnswer answer = slot->replica.Take(
+      ref, words, checksum, [this](Shard& shard, proto::Delta::Reader delta) { MakeRoom(shard, delta); });
   if (answer.taken && answer.status.ok()) {
     taken_.push_back({{.shard = ref.shard, .incarnation = ref.incarnation, .lsn = slot->shard->last_lsn()},
                       {ref.shard, ref.incarnation, std::move(words), checksum}});

@@ -300,21 +300,22 @@ kj::Promise<ServerCore::Applied> ServerCore::ApplyFetched(ShardId id, Epoch epoc
 kj::Promise<Status> ServerCore::AddColdRows(ShardId id, TableId table, ShardTableStats* stats) {
   Slot* slot = GetSlot(id);
   if (slot == nullptr || slot->shard->cold_rows(table) == 0) return Status::Ok();
-  return VisitBase(id, slot->shard->incarnation(), table, 0, [table, stats](const Shard& shard, const BaseRow& row) {
-    shard.AddColdRow(table, row.key, row.floats, stats);
-  });
+  return VisitBase(id, slot->shard->incarnation(), table, 0,
+                   [table, stats](const Shard& shard, const BaseRow& row) {
+                     shard.AddColdRow(table, row.key, row.floats, stats);
+                   });
 }
 
 kj::Promise<Result<ContentHash>> ServerCore::Digest(ShardId id) {
   Slot* slot = GetSlot(id);
   if (slot == nullptr || !(slot->replica.granted() || slot->replica.following()))
-    return Result<ContentHash>(
-        NotFound(options_.node_name + " has no copy of shard " + std::to_string(id)));
+    return Result<ContentHash>(NotFound(options_.node_name + " has no copy of shard " + std::to_string(id)));
   auto content = std::make_shared<ContentHash>(slot->shard->Hash());
   kj::Promise<Status> visited = Status::Ok();
   for (const TableId table : slot->shard->TableIds()) {
     if (!slot->shard->HadColdRows(table)) continue;
-    visited = visited.then([this, id, table, content, life = slot->shard->incarnation()](Status&& status) -> kj::Promise<Status> {
+    visited = visited.then([this, id, table, content,
+                            life = slot->shard->incarnation()](Status&& status) -> kj::Promise<Status> {
       if (!status.ok()) return status;
       return VisitBase(id, life, table, 0, [table, content](const Shard& shard, const BaseRow& row) {
         shard.AddColdRow(table, row.key, row.push_count, row.floats, content.get());
@@ -333,7 +334,8 @@ kj::Promise<Status> ServerCore::VisitBase(ShardId id, Incarnation incarnation, T
       .Run([&base = base_, incarnation, table, first] {
         return base.Scan(incarnation, table, first, kScanRows);
       })
-      .then([this, id, incarnation, table, visit = std::move(visit)](Result<StoredRows>&& rows) mutable -> kj::Promise<Status> {
+      .then([this, id, incarnation, table,
+             visit = std::move(visit)](Result<StoredRows>&& rows) mutable -> kj::Promise<Status> {
         if (!rows.ok()) return rows.status();
         Slot* slot = GetSlot(id);
         if (slot == nullptr || slot->shard->incarnation() != incarnation) return Status::Ok();

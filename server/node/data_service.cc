@@ -198,11 +198,12 @@ kj::Promise<void> DataService::FinishPush(PushContext context, Applying& applyin
     finish();
     return kj::READY_NOW;
   }
-  return core_.Reached(applying.level, std::move(applying.copied)).then([context, finish = kj::mv(finish)](Status&& reached) mutable {
-    finish();
-    // Applied, but not at its level: the answer must not say otherwise.
-    if (!reached.ok()) WriteStatus(OutcomeUnknown(reached.message()), context.getResults().initStatus());
-  });
+  return core_.Reached(applying.level, std::move(applying.copied))
+      .then([context, finish = kj::mv(finish)](Status&& reached) mutable {
+        finish();
+        // Applied, but not at its level: the answer must not say otherwise.
+        if (!reached.ok()) WriteStatus(OutcomeUnknown(reached.message()), context.getResults().initStatus());
+      });
 }
 
 void DataService::PushTable(proto::PushRequest::Reader request, proto::PushRequest::Table::Reader in,
@@ -377,13 +378,14 @@ kj::Promise<void> DataService::commitRound(CommitRoundContext context) {
     SetResult(found.status, out[i]);
     out[i].setEpoch(found.epoch);
   }
-  return core_.Reached(applying.level, std::move(applying.copied)).then([this, context](Status&& reached) mutable {
-    auto results = context.getResults();
-    auto in = context.getParams().getShards();
-    auto out = results.getShards();
-    for (uint32_t i = 0; i < out.size(); ++i) out[i].setLogged(core_.Logged(in[i].getShard()));
-    if (!reached.ok()) WriteStatus(OutcomeUnknown(reached.message()), results.initStatus());
-  });
+  return core_.Reached(applying.level, std::move(applying.copied))
+      .then([this, context](Status&& reached) mutable {
+        auto results = context.getResults();
+        auto in = context.getParams().getShards();
+        auto out = results.getShards();
+        for (uint32_t i = 0; i < out.size(); ++i) out[i].setLogged(core_.Logged(in[i].getShard()));
+        if (!reached.ok()) WriteStatus(OutcomeUnknown(reached.message()), results.initStatus());
+      });
 }
 
 kj::Promise<void> DataService::clocks(ClocksContext context) {

@@ -47,8 +47,7 @@ kj::Promise<void> ReplicaService::attach(AttachContext context) {
   WriteStatus(status, results.initStatus());
   if (!status.ok()) return kj::READY_NOW;
   auto states = results.initStates(replicas.size());
-  for (uint32_t i = 0; i < replicas.size(); ++i)
-    WriteAnswer(core_.Standing(ReadRef(replicas[i])), states[i]);
+  for (uint32_t i = 0; i < replicas.size(); ++i) WriteAnswer(core_.Standing(ReadRef(replicas[i])), states[i]);
   return kj::READY_NOW;
 }
 
@@ -67,7 +66,8 @@ kj::Promise<void> ReplicaService::append(AppendContext context) {
     if (data.size() == 0 || data.size() % sizeof(capnp::word) != 0) {
       answer.status = InvalidArgument(StrCat("a delta of ", data.size(), " bytes"));
     } else {
-      answer = core_.TakeSection(ReadRef(sections[i].getReplica()), CopyWords(data), sections[i].getChecksum());
+      answer =
+          core_.TakeSection(ReadRef(sections[i].getReplica()), CopyWords(data), sections[i].getChecksum());
     }
     taken |= answer.status.ok();
     WriteAnswer(answer, states[i]);

@@ -12,11 +12,11 @@ namespace penstock {
 namespace {
 
 constexpr uint64_t kTickMs = 50;
-constexpr uint64_t kCallBytes = 4 << 20;           // of deltas in a call, about
-constexpr uint64_t kInFlightBytes = 64 << 20;      // unanswered on a link
-constexpr uint64_t kSeedInFlightBytes = 8 << 20;   // above it no piece of a seed is made
+constexpr uint64_t kCallBytes = 4 << 20;          // of deltas in a call, about
+constexpr uint64_t kInFlightBytes = 64 << 20;     // unanswered on a link
+constexpr uint64_t kSeedInFlightBytes = 8 << 20;  // above it no piece of a seed is made
 constexpr uint64_t kAnswerMs = 10000;
-constexpr uint64_t kWaitMs = 30000;                // of an applied push, for its copies
+constexpr uint64_t kWaitMs = 30000;                 // of an applied push, for its copies
 constexpr uint64_t kTailLimitBytes = 512ull << 20;  // of a core's tails
 
 ReplicaStanding ReadStanding(proto::ReplicaState::Reader state) {
@@ -114,7 +114,7 @@ bool Replicator::Reached(Waiter& waiter, Status* result) const {
     }
     // The primary itself has it.
     const CopySet* set = FindSet(shard);
-    const Lsn reached = set == nullptr                           ? lsn
+    const Lsn reached = set == nullptr                        ? lsn
                         : waiter.level == Durability::kSynced ? set->Synced(lsn)
                                                               : set->Logged(lsn);
     if (reached < lsn) return false;
@@ -141,7 +141,8 @@ void Replicator::CheckWaiters() {
     if (!done && now >= waiter.deadline_ms) {
       const auto [shard, lsn] = waiter.deltas.back();
       const CopySet* set = FindSet(shard);
-      result = OutcomeUnknown(StrCat(core_.options().node_name, ": shard ", shard, ": applied, but not confirmed by ",
+      result = OutcomeUnknown(StrCat(core_.options().node_name, ": shard ", shard,
+                                     ": applied, but not confirmed by ",
                                      set == nullptr ? "" : set->Missing(lsn), " within ", kWaitMs,
                                      " ms, and the scheduler has not taken it out of the set"));
       done = true;
@@ -255,8 +256,8 @@ void Replicator::OnAttached(const LinkPtr& link, const std::vector<CopyKey>& key
 void Replicator::FailCopy(CopySet& set, Copy& copy, const std::string& why) {
   if (copy.stage == CopySet::Stage::kFailed) return;
   set.Fail(copy, why);
-  LOG(WARNING) << core_.options().node_name << ": shard " << set.shard() << ": the copy on " << copy.grant.name
-               << " has failed: " << why;
+  LOG(WARNING) << core_.options().node_name << ": shard " << set.shard() << ": the copy on "
+               << copy.grant.name << " has failed: " << why;
 }
 
 void Replicator::Break(const LinkPtr& link, const std::string& why) {
@@ -301,8 +302,8 @@ void Replicator::SendCall(const LinkPtr& link, CallPtr call) {
   auto request = KJ_ASSERT_NONNULL(link->client).appendRequest();
   request.setSync(call->sync);
   auto sections = request.initSections(static_cast<uint32_t>(call->items.size()));
-  const auto orphanage = capnp::Orphanage::getForMessageContaining(
-      proto::Replica::AppendParams::Builder(request));
+  const auto orphanage =
+      capnp::Orphanage::getForMessageContaining(proto::Replica::AppendParams::Builder(request));
   for (uint32_t i = 0; i < call->items.size(); ++i) {
     const Item& item = call->items[i];
     auto replica = sections[i].initReplica();
@@ -316,7 +317,8 @@ void Replicator::SendCall(const LinkPtr& link, CallPtr call) {
   link->inflight_bytes += call->bytes;
   metrics_.replicated_bytes += call->bytes;
   using Response = capnp::Response<proto::Replica::AppendResults>;
-  Spawn(WithDeadline<Response>(loop_.timer(), kAnswerMs, request.send(), "append to copies at " + link->endpoint)
+  Spawn(WithDeadline<Response>(loop_.timer(), kAnswerMs, request.send(),
+                               "append to copies at " + link->endpoint)
             .then([this, link, call](Result<Response>&& response) {
               link->inflight_bytes -= call->bytes;
               const Status status = response.ok() ? ReadStatus((*response).getStatus()) : response.status();
@@ -329,7 +331,8 @@ void Replicator::SendCall(const LinkPtr& link, CallPtr call) {
               if (status.ok() && (*response).getStates().size() == call->items.size())
                 return OnAppended(link, *call, (*response).getStates());
               for (const Item& item : call->items) {
-                if (Copy* copy = FindCopy(item.key)) FailCopy(*FindSet(item.key.shard), *copy, status.message());
+                if (Copy* copy = FindCopy(item.key))
+                  FailCopy(*FindSet(item.key.shard), *copy, status.message());
               }
             }),
         "append to copies");
@@ -347,7 +350,8 @@ void Replicator::TakeState(const Item& item, bool sync, proto::ReplicaState::Rea
   CopySet* set = FindSet(item.key.shard);
   Copy* copy = FindCopy(item.key);
   // Of an earlier attachment: what it says was settled by the next one.
-  if (copy == nullptr || copy->attachment != item.attachment || copy->stage == CopySet::Stage::kFailed) return;
+  if (copy == nullptr || copy->attachment != item.attachment || copy->stage == CopySet::Stage::kFailed)
+    return;
   const Code code = ReadCode(state);
   if (Passes(code)) return set->Detached(*copy, state.getMessage().cStr());
   if (code != Code::kOk) return FailCopy(*set, *copy, state.getMessage().cStr());
@@ -372,7 +376,8 @@ void Replicator::BoundTails() {
   if (bytes <= kTailLimitBytes) return;
   Copy* slowest = largest->Slowest();
   if (slowest == nullptr) return;
-  FailCopy(*largest, *slowest, StrCat("it fell behind by more than ", kTailLimitBytes >> 20, " MiB of deltas"));
+  FailCopy(*largest, *slowest,
+           StrCat("it fell behind by more than ", kTailLimitBytes >> 20, " MiB of deltas"));
   largest->Trim(kKeptTailBytes);
 }
 
@@ -429,7 +434,8 @@ void Replicator::OnPieceFilled(const CopyKey& key, Seeding& seeding, const Statu
   }
   auto built = shard->BuildPiece(seeding.piece);
   if (!built.ok()) return FailCopy(*set, *copy, built.status().message());
-  set->AddPiece(*copy, {.lsn = built->lsn, .checksum = built->checksum, .words = kj::mv(built->words)}, false);
+  set->AddPiece(*copy, {.lsn = built->lsn, .checksum = built->checksum, .words = kj::mv(built->words)},
+                false);
   MakeReady(key, *copy);
   const LinkPtr link = LinkTo(copy->grant.endpoint);
   Pump(link);
@@ -444,8 +450,8 @@ void Replicator::FinishSeeds() {
     CopySet* set = FindSet(key.shard);
     Copy* copy = FindCopy(key);
     Shard* shard = core_.ServedShard(key.shard);
-    if (!seeding.finishing || copy == nullptr || shard == nullptr || copy->stage != CopySet::Stage::kSeeding ||
-        shard->HasUnlogged() || !copy->unsent_pieces.empty())
+    if (!seeding.finishing || copy == nullptr || shard == nullptr ||
+        copy->stage != CopySet::Stage::kSeeding || shard->HasUnlogged() || !copy->unsent_pieces.empty())
       continue;
     auto built = shard->BuildLastPiece(copy->pieces + 1);
     if (!built.ok()) {
@@ -454,7 +460,8 @@ void Replicator::FinishSeeds() {
     }
     seeding.finishing = false;
     seeding.finished = true;
-    set->AddPiece(*copy, {.lsn = built->lsn, .checksum = built->checksum, .words = kj::mv(built->words)}, true);
+    set->AddPiece(*copy, {.lsn = built->lsn, .checksum = built->checksum, .words = kj::mv(built->words)},
+                  true);
     MakeReady(key, *copy);
   }
 }

@@ -1,11 +1,12 @@
-// Replicator: sends the deltas of the shards that a core serves to their backups, seeds new ones, and says when
-// enough copies have confirmed (rules 18 to 20).
+// Replicator: sends the deltas of the shards that a core serves to their backups, seeds new ones, and says
+// when enough copies have confirmed (rules 18 to 20).
 //
 // Lives on the core's loop. What is decided is in CopySet, one a shard; this connects, attaches, sends and
-// hears. A link is one connection to one core of another server; all shards that have a copy there share it, and
-// calls on it arrive in order.
+// hears. A link is one connection to one core of another server; all shards that have a copy there share it,
+// and calls on it arrive in order.
 //
-//   ServerCore::Close -> Add each delta -> Send -> append on the links -> OnAppended -> CopySet::Confirmed -> waiters
+//   ServerCore::Close -> Add each delta -> Send -> append on the links -> OnAppended -> CopySet::Confirmed ->
+//   waiters
 #pragma once
 
 #include <deque>
@@ -24,7 +25,8 @@ namespace penstock {
 
 class Replicator : private kj::TaskSet::ErrorHandler {
  public:
-  Replicator(KjLoop& loop, ServerCore& core, std::shared_ptr<ClusterIdentity> identity, ServerMetrics& metrics);
+  Replicator(KjLoop& loop, ServerCore& core, std::shared_ptr<ClusterIdentity> identity,
+             ServerMetrics& metrics);
   ~Replicator();
 
   // The scheduler's word has changed what copies a shard of the core's has, or is to have.
@@ -36,8 +38,8 @@ class Replicator : private kj::TaskSet::ErrorHandler {
   void NoteAdded(const CopySet& copies);
   void Send();
 
-  // Resolves when every in-sync backup has these deltas at the level. kOutcomeUnknown: not within the deadline,
-  // or the shard is served here no more.
+  // Resolves when every in-sync backup has these deltas at the level. kOutcomeUnknown: not within the
+  // deadline, or the shard is served here no more.
   kj::Promise<Status> Wait(std::vector<ShardLsn> deltas, Durability level);
 
  private:

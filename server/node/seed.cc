@@ -48,8 +48,8 @@ kj::Promise<Status> Seed::Fill(SeedPiece* piece) {
   return Status::Ok();
 }
 
-// What was read is as new as the shard if no fold has ended meanwhile: a row that is not in memory now can have
-// left it since only as it was read.
+// What was read is as new as the shard if no fold has ended meanwhile: a row that is not in memory now can
+// have left it since only as it was read.
 kj::Promise<Status> Seed::FillFromBase(SeedPiece* piece) {
   const TableId table = tables_.back();
   return core_

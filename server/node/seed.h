@@ -1,6 +1,6 @@
-// Seed: the pieces that bring one copy all rows that a shard holds (proto/delta.capnp, rule 23): those in memory,
-// table by table, then those that only the base has. Rows change meanwhile; the deltas that say so go to the
-// copy between the pieces.
+// Seed: the pieces that bring one copy all rows that a shard holds (proto/delta.capnp, rule 23): those in
+// memory, table by table, then those that only the base has. Rows change meanwhile; the deltas that say so go
+// to the copy between the pieces.
 //
 // Lives on the core's loop. replicator.h asks for the next piece when there is room to send it.
 #pragma once

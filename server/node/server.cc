@@ -157,12 +157,11 @@ class Server::Impl : public NodeSession::Host {
     for (const auto& meta : metas) RETURN_IF_ERROR(LoadShard(meta, &folded));
     const std::string log_dir = data_dir_ + "/log";
     RETURN_IF_ERROR(MakeDirectories(log_dir));
-    ASSIGN_OR_RETURN(ReplayReport report,
-                     Replay(files_, log_dir, state_.cluster, folded,
-                            [this](ShardId shard, Incarnation incarnation, const proto::Delta::Reader& delta,
-                                   uint32_t checksum) {
-                              return ReplayDelta(shard, incarnation, delta, checksum);
-                            }));
+    ASSIGN_OR_RETURN(
+        ReplayReport report,
+        Replay(files_, log_dir, state_.cluster, folded,
+               [this](ShardId shard, Incarnation incarnation, const proto::Delta::Reader& delta,
+                      uint32_t checksum) { return ReplayDelta(shard, incarnation, delta, checksum); }));
     for (const auto& [shard, reason] : report.damaged) {
       LOG(ERROR) << name_ << ": shard " << shard << " is damaged: " << reason;
       damage_[shard] = reason;
@@ -339,7 +338,8 @@ class Server::Impl : public NodeSession::Host {
          metrics_.replicated_bytes);
     read("penstock_server_replica_deltas_total", "Deltas and pieces of seeds taken as a backup.",
          metrics_.replica_deltas);
-    read("penstock_server_replica_tail_bytes", "Deltas that are kept for backups.", metrics_.replica_tail_bytes);
+    read("penstock_server_replica_tail_bytes", "Deltas that are kept for backups.",
+         metrics_.replica_tail_bytes);
     read("penstock_server_waiting_calls", "Pulls and units that wait for rows from the base.",
          metrics_.waiting_calls);
     read("penstock_server_log_bytes", "Log that is not folded yet.", metrics_.log_bytes);
@@ -484,18 +484,18 @@ class Server::Impl : public NodeSession::Host {
   void GiveGrants(proto::Scheduler::HeartbeatResults::Reader results) {
     std::vector<std::vector<Grant>> grants(cores_.size());
     std::vector<std::vector<Follow>> follows(cores_.size());
-    for (auto grant : results.getGrants()) grants[grant.getShard() % cores_.size()].push_back(ReadGrant(grant));
+    for (auto grant : results.getGrants())
+      grants[grant.getShard() % cores_.size()].push_back(ReadGrant(grant));
     for (auto follow : results.getFollows()) {
-      follows[follow.getShard() % cores_.size()].push_back({.shard = follow.getShard(),
-                                                            .incarnation = follow.getIncarnation(),
-                                                            .epoch = follow.getEpoch()});
+      follows[follow.getShard() % cores_.size()].push_back(
+          {.shard = follow.getShard(), .incarnation = follow.getIncarnation(), .epoch = follow.getEpoch()});
     }
     const auto pairs = results.getFinishedProducers();
     std::vector<std::pair<ProducerId, ProducerId>> finished;
     for (uint32_t i = 0; i + 1 < pairs.size(); i += 2) finished.emplace_back(pairs[i], pairs[i + 1]);
     for (size_t i = 0; i < cores_.size(); ++i) {
-      cores_[i]->loop().Post([&core = *cores_[i], grants = std::move(grants[i]), follows = std::move(follows[i]),
-                              finished, floor = results.getForgetFloor()] {
+      cores_[i]->loop().Post([&core = *cores_[i], grants = std::move(grants[i]),
+                              follows = std::move(follows[i]), finished, floor = results.getForgetFloor()] {
         core.core().ApplyWanted(grants, follows);
         core.core().SetProducers(floor, finished);
       });

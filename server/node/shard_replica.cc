@@ -116,7 +116,8 @@ ReplicaAnswer ShardReplica::Take(const ReplicaRef& ref, const DeltaWords& words,
   ReplicaAnswer answer = Check(ref);
   if (!answer.status.ok()) return answer;
   const std::string name = StrCat(node_, ": a delta of shard ", ref.shard);
-  if (Crc32c(0, words.begin(), words.bytes()) != checksum) return {.status = DataLoss(name + " came damaged")};
+  if (Crc32c(0, words.begin(), words.bytes()) != checksum)
+    return {.status = DataLoss(name + " came damaged")};
   try {
     capnp::FlatArrayMessageReader message(words.ptr(), DeltaReaderOptions());
     const auto delta = message.getRoot<proto::Delta>();

@@ -1,6 +1,6 @@
-// ShardReplica: one shard on one node, as the scheduler and primaries see it: served as its primary, followed as
-// a backup, or neither; which epochs it accepts; and up to where it is logged, here and on all copies (rules 18
-// to 22).
+// ShardReplica: one shard on one node, as the scheduler and primaries see it: served as its primary, followed
+// as a backup, or neither; which epochs it accepts; and up to where it is logged, here and on all copies
+// (rules 18 to 22).
 //
 // Pure: events and times (milliseconds of a clock that only rises) in, decisions out; no I/O, no threads. The
 // core (core.h) owns one for each shard and performs what follows: logging what was taken, connecting to
@@ -66,10 +66,10 @@ class ShardReplica {
 
   // --- The scheduler's word, about this life of the shard.
   struct Begun {
-    std::string refused;         // not empty: nothing has changed, and why
-    bool epoch = false;          // a new epoch has begun
-    bool promoted = false;       // it was a backup
-    std::string accepted;        // the damage that it goes on with
+    std::string refused;    // not empty: nothing has changed, and why
+    bool epoch = false;     // a new epoch has begun
+    bool promoted = false;  // it was a backup
+    std::string accepted;   // the damage that it goes on with
   };
   Begun TakeGrant(const Grant& grant, uint64_t now_ms);
   void TakeFollow(Epoch epoch);
@@ -78,8 +78,9 @@ class ShardReplica {
   void Unfollow() { following_ = false; }
   bool granted() const { return granted_; }
   bool following() const { return following_; }
-  // The epoch that it serves, once every in-sync backup of that has all that was answered before it began; the
-  // one before until then. 0: it serves in none. Whoever hears of it may promote any of those backups (rule 19).
+  // The epoch that it serves, once every in-sync backup of that has all that was answered before it began;
+  // the one before until then. 0: it serves in none. Whoever hears of it may promote any of those backups
+  // (rule 19).
   Epoch SettledEpoch() const;
   Epoch seen() const { return std::max(seen_, shard_->epoch()); }
   bool complete() const { return shard_->epoch() != 0 && shard_->pieces() == 0; }
@@ -91,8 +92,8 @@ class ShardReplica {
   // --- A primary calls.
   ReplicaAnswer Standing(const ReplicaRef& ref);
   // The next delta or piece of a seed. `make_room` is called before it is applied. kUnavailable: not told to
-  // follow yet; kWrongEpoch: the primary was superseded, or has not heard of its own next epoch; kDataLoss: it
-  // does not follow what is here, and nothing has changed.
+  // follow yet; kWrongEpoch: the primary was superseded, or has not heard of its own next epoch; kDataLoss:
+  // it does not follow what is here, and nothing has changed.
   ReplicaAnswer Take(const ReplicaRef& ref, const DeltaWords& words, uint32_t checksum,
                      const std::function<void(Shard&, proto::Delta::Reader)>& make_room);
 

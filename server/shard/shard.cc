@@ -335,7 +335,8 @@ void Shard::AddColdRow(TableId id, Key key, std::span<const float> values, Shard
 
 namespace {
 
-void AddToHash(TableId table, Key key, uint32_t push_count, std::span<const float> floats, ContentHash* content) {
+void AddToHash(TableId table, Key key, uint32_t push_count, std::span<const float> floats,
+               ContentHash* content) {
   uint64_t hash = RowHash(key, table) ^ push_count;
   for (const float value : floats)
     hash = std::rotl(hash ^ std::bit_cast<uint32_t>(value), 29) * 0x9e3779b97f4a7c15ULL;

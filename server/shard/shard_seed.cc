@@ -74,8 +74,7 @@ void Shard::WritePieceHead(uint64_t number, proto::Delta::Builder delta) const {
 
 void Shard::WriteRows(const Table& table, TableId id, std::span<const SeedRow> rows, bool open,
                       proto::TableDelta::Builder out) const {
-  const size_t image_bytes =
-      (open ? table.rows.all_floats() : table.rows.row_floats()) * sizeof(float);
+  const size_t image_bytes = (open ? table.rows.all_floats() : table.rows.row_floats()) * sizeof(float);
   out.setTable(id);
   out.setLayout(kRowLayout);
   out.setDim(table.rows.dim());

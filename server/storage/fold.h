@@ -34,8 +34,8 @@ struct FoldOptions {
   size_t index_limit_bytes = size_t{512} << 20;
 };
 
-// Of each quarantined shard: its lives up to this one are not folded. A later one, seeded from another copy, is
-// a new beginning.
+// Of each quarantined shard: its lives up to this one are not folded. A later one, seeded from another copy,
+// is a new beginning.
 using QuarantinedLives = std::map<ShardId, Incarnation>;
 
 struct FoldReport {

@@ -317,8 +317,7 @@ Status Replayer::Deliver(Segment& segment, const Record& record) {
   return Status::Ok();
 }
 
-Status Replayer::DeliverDelta(const SectionHead& head, kj::ArrayPtr<const capnp::word> words,
-                              bool may_lack) {
+Status Replayer::DeliverDelta(const SectionHead& head, kj::ArrayPtr<const capnp::word> words, bool may_lack) {
   Status status;
   try {
     capnp::FlatArrayMessageReader message(words, DeltaReaderOptions());

@@ -74,10 +74,10 @@ struct SectionHead {
 
   uint32_t magic = kMagic;
   ShardId shard = 0;
-  uint32_t checksum = 0;         // CRC-32C of the delta
-  uint32_t words = 0;            // of 8 bytes
-  Incarnation incarnation = 0;   // which life of the shard on this node
-  uint32_t head_checksum = 0;    // CRC-32C of this head with 0 here
+  uint32_t checksum = 0;        // CRC-32C of the delta
+  uint32_t words = 0;           // of 8 bytes
+  Incarnation incarnation = 0;  // which life of the shard on this node
+  uint32_t head_checksum = 0;   // CRC-32C of this head with 0 here
   uint32_t reserved = 0;
   uint64_t bytes() const { return uint64_t{words} * 8; }
 };

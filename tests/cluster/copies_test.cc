@@ -88,11 +88,14 @@ TEST(CopiesTest, ThreeCopiesSurviveTwoKillsInARow) {
   ASSERT_TRUE(client.ok());
   CountingLoad load(**client, {});
   ASSERT_TRUE(load.Start().ok());
-  ASSERT_TRUE(WaitFor(30000, [&] { return Complete(**client) && load.pushes() > 300; })) << load.first_error();
+  ASSERT_TRUE(WaitFor(30000, [&] { return Complete(**client) && load.pushes() > 300; }))
+      << load.first_error();
   for (const char* victim : {"server-0", "server-1"}) {
     cluster.Kill(victim);
     const uint64_t at_kill = load.pushes() + 8;
-    ASSERT_TRUE(WaitFor(20000, [&] { return load.pushes() > at_kill; })) << victim << load.first_error() << cluster.Output("scheduler") << cluster.Output("server-1") << cluster.Output("server-2");
+    ASSERT_TRUE(WaitFor(20000, [&] { return load.pushes() > at_kill; }))
+        << victim << load.first_error() << cluster.Output("scheduler") << cluster.Output("server-1")
+        << cluster.Output("server-2");
   }
   for (const char* victim : {"server-0", "server-1"}) ASSERT_TRUE(cluster.StartOne(victim).ok());
   ASSERT_TRUE(WaitFor(60000, [&] { return Complete(**client); }));
@@ -157,7 +160,8 @@ TEST(CopiesTest, AllServersKilledComeBackWithWhatWasAcknowledged) {
   ASSERT_TRUE(client.ok());
   CountingLoad load(**client, {});
   ASSERT_TRUE(load.Start().ok());
-  ASSERT_TRUE(WaitFor(30000, [&] { return Complete(**client) && load.pushes() > 300; })) << load.first_error();
+  ASSERT_TRUE(WaitFor(30000, [&] { return Complete(**client) && load.pushes() > 300; }))
+      << load.first_error();
   for (const auto& name : cluster.names()) cluster.Kill(name);
   ASSERT_TRUE(cluster.Start().ok()) << cluster.Output("scheduler") << cluster.Output("server-0");
   ASSERT_TRUE(WaitFor(60000, [&] { return Complete(**client); }));

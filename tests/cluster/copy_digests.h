@@ -6,10 +6,10 @@
 #include <string>
 #include <tuple>
 
+#include "common/cluster/wire.h"
 #include "common/net/connection_cache.h"
 #include "common/net/identity.h"
 #include "common/net/rpc_status.h"
-#include "common/cluster/wire.h"
 #include "proto/replica.capnp.h"
 #include "tests/cluster/test_cluster.h"
 
@@ -23,25 +23,24 @@ inline Result<CopyDigest> AskDigest(KjLoop& loop, ConnectionCache& connections, 
   auto done = std::make_shared<std::promise<Result<CopyDigest>>>();
   auto future = done->get_future();
   loop.Post([&, done] {
-    loop.Detach(connections.Get(endpoint).then(
-                    [&loop, done, shard](Result<capnp::Capability::Client>&& service) -> kj::Promise<void> {
-                      if (!service.ok()) {
-                        done->set_value(service.status());
-                        return kj::READY_NOW;
-                      }
-                      auto request = service->castAs<proto::Replica>().digestRequest();
-                      request.setShard(shard);
-                      using Response = capnp::Response<proto::Replica::DigestResults>;
-                      return WithDeadline<Response>(loop.timer(), 10000, request.send(), "digest")
-                          .then([done](Result<Response>&& answer) {
-                            const Status status =
-                                answer.ok() ? ReadStatus((*answer).getStatus()) : answer.status();
-                            if (!status.ok()) return done->set_value(status);
-                            done->set_value(
-                                CopyDigest{(*answer).getLsn(), (*answer).getRows(), (*answer).getHash()});
-                          });
-                    }),
-                "digest");
+    loop.Detach(
+        connections.Get(endpoint).then(
+            [&loop, done, shard](Result<capnp::Capability::Client>&& service) -> kj::Promise<void> {
+              if (!service.ok()) {
+                done->set_value(service.status());
+                return kj::READY_NOW;
+              }
+              auto request = service->castAs<proto::Replica>().digestRequest();
+              request.setShard(shard);
+              using Response = capnp::Response<proto::Replica::DigestResults>;
+              return WithDeadline<Response>(loop.timer(), 10000, request.send(), "digest")
+                  .then([done](Result<Response>&& answer) {
+                    const Status status = answer.ok() ? ReadStatus((*answer).getStatus()) : answer.status();
+                    if (!status.ok()) return done->set_value(status);
+                    done->set_value(CopyDigest{(*answer).getLsn(), (*answer).getRows(), (*answer).getHash()});
+                  });
+            }),
+        "digest");
   });
   return future.get();
 }
@@ -65,7 +64,8 @@ inline std::string CompareCopies(const TestCluster& cluster, Client& client) {
   for (const auto& shard : *shards) {
     const ShardId id = shard.at("shard");
     const auto primary = AskDigest(loop, *connections, endpoints[shard.at("node")], id);
-    if (!primary.ok()) differences += "shard " + std::to_string(id) + ": " + primary.status().ToString() + "\n";
+    if (!primary.ok())
+      differences += "shard " + std::to_string(id) + ": " + primary.status().ToString() + "\n";
     for (const auto& backup : shard.at("backups")) {
       if (backup.at("state") != "in-sync") continue;
       const auto copy = AskDigest(loop, *connections, endpoints[backup.at("node")], id);

@@ -41,7 +41,8 @@ Result<std::vector<LogRecord>> MakeDeltas(const LogOptions& options, uint64_t* b
     ASSIGN_OR_RETURN(BuiltDelta delta, shard.BuildDelta());
     *bytes += delta.words.asBytes().size();
     LogRecord record;
-    record.sections.push_back({.shard = 0, .incarnation = 1, .delta = kj::mv(delta.words), .checksum = delta.checksum});
+    record.sections.push_back(
+        {.shard = 0, .incarnation = 1, .delta = kj::mv(delta.words), .checksum = delta.checksum});
     records.push_back(std::move(record));
   }
   return records;
@@ -60,9 +61,9 @@ Result<double> Append(FileLayer& files, const std::string& dir, const std::vecto
 }
 
 Status Check(FileLayer& files, const std::string& dir, size_t deltas) {
-  ASSIGN_OR_RETURN(const ReplayReport report,
-                   Replay(files, dir, kCluster, {},
-                          [](ShardId, Incarnation, const proto::Delta::Reader&, uint32_t) { return Status::Ok(); }));
+  ASSIGN_OR_RETURN(const ReplayReport report, Replay(files, dir, kCluster, {},
+                                                     [](ShardId, Incarnation, const proto::Delta::Reader&,
+                                                        uint32_t) { return Status::Ok(); }));
   if (report.deltas == deltas && report.damaged.empty() && report.discarded_bytes == 0) return Status::Ok();
   return DataLoss(StrCat("the log holds ", report.deltas, " of the ", deltas, " deltas that were appended"));
 }

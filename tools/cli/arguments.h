@@ -46,13 +46,12 @@ struct Arguments {
   std::string name;  // table, key of an option, kind of a sample
   uint32_t id = 0;   // job, shard
   uint32_t node = 0;
-  uint32_t copies = 0;
+  uint32_t copies = 1;  // also of a bench's own cluster
   uint32_t min_copies = 1;
   std::vector<uint64_t> keys;
   bool dry_run = false;
 
   // bench
-  uint32_t copies = 1;  // of each shard, in a cluster of its own
   bool pin = false;
   double limit_seconds = 0.15;
   bool skip_log_off = false;

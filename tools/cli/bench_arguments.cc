@@ -55,7 +55,9 @@ class BenchParser {
         ->check(CLI::Range(1, 4096))
         ->excludes(scheduler)
         ->excludes(data_dir);
-    command->add_option("--copies", a_.copies, "of each shard, in its own cluster; at most as many as servers (default 1)")
+    command
+        ->add_option("--copies", a_.copies,
+                     "of each shard, in its own cluster; at most as many as servers (default 1)")
         ->check(CLI::Range(1, 3))
         ->excludes(scheduler)
         ->excludes(data_dir);

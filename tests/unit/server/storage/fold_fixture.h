@@ -369,7 +369,8 @@ class TestNode {
     std::map<ShardId, ShardFolded> folded;
     ASSIGN_OR_RETURN(recovered_, LoadBase(&folded));
     ASSIGN_OR_RETURN(replayed_, Replay(files_, log_dir(), kTestCluster, folded,
-                                       [&](ShardId, Incarnation incarnation, const proto::Delta::Reader& delta, uint32_t checksum) {
+                                       [&](ShardId, Incarnation incarnation,
+                                           const proto::Delta::Reader& delta, uint32_t checksum) {
                                          recovered_.Apply(delta, incarnation, checksum);
                                          return Status::Ok();
                                        }));

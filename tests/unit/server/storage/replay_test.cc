@@ -323,13 +323,15 @@ TEST(DeltaChainTest, WhatMayFollow) {
     delta.setPreviousChecksum(entry.previous_checksum);
     delta.setFirstOfEpoch(entry.first);
     DeltaChain chain(9, base);
-    EXPECT_EQ(chain.Offer(delta.asReader(), entry.incarnation, 0x777, kTestCluster), entry.verdict) << entry.what;
+    EXPECT_EQ(chain.Offer(delta.asReader(), entry.incarnation, 0x777, kTestCluster), entry.verdict)
+        << entry.what;
     EXPECT_EQ(chain.broken().empty(), entry.verdict != Verdict::kGap) << entry.what;
     if (entry.verdict == Verdict::kTake) {
       EXPECT_EQ(chain.last().lsn, entry.lsn) << entry.what;
     }
     DeltaChain lenient(9, base);
-    EXPECT_EQ(lenient.Offer(delta.asReader(), entry.incarnation, 0x777, kTestCluster, /*may_lack=*/true), entry.verdict)
+    EXPECT_EQ(lenient.Offer(delta.asReader(), entry.incarnation, 0x777, kTestCluster, /*may_lack=*/true),
+              entry.verdict)
         << entry.what;
     EXPECT_TRUE(lenient.broken().empty()) << entry.what;
   }

@@ -1,5 +1,5 @@
-// Seeding a copy: pieces and deltas, in the order of their sending, bring it exactly what the primary holds, by
-// way of memory, log and base.
+// Seeding a copy: pieces and deltas, in the order of their sending, bring it exactly what the primary holds,
+// by way of memory, log and base.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -29,7 +29,8 @@ Shard MakeShard(Incarnation incarnation) {
 // A primary that is pushed to at random, and its copy, in memory and on a node's disk.
 class Pair {
  public:
-  Pair(uint64_t seed, TestNode& node) : random_(seed), node_(node), primary_(MakeShard(1)), copy_(MakeShard(kLife)) {
+  Pair(uint64_t seed, TestNode& node)
+      : random_(seed), node_(node), primary_(MakeShard(1)), copy_(MakeShard(kLife)) {
     for (const TableSpec& spec : Specs()) EXPECT_TRUE(primary_.CreateTable(spec).ok());
     EXPECT_TRUE(primary_.BeginEpoch(3, 10).ok());
   }
@@ -96,9 +97,11 @@ class Pair {
     EXPECT_TRUE(replayed->damaged.empty()) << replayed->damaged.begin()->second;
     if (!metas->empty()) {
       EXPECT_TRUE(node_.base()
-                      .ForEachRow(kLife, [&](const BaseRow& row) {
-                        return shard.LoadRow(row.table, row.key, row.lsn, {row.push_count, row.flags}, row.floats);
-                      })
+                      .ForEachRow(kLife,
+                                  [&](const BaseRow& row) {
+                                    return shard.LoadRow(row.table, row.key, row.lsn,
+                                                         {row.push_count, row.flags}, row.floats);
+                                  })
                       .ok());
     }
     return shard;
@@ -117,8 +120,8 @@ class Pair {
     for (Key& key : keys) key = random_() % kKeys;
     const std::vector<float> values(keys.size() * dim, 0.5f);
     const uint64_t round = table == 1 ? 0 : primary_.committed_round(2) + 1;
-    const auto pushed = primary_.PushUnit({.producer = 1, .sequence = sequence_++, .round = round}, table, keys,
-                                          values.data());
+    const auto pushed = primary_.PushUnit({.producer = 1, .sequence = sequence_++, .round = round}, table,
+                                          keys, values.data());
     ASSERT_TRUE(pushed.ok()) << pushed.status().ToString();
   }
   void Send(BuiltDelta built) {
@@ -173,8 +176,8 @@ TEST(SeedTest, BringsWhatThePrimaryHolds) {
         for (const TableId table : {1, 2}) {
           const std::vector<float> none;
           const uint64_t round = table == 1 ? 0 : shard->committed_round(2) + 1;
-          const auto again = shard->PushUnit({.producer = 1, .sequence = sequence, .round = round}, table, {},
-                                             none.data());
+          const auto again =
+              shard->PushUnit({.producer = 1, .sequence = sequence, .round = round}, table, {}, none.data());
           ASSERT_TRUE(again.ok()) << again.status().ToString();
           known += again->duplicate;
         }
