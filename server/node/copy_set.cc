@@ -110,6 +110,7 @@ void CopySet::Confirmed(Copy& copy, Lsn lsn, bool synced, uint64_t now_ms) {
     copy.waits_since_ms = 0;  // it answers: what it still owes counts from now
   }
   if (synced) copy.synced = std::max(copy.synced, lsn);
+  Trim();
   NoteWaiting(copy, now_ms);
 }
 
@@ -173,7 +174,7 @@ std::string CopySet::Missing(Lsn lsn) const {
   return names;
 }
 
-void CopySet::Trim(uint64_t keep_bytes) {
+void CopySet::Trim() {
   Lsn confirmed = tail_.End().lsn;
   for (const Copy& copy : copies_) {
     if (copy.stage == Stage::kFailed || (copy.stage == Stage::kDetached && !copy.grant.in_sync)) continue;
@@ -181,7 +182,7 @@ void CopySet::Trim(uint64_t keep_bytes) {
     if (copy.stage == Stage::kSeeding && copy.pieces == 0) continue;
     confirmed = std::min(confirmed, copy.stage == Stage::kSeeding ? copy.sent : copy.logged);
   }
-  tail_.Trim(confirmed, keep_bytes);
+  tail_.Trim(confirmed, 0);
 }
 
 CopySet::Copy* CopySet::Slowest() {

@@ -89,8 +89,8 @@ class CopySet {
   Status Writable(uint64_t now_ms) const;
   // Names the in-sync copies that have not confirmed the lsn.
   std::string Missing(Lsn lsn) const;
-  // No in-sync copy, and no seed that goes on, needs deltas from before this.
-  void Trim(uint64_t keep_bytes);
+  // Drops the deltas that no copy needs any more.
+  void Trim();
   // The copy that most is kept for, if any.
   Copy* Slowest();
 

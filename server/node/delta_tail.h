@@ -23,8 +23,8 @@ struct ReplicaPoint {
   bool operator==(const ReplicaPoint&) const = default;
 };
 
-// Of a shard's tail, beyond what is needed now.
-inline constexpr uint64_t kKeptTailBytes = 256 << 10;
+// Of a backup's tail: about what can be on its way to the others at a time.
+inline constexpr uint64_t kKeptTailBytes = 64 << 10;
 
 struct TailDelta {
   Lsn lsn = 0;

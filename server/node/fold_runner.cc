@@ -38,7 +38,7 @@ void FoldRunner::Main() {
   while (!wake_.wait_for(lock, kLookEvery, [this] { return stopping_; })) {
     metrics_.log_bytes = log_.Bytes();
     const bool wanted = options_.wanted->exchange(false);
-    if (metrics_.log_bytes < options_.fold_bytes && !wanted) continue;
+    if (metrics_.log_bytes < options_.fold_bytes() && !wanted) continue;
     lock.unlock();
     const uint64_t failures = metrics_.fold_failures;
     FoldOnce();

@@ -21,7 +21,7 @@ class FoldRunner {
   struct Options {
     std::string log_dir;
     uint64_t cluster = 0;
-    uint64_t fold_bytes = 1ull << 30;
+    std::function<uint64_t()> fold_bytes;  // the log is folded when it has grown past it
     FoldOptions fold;
     QuarantinedLives quarantined;         // their segments are set aside
     std::atomic<bool>* wanted = nullptr;  // set by cores; cleared before a fold that succeeds

@@ -26,12 +26,31 @@ void WriteAnswer(const ReplicaAnswer& answer, proto::ReplicaState::Builder state
   state.setSynced(answer.standing.synced);
 }
 
-// The message's buffer goes back to its pool; the log and the rows' images need the bytes for longer.
-DeltaWords CopyWords(capnp::Data::Reader data) {
-  auto words = kj::heapArray<capnp::word>(data.size() / sizeof(capnp::word));
-  std::memcpy(words.begin(), data.begin(), data.size());
-  return DeltaWords(kj::mv(words));
-}
+// All deltas of a call in one array: the message's buffer goes back to its pool, and the log needs them for longer.
+class CopiedDeltas {
+ public:
+  explicit CopiedDeltas(capnp::List<proto::ReplicaSection>::Reader sections) {
+    size_t words = 0;
+    for (const auto section : sections) words += section.getDelta().size() / sizeof(capnp::word);
+    auto copied = kj::heapArray<capnp::word>(words);
+    capnp::word* to = copied.begin();
+    for (const auto section : sections) {
+      const auto data = section.getDelta();
+      std::memcpy(to, data.begin(), data.size() / sizeof(capnp::word) * sizeof(capnp::word));
+      to += data.size() / sizeof(capnp::word);
+    }
+    words_ = std::make_shared<DeltaWords::Words>(kj::mv(copied));
+  }
+  DeltaWords Next(capnp::Data::Reader data) {
+    const size_t first = next_;
+    next_ += data.size() / sizeof(capnp::word);
+    return {words_, first, next_ - first};
+  }
+
+ private:
+  std::shared_ptr<DeltaWords::Words> words_;
+  size_t next_ = 0;
+};
 
 Status CheckCount(uint32_t count) {
   if (count <= kMaxReplicas) return Status::Ok();
@@ -60,14 +79,16 @@ kj::Promise<void> ReplicaService::append(AppendContext context) {
   if (!status.ok()) return kj::READY_NOW;
   auto states = results.initStates(sections.size());
   bool taken = false;
+  CopiedDeltas copied(sections);
   for (uint32_t i = 0; i < sections.size(); ++i) {
     const auto data = sections[i].getDelta();
     ReplicaAnswer answer;
+    DeltaWords words = copied.Next(data);
     if (data.size() == 0 || data.size() % sizeof(capnp::word) != 0) {
       answer.status = InvalidArgument(StrCat("a delta of ", data.size(), " bytes"));
     } else {
       answer =
-          core_.TakeSection(ReadRef(sections[i].getReplica()), CopyWords(data), sections[i].getChecksum());
+          core_.TakeSection(ReadRef(sections[i].getReplica()), std::move(words), sections[i].getChecksum());
     }
     taken |= answer.status.ok();
     WriteAnswer(answer, states[i]);

@@ -177,7 +177,7 @@ void Replicator::Tick() {
       const LinkPtr link = LinkTo(copy.grant.endpoint);
       if (!link->busy) Connect(link);
     }
-    set->Trim(kKeptTailBytes);
+    set->Trim();
   }
   BoundTails();
   for (const auto& [endpoint, link] : links_) Pump(link);
@@ -378,7 +378,7 @@ void Replicator::BoundTails() {
   if (slowest == nullptr) return;
   FailCopy(*largest, *slowest,
            StrCat("it fell behind by more than ", kTailLimitBytes >> 20, " MiB of deltas"));
-  largest->Trim(kKeptTailBytes);
+  largest->Trim();
 }
 
 // --- Seeds.

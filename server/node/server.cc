@@ -25,6 +25,7 @@
 namespace penstock {
 namespace {
 
+constexpr uint64_t kMaxHeldPerServed = 2;  // within half of the memory budget (rule 5)
 constexpr uint64_t kRowsBetweenLooks = 256;  // at the memory of a shard that is loaded
 
 // What a server may use its memory for. The budget is what rows, indexes, filters and marks take; the other
@@ -272,7 +273,7 @@ class Server::Impl : public NodeSession::Host {
     FoldRunner::Options fold{
         .log_dir = log_->dir(),
         .cluster = state_.cluster,
-        .fold_bytes = FoldBytes(),
+        .fold_bytes = [this] { return FoldBytes() * held_per_served_; },
         .fold = {.image_buffer_bytes = memory_.fold_images, .index_limit_bytes = memory_.fold_index},
         .quarantined = {},
         .wanted = &fold_wanted_};
@@ -500,8 +501,10 @@ class Server::Impl : public NodeSession::Host {
         core.core().SetProducers(floor, finished);
       });
     }
+    const uint64_t served = results.getGrants().size(), held = served + results.getFollows().size();
+    held_per_served_ = served == 0 ? 1 : std::clamp<uint64_t>((held + served / 2) / served, 1, kMaxHeldPerServed);
     std::lock_guard lock(mutex_);
-    granted_ = results.getGrants().size() + results.getFollows().size() > 0;
+    granted_ = held > 0;
   }
 
   static Grant ReadGrant(proto::ShardGrant::Reader grant) {
@@ -551,6 +554,9 @@ class Server::Impl : public NodeSession::Host {
   std::vector<std::unique_ptr<CoreRuntime>> cores_;
   std::unique_ptr<BaseCompactor> compactor_;
   std::atomic<bool> fold_wanted_{false};
+  // Shards that it holds by those that it serves: the log of backups comes on top of its own, and is folded no
+  // more often for it.
+  std::atomic<uint64_t> held_per_served_{1};
   std::unique_ptr<FoldRunner> fold_runner_;
   std::unique_ptr<HttpServer> http_;
   bool stopped_ = false;

@@ -474,6 +474,8 @@ Status Shard::ApplyImages(Table& table, const TableImages& images, Lsn lsn) {
   const uint32_t floats = images.image_floats();
   const uint32_t skip = images.sections & kSectionValues ? 0 : images.dim;
   for (size_t i = 0; i < images.keys.size(); ++i) {
+    if (i + kAhead < images.keys.size() && found_[i + kAhead] != kNoRow)
+      rows.PrefetchWhole(rows.Header(found_[i + kAhead]));
     RowNumber row = found_[i];
     if (row == kNoRow) row = rows.Find(images.keys[i]);
     if (row == kNoRow) {

@@ -1,5 +1,6 @@
 // DeltaWords: the bytes of one delta, a flat Cap'n Proto message that nobody changes any more. Copies share
-// it: the log's appender and the senders to backups use the same bytes on their own threads.
+// them: the log's appender and the senders to backups use the same bytes on their own threads. Deltas that came
+// together may lie in one array.
 #pragma once
 
 #include <capnp/common.h>
@@ -12,17 +13,22 @@ namespace penstock {
 class DeltaWords {
  public:
   DeltaWords() = default;
+  using Words = const kj::Array<capnp::word>;
   DeltaWords(kj::Array<capnp::word>&& words)  // NOLINT: built in place by whoever has built a delta
-      : words_(std::make_shared<const kj::Array<capnp::word>>(kj::mv(words))) {}
+      : words_(std::make_shared<Words>(kj::mv(words))), view_(words_->asPtr()) {}
+  // A part of the array.
+  DeltaWords(std::shared_ptr<Words> words, size_t first, size_t count)
+      : words_(std::move(words)), view_(words_->slice(first, first + count)) {}
   DeltaWords(std::nullptr_t) {}  // NOLINT: no delta
 
-  const capnp::word* begin() const { return words_ == nullptr ? nullptr : words_->begin(); }
-  size_t size() const { return words_ == nullptr ? 0 : words_->size(); }  // in words
+  const capnp::word* begin() const { return view_.begin(); }
+  size_t size() const { return view_.size(); }  // in words
   size_t bytes() const { return size() * sizeof(capnp::word); }
-  kj::ArrayPtr<const capnp::word> ptr() const { return {begin(), size()}; }
+  kj::ArrayPtr<const capnp::word> ptr() const { return view_; }
 
  private:
-  std::shared_ptr<const kj::Array<capnp::word>> words_;
+  std::shared_ptr<Words> words_;
+  kj::ArrayPtr<const capnp::word> view_;
 };
 
 }  // namespace penstock

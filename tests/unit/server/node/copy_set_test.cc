@@ -167,12 +167,12 @@ TEST_F(CopySetTest, KeepsWhatCopiesNeed) {
   for (Lsn lsn = 11; lsn <= 20; ++lsn) Add(lsn);
   set_.Confirmed(Copy(2), 20, false, kNow);
   set_.Confirmed(Copy(3), 15, false, kNow);
-  set_.Trim(0);
+  set_.Trim();
   EXPECT_FALSE(set_.tail().Holds({14, 14 * 11}));
   EXPECT_TRUE(set_.tail().Holds({15, 15 * 11}));
   EXPECT_EQ(set_.Slowest()->grant.node, 3u);
   set_.Fail(Copy(3), "slow");
-  set_.Trim(0);
+  set_.Trim();
   EXPECT_TRUE(set_.tail().Holds({20, 20 * 11}));
   EXPECT_EQ(set_.tail().bytes(), 0u);
 }
