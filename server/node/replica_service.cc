@@ -26,7 +26,8 @@ void WriteAnswer(const ReplicaAnswer& answer, proto::ReplicaState::Builder state
   state.setSynced(answer.standing.synced);
 }
 
-// All deltas of a call in one array: the message's buffer goes back to its pool, and the log needs them for longer.
+// All deltas of a call in one array: the message's buffer goes back to its pool, and the log needs them for
+// longer.
 class CopiedDeltas {
  public:
   explicit CopiedDeltas(capnp::List<proto::ReplicaSection>::Reader sections) {

@@ -25,7 +25,7 @@
 namespace penstock {
 namespace {
 
-constexpr uint64_t kMaxHeldPerServed = 2;  // within half of the memory budget (rule 5)
+constexpr uint64_t kMaxHeldPerServed = 2;    // within half of the memory budget (rule 5)
 constexpr uint64_t kRowsBetweenLooks = 256;  // at the memory of a shard that is loaded
 
 // What a server may use its memory for. The budget is what rows, indexes, filters and marks take; the other
@@ -148,6 +148,11 @@ class Server::Impl : public NodeSession::Host {
 
   uint64_t FoldBytes() const { return std::min(options_.server.fold_bytes, memory_.unfolded); }
 
+  // As many as a fold removes at a time.
+  uint32_t SpareSegments() const {
+    return static_cast<uint32_t>(std::min<uint64_t>(FoldBytes() / options_.server.segment_bytes + 1, 64));
+  }
+
   Status OpenStorage() {
     const auto started = std::chrono::steady_clock::now();
     ASSIGN_OR_RETURN(base_, BaseStore::Open(data_dir_ + "/base", {.cluster = state_.cluster,
@@ -174,7 +179,8 @@ class Server::Impl : public NodeSession::Host {
     ASSIGN_OR_RETURN(log_, DeltaLog::Open(files_, log_dir,
                                           {.cluster = state_.cluster,
                                            .node = state_.node,
-                                           .segment_bytes = options_.server.segment_bytes},
+                                           .segment_bytes = options_.server.segment_bytes,
+                                           .spare_segments = SpareSegments()},
                                           report.tail));
     appender_ = std::make_unique<LogAppender>(*log_, metrics_);
     const auto ms =
@@ -502,7 +508,8 @@ class Server::Impl : public NodeSession::Host {
       });
     }
     const uint64_t served = results.getGrants().size(), held = served + results.getFollows().size();
-    held_per_served_ = served == 0 ? 1 : std::clamp<uint64_t>((held + served / 2) / served, 1, kMaxHeldPerServed);
+    held_per_served_ =
+        served == 0 ? 1 : std::clamp<uint64_t>((held + served / 2) / served, 1, kMaxHeldPerServed);
     std::lock_guard lock(mutex_);
     granted_ = held > 0;
   }
@@ -554,8 +561,8 @@ class Server::Impl : public NodeSession::Host {
   std::vector<std::unique_ptr<CoreRuntime>> cores_;
   std::unique_ptr<BaseCompactor> compactor_;
   std::atomic<bool> fold_wanted_{false};
-  // Shards that it holds by those that it serves: the log of backups comes on top of its own, and is folded no
-  // more often for it.
+  // Shards that it holds by those that it serves: the log of backups comes on top of its own, and is folded
+  // no more often for it.
   std::atomic<uint64_t> held_per_served_{1};
   std::unique_ptr<FoldRunner> fold_runner_;
   std::unique_ptr<HttpServer> http_;

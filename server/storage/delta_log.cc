@@ -25,7 +25,7 @@ struct WriteParts {
 };
 
 void AddRecord(const LogRecord& record, uint64_t window, const Position& place, const Position& synced,
-               WriteParts* out) {
+               uint32_t use, WriteParts* out) {
   std::vector<SectionHead>& table = out->tables.emplace_back();
   table.reserve(record.sections.size());
   for (const LogSection& section : record.sections) {
@@ -34,6 +34,7 @@ void AddRecord(const LogRecord& record, uint64_t window, const Position& place, 
                      .checksum = section.checksum,
                      .words = static_cast<uint32_t>(section.delta.size()),
                      .incarnation = section.incarnation});
+    table.back().use = use;
     Seal(table.back());
   }
   RecordHead& head = out->heads.emplace_back();
@@ -43,6 +44,7 @@ void AddRecord(const LogRecord& record, uint64_t window, const Position& place, 
   head.window = window;
   head.synced = synced;
   head.core = record.core;
+  head.use = use;
   Seal(head, table.data());
   out->Add(&head, sizeof(head));
   out->Add(table.data(), table.size() * sizeof(SectionHead));
@@ -89,10 +91,11 @@ Result<std::unique_ptr<DeltaLog>> DeltaLog::Open(FileLayer& files, std::string d
                                                  const DeltaLogOptions& options, const LogTail& tail) {
   RETURN_IF_ERROR(files.MakeDir(dir));
   std::unique_ptr<DeltaLog> log(new DeltaLog(files, std::move(dir), options, tail));
-  std::lock_guard lock(log->mutex_);
+  RETURN_IF_ERROR(log->FindSpares());
   if (!tail.segments.empty())
     log->synced_ = {tail.segments.back().number, tail.segments.back().bytes};  // by replay
   auto made = log->MakeSegment(log->NextHeader());
+  std::lock_guard lock(log->mutex_);
   if (!made.ok()) return made.status().Prepend("log directory " + log->dir_);
   RETURN_IF_ERROR(made->file->Sync());
   RETURN_IF_ERROR(log->files_.SyncDir(log->dir_));
@@ -123,24 +126,105 @@ SegmentHeader DeltaLog::NextHeader() {
 }
 
 // A number is never used twice, so that a file that cannot be removed after a failure does no harm.
-Result<DeltaLog::OpenSegment> DeltaLog::MakeSegment(const SegmentHeader& unsealed) const {
+Result<DeltaLog::OpenSegment> DeltaLog::MakeSegment(const SegmentHeader& unsealed) {
   SegmentHeader header = unsealed;
+  header.use = random_();
   penstock::Seal(header);
   const std::string path = PathOf(header.number);
-  ASSIGN_OR_RETURN(std::unique_ptr<File> file, files_.Create(path, options_.segment_bytes));
+  std::string spare;  // its name until it has the header
+  ASSIGN_OR_RETURN(std::unique_ptr<File> file, MakeFile(path, &spare));
   Status status = PENSTOCK_FAULT("log.seal.created");
   const iovec part{&header, sizeof(header)};
   if (status.ok()) status = file->Write({&part, 1}, 0);
+  if (status.ok() && !spare.empty()) {
+    status = files_.Rename(spare, path);
+    if (status.ok()) spare.clear();
+  }
   if (status.ok()) status = PENSTOCK_FAULT("log.seal.header");
   if (!status.ok()) {
-    const Status removed = files_.Remove(path);
+    const Status removed = files_.Remove(spare.empty() ? path : spare);
     if (!removed.ok()) LOG(WARNING) << "a segment that was begun in vain stays: " << removed.ToString();
     return status;
   }
-  return OpenSegment{.number = header.number, .bytes = sizeof(header), .file = std::move(file)};
+  return OpenSegment{
+      .number = header.number, .use = header.use, .bytes = sizeof(header), .file = std::move(file)};
+}
+
+// A new one, or a spare that still has its own name.
+Result<std::unique_ptr<File>> DeltaLog::MakeFile(const std::string& path, std::string* spare) {
+  *spare = TakeSpare();
+  if (spare->empty()) return files_.Create(path, options_.segment_bytes);
+  auto file = files_.Open(*spare);
+  if (file.ok()) return file;
+  LOG(WARNING) << "a spare file of the log is left alone: " << file.status().ToString();
+  spare->clear();
+  return files_.Create(path, options_.segment_bytes);
+}
+
+// Those of an earlier life of the process, as many as are wanted, and a first one to begin with.
+Status DeltaLog::FindSpares() {
+  ASSIGN_OR_RETURN(const std::vector<std::string> names, files_.List(dir_));
+  std::lock_guard lock(mutex_);
+  for (const std::string& name : names) {
+    const auto number = ParseSpareFileName(name);
+    if (!number) continue;
+    if (spares_.size() < options_.spare_segments) {
+      spares_.push_back(*number);
+    } else if (Status removed = files_.Remove(SparePath(*number)); !removed.ok()) {
+      LOG(WARNING) << "a spare file of the log stays: " << removed.ToString();
+    }
+  }
+  if (options_.spare_segments == 0 || !spares_.empty()) return Status::Ok();
+  const auto made = files_.Create(SparePath(0), options_.segment_bytes);
+  if (made.ok()) {
+    spares_.push_back(0);
+  } else {
+    LOG(WARNING) << "no file is in reserve for the log: " << made.status().ToString();
+  }
+  return Status::Ok();
+}
+
+// All but one: that is in reserve.
+std::string DeltaLog::TakeSpare() {
+  std::lock_guard lock(mutex_);
+  if (spares_.size() < 2) return "";
+  const std::string path = SparePath(spares_.back());
+  spares_.pop_back();
+  return path;
+}
+
+void DeltaLog::GiveSparesBack() {
+  std::vector<uint64_t> spares;
+  {
+    std::lock_guard lock(mutex_);
+    spares.swap(spares_);
+  }
+  for (const uint64_t number : spares) {
+    const Status removed = files_.Remove(SparePath(number));
+    if (!removed.ok()) LOG(WARNING) << "a spare file of the log stays: " << removed.ToString();
+  }
+  if (!spares.empty()) LOG(WARNING) << "log directory " << dir_ << ": the files in reserve are given back";
+}
+
+bool DeltaLog::KeepAsSpare(uint64_t number) {
+  {
+    std::lock_guard lock(mutex_);
+    if (spares_.size() >= options_.spare_segments || !failure_.ok()) return false;
+  }
+  const Status renamed = files_.Rename(PathOf(number), SparePath(number));
+  if (!renamed.ok()) return false;
+  std::lock_guard lock(mutex_);
+  spares_.push_back(number);
+  return true;
+}
+
+uint64_t DeltaLog::spares() const {
+  std::lock_guard lock(mutex_);
+  return spares_.size();
 }
 
 Status DeltaLog::Fail(const Status& status) {
+  if (status.code() == Code::kOverloaded) GiveSparesBack();  // the disk is full
   Status named = status.Prepend("log directory " + dir_);
   std::lock_guard lock(mutex_);
   if (failure_.ok()) failure_ = named;
@@ -179,15 +263,17 @@ Status DeltaLog::AppendUnlessFailed(std::span<const LogRecord> records) {
   WriteParts write;
   std::shared_ptr<File> file;
   Position place, synced;
+  uint32_t use = 0;
   {
     std::lock_guard lock(mutex_);
     file = open_.file;
+    use = open_.use;
     place = {open_.number, open_.bytes};
     synced = synced_;
   }
   const uint64_t begin = place.offset;
   for (const LogRecord& record : records) {
-    AddRecord(record, next_window_++, place, synced, &write);
+    AddRecord(record, next_window_++, place, synced, use, &write);
     place.offset = begin + write.bytes;
   }
   RETURN_IF_ERROR(WriteRecords(*file, write.parts, begin, write.bytes));
@@ -340,8 +426,10 @@ Status DeltaLog::Remove(uint64_t number) {
     }
   }
   RETURN_IF_ERROR(PENSTOCK_FAULT("log.remove.before"));
-  Status removed = files_.Remove(PathOf(number, aside));
-  if (!removed.ok() && removed.code() != Code::kNotFound) return removed;
+  if (aside || !KeepAsSpare(number)) {
+    Status removed = files_.Remove(PathOf(number, aside));
+    if (!removed.ok() && removed.code() != Code::kNotFound) return removed;
+  }
   RETURN_IF_ERROR(PENSTOCK_FAULT("log.remove.unlinked"));
   // Before the next removal: a loss of power must not bring an older segment back and not a newer one.
   RETURN_IF_ERROR(files_.SyncDir(dir_));

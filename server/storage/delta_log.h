@@ -13,6 +13,7 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <random>
 #include <span>
 #include <string>
 #include <vector>
@@ -43,6 +44,9 @@ struct DeltaLogOptions {
   NodeId node = 0;
   uint64_t segment_bytes = uint64_t{256}
                            << 20;  // a segment is sealed before a write that would make it larger
+  // Files of removed segments that are kept to be written over: pages of a new file cost several times as
+  // much. One of them is kept for the day on which the disk is full: then all are given back.
+  uint32_t spare_segments = 0;
 };
 
 class DeltaLog {
@@ -70,10 +74,11 @@ class DeltaLog {
   // Of all segments that are not set aside.
   uint64_t Bytes() const;
   Position synced() const;
+  uint64_t spares() const;
   const std::string& dir() const { return dir_; }
   FileLayer& files() { return files_; }
 
-  // Deletes a segment whose deltas are all in the base; durable on return. Oldest first: FailedPrecondition
+  // Gives up a segment whose deltas are all in the base; durable on return. Oldest first: FailedPrecondition
   // when an older one is there that is not set aside. NotFound when it is not sealed.
   Status Remove(uint64_t number);
   // Everything in the segment is in the base except deltas of quarantined shards: it no longer counts in
@@ -83,6 +88,7 @@ class DeltaLog {
  private:
   struct OpenSegment {
     uint64_t number = 0;
+    uint32_t use = 0;    // of the file
     uint64_t bytes = 0;  // end of the last good append
     std::shared_ptr<File> file;
   };
@@ -91,7 +97,13 @@ class DeltaLog {
   std::string PathOf(uint64_t number, bool aside = false) const;
   Status AppendUnlessFailed(std::span<const LogRecord> records);
   Status Roll();
-  Result<OpenSegment> MakeSegment(const SegmentHeader& header) const;
+  Result<OpenSegment> MakeSegment(const SegmentHeader& header);
+  Result<std::unique_ptr<File>> MakeFile(const std::string& path, std::string* spare);
+  std::string SparePath(uint64_t number) const { return dir_ + "/" + SpareFileName(number); }
+  Status FindSpares();
+  std::string TakeSpare();
+  void GiveSparesBack();
+  bool KeepAsSpare(uint64_t number);
   SegmentHeader NextHeader();
   Status Fail(const Status& status);
   Status WriteRecords(File& file, std::span<const iovec> parts, uint64_t offset, uint64_t bytes);
@@ -102,6 +114,7 @@ class DeltaLog {
   const DeltaLogOptions options_;
   uint64_t next_segment_;  // the appender's thread alone
   uint64_t next_window_;   // as above
+  std::random_device random_;
 
   std::mutex sync_mutex_;  // held by Sync from its first to its last step
   mutable std::mutex mutex_;
@@ -112,7 +125,8 @@ class DeltaLog {
   bool dir_changed_ = false;           // a segment was made since the directory was synced
   Position synced_;
   Status failure_;
-  uint64_t generation_ = 0;  // rises with every fresh segment
+  std::vector<uint64_t> spares_;  // the numbers of their files
+  uint64_t generation_ = 0;       // rises with every fresh segment
 };
 
 }  // namespace penstock

@@ -1,6 +1,6 @@
 // DeltaWords: the bytes of one delta, a flat Cap'n Proto message that nobody changes any more. Copies share
-// them: the log's appender and the senders to backups use the same bytes on their own threads. Deltas that came
-// together may lie in one array.
+// them: the log's appender and the senders to backups use the same bytes on their own threads. Deltas that
+// came together may lie in one array.
 #pragma once
 
 #include <capnp/common.h>

@@ -9,8 +9,25 @@
 namespace penstock {
 namespace {
 
-constexpr std::string_view kPrefix = "log-", kAsidePrefix = "aside-", kSuffix = ".seg";
+constexpr std::string_view kPrefix = "log-", kAsidePrefix = "aside-", kSparePrefix = "spare-",
+                           kSuffix = ".seg";
 constexpr size_t kDigits = 20;
+
+std::string FileName(std::string_view prefix, uint64_t number) {
+  const std::string digits = std::to_string(number);
+  return std::string(prefix) + std::string(kDigits - digits.size(), '0') + digits + std::string(kSuffix);
+}
+
+// nullopt: another name. Numbers begin with 1; the first spare has 0.
+std::optional<uint64_t> NumberOf(std::string_view prefix, std::string_view name) {
+  if (!name.starts_with(prefix)) return std::nullopt;
+  name.remove_prefix(prefix.size());
+  if (name.size() != kDigits + kSuffix.size() || !name.ends_with(kSuffix)) return std::nullopt;
+  uint64_t number = 0;
+  const auto [end, error] = std::from_chars(name.data(), name.data() + kDigits, number);
+  if (error != std::errc() || end != name.data() + kDigits) return std::nullopt;
+  return number;
+}
 
 uint32_t ChecksumOf(SegmentHeader header) {
   header.checksum = 0;
@@ -34,21 +51,20 @@ std::string ToString(const Position& position) {
 }
 
 std::string SegmentFileName(uint64_t number, bool aside) {
-  const std::string digits = std::to_string(number);
-  return std::string(aside ? kAsidePrefix : kPrefix) + std::string(kDigits - digits.size(), '0') + digits +
-         std::string(kSuffix);
+  return FileName(aside ? kAsidePrefix : kPrefix, number);
 }
 
+std::string SpareFileName(uint64_t number) { return FileName(kSparePrefix, number); }
+
 std::optional<SegmentName> ParseSegmentFileName(std::string_view name) {
-  SegmentName parsed;
-  parsed.aside = name.starts_with(kAsidePrefix);
-  if (!parsed.aside && !name.starts_with(kPrefix)) return std::nullopt;
-  name.remove_prefix(parsed.aside ? kAsidePrefix.size() : kPrefix.size());
-  if (name.size() != kDigits + kSuffix.size() || !name.ends_with(kSuffix)) return std::nullopt;
-  const auto [end, error] = std::from_chars(name.data(), name.data() + kDigits, parsed.number);
-  if (error != std::errc() || end != name.data() + kDigits || parsed.number == 0) return std::nullopt;
-  return parsed;
+  for (const bool aside : {false, true}) {
+    const auto number = NumberOf(aside ? kAsidePrefix : kPrefix, name);
+    if (number && *number != 0) return SegmentName{.number = *number, .aside = aside};
+  }
+  return std::nullopt;
 }
+
+std::optional<uint64_t> ParseSpareFileName(std::string_view name) { return NumberOf(kSparePrefix, name); }
 
 void Seal(SegmentHeader& header) { header.checksum = ChecksumOf(header); }
 
@@ -61,8 +77,9 @@ bool IsValid(const SegmentHeader& header, uint64_t number) {
          header.checksum == ChecksumOf(header);
 }
 
-bool IsValid(const SectionHead& head) {
-  return head.magic == SectionHead::kMagic && head.words != 0 && head.head_checksum == ChecksumOf(head);
+bool IsValid(const SectionHead& head, uint32_t use) {
+  return head.magic == SectionHead::kMagic && head.words != 0 && head.use == use &&
+         head.head_checksum == ChecksumOf(head);
 }
 
 bool IsPlausible(const RecordHead& head, const Position& place, uint64_t bytes_left) {

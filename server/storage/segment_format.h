@@ -7,7 +7,11 @@
 // A record is what one core's commit window brought; a section is one shard's delta, a flat Cap'n Proto
 // message. The head's checksum covers head and table, a section's own covers its delta. As each section is
 // described twice, a single damaged place costs at most the one delta it lies in, and that delta's shard is
-// known. A head names its own place, so that data which happens to look like a record is not taken for one.
+// known. A head names its own place, so that data which happens to look like a record is not taken for one. A
+// file whose segment is in the base becomes a spare, DIR/spare-<20 digits>.seg, and then a new segment,
+// behind whose records the old ones still stand: each use of a file has a random number, which every head of
+// it repeats. (The number of the segment would not do: a loss of power may undo the renaming of the file and
+// not what was written into it.)
 #pragma once
 
 #include <compare>
@@ -50,10 +54,12 @@ struct SegmentHeader {
   uint64_t previous = 0;      // number of the segment before this one; 0: there was none
   uint64_t previous_end = 0;  // where its last good record ended
   Position synced;            // up to where the log was synced when this was written
+  uint32_t use = 0;           // of the file
+  uint32_t reserved = 0;
 
   bool abandoned() const { return (flags & kAbandoned) != 0; }
 };
-static_assert(sizeof(SegmentHeader) == 80 && std::is_trivially_copyable_v<SegmentHeader>);
+static_assert(sizeof(SegmentHeader) == 88 && std::is_trivially_copyable_v<SegmentHeader>);
 
 struct RecordHead {
   static constexpr uint32_t kMagic = 0x31524c50;  // "PLR1"
@@ -66,8 +72,10 @@ struct RecordHead {
   Position synced;        // up to where the log was synced when this was written
   uint32_t core = 0;
   uint32_t sections = 0;
+  uint32_t use = 0;  // of the file
+  uint32_t reserved = 0;
 };
-static_assert(sizeof(RecordHead) == 64 && std::is_trivially_copyable_v<RecordHead>);
+static_assert(sizeof(RecordHead) == 72 && std::is_trivially_copyable_v<RecordHead>);
 
 struct SectionHead {
   static constexpr uint32_t kMagic = 0x32534c50;  // "PLS2"
@@ -78,7 +86,7 @@ struct SectionHead {
   uint32_t words = 0;           // of 8 bytes
   Incarnation incarnation = 0;  // which life of the shard on this node
   uint32_t head_checksum = 0;   // CRC-32C of this head with 0 here
-  uint32_t reserved = 0;
+  uint32_t use = 0;             // of the file
   uint64_t bytes() const { return uint64_t{words} * 8; }
 };
 static_assert(sizeof(SectionHead) == 32 && std::is_trivially_copyable_v<SectionHead>);
@@ -107,6 +115,9 @@ struct LogTail {
 };
 
 std::string SegmentFileName(uint64_t number, bool aside = false);
+// Of a file that waits to become a segment again; `number` is the last one that it had.
+std::string SpareFileName(uint64_t number);
+std::optional<uint64_t> ParseSpareFileName(std::string_view name);
 struct SegmentName {
   uint64_t number = 0;
   bool aside = false;
@@ -121,10 +132,10 @@ void Seal(SectionHead& head);
 // Whether magic, checksum and number are right. A header of a later format has a right checksum too: look at
 // `format`.
 bool IsValid(const SegmentHeader& header, uint64_t number);
-// Whether `head` may be one at this place: everything but the checksum.
+// Whether `head` may be one at this place: everything but the checksum, and which use of the file it is of.
 bool IsPlausible(const RecordHead& head, const Position& place, uint64_t bytes_left);
 bool HasRightChecksum(const RecordHead& head, const SectionHead* table);
-bool IsValid(const SectionHead& head);
+bool IsValid(const SectionHead& head, uint32_t use);
 // The bytes of a record with these sections.
 uint64_t RecordBytes(const SectionHead* table, uint32_t sections);
 

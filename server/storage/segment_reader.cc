@@ -42,7 +42,14 @@ Status SegmentReader::ReadHeader() {
   SegmentHeader header;
   if (end_ < sizeof(header)) return Status::Ok();
   ASSIGN_OR_RETURN(const size_t n, file_->Read(&header, sizeof(header), 0));
-  if (n == sizeof(header) && IsValid(header, number_)) header_ = header;
+  if (n == sizeof(header) && IsValid(header, number_)) {
+    header_ = header;
+    use_ = header.use;
+    return Status::Ok();
+  }
+  // What was written first into a file is of its latest use.
+  ASSIGN_OR_RETURN(const std::optional<Record> first, ReadHeadOfAnyUse(sizeof(header)));
+  if (first) use_ = first->head.use;
   return Status::Ok();
 }
 
@@ -69,6 +76,13 @@ Result<const std::byte*> SegmentReader::At(uint64_t offset, uint64_t size) {
 }
 
 Result<std::optional<Record>> SegmentReader::ReadHead(uint64_t offset) {
+  if (!use_) return std::optional<Record>();
+  ASSIGN_OR_RETURN(std::optional<Record> record, ReadHeadOfAnyUse(offset));
+  if (record && record->head.use != *use_) record.reset();
+  return record;
+}
+
+Result<std::optional<Record>> SegmentReader::ReadHeadOfAnyUse(uint64_t offset) {
   const std::optional<Record> none;
   if (offset % 8 != 0 || offset + sizeof(RecordHead) > end_) return none;
   ASSIGN_OR_RETURN(const std::byte* bytes, At(offset, sizeof(RecordHead)));
@@ -142,7 +156,7 @@ Result<SegmentReader::Salvage> SegmentReader::SalvageSections(uint64_t begin, ui
     const uint64_t section_bytes = sizeof(head) + head.bytes();
     const uint64_t delta_offset = offset + sizeof(head);
     offset += 8;
-    if (!IsValid(head) || section_bytes > end - (delta_offset - sizeof(head))) continue;
+    if (!use_ || !IsValid(head, *use_) || section_bytes > end - (delta_offset - sizeof(head))) continue;
     ASSIGN_OR_RETURN(bytes, At(delta_offset, head.bytes()));
     if (Crc32c(0, bytes, head.bytes()) != head.checksum) continue;
     if (saved.record.sections.empty()) {

@@ -68,12 +68,14 @@ class SegmentReader {
   // `size` bytes of the file at `offset`, both multiples of 8, within end_ rounded down to 8.
   Result<const std::byte*> At(uint64_t offset, uint64_t size);
   Status ReadHeader();
+  Result<std::optional<Record>> ReadHeadOfAnyUse(uint64_t offset);
 
   const std::string path_;
   const uint64_t number_;
   std::unique_ptr<File> file_;
   uint64_t end_ = 0;
   std::optional<SegmentHeader> header_;
+  std::optional<uint32_t> use_;  // of the file; nullopt: neither a header nor a first record says it
   kj::Array<capnp::word> buffer_;
   uint64_t buffer_offset_ = 0;
   uint64_t buffer_bytes_ = 0;

@@ -264,5 +264,47 @@ TEST(DeltaLogTest, ASegmentBegunInVainDoesNoHarm) {
   EXPECT_EQ(files.List(kDir)->size(), 2u);
 }
 
+// What still stands behind the records of a segment whose file held another one before is not taken for its
+// own.
+TEST(DeltaLogTest, FilesOfRemovedSegmentsAreWrittenOver) {
+  PowerCutFileLayer files(1);
+  auto log = OpenLog(files, kDir, {}, uint64_t{1} << 20, 2);
+  ASSERT_TRUE(log.ok());
+  DeltaMaker a(1);
+  std::map<ShardId, ShardFolded> folded;
+  for (int round = 0; round < 6; ++round) {
+    SCOPED_TRACE(round);
+    // Fewer than the file held before, so that old records follow.
+    for (int i = 0; i < 20 - 3 * round; ++i) ASSERT_TRUE(AppendOne(**log, MakeRecord(a.Next(200))).ok());
+    const Replayed replayed = ReplayAll(files, kDir, folded);
+    ASSERT_TRUE(replayed.report.ok());
+    EXPECT_EQ(replayed.Last(1), a.lsn);
+    EXPECT_TRUE(replayed.report->damaged.empty());
+    log = OpenLog(files, kDir, replayed.report->tail, uint64_t{1} << 20, 2);
+    ASSERT_TRUE(log.ok());
+    folded[1] = a.Folded();
+    for (const SegmentInfo& segment : (*log)->Sealed()) ASSERT_TRUE((*log)->Remove(segment.number).ok());
+    EXPECT_LE((*log)->spares(), 2u);
+  }
+  EXPECT_EQ((*log)->spares(), 2u);
+  EXPECT_EQ(files.List(kDir)->size(), 3u);
+}
+
+TEST(DeltaLogTest, AFullDiskGetsTheFilesInReserve) {
+  PowerCutFileLayer files(1);
+  auto log = OpenLog(files, kDir, {}, uint64_t{1} << 20, 2);
+  ASSERT_TRUE(log.ok());
+  EXPECT_EQ((*log)->spares(), 1u) << "made when the log was opened";
+  DeltaMaker a(1);
+  files.FailWith(
+      [](const std::string& operation, const std::string&) { return operation == "write" ? ENOSPC : 0; });
+  EXPECT_EQ(AppendOne(**log, MakeRecord(a.Next())).code(), Code::kOverloaded);
+  EXPECT_EQ((*log)->spares(), 0u);
+  files.FailWith(nullptr);
+  ASSERT_TRUE((*log)->StartFreshSegment().ok());
+  EXPECT_TRUE(AppendOne(**log, MakeRecord(a.Follow(5, 0, 0))).ok());
+  EXPECT_EQ(files.List(kDir)->size(), 2u);
+}
+
 }  // namespace
 }  // namespace penstock

@@ -374,10 +374,11 @@ class TestNode {
                                          recovered_.Apply(delta, incarnation, checksum);
                                          return Status::Ok();
                                        }));
-    ASSIGN_OR_RETURN(log_,
-                     DeltaLog::Open(files_, log_dir(),
-                                    {.cluster = kTestCluster, .node = 1, .segment_bytes = segment_bytes_},
-                                    replayed_.tail));
+    ASSIGN_OR_RETURN(
+        log_, DeltaLog::Open(
+                  files_, log_dir(),
+                  {.cluster = kTestCluster, .node = 1, .segment_bytes = segment_bytes_, .spare_segments = 3},
+                  replayed_.tail));
     return Status::Ok();
   }
   void Close() {

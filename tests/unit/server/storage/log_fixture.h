@@ -127,9 +127,11 @@ inline Replayed ReplayAll(FileLayer& files, const std::string& dir,
 
 inline Result<std::unique_ptr<DeltaLog>> OpenLog(FileLayer& files, const std::string& dir,
                                                  const LogTail& tail = {},
-                                                 uint64_t segment_bytes = uint64_t{1} << 20) {
-  return DeltaLog::Open(files, dir, {.cluster = kTestCluster, .node = 3, .segment_bytes = segment_bytes},
-                        tail);
+                                                 uint64_t segment_bytes = uint64_t{1} << 20,
+                                                 uint32_t spares = 0) {
+  return DeltaLog::Open(
+      files, dir,
+      {.cluster = kTestCluster, .node = 3, .segment_bytes = segment_bytes, .spare_segments = spares}, tail);
 }
 
 inline Status AppendOne(DeltaLog& log, LogRecord record) { return log.Append({&record, 1}); }

@@ -23,7 +23,7 @@ class Cluster {
   explicit Cluster(uint64_t seed) : random_(seed), files_(seed * 7919) {}
 
   void Live() {
-    auto log = OpenLog(files_, kDir, tail_, 24 << 10);
+    auto log = OpenLog(files_, kDir, tail_, 24 << 10, 3);
     ASSERT_TRUE(log.ok()) << log.status().ToString();
     log_ = std::move(*log);
     const int steps = static_cast<int>(random_() % 60);
@@ -158,7 +158,7 @@ class Cluster {
 
   void ReturnToReplay() {
     CutAndReplay();
-    auto log = OpenLog(files_, kDir, tail_, 24 << 10);
+    auto log = OpenLog(files_, kDir, tail_, 24 << 10, 3);
     ASSERT_TRUE(log.ok()) << log.status().ToString();
     log_ = std::move(*log);
   }
