@@ -16,6 +16,7 @@ constexpr uint64_t kCallBytes = 4 << 20;          // of deltas in a call, about
 constexpr uint64_t kInFlightBytes = 64 << 20;     // unanswered on a link
 constexpr uint64_t kSeedInFlightBytes = 8 << 20;  // above it no piece of a seed is made
 constexpr uint64_t kAnswerMs = 10000;
+constexpr uint64_t kRetryMs = 200;                  // after a connection that failed
 constexpr uint64_t kWaitMs = 30000;                 // of an applied push, for its copies
 constexpr uint64_t kTailLimitBytes = 512ull << 20;  // of a core's tails
 
@@ -174,6 +175,8 @@ void Replicator::Tick() {
   for (CopySet* set : Sets()) {
     for (Copy& copy : set->copies()) {
       if (copy.stage != CopySet::Stage::kDetached || copy.grant.endpoint.empty()) continue;
+      const auto retry = retry_ms_.find(copy.grant.endpoint);
+      if (retry != retry_ms_.end() && NowMs() < retry->second) continue;
       const LinkPtr link = LinkTo(copy.grant.endpoint);
       if (!link->busy) Connect(link);
     }
@@ -193,6 +196,7 @@ void Replicator::Connect(const LinkPtr& link) {
     if (link->broken) return;
     if (!service.ok()) return Break(link, service.status().message());
     link->client = service->castAs<proto::Replica>();
+    retry_ms_.erase(link->endpoint);
     AttachAll(link);
   }),
         "connect to a backup");
@@ -265,13 +269,15 @@ void Replicator::Break(const LinkPtr& link, const std::string& why) {
   link->broken = true;
   connections_.Drop(link->endpoint);
   links_.erase(link->endpoint);
+  retry_ms_[link->endpoint] = NowMs() + kRetryMs;
   for (CopySet* set : Sets()) {
     for (Copy& copy : set->copies()) {
       if (copy.grant.endpoint == link->endpoint && copy.stage != CopySet::Stage::kDetached)
         set->Detached(copy, why);
     }
   }
-  LOG(WARNING) << core_.options().node_name << ": backups at " << link->endpoint << ": " << why;
+  LOG_IF(WARNING, link->client != nullptr)
+      << core_.options().node_name << ": backups at " << link->endpoint << ": " << why;
 }
 
 // --- Sending.

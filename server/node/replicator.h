@@ -120,6 +120,7 @@ class Replicator : private kj::TaskSet::ErrorHandler {
   ConnectionCache connections_;
   std::set<ShardId> shards_;  // that have copies
   std::map<std::string, LinkPtr> links_;
+  std::map<std::string, uint64_t> retry_ms_;  // of endpoints that were not reached, not before then
   std::map<CopyKey, std::shared_ptr<Seeding>> seeds_;
   std::vector<Waiter> waiters_;
   kj::TaskSet tasks_;  // last: its promises use all of the above
