@@ -66,6 +66,7 @@ class Replicator : private kj::TaskSet::ErrorHandler {
   };
   struct Call {
     std::vector<Item> items;
+    std::vector<Item> covered;  // of a call that only syncs: what was sent before it
     uint64_t bytes = 0;
     bool sync = false;
   };
@@ -89,6 +90,7 @@ class Replicator : private kj::TaskSet::ErrorHandler {
                   capnp::List<proto::ReplicaState>::Reader states);
   void Pump(const LinkPtr& link);
   void SendCall(const LinkPtr& link, CallPtr call);
+  void RequestSyncs();
   void OnAppended(const LinkPtr& link, const Call& call, capnp::List<proto::ReplicaState>::Reader states);
   void TakeState(const Item& item, bool sync, proto::ReplicaState::Reader state);
   void Break(const LinkPtr& link, const std::string& why);
