@@ -218,7 +218,13 @@ void ChaosCluster::Finish(Iteration* iteration, bool lossy) {
   iteration->gap_ms = clock_.LongestGapMs();
   iteration->recovery_ms = clock_.RecoveryMs();
   if (!iteration->error.empty()) return;
-  if (lossy && options_.chaos.level == Durability::kMemory) load_->MayHaveLost();
+  if (lossy && options_.chaos.level == Durability::kMemory) {
+    load_->MayHaveLost();
+    // The first flush after a loss says that there was one; the next is about what came after it.
+    if (Status flushed = load_->Confirm(); !flushed.ok() && flushed.code() != Code::kOutcomeUnknown)
+      iteration->error = flushed.Prepend("flush after the fault").ToString();
+  }
+  if (!iteration->error.empty()) return;
   if (!whole.ok()) {
     iteration->error = whole.ToString();
   } else if (!recovered || !goes_on) {

@@ -12,9 +12,9 @@ const std::vector<Suite>& AllSuites() {
       {"pause", "SIGSTOP of a server for 0.5 to 20 s, then SIGCONT", 20, BeginPause},
       {"partition", "links between client, servers and scheduler cut one way and both ways", 30,
        BeginPartition},
-      // CORR{"corrupt", "files of servers and scheduler flipped, cut, zeroed, deleted, put back to an older
-      // state", CORR 30, BeginCorrupt},
-      // CORR{"disk", "a full disk, and errors of writes and syncs", 20, BeginDisk},
+      {"corrupt", "files of servers and scheduler flipped, cut, zeroed, deleted, put back to an older state",
+       30, BeginCorrupt},
+      {"disk", "a full disk, and errors of writes and syncs", 20, BeginDisk},
   };
   return suites;
 }
