@@ -75,16 +75,25 @@ rocksdb::Options DatabaseOptions(std::shared_ptr<rocksdb::Logger> logger) {
   return options;
 }
 
-// Files of a database without its CURRENT: RocksDB would make a new, empty one.
-bool LostItsBeginning(const std::string& directory) {
+// What is missing of a database that was made before; empty: nothing. RocksDB would begin a new one without
+// its CURRENT, and go on with what is in tables without its log. Before the first opening has ended, when
+// CURRENT still names the first manifest, there may be no log yet.
+std::string MissingFile(const std::string& directory) {
   namespace fs = std::filesystem;
   std::error_code error;
-  if (fs::exists(directory + "/CURRENT", error)) return false;
+  bool log = false, others = false;
   for (const auto& entry : fs::directory_iterator(directory, error)) {
     const std::string name = entry.path().filename().string();
-    if (name.starts_with("MANIFEST") || name.ends_with(".log") || name.ends_with(".sst")) return true;
+    log = log || name.ends_with(".log");
+    others = others || name.starts_with("MANIFEST") || name.ends_with(".sst");
   }
-  return false;
+  const auto current = ReadWholeFile(directory + "/CURRENT");
+  if (!current.ok()) {
+    return !fs::exists(directory + "/CURRENT", error) && (log || others) ? directory + "/CURRENT is missing"
+                                                                         : "";
+  }
+  const bool begun = current->starts_with("MANIFEST-000001\n");
+  return log || begun ? "" : "its write-ahead log, " + directory + "/*.log, is missing";
 }
 
 rocksdb::ReadOptions Verified() {
@@ -109,7 +118,8 @@ Result<std::unique_ptr<Journal>> Journal::Open(const std::string& directory, con
 }
 
 Status Journal::OpenDatabase() {
-  if (LostItsBeginning(directory_)) return Damaged(directory_, directory_ + "/CURRENT is missing");
+  if (const std::string missing = MissingFile(directory_); !missing.empty())
+    return Damaged(directory_, missing);
   auto logger = std::make_shared<DamageLogger>();
   rocksdb::DB* db = nullptr;
   const rocksdb::Status status = rocksdb::DB::Open(DatabaseOptions(logger), directory_, &db);

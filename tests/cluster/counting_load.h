@@ -2,12 +2,14 @@
 // acknowledged.
 //
 // Values are whole numbers, so the sums are exact; a final error leaves a push's increments uncertain, each 0
-// or 1 times.
+// or 1 times. It may be stopped, checked and started again; the account goes on.
 #pragma once
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <cstdint>
+#include <functional>
 #include <mutex>
 #include <random>
 #include <string>
@@ -29,10 +31,17 @@ class CountingLoad {
     int inflight = 4;  // a thread
     uint64_t seed = 1;
     Durability durability = Durability::kLogged;
+    // Of every answer, on the thread that pushed: when its push was begun.
+    std::function<void(std::chrono::steady_clock::time_point begun, const Status& answer)> on_answer =
+        nullptr;
   };
 
   CountingLoad(Client& client, const Options& options)
-      : client_(client), options_(options), acknowledged_(options.rows), uncertain_(options.rows) {}
+      : client_(client),
+        options_(options),
+        acknowledged_(options.rows),
+        confirmed_(options.rows),
+        uncertain_(options.rows) {}
   ~CountingLoad() { Stop(); }
 
   Status Start() {
@@ -44,6 +53,8 @@ class CountingLoad {
     auto table = client_.CreateTable(spec);
     if (!table.ok()) return table.status();
     table_ = *table;
+    stopping_ = false;
+    ++lives_;
     for (int i = 0; i < options_.threads; ++i) {
       auto producer = client_.NewProducer();
       if (!producer.ok()) return producer.status();
@@ -57,6 +68,26 @@ class CountingLoad {
     threads_.clear();
   }
 
+  // For tables of level memory: what is acknowledged now, a kill of servers cannot take back.
+  Status Confirm() {
+    std::unique_lock lock(mutex_);
+    std::vector<uint64_t> before = acknowledged_;
+    lock.unlock();
+    if (Status flushed = client_.Flush(); !flushed.ok()) return flushed;
+    lock.lock();
+    confirmed_ = std::move(before);
+    return Status::Ok();
+  }
+  // A server was killed: of a `memory` table all that was not confirmed is uncertain now.
+  void MayHaveLost() {
+    std::lock_guard lock(mutex_);
+    for (size_t row = 0; row < acknowledged_.size(); ++row) {
+      uncertain_[row] += acknowledged_[row] - confirmed_[row];
+      acknowledged_[row] = confirmed_[row];
+    }
+  }
+
+  const TableSpec& table() const { return table_; }
   uint64_t pushes() const { return pushes_; }
   int in_flight() const { return in_flight_; }
   uint64_t failed() const { return failed_; }
@@ -71,9 +102,13 @@ class CountingLoad {
     TableKeys keys{table_.id, {}};
     for (uint32_t row = 0; row < options_.rows; ++row) keys.keys.push_back(row);
     auto pulled = client_.Pull({keys}).get();
-    if (!pulled.ok()) return pulled.status().ToString();
-    for (uint32_t row = 0; row < options_.rows; ++row) {
-      const float* values = pulled->values[0].data() + size_t{row} * options_.dim;
+    return pulled.ok() ? Check(keys.keys, pulled->values[0]) : pulled.status().ToString();
+  }
+  // The same of some rows, as they were pulled.
+  std::string Check(const std::vector<Key>& rows, const std::vector<float>& pulled) const {
+    for (size_t i = 0; i < rows.size(); ++i) {
+      const Key row = rows[i];
+      const float* values = pulled.data() + i * options_.dim;
       const double value = values[0];
       const double low = static_cast<double>(acknowledged_[row]),
                    high = low + static_cast<double>(uncertain_[row]);
@@ -89,12 +124,13 @@ class CountingLoad {
 
  private:
   struct Pending {
+    std::chrono::steady_clock::time_point begun;
     std::vector<Key> keys;
     std::future<Result<PushResult>> answer;
   };
 
   void Run(int thread, Producer& producer) {
-    std::mt19937_64 random(options_.seed * 1000 + thread);
+    std::mt19937_64 random((options_.seed * 1000 + thread) * 1000 + lives_);
     std::vector<Pending> pending;
     while (!stopping_ || !pending.empty()) {
       if (!stopping_ && pending.size() < static_cast<size_t>(options_.inflight)) {
@@ -115,6 +151,7 @@ class CountingLoad {
       taken[row] = true;
     }
     ++in_flight_;
+    push.begun = std::chrono::steady_clock::now();
     push.answer = client_.Push(
         producer, {{table_.id, push.keys, std::vector<float>(push.keys.size() * options_.dim, 1.0f)}});
     return push;
@@ -123,6 +160,7 @@ class CountingLoad {
   void Settle(Pending& push) {
     const auto result = push.answer.get();
     --in_flight_;
+    if (options_.on_answer) options_.on_answer(push.begun, result.status());
     std::lock_guard lock(mutex_);
     if (!result.ok() && failed_++ == 0) first_error_ = result.status().ToString();
     for (Key key : push.keys) ++(result.ok() ? acknowledged_ : uncertain_)[key];
@@ -136,8 +174,9 @@ class CountingLoad {
   std::atomic<uint64_t> pushes_{0}, failed_{0};
   std::atomic<int> in_flight_{0};
   mutable std::mutex mutex_;
-  std::vector<uint64_t> acknowledged_, uncertain_;  // guarded by mutex_ while threads run
-  std::string first_error_;                         // guarded by mutex_
+  std::vector<uint64_t> acknowledged_, confirmed_, uncertain_;  // guarded by mutex_ while threads run
+  std::string first_error_;                                     // guarded by mutex_
+  int lives_ = 0;                                               // changes while no thread runs
   std::vector<std::thread> threads_;
 };
 

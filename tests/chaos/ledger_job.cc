@@ -1,0 +1,111 @@
+#include "tests/chaos/ledger_job.h"
+
+#include <algorithm>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <numeric>
+
+#include "common/base/atomic_file.h"
+#include "common/base/strings.h"
+#include "tests/cluster/training_data.h"
+
+namespace penstock {
+namespace {
+
+constexpr uint64_t kRecords = 4000;
+
+}  // namespace
+
+Status LedgerJob::Begin() {
+  const std::string data = cluster_.dir() + "/train.libsvm";
+  if (!ReadWholeFile(data).ok()) RETURN_IF_ERROR(WriteFileAtomically(data, GenerateLibsvm(kRecords, 2)));
+  std::vector<std::string> argv{ProgramFolder() + "/penstock", "train",
+                                PENSTOCK_SOURCE_DIR "/conf/jobs/a9a_logistic.toml", "--data-dir",
+                                cluster_.dir()};
+  const auto set = [&](const std::string& assignment) { argv.insert(argv.end(), {"--set", assignment}); };
+  set("job.name=" + name_);
+  set("data.train=" + data);
+  set("data.test=");
+  set("model.l2_all=false");
+  set("train.ledger=true");
+  set("train.evaluate=false");
+  set("train.batch_size=8");
+  set("train.consistency=" + consistency_);
+  set(StrCat("train.passes=", passes_));
+  if (consistency_ != "sync") set("data.partitions=8");
+  ASSIGN_OR_RETURN(
+      ChildProgram train,
+      ChildProgram::Start({.argv = argv, .output = Path(".out"), .errors = "", .environment = {}}));
+  train_ = std::move(train);
+  return Status::Ok();
+}
+
+std::string LedgerJob::Output() const {
+  auto text = ReadWholeFile(Path(".out"));
+  return text.ok() ? *text : "";
+}
+
+LedgerJob::Seen LedgerJob::Look() {
+  auto job = cluster_.client().Inspect("job", name_);
+  if (!job.ok()) return {};
+  return {.state = job->value("state", ""),
+          .id = job->value("id", uint64_t{0}),
+          .examples = job->value("examples", uint64_t{0})};
+}
+
+Status LedgerJob::WaitShare(double share, int deadline_ms) {
+  const double wanted = share * static_cast<double>(passes_ * kRecords);
+  Seen seen;
+  bool over = false;
+  const bool reached = WaitFor(deadline_ms, [&] {
+    seen = Look();
+    over = !train_->Running() || seen.state == "done" || seen.state == "failed";
+    return over || static_cast<double>(seen.examples) >= wanted;
+  });
+  if (over) return FailedPrecondition("the job is over: " + seen.state + " " + Output());
+  return reached
+             ? Status::Ok()
+             : DeadlineExceeded(StrCat("the job does not get on, ", seen.examples, " examples: ", Output()));
+}
+
+Status LedgerJob::WaitProgress(int deadline_ms) {
+  const uint64_t before = Look().examples;
+  const bool more = WaitFor(deadline_ms, [&] {
+    const Seen seen = Look();
+    return seen.examples > before || seen.state == "done" || !train_->Running();
+  });
+  return more ? Status::Ok() : DeadlineExceeded("the job does not get on: " + Output());
+}
+
+std::string LedgerJob::Finish(int deadline_ms) {
+  const int code = train_->WaitExit(deadline_ms);
+  if (code != 0) return StrCat("penstock train ended with ", code, ": ", Output());
+  const Seen seen = Look();
+  if (seen.examples != passes_ * kRecords)
+    return StrCat("the job counts ", seen.examples, " examples of ", passes_ * kRecords);
+  return CheckLedger(seen.id);
+}
+
+std::string LedgerJob::CheckLedger(uint64_t id) {
+  Client& client = cluster_.client();
+  const auto table = client.OpenTable(StrCat(name_, ".", id, "/ledger"));
+  if (!table.ok()) return table.status().ToString();
+  for (uint64_t pass = 0; pass < passes_; ++pass) {
+    TableKeys keys{table->id, std::vector<Key>(kRecords)};
+    std::iota(keys.keys.begin(), keys.keys.end(), pass * kRecords);
+    const auto pulled = client.Pull({keys}).get();
+    if (!pulled.ok()) return pulled.status().ToString();
+    const auto& counts = pulled->values[0];
+    const auto wrong = std::find_if(counts.begin(), counts.end(), [](float count) { return count != 1; });
+    if (wrong != counts.end())
+      return StrCat("pass ", pass, ", example ", wrong - counts.begin(), " was counted ",
+                    std::to_string(*wrong), " times");
+  }
+  const auto stats = client.Stats({table->id});
+  if (!stats.ok()) return stats.status().ToString();
+  if (stats->front().rows != passes_ * kRecords)
+    return StrCat("the ledger has ", stats->front().rows, " rows, not ", passes_ * kRecords);
+  return "";
+}
+
+}  // namespace penstock

@@ -1,0 +1,44 @@
+// LedgerJob: a training job whose ledger says afterwards how often each example of each pass was counted.
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "tests/chaos/chaos_cluster.h"
+#include "tests/cluster/child_program.h"
+
+namespace penstock {
+
+class LedgerJob {
+ public:
+  // `name` is of this job alone. `consistency`: async, ssp or sync.
+  LedgerJob(ChaosCluster& cluster, std::string name, std::string consistency, uint64_t passes)
+      : cluster_(cluster), name_(std::move(name)), consistency_(std::move(consistency)), passes_(passes) {}
+
+  // `penstock train` in the background.
+  Status Begin();
+  // Until this share of its examples has been trained on; kFailedPrecondition when the job is over before.
+  Status WaitShare(double share, int deadline_ms = 120000);
+  // Until more has been trained on than now, or the job is over.
+  Status WaitProgress(int deadline_ms = 60000);
+  // Until it is done, and each row of the ledger is 1. Empty, or what is wrong.
+  std::string Finish(int deadline_ms = 240000);
+
+ private:
+  struct Seen {
+    std::string state;
+    uint64_t id = 0, examples = 0;
+  };
+  // As the scheduler shows it; "" when it cannot be asked or does not know it yet.
+  Seen Look();
+  std::string CheckLedger(uint64_t id);
+  std::string Output() const;
+  std::string Path(const std::string& suffix) const { return cluster_.dir() + "/" + name_ + suffix; }
+
+  ChaosCluster& cluster_;
+  const std::string name_, consistency_;
+  const uint64_t passes_;
+  std::optional<ChildProgram> train_;
+};
+
+}  // namespace penstock

@@ -1,0 +1,22 @@
+// The one list of suites.
+#include "tests/chaos/suite.h"
+
+namespace penstock {
+
+const std::vector<Suite>& AllSuites() {
+  static const std::vector<Suite> suites{
+      {"server-kill", "kill -9 of a server under load", 30, BeginServerKill},
+      {"scheduler-kill", "kill -9 of the scheduler under load and while a job trains", 20,
+       BeginSchedulerKill},
+      {"worker-kill", "kill -9 of workers of a job whose ledger must come out exact", 20, BeginWorkerKill},
+      {"pause", "SIGSTOP of a server for 0.5 to 20 s, then SIGCONT", 20, BeginPause},
+      {"partition", "links between client, servers and scheduler cut one way and both ways", 30,
+       BeginPartition},
+      {"corrupt", "files of servers and scheduler flipped, cut, zeroed, deleted, put back to an older state",
+       30, BeginCorrupt},
+      {"disk", "a full disk, and errors of writes and syncs", 20, BeginDisk},
+  };
+  return suites;
+}
+
+}  // namespace penstock
