@@ -11,6 +11,7 @@
 
 #include "common/base/atomic_file.h"
 #include "common/base/strings.h"
+#include "tests/cluster/copy_digests.h"
 
 namespace penstock {
 namespace {
@@ -206,7 +207,17 @@ std::string ChaosCluster::CheckAll(uint64_t failed_before) {
   } else if (Status lsns = Lsns(&lsns_); !lsns.ok()) {
     return lsns.ToString();
   }
-  return load_->Check();
+  if (std::string wrong = load_->Check(); !wrong.empty()) return wrong;
+  return options_.chaos.copies > 1 ? CompareCopies(*processes_, *client_) : "";
+}
+
+std::string ChaosCluster::DrawPrimary(std::mt19937_64& random) {
+  const uint64_t drawn = random();
+  if (options_.chaos.copies > 1) {
+    const auto shards = client_->Inspect("shards");
+    if (shards.ok()) return shards->at(drawn % shards->size()).at("node_name");
+  }
+  return "server-" + std::to_string(drawn % static_cast<uint64_t>(options_.chaos.servers));
 }
 
 void ChaosCluster::Finish(Iteration* iteration, bool lossy) {

@@ -51,6 +51,9 @@ class ChaosCluster {
   // connect.
   FaultProxy& Link(const std::string& from, const std::string& to) { return *links_.at(from + ">" + to); }
 
+  // The server that is primary of a shard drawn at random; of a cluster with one copy: any.
+  std::string DrawPrimary(std::mt19937_64& random);
+
   // Until so many pushes are answered.
   Status BeginLoad(uint64_t pushes);
   // To be called right before the fault.

@@ -27,8 +27,8 @@ class Partition : public ClusterRun {
   using ClusterRun::ClusterRun;
 
  private:
-  Cut Draw(std::mt19937_64& random) const {
-    const std::string server = DrawServer(random);
+  static Cut Draw(ChaosCluster& cluster, std::mt19937_64& random) {
+    const std::string server = cluster.DrawPrimary(random);
     const std::vector<std::pair<std::string, std::string>> pairs{
         {"client", server}, {"client", "scheduler"}, {server, "scheduler"}};
     Cut cut;
@@ -48,12 +48,13 @@ class Partition : public ClusterRun {
 
   void Do(ChaosCluster& cluster, std::mt19937_64& random, Iteration* iteration) override {
     const uint64_t pushes = 20 + DrawBelow(random, 200);
-    const Cut cut = Draw(random);
-    iteration->what = cut.ToString();
     if (Status begun = cluster.BeginLoad(pushes); !begun.ok()) {
+      iteration->what = "load";
       iteration->error = begun.ToString();
       return;
     }
+    const Cut cut = Draw(cluster, random);
+    iteration->what = cut.ToString();
     FaultProxy& link = cluster.Link(cut.from, cut.to);
     cluster.Fault(iteration);
     Begin(cut, link);

@@ -15,12 +15,13 @@ class Pause : public ClusterRun {
  private:
   void Do(ChaosCluster& cluster, std::mt19937_64& random, Iteration* iteration) override {
     const uint64_t pushes = 20 + DrawBelow(random, 200), ms = DrawLogUniform(random, 500, 20000);
-    const std::string victim = DrawServer(random);
-    iteration->what = StrCat("SIGSTOP of ", victim, " for ", ms, " ms");
     if (Status begun = cluster.BeginLoad(pushes); !begun.ok()) {
+      iteration->what = "load";
       iteration->error = begun.ToString();
       return;
     }
+    const std::string victim = cluster.DrawPrimary(random);
+    iteration->what = StrCat("SIGSTOP of ", victim, " for ", ms, " ms");
     cluster.Fault(iteration);
     cluster.processes().Signal(victim, SIGSTOP);
     Last(ms);

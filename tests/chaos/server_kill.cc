@@ -13,12 +13,13 @@ class ServerKill : public ClusterRun {
  private:
   void Do(ChaosCluster& cluster, std::mt19937_64& random, Iteration* iteration) override {
     const uint64_t pushes = 20 + DrawBelow(random, 400), away_ms = DrawBelow(random, 400);
-    const std::string victim = DrawServer(random);
-    iteration->what = StrCat("kill -9 ", victim, " after ", pushes, " pushes");
     if (Status begun = cluster.BeginLoad(pushes); !begun.ok()) {
+      iteration->what = "load";
       iteration->error = begun.ToString();
       return;
     }
+    const std::string victim = cluster.DrawPrimary(random);
+    iteration->what = StrCat("kill -9 ", victim, " after ", pushes, " pushes");
     cluster.Fault(iteration);
     cluster.processes().Kill(victim);
     if (chaos().copies > 1) {
