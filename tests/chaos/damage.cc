@@ -93,7 +93,7 @@ Damage PutBack(std::mt19937_64& random, const DamageTarget& target) {
 }  // namespace
 
 DamageTarget LogOf(const std::string& process, const std::string& older) {
-  return {.folder = process + "/log", .older = older + "/log", .needed = {""}};
+  return {.folder = process + "/log", .older = older + "/log", .needed = {"log-"}};
 }
 
 DamageTarget BaseOf(const std::string& process, const std::string& older) {

@@ -91,8 +91,10 @@ class ExpiryTest : public ::testing::Test {
 
   std::set<std::string> Segments() const {
     std::set<std::string> names;
-    for (const auto& entry : std::filesystem::directory_iterator(cluster_->dir() + "/server-0/log"))
-      names.insert(entry.path().filename());
+    for (const auto& entry : std::filesystem::directory_iterator(cluster_->dir() + "/server-0/log")) {
+      const std::string name = entry.path().filename();
+      if (name.starts_with("log-")) names.insert(name);  // and no spare files
+    }
     return names;
   }
 
