@@ -129,7 +129,7 @@ interface Scheduler {
   # node: a later register of the same node ends it, and heartbeats of an ended session are refused with failedPrecondition.
 
   heartbeat @1 (node :UInt32, session :UInt64, shards :List(ShardReport), busy :Bool, tableVersion :UInt64,
-                hold :Bool)
+                hold :Bool, mapVersion :UInt64)
       -> (status :Common.Status, term :UInt64, mapVersion :UInt64, grants :List(ShardGrant), tableVersion :UInt64, tables :List(Common.TableSpec),
           droppedTables :List(UInt32), forgetFloor :UInt64, finishedProducers :List(UInt64), exit :Bool,
           follows :List(ShardFollow));

@@ -14,6 +14,7 @@ Status ClusterState::Check(const Command& command) const {
 Status ClusterState::Apply(const Command& command) {
   RETURN_IF_ERROR(Check(command));
   std::visit([this](const auto& c) { Do(c); }, command);
+  ++data_.commands;
   return Status::Ok();
 }
 

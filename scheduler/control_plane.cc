@@ -114,17 +114,35 @@ Result<NodeId> ControlPlane::ChooseNode(const RegisterRequest& request, Now now)
   return known->id;
 }
 
+// Rises with every command, and so over restarts; an older journal has less.
+uint64_t ControlPlane::Version() const { return std::max(map_.version, state_.data().commands << 20); }
+
+// Whoever has seen a later state shows that this journal is an older one: epochs, terms and versions are
+// journaled before anybody hears of them (rule 21).
+void ControlPlane::NoteSuperseded(const std::string& who, uint64_t term, uint64_t version,
+                                  const std::vector<ShardLine>& lines) {
+  if (!superseded_.empty()) return;
+  const StateData& data = state_.data();
+  std::string seen;
+  if (term > data.term || version > Version()) {
+    seen = StrCat("term ", term, " and map version ", version, ", this one has term ", data.term,
+                  " and map version ", Version());
+  }
+  for (const ShardLine& line : lines) {
+    if (!seen.empty() || line.shard >= data.shards.size()) continue;
+    const Epoch epoch = std::max(line.epoch, line.seen), mine = data.shards[line.shard].epoch;
+    if (epoch > mine) seen = StrCat("epoch ", epoch, " of shard ", line.shard, ", this one has ", mine);
+  }
+  if (seen.empty()) return;
+  superseded_ = StrCat("this scheduler does not lead: '", who, "' has seen ", seen,
+                       "; its journal is older than the cluster: put back a newer one");
+  LOG(ERROR) << superseded_;
+}
+
 Result<RegisterAnswer> ControlPlane::Register(const RegisterRequest& request, Now now) {
   RefreshMap(now);
   const StateData& data = state_.data();
-  if (superseded_.empty() &&
-      (request.highest_term > data.term || request.highest_map_version > map_.version)) {
-    superseded_ =
-        StrCat("this scheduler does not lead: '", request.name, "' has seen term ", request.highest_term,
-               " and map version ", request.highest_map_version, ", this one has term ", data.term,
-               " and map version ", map_.version, "; its journal is older than the cluster");
-    LOG(ERROR) << superseded_;
-  }
+  NoteSuperseded(request.name, request.highest_term, request.highest_map_version, request.lines);
   RETURN_IF_ERROR(CheckLeads());
   RETURN_IF_ERROR(CheckRegister(request));
   // What the earlier session still said counts: what it must bring back, and what its leases have done.
@@ -190,6 +208,8 @@ Status ControlPlane::CommitQuarantines(QuarantineShards command) {
 }
 
 Result<HeartbeatAnswer> ControlPlane::Heartbeat(HeartbeatRequest request, Now now) {
+  if (const NodeRecord* node = state_->FindNode(request.node))
+    NoteSuperseded(node->name, 0, request.map_version, request.lines);
   RETURN_IF_ERROR(CheckSession(request.node, request.session));
   const bool changed = nodes_.OnHeartbeat(request.node, request.busy, std::move(request.lines), now.ms);
   map_stale_ |= changed;
@@ -204,7 +224,7 @@ Result<HeartbeatAnswer> ControlPlane::Wanted(NodeId node, uint64_t session, Now 
   RETURN_IF_ERROR(CheckSession(node, session));
   RefreshMap(now);
   const StateData& data = state_.data();
-  HeartbeatAnswer answer{.map_version = map_.version, .wanted = {}};
+  HeartbeatAnswer answer{.map_version = Version(), .wanted = {}};
   answer.wanted.table_version = data.table_version;
   answer.wanted.sign = sign_;
   if (state_->FindNode(node)->role != NodeRole::kServer) return answer;
@@ -303,8 +323,7 @@ void ControlPlane::RefreshMap(Now now) {
   if (map_.version != 0 && entries == map_.shards) return;
   map_.shards = std::move(entries);
   map_.term = state_.data().term;
-  // The term is in it, so that versions rise over restarts without being journaled.
-  map_.version = (map_.term << 32) | ++map_counter_;
+  map_.version = std::max(map_.version + 1, state_.data().commands << 20);
 }
 
 Result<const ShardMap*> ControlPlane::Map(Now now) {

@@ -49,6 +49,7 @@ struct RegisterAnswer {
 
 struct HeartbeatRequest {
   NodeId node = 0;
+  uint64_t map_version = 0;  // the highest that it has seen
   uint64_t session = 0;
   std::vector<ShardLine> lines;
   bool busy = false;
@@ -153,6 +154,9 @@ class ControlPlane {
   ControlPlane(ClusterState state, CommandLog& log, const ControlPlaneOptions& options, Now now);
 
   Status CheckLeads() const;
+  uint64_t Version() const;
+  void NoteSuperseded(const std::string& who, uint64_t term, uint64_t version,
+                      const std::vector<ShardLine>& lines);
   Status NoSuchShard(ShardId id) const;
   ReportVerdict ReportSeat(NodeId node, uint64_t session, const ReportedProgress& line, Now now);
   Status CheckSession(NodeId node, uint64_t session) const;
@@ -191,7 +195,6 @@ class ControlPlane {
   int64_t rewound_until_ms_ = 0;
   std::string superseded_;  // not empty: a scheduler of a later term leads, and how that is known
   ShardMap map_;
-  uint32_t map_counter_ = 0;
   bool map_stale_ = true;
   uint64_t lines_changed_ = 0;
   uint64_t sign_ = 0;

@@ -140,8 +140,11 @@ void SchedulerService::FillWantedState(proto::Scheduler::HeartbeatParams::Reader
 // --- heartbeats ---
 
 Result<HeartbeatAnswer> SchedulerService::Beat(proto::Scheduler::HeartbeatParams::Reader params) {
-  HeartbeatRequest request{
-      .node = params.getNode(), .session = params.getSession(), .lines = {}, .busy = params.getBusy()};
+  HeartbeatRequest request{.node = params.getNode(),
+                           .map_version = params.getMapVersion(),
+                           .session = params.getSession(),
+                           .lines = {},
+                           .busy = params.getBusy()};
   try {
     ASSIGN_OR_RETURN(request.lines, ReadLines(params.getShards(), plane_.data().shards.size()));
     return plane_.Heartbeat(std::move(request), clock_());

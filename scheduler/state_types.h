@@ -190,6 +190,7 @@ struct JobRecord {
 struct StateData {
   uint64_t cluster = 0;  // 0: the journal is empty
   uint64_t term = 0;
+  uint64_t commands = 0;    // applied so far: of two states of a cluster the older one has fewer
   uint32_t copies = 1;      // of each shard, wanted
   uint32_t min_copies = 1;  // with fewer in sync, pushes at `logged` and `synced` are refused
   uint64_t last_session = 0;
@@ -208,9 +209,10 @@ struct StateData {
   std::map<JobId, JobRecord> jobs;
   std::vector<std::pair<ProducerId, ProducerId>>
       finished;  // ascending, disjoint, inclusive; none below the forget floor
-  NLOHMANN_DEFINE_TYPE_INTRUSIVE(StateData, cluster, term, copies, min_copies, last_session, last_incarnation,
-                                 last_node, last_table, table_version, last_job, last_token, next_producer,
-                                 first_client_producer, nodes, shards, tables, dropped_tables, jobs, finished)
+  NLOHMANN_DEFINE_TYPE_INTRUSIVE(StateData, cluster, term, commands, copies, min_copies, last_session,
+                                 last_incarnation, last_node, last_table, table_version, last_job, last_token,
+                                 next_producer, first_client_producer, nodes, shards, tables, dropped_tables,
+                                 jobs, finished)
 };
 
 }  // namespace penstock

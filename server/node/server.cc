@@ -25,6 +25,7 @@
 namespace penstock {
 namespace {
 
+constexpr auto kSaveVersionEvery = std::chrono::seconds(5);
 constexpr uint64_t kMaxHeldPerServed = 2;    // within half of the memory budget (rule 5)
 constexpr uint64_t kRowsBetweenLooks = 256;  // at the memory of a shard that is loaded
 
@@ -431,6 +432,7 @@ class Server::Impl : public NodeSession::Host {
     return Gather().then([this, params](std::vector<std::pair<uint32_t, ShardLine>>&& lines) mutable {
       params.setTableVersion(state_.table_version);
       params.setHold(true);
+      params.setMapVersion(state_.map_version);
       FillShards(lines, params);
     });
   }
@@ -470,9 +472,20 @@ class Server::Impl : public NodeSession::Host {
     return Status::Ok();
   }
 
+  // Now and then: it tells an older journal of the scheduler when all processes were ended with it.
+  void SaveVersion() {
+    const auto now = std::chrono::steady_clock::now();
+    if (state_.map_version == saved_version_ || now - version_saved_ < kSaveVersionEvery) return;
+    saved_version_ = state_.map_version;
+    version_saved_ = now;
+    const Status saved = node_file_.Save(state_);
+    if (!saved.ok()) LOG(WARNING) << name_ << ": " << saved.ToString();
+  }
+
   Status Adopt(NodeState next, const std::vector<TableId>& dropped) {
     if (next.node == state_.node && next.term == state_.term && next.table_version == state_.table_version &&
         next.tables == state_.tables) {
+      SaveVersion();
       return Status::Ok();
     }
     RETURN_IF_ERROR(node_file_.Save(next));
@@ -546,6 +559,8 @@ class Server::Impl : public NodeSession::Host {
   MetricsRegistry registry_;
   PosixFileLayer files_;
   NodeState state_;  // after Start: the control loop's
+  uint64_t saved_version_ = 0;
+  std::chrono::steady_clock::time_point version_saved_;
   KjLoop control_;
   std::unique_ptr<ConnectionCache> connections_;  // on the control loop, like the next three
   std::unique_ptr<SchedulerLink> link_;

@@ -144,9 +144,16 @@ class Corrupt : public SuiteRun {
   Result<Outcome> Judge(const Damage& damage, std::string* note) {
     std::string last;
     uint64_t quarantined = 0;
-    const bool decided = WaitFor(
-        kJudgeMs, [&] { return !cluster_->processes().Running(victim_) || Decided(&last, &quarantined); });
+    const bool decided = WaitFor(kJudgeMs, [&] {
+      return !cluster_->processes().Running(victim_) || Decided(&last, &quarantined) ||
+             last.find("does not lead") != std::string::npos;
+    });
     if (!cluster_->processes().Running(victim_)) return Refuses(damage, note);
+    // An older state of the journal: whoever has seen a later one says so.
+    if (last.find("does not lead") != std::string::npos) {
+      *note = "the scheduler does not lead";
+      return Outcome::kRefuses;
+    }
     if (!decided) return Internal("neither served nor refused: " + last + "\n" + Said());
     RETURN_IF_ERROR(CheckShards());
     *note = quarantined == 0 ? "all is there" : StrCat(quarantined, " shards quarantined");
