@@ -78,7 +78,7 @@ class Server::Impl : public NodeSession::Host {
       link_ = std::make_unique<SchedulerLink>(control_, *connections_, options_.cluster.scheduler);
     });
     RETURN_IF_ERROR(LearnCluster(interrupted));
-    RETURN_IF_ERROR(OpenStorage());
+    RETURN_IF_ERROR(OpenStorageOrBeginAnew());
     RETURN_IF_ERROR(StartCores());
     StartFold();
     RETURN_IF_ERROR(StartHttp());
@@ -148,6 +148,36 @@ class Server::Impl : public NodeSession::Host {
   }
 
   uint64_t FoldBytes() const { return std::min(options_.server.fold_bytes, memory_.unfolded); }
+
+  // Damage of the log concerns single shards, which are quarantined; without the base nothing can be told.
+  // Where other servers have copies, what is here is put aside and all shards are seeded again; where they
+  // have none, it takes an operator.
+  Status OpenStorageOrBeginAnew() {
+    Status opened = OpenStorage();
+    if (opened.code() != Code::kDataLoss || !state_.copied) return opened;
+    LOG(ERROR) << name_ << ": " << opened.message();
+    log_.reset();
+    base_.reset();
+    shards_.clear();
+    folded_.clear();
+    damage_.clear();
+    damaged_life_.clear();
+    const std::string aside = data_dir_ + "/damaged";
+    if (std::filesystem::exists(aside))
+      return opened.Prepend(aside + " holds what was damaged before; look at the disk, and remove it");
+    RETURN_IF_ERROR(MakeDirectories(aside));
+    for (const char* folder : {"base", "base.ingest", "log"}) {
+      std::error_code error;
+      const std::string from = data_dir_ + "/" + folder;
+      if (!std::filesystem::exists(from)) continue;
+      std::filesystem::rename(from, aside + "/" + folder, error);
+      if (error) return Unavailable("put " + from + " aside: " + error.message());
+    }
+    RETURN_IF_ERROR(files_.SyncDir(data_dir_));
+    LOG(ERROR) << name_ << ": what is damaged was put aside in " << aside
+               << "; its shards are seeded again by their other copies";
+    return OpenStorage();
+  }
 
   // As many as a fold removes at a time.
   uint32_t SpareSegments() const {
@@ -457,11 +487,22 @@ class Server::Impl : public NodeSession::Host {
     RETURN_IF_ERROR(TakeTables(results.getTables(), &next));
     for (TableId table : dropped) next.tables.erase(table);
     next.table_version = results.getTableVersion();
+    next.copied = HasCopies(results);
     state_.map_version = next.map_version = results.getMapVersion();
     // Specs are on disk before a shard may use them: replay needs no scheduler.
     RETURN_IF_ERROR(Adopt(std::move(next), dropped));
     GiveGrants(results);
     return Status::Ok();
+  }
+
+  // Each shard that it holds is held by another server in sync, too.
+  static bool HasCopies(proto::Scheduler::HeartbeatResults::Reader results) {
+    for (auto grant : results.getGrants()) {
+      bool in_sync = false;
+      for (auto backup : grant.getBackups()) in_sync |= backup.getInSync();
+      if (!in_sync) return false;
+    }
+    return results.getGrants().size() + results.getFollows().size() > 0;
   }
 
   static Status TakeTables(capnp::List<proto::TableSpec>::Reader tables, NodeState* state) {
@@ -483,8 +524,8 @@ class Server::Impl : public NodeSession::Host {
   }
 
   Status Adopt(NodeState next, const std::vector<TableId>& dropped) {
-    if (next.node == state_.node && next.term == state_.term && next.table_version == state_.table_version &&
-        next.tables == state_.tables) {
+    if (next.node == state_.node && next.term == state_.term && next.copied == state_.copied &&
+        next.table_version == state_.table_version && next.tables == state_.tables) {
       SaveVersion();
       return Status::Ok();
     }
