@@ -113,6 +113,9 @@ class DeltaLog {
   Position synced_;
   Status failure_;
   uint64_t generation_ = 0;  // rises with every fresh segment
+#if defined(PENSTOCK_MUTANTS)
+  std::vector<LogRecord> late_;  // a mutant's: said to be written, but not yet
+#endif
 };
 
 }  // namespace penstock
