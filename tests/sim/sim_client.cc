@@ -26,8 +26,8 @@ void SimClient::AskProducer() {
   using Answer = std::optional<ProducerId>;
   world_.Call<Answer>(
       world_.Connect(self_, cluster_.scheduler.self()), Step::kNone, Step::kNone, 500,
-      [this](auto reply) {
-        const auto given = cluster_.scheduler.NewProducer();
+      [&cluster = cluster_](auto reply) {
+        const auto given = cluster.scheduler.NewProducer();
         reply(given.ok() ? Answer(*given) : std::nullopt);
       },
       [this](std::optional<Answer> answer) {
@@ -46,10 +46,8 @@ void SimClient::Next() {
   world_.After(self_, world_.Between(every * 200, every * 1800), Step::kNone, [this] { Next(); });
 }
 
-PushRequest SimClient::MakeUnit(Sequence sequence) {
-  const auto& tables = cluster_.options().tables;
-  const TableSpec& spec = tables[world_.Pick(tables.size())];
-  UnitRecord unit{.shard = static_cast<ShardId>(world_.Pick(cluster_.options().shards)),
+PushRequest SimClient::MakeUnit(Sequence sequence, const TableSpec& spec, ShardId shard) {
+  UnitRecord unit{.shard = shard,
                   .table = spec.id,
                   .level = spec.durability,
                   .keys = {kProofs + sequence * 100 + producer_},
@@ -70,16 +68,12 @@ PushRequest SimClient::MakeUnit(Sequence sequence) {
 void SimClient::Push() {
   const auto sequence = window_.BeginNext();
   if (!sequence.ok()) return;
+  const auto& tables = cluster_.options().tables;
+  std::set<std::pair<size_t, ShardId>> places;  // one unit of a table and shard in a push
+  for (uint64_t n = world_.Between(1, 3); n > 0; --n)
+    places.emplace(world_.Pick(tables.size()), static_cast<ShardId>(world_.Pick(cluster_.options().shards)));
   std::vector<PushRequest> units;
-  for (uint64_t n = world_.Between(1, 3); n > 0; --n) {
-    PushRequest unit = MakeUnit(*sequence);
-    // One unit of a shard and table in a push.
-    const bool there = std::any_of(units.begin(), units.end(), [&](const PushRequest& other) {
-      return other.shard == unit.shard && other.table == unit.table;
-    });
-    if (there) cluster_.truth.OnOutcome(unit.number, UnitOutcome::kRefused, 0, 0);
-    if (!there) units.push_back(std::move(unit));
-  }
+  for (const auto& [table, shard] : places) units.push_back(MakeUnit(*sequence, tables[table], shard));
   const auto left = std::make_shared<size_t>(units.size());
   for (PushRequest& unit : units) {
     pusher_.Push(

@@ -21,7 +21,7 @@ class SimClient {
  private:
   void AskProducer();
   void Next();
-  PushRequest MakeUnit(Sequence sequence);
+  PushRequest MakeUnit(Sequence sequence, const TableSpec& spec, ShardId shard);
   void Push();
 
   SimCluster& cluster_;

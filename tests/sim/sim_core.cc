@@ -142,6 +142,11 @@ void SimCore::CloseWhole(ShardId id) {
   Touch(id, slot, Step::kNone);
 }
 
+void SimCore::SyncCopies(ShardId id) {
+  Touch(id, *GetSlot(id), Step::kNone);
+  Reached(Durability::kSynced, [](const Status&) {});
+}
+
 void SimCore::MemoryTick() {
   for (auto& [id, slot] : slots_) {
     if (slot->memory_due_ms == 0 || slot->memory_due_ms > world_.now_ms()) continue;
@@ -243,8 +248,7 @@ void SimCore::Sync(uint64_t number, uint64_t generation) {
     log_failure_ = status;
     ++generation_;
   }
-  world_.After(self_, world_.Between(10, 200), Step::kSynced,
-               [this, number, status] { OnSynced(number, status); });
+  world_.After(self_, 60, Step::kSynced, [this, number, status] { OnSynced(number, status); });
 }
 
 void SimCore::OnLogged(uint64_t number, const Status& status) {
@@ -347,9 +351,9 @@ void SimCore::OnRecovered(const Window& window, const Status& status) {
 
 bool SimCore::Quiet() const {
   if (!dirty_.empty() || !taken_.empty() || appending_ || !failure_.ok() || !closed_.empty()) return false;
+  // Producers that are finished wait for the next delta, whenever that comes.
   return std::all_of(slots_.begin(), slots_.end(), [](const auto& entry) {
-    const SimSlot& slot = *entry.second;
-    return !slot.replica.granted() || (!slot.shard->HasUnlogged() && slot.memory_due_ms == 0);
+    return !entry.second->replica.granted() || entry.second->memory_due_ms == 0;
   });
 }
 

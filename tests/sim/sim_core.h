@@ -61,6 +61,7 @@ class SimCore {
   SimSlot* GetSlot(ShardId shard) const;
   const std::map<ShardId, std::unique_ptr<SimSlot>>& slots() const { return slots_; }
   void CloseWhole(ShardId shard);
+  void SyncCopies(ShardId shard);
   bool Quiet() const;  // nothing is dirty, being written, or failed
   const Status& failure() const { return failure_; }
 

@@ -23,6 +23,7 @@ void Truth::OnOutcome(UnitNumber number, UnitOutcome outcome, Epoch epoch, Lsn l
   UnitRecord& unit = units_[number - 1];
   if (unit.outcome == UnitOutcome::kAcknowledged) return;
   unit.outcome = outcome;
+  if (outcome != UnitOutcome::kAcknowledged) return;
   unit.epoch = epoch;
   unit.lsn = lsn;
 }
@@ -48,6 +49,9 @@ void Truth::OnDelta(ShardId shard, Epoch epoch, Lsn lsn) {
 
 void Truth::OnAnswered(Endpoint server, const SimSlot& slot, const PushRequest& request, Durability level,
                        const PushAnswer& answer) {
+  UnitRecord& unit = units_[request.number - 1];
+  unit.epoch = slot.shard->epoch();
+  unit.lsn = std::max<Lsn>(answer.lsn, 1);
   if (level == Durability::kMemory) return;
   Epoch& highest = answered_epoch_[request.shard];
   if (slot.shard->epoch() < highest) {
@@ -128,7 +132,7 @@ void Truth::OnCommand(const Command& command, const StateData& before) {
     for (const auto& q : quarantine->quarantines) OnQuarantine(q);
   } else if (const auto* accept = std::get_if<AcceptLoss>(&command)) {
     ++accepted_;
-    for (UnitRecord& unit : units_) unit.may_be_lost |= unit.shard == accept->shard;
+    for (UnitRecord& unit : units_) unit.may_be_lost |= unit.shard == accept->shard && unit.lsn > 0;
   }
 }
 

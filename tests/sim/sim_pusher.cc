@@ -62,8 +62,8 @@ void SimPusher::Try(const GroupPtr& group) {
   request.unit.low = std::min(low, request.unit.sequence);
   request.epoch = map_.shards[request.shard].epoch;
   group->flying = true;
-  const auto serve = [this, request, server = channel->to](auto reply) {
-    if (SimCore* core = cluster_.FindCore(server)) core->Push(request, std::move(reply));
+  const auto serve = [&cluster = cluster_, request, server = channel->to](auto reply) {
+    if (SimCore* core = cluster.FindCore(server)) core->Push(request, std::move(reply));
   };
   world_.Call<PushAnswer>(channel, Step::kPushSent, Step::kPushAnswered, kAttemptMs, serve,
                           [this, group, sent = request.epoch](std::optional<PushAnswer> answer) {
@@ -116,8 +116,8 @@ void SimPusher::AskLogged(ShardId shard, std::function<void(std::optional<PushAn
   const Epoch epoch = map_.shards[shard].epoch;
   world_.Call<PushAnswer>(
       channel, Step::kNone, Step::kNone, kAttemptMs,
-      [this, shard, epoch, server = channel->to](auto reply) {
-        if (SimCore* core = cluster_.FindCore(server)) reply(core->AskLogged(shard, epoch));
+      [&cluster = cluster_, shard, epoch, server = channel->to](auto reply) {
+        if (SimCore* core = cluster.FindCore(server)) reply(core->AskLogged(shard, epoch));
       },
       [this, shard, done = std::move(done)](std::optional<PushAnswer> answer) {
         if (answer && answer->epoch > map_.shards[shard].epoch) {
@@ -139,7 +139,8 @@ void SimPusher::RefreshMap(Task then) {
   if (scheduler_ == nullptr || scheduler_->broken || scheduler_->to_life != world_.life(scheduler_->to))
     scheduler_ = world_.Connect(self_, cluster_.scheduler.self());
   world_.Call<MapReply>(
-      scheduler_, Step::kNone, Step::kNone, kMapMs, [this](auto reply) { reply(cluster_.scheduler.Map()); },
+      scheduler_, Step::kNone, Step::kNone, kMapMs,
+      [&cluster = cluster_](auto reply) { reply(cluster.scheduler.Map()); },
       [this](std::optional<MapReply> reply) {
         if (reply && reply->status.ok()) TakeMap(reply->map);
         world_.After(self_, 10'000, Step::kNone, [this] {

@@ -107,6 +107,16 @@ void SimReplicator::CheckWaiters() {
   for (const auto& [call, status] : done) call(status);
 }
 
+void SimReplicator::SyncWhatIsOwed() {
+  std::set<ShardId> owed;
+  for (const Waiter& waiter : waiters_) {
+    const CopySet* set = FindSet(waiter.shard);
+    if (waiter.level == Durability::kSynced && set != nullptr && set->OwesSync(waiter.lsn))
+      owed.insert(waiter.shard);
+  }
+  for (const ShardId shard : owed) core_.SyncCopies(shard);
+}
+
 // --- Links.
 
 SimReplicator::LinkPtr SimReplicator::LinkTo(const std::string& endpoint) {
@@ -132,6 +142,7 @@ void SimReplicator::Tick() {
   for (const auto& [endpoint, link] : std::map(links_)) Pump(link);
   AdvanceSeeds();
   CheckWaiters();
+  SyncWhatIsOwed();
   world_.After(self_, kTickUs, Step::kNone, [this] { Tick(); });
 }
 
@@ -152,8 +163,8 @@ void SimReplicator::AttachAll(const LinkPtr& link) {
   using Answers = std::vector<ReplicaAnswer>;
   world_.Call<Answers>(
       link->channel, Step::kAttachSent, Step::kAttachAnswered, kAnswerMs,
-      [this, server = *server, refs](auto reply) {
-        if (SimCore* core = cluster_.FindCore(server)) reply(core->Attach(refs));
+      [&cluster = cluster_, server = *server, refs](auto reply) {
+        if (SimCore* core = cluster.FindCore(server)) reply(core->Attach(refs));
       },
       [this, link, keys](std::optional<Answers> states) {
         link->busy = false;
@@ -236,8 +247,8 @@ void SimReplicator::SendItems(const LinkPtr& link, std::vector<Item> items) {
   const Endpoint server = link->channel->to;
   world_.Call<ReplicaAnswers>(
       link->channel, step, Step::kDeltaConfirmed, kAnswerMs,
-      [this, server, request](auto reply) {
-        if (SimCore* core = cluster_.FindCore(server)) core->Append(request, std::move(reply));
+      [&cluster = cluster_, server, request](auto reply) {
+        if (SimCore* core = cluster.FindCore(server)) core->Append(request, std::move(reply));
       },
       [this, link, items = std::move(items), sync = request.sync](std::optional<ReplicaAnswers> answers) {
         --link->inflight;

@@ -79,6 +79,7 @@ class SimReplicator {
   void FinishSeeds();
   void EndSeed(const CopyKey& key);
   void CheckWaiters();
+  void SyncWhatIsOwed();
   // Nothing: not yet.
   std::optional<Status> Reached(const Waiter& waiter) const;
 

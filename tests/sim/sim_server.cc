@@ -32,8 +32,12 @@ void SimServer::Replayed() {
   core_ = std::make_unique<SimCore>(cluster_, self_, name_, disk_);
   if (const Status opened = core_->Open(); !opened.ok()) {
     world_.Note(self_, "cannot start: ", opened.message());
+    // The process ends, and whoever supervises it tries again.
+    world_.End(self_, false);
     core_.reset();
-    return Again(500, &SimServer::Replayed);
+    return world_.After(500'000, [this] {
+      if (!up()) Start();
+    });
   }
   Register();
 }
@@ -67,7 +71,7 @@ void SimServer::Register() {
                           .highest_map_version = file.map_version};
   world_.Call<RegisterReply>(
       scheduler_, Step::kRegisterSent, Step::kNone, kCallMs,
-      [this, request](auto reply) { reply(cluster_.scheduler.Register(request)); },
+      [&cluster = cluster_, request](auto reply) { reply(cluster.scheduler.Register(request)); },
       [this](std::optional<RegisterReply> reply) {
         if (!reply || !reply->status.ok()) {
           if (reply) world_.Note(self_, "is not registered: ", reply->status.message());
@@ -90,8 +94,8 @@ void SimServer::Heartbeat() {
   HeartbeatRequest request{.node = node(), .session = session_, .lines = core_->Report()};
   world_.Call<HeartbeatReply>(
       scheduler_, Step::kHeartbeatSent, Step::kNone, kCallMs,
-      [this, request, version = disk_.node_file().table_version](auto reply) {
-        reply(cluster_.scheduler.Heartbeat(request, version));
+      [&cluster = cluster_, request, version = disk_.node_file().table_version](auto reply) {
+        reply(cluster.scheduler.Heartbeat(request, version));
       },
       [this](std::optional<HeartbeatReply> reply) {
         if (!reply) return Again(kHeartbeatMs / 2, &SimServer::Register);

@@ -49,7 +49,7 @@ void SimWorker::Register() {
   const RegisterRequest request{.role = NodeRole::kWorker, .node = node_, .name = name_};
   world_.Call<RegisterReply>(
       scheduler_, Step::kNone, Step::kNone, kCallMs,
-      [this, request](auto reply) { reply(cluster_.scheduler.Register(request)); },
+      [&cluster = cluster_, request](auto reply) { reply(cluster.scheduler.Register(request)); },
       [this](std::optional<RegisterReply> reply) {
         if (!reply || !reply->status.ok())
           return world_.After(self_, 200'000, Step::kNone, [this] { Register(); });
@@ -79,8 +79,8 @@ void SimWorker::Lease() {
     scheduler_ = world_.Connect(self_, cluster_.scheduler.self());
   world_.Call<LeaseReply>(
       scheduler_, Step::kNone, Step::kLeaseGiven, kCallMs,
-      [this, node = node_, session = session_](auto reply) {
-        reply(cluster_.scheduler.Lease(node, session, 1));
+      [&cluster = cluster_, node = node_, session = session_](auto reply) {
+        reply(cluster.scheduler.Lease(node, session, 1));
       },
       [this, again, session = session_](std::optional<LeaseReply> reply) {
         if (session != session_) return;
@@ -216,8 +216,8 @@ void SimWorker::Report() {
     scheduler_ = world_.Connect(self_, cluster_.scheduler.self());
   world_.Call<ReportReply>(
       scheduler_, Step::kReportSent, Step::kReportTaken, kCallMs,
-      [this, node = node_, session = session_, lines](auto reply) {
-        reply(cluster_.scheduler.Report(node, session, lines));
+      [&cluster = cluster_, node = node_, session = session_, lines](auto reply) {
+        reply(cluster.scheduler.Report(node, session, lines));
       },
       [this, again, done, held = held_, session = session_](std::optional<ReportReply> reply) {
         if (session != session_) return;
