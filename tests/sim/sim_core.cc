@@ -302,6 +302,7 @@ void SimCore::Fail(const Status& status) {
     if (slot->replica.following() && slot->replica.damage().empty())
       slot->replica.SetDamage("its log failed: " + status.message());
   }
+  cluster_.truth.OnLogFailed(*cluster_.ServerOf(disk_.node_file().node));
   world_.After(self_, kRecoverEveryMs * 1000, Step::kNone, [this] { Recover(); });
 }
 

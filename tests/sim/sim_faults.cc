@@ -51,6 +51,9 @@ void SimFaults::Inject(Endpoint where) {
   const auto& servers = cluster_.servers();
   SimServer* server = ServerAt(where);
   const uint64_t kind = world_.Pick(10);
+  for (size_t i = 0; i < cluster_.workers().size(); ++i) {
+    if (where == cluster_.workers()[i]->self()) return EndWorker(i);
+  }
   if (server == nullptr && where != cluster_.scheduler.self() && kind == 0)
     return EndWorker(world_.Pick(cluster_.workers().size()));
   if (where == cluster_.scheduler.self() || (server == nullptr && kind <= 2)) return EndScheduler();
@@ -60,7 +63,7 @@ void SimFaults::Inject(Endpoint where) {
 
 void SimFaults::InjectInto(SimServer& server) {
   if (!server.up()) return;
-  switch (world_.Pick(11)) {
+  switch (world_.Pick(13)) {
     case 0:
     case 1:
     case 2:
@@ -76,6 +79,9 @@ void SimFaults::InjectInto(SimServer& server) {
       return CutLinks(server.self());
     case 9:
       return BreakDisk(server);
+    case 10:
+    case 11:
+      return Isolate(server);
     default:
       return cluster_.options().damage ? DamageDisk(server) : EndServer(server, false);
   }
@@ -144,6 +150,20 @@ void SimFaults::CutLinks(Endpoint from) {
     if (ways & 2) world_.Cut(other, from);
   }
   world_.After(world_.Between(100, 6000) * 1000, [this] { world_.Heal(); });
+}
+
+// From one other server, and a moment later it ends: what it did in between, only some have.
+void SimFaults::Isolate(SimServer& server) {
+  const auto& servers = cluster_.servers();
+  const SimServer& other = *servers[world_.Pick(servers.size())];
+  if (&other == &server) return EndServer(server, false);
+  world_.Note(server.self(), "is cut from ", world_.name(other.self()), " and will end");
+  world_.Cut(server.self(), other.self());
+  if (world_.OneIn(2)) world_.Cut(server.self(), cluster_.scheduler.self());
+  world_.After(world_.Between(3, 250) * 1000, [this, &server] {
+    world_.Heal();
+    if (server.up() && !healed_) EndServer(server, world_.OneIn(2));
+  });
 }
 
 void SimFaults::BreakDisk(SimServer& server) {

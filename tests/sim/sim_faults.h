@@ -29,6 +29,7 @@ class SimFaults {
   void InjectInto(SimServer& server);
   void EndServer(SimServer& server, bool power);
   void CutLinks(Endpoint from);
+  void Isolate(SimServer& server);
   void BreakDisk(SimServer& server);
   void DamageDisk(SimServer& server);
   void EndScheduler();

@@ -51,6 +51,8 @@ class Truth {
   void OnCommand(const Command& command, const StateData& before);
   // Before its disk loses what is not synced.
   void OnPowerCut(SimServer& server);
+  // Its log has failed: as a copy it cannot go on, whatever it has in memory.
+  void OnLogFailed(const SimServer& server) { LoseWhatNobodyHolds(server); }
   // Synced bytes of its log are damaged.
   void OnDamage(SimServer& server);
   void OnLongPause() { long_pause_ = true; }
@@ -79,8 +81,10 @@ class Truth {
   void OnGranted(ShardId shard, NodeId node, const StateData& before);
   void OnQuarantine(const ShardQuarantine& quarantine);
   bool Holds(const SimServer& server, ShardId shard, const ShardRecord& record) const;
+  void LoseWhatNobodyHolds(const SimServer& weakened);
   void LoseUnsynced(ShardId shard, Lsn reported);
   bool MemoryLost(const UnitRecord& unit) const;
+  bool SuccessorLacks(const PushRequest& request) const;
   void CheckAnswered(Endpoint server, const SimSlot& slot, const PushRequest& request, Durability level);
   void CheckUnits(ShardId shard, const Rows& rows);
   void CheckSums(ShardId shard, const Rows& rows);

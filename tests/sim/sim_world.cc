@@ -33,7 +33,8 @@ void World::End(Endpoint p, bool silent) {
   std::erase_if(channels_, [](const auto& channel) { return channel.expired(); });
   for (const auto& weak : channels_) {
     const ChannelPtr channel = weak.lock();
-    // What it had sent still arrives.
+    // What it had sent still arrives, unless it was in a queue of its own.
+    if (channel->from == p && OneIn(2)) channel->broken = true;
     if (channel->to != p || channel->broken || silent) continue;
     // Behind what is still on its way back.
     const uint64_t at = std::max(channel->last_back_us, now_us_ + Between(kLeastDelayUs, options_.delay_us));
