@@ -113,6 +113,12 @@ SimServer* SimCluster::ServerOf(NodeId node) const {
   return nullptr;
 }
 
+bool SimCluster::IsHeard(const SimServer& server) const {
+  const Endpoint self = server.self(), other = scheduler.self();
+  return server.core() != nullptr && !world.paused(self) && !world.IsCut(self, other) &&
+         !world.IsCut(other, self);
+}
+
 UnitNumber SimCluster::NumberOf(uint64_t key, UnitRecord unit) {
   UnitNumber& number = numbers_[key];
   if (number == 0) number = truth.NewUnit(std::move(unit));

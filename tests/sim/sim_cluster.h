@@ -60,6 +60,8 @@ class SimCluster {
   UnitNumber NumberOf(uint64_t key, UnitRecord unit);
   void OnReached(Step step, NodeId node);
   void NotePause(Endpoint process, uint64_t ms);
+  // It runs, and the scheduler hears of it.
+  bool IsHeard(const SimServer& server) const;
   bool StoodStill(Endpoint process) const { return paused_.contains(process); }
 
  private:

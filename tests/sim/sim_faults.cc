@@ -96,7 +96,11 @@ void SimFaults::EndServer(SimServer& server, bool power) {
       if (other->up() && world_.OneIn(2)) EndServer(*other, power);
     }
   }
-  world_.After(world_.Between(50, world_.OneIn(3) ? 5500 : 800) * 1000, [&server] {
+  StartLater(server, world_.Between(50, world_.OneIn(3) ? 5500 : 800));
+}
+
+void SimFaults::StartLater(SimServer& server, uint64_t ms) {
+  world_.After(ms * 1000, [&server] {
     if (!server.up()) server.Start();
   });
 }
@@ -160,9 +164,14 @@ void SimFaults::Isolate(SimServer& server) {
   world_.Note(server.self(), "is cut from ", world_.name(other.self()), " and will end");
   world_.Cut(server.self(), other.self());
   if (world_.OneIn(2)) world_.Cut(server.self(), cluster_.scheduler.self());
-  world_.After(world_.Between(3, 250) * 1000, [this, &server] {
+  const bool soon = world_.OneIn(2);  // before anybody has reported what it had sent
+  world_.After(world_.Between(3, soon ? 60 : 250) * 1000, [this, &server, soon] {
     world_.Heal();
-    if (server.up() && !healed_) EndServer(server, world_.OneIn(2));
+    if (!server.up() || healed_) return;
+    if (!soon) return EndServer(server, world_.OneIn(2));
+    Interrupt(server.self());
+    server.End(world_.OneIn(2));
+    StartLater(server, world_.Between(1, 40));
   });
 }
 

@@ -28,6 +28,7 @@ class SimFaults {
   void Inject(Endpoint where);
   void InjectInto(SimServer& server);
   void EndServer(SimServer& server, bool power);
+  void StartLater(SimServer& server, uint64_t ms);
   void CutLinks(Endpoint from);
   void Isolate(SimServer& server);
   void BreakDisk(SimServer& server);

@@ -156,7 +156,7 @@ void Truth::OnCommand(const Command& command, const StateData& before) {
 void Truth::OnQuarantine(const ShardQuarantine& quarantine) {
   cluster_.world.Note(cluster_.scheduler.self(), "shard ", quarantine.shard,
                       " is quarantined: ", quarantine.reason);
-  if (lossy_.contains(quarantine.shard)) return;
+  if (lossy_.contains(quarantine.shard) || may_be_quarantined_.contains(quarantine.shard)) return;
   cluster_.world.Fail("no_quarantine_without_a_loss",
                       StrCat("shard ", quarantine.shard, ": ", quarantine.reason));
 }
@@ -202,6 +202,10 @@ void Truth::LoseWhatNobodyHolds(const SimServer& weakened) {
     const bool held = std::any_of(servers.begin(), servers.end(),
                                   [&](const auto& other) { return Holds(*other, id, shards[id]); });
     if (!held) LoseUnsynced(id, shards[id].logged);
+    const bool known = std::any_of(servers.begin(), servers.end(), [&](const auto& other) {
+      return Holds(*other, id, shards[id]) && cluster_.IsHeard(*other);
+    });
+    if (!known) may_be_quarantined_.insert(id);
   }
 }
 

@@ -98,7 +98,9 @@ class Truth {
   std::map<ShardId, Epoch> answered_epoch_;  // at `logged` or above
   std::map<ShardId, Lsn> answered_lsn_;
   std::map<ShardId, Course> courses_;
-  std::set<ShardId> lossy_;                             // something of it may be gone
+  std::set<ShardId> lossy_;  // something of it may be gone
+  // Or the scheduler may have given up whoever holds it, before it could know.
+  std::set<ShardId> may_be_quarantined_;
   std::set<std::pair<NodeId, Incarnation>> cut_lives_;  // lost power and have not led since
   uint64_t accepted_ = 0, promotions_ = 0;
   bool long_pause_ = false;

@@ -20,7 +20,7 @@ struct Arguments {
   uint64_t first = 1, count = 1;
   bool trace = false, mutants = false, twice = false;
   Defence mutant = Defence::kNone;
-  uint64_t limit = 400;  // of seeds for a mutant
+  uint64_t limit = 3000;  // of seeds for a mutant
 };
 
 struct MutantName {
@@ -110,11 +110,27 @@ int RunSeeds(const Arguments& arguments) {
   return failed == 0 && all ? 0 : 1;
 }
 
+// Whether the defence can matter in such a seed.
+bool Fits(Defence defence, const SimOptions& options) {
+  switch (defence) {
+    case Defence::kFoldMarks:
+      return options.with_base;
+    case Defence::kEpoch:
+    case Defence::kPromoteInSync:
+    case Defence::kPromoteSettled:
+      return options.copies > 1;
+    case Defence::kContentChain:
+      return options.copies > 2;
+    default:
+      return true;
+  }
+}
+
 // The first seed that notices must be one that passes with the defence.
 bool Catch(const MutantName& mutant, const Arguments& arguments) {
   uint64_t tried = 0;
   for (uint64_t seed = arguments.first; tried < arguments.limit; ++seed) {
-    const bool fits = mutant.defence != Defence::kFoldMarks || DrawOptions(seed).with_base;
+    const bool fits = Fits(mutant.defence, DrawOptions(seed));
     if (!fits) continue;
     ++tried;
     const Outcome outcome = RunSeed(seed, mutant.defence, false, false, nullptr);
