@@ -37,7 +37,7 @@ SimOptions DrawOptions(uint64_t seed) {
   options.delay_us = pick(4) == 0 ? 20000 : 2500;
   options.loss = pick(3) == 0 ? 0 : 300 + pick(2000);
   options.push_every_ms = 60 + pick(120);
-  options.lease_ms = pick(2) == 0 ? 2000 : 4000;
+  options.lease_ms = pick(2) == 0 ? 1200 : 3000;
   return options;
 }
 

@@ -22,6 +22,8 @@ void SimFaults::Plan(uint64_t at_ms) {
 }
 
 void SimFaults::OnReached(Step step, Endpoint process) {
+  if (isolated_ != nullptr && step == Step::kDeltaTaken && process != isolated_->self())
+    world_.After(0, [this] { EndIsolated(); });
   if (trap_ != step || healed_) return;
   if (trap_skips_ > 0) {
     --trap_skips_;
@@ -54,9 +56,9 @@ void SimFaults::Inject(Endpoint where) {
   for (size_t i = 0; i < cluster_.workers().size(); ++i) {
     if (where == cluster_.workers()[i]->self()) return EndWorker(i);
   }
-  if (server == nullptr && where != cluster_.scheduler.self() && kind == 0)
+  if (server == nullptr && where != cluster_.scheduler.self() && kind <= 1)
     return EndWorker(world_.Pick(cluster_.workers().size()));
-  if (where == cluster_.scheduler.self() || (server == nullptr && kind <= 2)) return EndScheduler();
+  if (where == cluster_.scheduler.self() || (server == nullptr && kind <= 3)) return EndScheduler();
   if (server == nullptr) server = servers[world_.Pick(servers.size())].get();
   InjectInto(*server);
 }
@@ -123,7 +125,7 @@ void SimFaults::EndScheduler() {
 
 void SimFaults::EndWorker(size_t number) {
   SimWorker& worker = *cluster_.workers()[number];
-  if (world_.OneIn(3)) return Pause(worker.self());
+  if (world_.OneIn(2)) return Pause(worker.self());
   if (!world_.up(worker.self())) return;
   worker.End();
   world_.After(world_.Between(50, 4000) * 1000, [this, &worker] {
@@ -132,7 +134,8 @@ void SimFaults::EndWorker(size_t number) {
 }
 
 void SimFaults::Pause(Endpoint process) {
-  const uint64_t ms = world_.OneIn(2) ? world_.Between(20, 900) : world_.Between(2500, 6500);
+  const bool works = ServerAt(process) == nullptr && process != cluster_.scheduler.self();
+  const uint64_t ms = !works && world_.OneIn(2) ? world_.Between(20, 900) : world_.Between(2500, 6500);
   world_.Note(process, "stands still for ", ms, " ms");
   Interrupt(process);
   world_.Pause(process, ms);
@@ -164,15 +167,22 @@ void SimFaults::Isolate(SimServer& server) {
   world_.Note(server.self(), "is cut from ", world_.name(other.self()), " and will end");
   world_.Cut(server.self(), other.self());
   if (world_.OneIn(2)) world_.Cut(server.self(), cluster_.scheduler.self());
-  const bool soon = world_.OneIn(2);  // before anybody has reported what it had sent
-  world_.After(world_.Between(3, soon ? 60 : 250) * 1000, [this, &server, soon] {
-    world_.Heal();
-    if (!server.up() || healed_) return;
-    if (!soon) return EndServer(server, world_.OneIn(2));
-    Interrupt(server.self());
-    server.End(world_.OneIn(2));
-    StartLater(server, world_.Between(1, 40));
+  if (world_.OneIn(2)) isolated_ = &server;
+  world_.After(world_.Between(3, 250) * 1000, [this, &server] {
+    isolated_ = &server;
+    EndIsolated();
   });
+}
+
+// Sometimes it is back before anybody has reported what it had sent.
+void SimFaults::EndIsolated() {
+  SimServer* server = std::exchange(isolated_, nullptr);
+  if (server == nullptr || !server->up() || healed_) return;
+  world_.Heal();
+  if (world_.OneIn(2)) return EndServer(*server, world_.OneIn(2));
+  Interrupt(server->self());
+  server->End(world_.OneIn(2));
+  StartLater(*server, world_.Between(1, 40));
 }
 
 void SimFaults::BreakDisk(SimServer& server) {

@@ -31,6 +31,7 @@ class SimFaults {
   void StartLater(SimServer& server, uint64_t ms);
   void CutLinks(Endpoint from);
   void Isolate(SimServer& server);
+  void EndIsolated();
   void BreakDisk(SimServer& server);
   void DamageDisk(SimServer& server);
   void EndScheduler();
@@ -45,6 +46,7 @@ class SimFaults {
   Step trap_ = Step::kNone;
   uint64_t trap_skips_ = 0;
   bool healed_ = false;
+  SimServer* isolated_ = nullptr;  // ends when another one has taken a delta
 };
 
 }  // namespace penstock::sim
