@@ -341,6 +341,11 @@ void ServerCore::CloseWhole(ShardId id) {
   Touch(id, slot);
 }
 
+void ServerCore::SyncCopies(ShardId id) {
+  Touch(id, *GetSlot(id));
+  Spawn(Reached(Durability::kSynced).ignoreResult(), "sync of copies");
+}
+
 kj::Promise<Status> ServerCore::FlushHere(std::span<const ShardId> shards) {
   for (ShardId id : shards) {
     Slot* slot = GetSlot(id);

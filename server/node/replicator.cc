@@ -152,6 +152,19 @@ void Replicator::CheckWaiters() {
   });
 }
 
+// Nothing else might ever be pushed to the shard.
+void Replicator::SyncWhatIsOwed() {
+  std::set<ShardId> owed;
+  for (const Waiter& waiter : waiters_) {
+    if (waiter.level != Durability::kSynced) continue;
+    for (const auto& [shard, lsn] : waiter.deltas) {
+      const CopySet* set = FindSet(shard);
+      if (set != nullptr && set->OwesSync(lsn)) owed.insert(shard);
+    }
+  }
+  for (const ShardId shard : owed) core_.SyncCopies(shard);
+}
+
 // --- Links.
 
 Replicator::LinkPtr Replicator::LinkTo(const std::string& endpoint) {
@@ -183,6 +196,7 @@ void Replicator::Tick() {
   for (const auto& [endpoint, link] : links_) Pump(link);
   AdvanceSeeds();
   CheckWaiters();
+  SyncWhatIsOwed();
   Spawn(loop_.Sleep(kTickMs).then([this] { Tick(); }), "replication");
 }
 

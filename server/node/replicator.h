@@ -102,6 +102,7 @@ class Replicator : private kj::TaskSet::ErrorHandler {
   void BoundTails();
   bool Reached(Waiter& waiter, Status* result) const;
   void CheckWaiters();
+  void SyncWhatIsOwed();
   uint64_t NowMs() const;
   void Spawn(kj::Promise<void> promise, const char* what);
   void taskFailed(kj::Exception&& e) override;

@@ -68,6 +68,20 @@ TEST_F(CopySetTest, CountsWhatEveryCopyInSyncHasLogged) {
   EXPECT_EQ(set_.Logged(11), 11u) << "and what the primary has not logged itself does not";
 }
 
+// Nobody has told it to sync what it had logged before it was attached.
+TEST_F(CopySetTest, OwesASyncOfWhatWasLoggedBefore) {
+  Add(11);
+  Want({Backup(2, true)});
+  set_.Attached(Copy(2), At(11, 11), kNow);
+  EXPECT_EQ(set_.Logged(11), 11u);
+  EXPECT_TRUE(set_.OwesSync(11));
+  Add(12);
+  EXPECT_FALSE(set_.OwesSync(12)) << "not even logged";
+  set_.Confirmed(Copy(2), 12, true, kNow);
+  EXPECT_FALSE(set_.OwesSync(11));
+  EXPECT_FALSE(set_.OwesSync(12));
+}
+
 TEST_F(CopySetTest, AMemberThatLeavesHoldsNothingUp) {
   Want({Backup(2, true), Backup(3, true)});
   for (NodeId node : {2, 3}) set_.Attached(Copy(node), At(10, 10), kNow);
