@@ -24,6 +24,8 @@ SimOptions DrawOptions(uint64_t seed) {
   SimOptions options{.seed = seed};
   options.copies = static_cast<uint32_t>(1 + pick(3));
   options.servers = static_cast<uint32_t>(std::max<uint64_t>(options.copies, 2 + pick(3)));
+  options.isolation = seed % 8 == 5;
+  if (options.isolation) options.copies = options.servers = 3;
   options.min_copies = static_cast<uint32_t>(1 + pick(options.copies));
   options.kept_tail_bytes = pick(3) == 0 ? 0 : 4096;
   TableId id = 0;
@@ -43,7 +45,8 @@ SimOptions DrawOptions(uint64_t seed) {
 
 std::string Describe(const SimOptions& o) {
   return StrCat("seed ", o.seed, ": ", o.servers, " servers, ", o.copies, " copies, at least ", o.min_copies,
-                o.with_base ? ", with a base" : "", o.damage ? ", with damage" : "");
+                o.isolation ? ", isolation" : "", o.with_base ? ", with a base" : "",
+                o.damage ? ", with damage" : "");
 }
 
 SimCluster::SimCluster(const SimOptions& options)

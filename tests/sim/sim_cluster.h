@@ -32,7 +32,8 @@ struct SimOptions {
   bool ledger_synced = false;
   uint32_t partitions = 4, passes = 1;
   bool with_base = false;
-  bool damage = false;  // synced bytes may change
+  bool damage = false;     // synced bytes may change
+  bool isolation = false;  // servers with three copies end just behind what one of two backups has taken
   uint64_t delay_us = 3000, loss = 0;
   uint64_t push_every_ms = 100;
   int64_t lease_ms = 3000;

@@ -65,6 +65,7 @@ void SimFaults::Inject(Endpoint where) {
 
 void SimFaults::InjectInto(SimServer& server) {
   if (!server.up()) return;
+  if (cluster_.options().isolation) return Isolate(server);
   switch (world_.Pick(13)) {
     case 0:
     case 1:
@@ -162,12 +163,14 @@ void SimFaults::CutLinks(Endpoint from) {
 // From one other server, and a moment later it ends: what it did in between, only some have.
 void SimFaults::Isolate(SimServer& server) {
   const auto& servers = cluster_.servers();
-  const SimServer& other = *servers[world_.Pick(servers.size())];
-  if (&other == &server) return EndServer(server, false);
+  size_t number = world_.Pick(servers.size());
+  if (servers[number].get() == &server) number = (number + 1) % servers.size();
+  const SimServer& other = *servers[number];
+  if (&other == &server) return EndServer(server, false);  // it is alone
   world_.Note(server.self(), "is cut from ", world_.name(other.self()), " and will end");
   world_.Cut(server.self(), other.self());
   if (world_.OneIn(2)) world_.Cut(server.self(), cluster_.scheduler.self());
-  if (world_.OneIn(2)) isolated_ = &server;
+  if (cluster_.options().isolation || world_.OneIn(2)) isolated_ = &server;
   world_.After(world_.Between(3, 250) * 1000, [this, &server] {
     isolated_ = &server;
     EndIsolated();
@@ -179,10 +182,11 @@ void SimFaults::EndIsolated() {
   SimServer* server = std::exchange(isolated_, nullptr);
   if (server == nullptr || !server->up() || healed_) return;
   world_.Heal();
-  if (world_.OneIn(2)) return EndServer(*server, world_.OneIn(2));
+  const bool chosen = cluster_.options().isolation;
+  if (!chosen && world_.OneIn(2)) return EndServer(*server, world_.OneIn(2));
   Interrupt(server->self());
-  server->End(world_.OneIn(2));
-  StartLater(*server, world_.Between(1, 40));
+  server->End(chosen || world_.OneIn(2));
+  StartLater(*server, chosen ? 1 : world_.Between(1, 40));
 }
 
 void SimFaults::BreakDisk(SimServer& server) {

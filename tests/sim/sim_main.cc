@@ -120,7 +120,7 @@ bool Fits(Defence defence, const SimOptions& options) {
     case Defence::kPromoteSettled:
       return options.copies > 1;
     case Defence::kContentChain:
-      return options.copies > 2;
+      return options.isolation;
     default:
       return true;
   }

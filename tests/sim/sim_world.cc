@@ -23,6 +23,19 @@ void World::Start(Endpoint p) {
   processes_[p].up = true;
   ++processes_[p].life;
   processes_[p].paused_until_us = 0;
+  // Who still waits for an earlier life hears now that it is over, at the latest.
+  for (const auto& weak : channels_) {
+    const ChannelPtr channel = weak.lock();
+    if (channel != nullptr && channel->to == p && !channel->broken) TellCaller(channel);
+  }
+}
+
+// Behind what is still on its way back.
+void World::TellCaller(const ChannelPtr& channel) {
+  const uint64_t at = std::max(channel->last_back_us, now_us_ + Between(kLeastDelayUs, options_.delay_us));
+  Put(at - now_us_ + 1, channel->from, channel->from_life, Step::kNone, [this, channel] {
+    if (!IsCut(channel->to, channel->from)) Break(channel);
+  });
 }
 
 void World::End(Endpoint p, bool silent) {
@@ -36,10 +49,7 @@ void World::End(Endpoint p, bool silent) {
     // What it had sent still arrives, unless it was in a queue of its own.
     if (channel->from == p && OneIn(2)) channel->broken = true;
     if (channel->to != p || channel->broken || silent) continue;
-    // Behind what is still on its way back.
-    const uint64_t at = std::max(channel->last_back_us, now_us_ + Between(kLeastDelayUs, options_.delay_us));
-    Put(at - now_us_ + 1, channel->from, channel->from_life, Step::kNone,
-        [this, channel] { Break(channel); });
+    TellCaller(channel);
   }
 }
 

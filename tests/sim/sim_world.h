@@ -126,6 +126,7 @@ class World {
   void Deliver(const ChannelPtr& channel, bool there, Step step, const Task& task);
   void Lose(const ChannelPtr& channel, Step step, bool heard);
   void InterruptAll(Endpoint p);
+  void TellCaller(const ChannelPtr& channel);
   void Write(std::string line);
 
   WorldOptions options_;
