@@ -40,8 +40,7 @@ interface Replica {
   # By a primary after it has connected. Safe to repeat.
 
   append @1 (sections :List(ReplicaSection), sync :Bool) -> (status :Common.Status, states :List(ReplicaState));
-  # By a primary: the sections of one of its windows, or pieces of seeds. Answered when they are logged (`sync`: and synced, with all that
-  # came before; there may be no sections then). A delta that the
+  # By a primary: the sections of one of its windows, or pieces of seeds. Answered when they are logged (`sync`: and synced). A delta that the
   # copy holds already is ok; one that does not follow is dataLoss. An error of the status concerns all sections.
 
   digest @2 (shard :UInt32) -> (status :Common.Status, lsn :UInt64, rows :UInt64, hash :UInt64);

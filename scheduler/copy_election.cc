@@ -4,6 +4,7 @@
 #include <tuple>
 #include <utility>
 
+#include "common/base/mutant.h"
 #include "common/base/strings.h"
 
 namespace penstock {
@@ -87,7 +88,9 @@ std::string WhoHoldsWhat(const CopyHealth& health, ShardId id, const std::vector
                 "` goes on with the longest that was heard");
 }
 
-bool Suffices(const ShardRecord& shard, Lsn held) { return held >= shard.logged && held >= shard.synced; }
+bool Suffices(const ShardRecord& shard, Lsn held) {
+  return (held >= shard.logged && held >= shard.synced) || !Defended(Defence::kQuarantine);
+}
 
 Election Judge(const CopyHealth& health, ShardId id, const Candidate& leader,
                const std::vector<Candidate>& candidates) {

@@ -61,8 +61,14 @@ bool CopyHealth::PrimaryOutlived(ShardId id, const CopyRecord& copy) const {
 }
 
 const BackupLine* CopyHealth::Judgement(ShardId id, const CopyRecord& copy) const {
-  const ShardLine* line = Served(id);
-  if (line == nullptr) return nullptr;
+  const ShardRecord& shard = Shard(id);
+  const NodeRecord* node = state_.FindNode(shard.node);
+  const ShardLine* line = nodes_.Line(shard.node, id);
+  const bool granted = node != nullptr && shard.granted_session == node->session;
+  if (!granted || !nodes_.Beating(shard.node) || line == nullptr || line->incarnation != shard.incarnation)
+    return nullptr;
+  // It has taken the present epoch, but may not report it as served: a copy that fails may hold up just that.
+  if (line->epoch != shard.epoch && line->seen != shard.epoch) return nullptr;
   auto it = std::find_if(line->backups.begin(), line->backups.end(), [&](const BackupLine& said) {
     return said.node == copy.node && said.incarnation == copy.incarnation;
   });

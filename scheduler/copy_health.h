@@ -44,7 +44,7 @@ class CopyHealth {
   // The primary was heard after the copy was lost, so it did not end together with it: until then the copy
   // stays in the set, of which the longest may have to lead.
   bool PrimaryOutlived(ShardId id, const CopyRecord& copy) const;
-  // What the primary says of it in its present epoch; nullptr: nothing.
+  // What the primary says of it since it has taken the present epoch; nullptr: nothing.
   const BackupLine* Judgement(ShardId id, const CopyRecord& copy) const;
 
   // A shard that nobody serves, and which one of several could go on with: the primary is lost, and no backup

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <map>
 
+#include "common/base/mutant.h"
 #include "common/base/strings.h"
 
 namespace penstock {
@@ -13,6 +14,7 @@ constexpr char kRemedy[] =
 
 // Empty: it may be served.
 std::string WhyNot(const ShardRecord& shard, const std::string& name, const ShardLine* line, Lsn held) {
+  if (!Defended(Defence::kQuarantine)) return "";
   if (line != nullptr && !line->damage.empty()) return StrCat(name, ": ", line->damage, kRemedy);
   if (line == nullptr && shard.highest > 0) {
     return StrCat(name, " came back without this shard, of which it had reported lsn ", shard.highest,

@@ -165,6 +165,9 @@ class LeaseFsm {
   FairShare share_;
   ClockTable clocks_;
   int64_t flushed_ms_ = 0;
+#if defined(PENSTOCK_MUTANTS)
+  std::map<LeaseToken, PartitionKey> ended_;  // of whose partition a mutant takes late reports
+#endif
 };
 
 }  // namespace penstock

@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "common/base/ids.h"
+#include "common/base/mutant.h"
 #include "common/cluster/table_spec.h"
 #include "scheduler/pass_metrics.h"
 #include "scheduler/train_policy.h"
@@ -71,7 +72,8 @@ struct ShardRecord {
 
 // It has all that was ever answered at `logged`: some primary waits for it, and has said so (rule 19).
 inline bool IsPromotable(const ShardRecord& shard, const CopyRecord& copy) {
-  return copy.in_sync && copy.since <= shard.confirmed;
+  return (copy.in_sync || !Defended(Defence::kPromoteInSync)) &&
+         (copy.since <= shard.confirmed || !Defended(Defence::kPromoteSettled));
 }
 inline bool HasPromotable(const ShardRecord& shard) {
   return std::any_of(shard.backups.begin(), shard.backups.end(),

@@ -177,7 +177,10 @@ std::string CopySet::Missing(Lsn lsn) const {
 void CopySet::Trim() {
   Lsn confirmed = tail_.End().lsn;
   for (const Copy& copy : copies_) {
-    if (copy.stage == Stage::kFailed || (copy.stage == Stage::kDetached && !copy.grant.in_sync)) continue;
+    // One that was never attached begins with a seed. One that was goes on from where it stands: it may have
+    // heard of the epoch in which it is in sync before this primary did.
+    const bool fresh = copy.stage == Stage::kDetached && !copy.grant.in_sync && copy.logged == 0;
+    if (copy.stage == Stage::kFailed || fresh) continue;
     // A seed needs what was not sent yet; whoever may have to attach again, what was not confirmed.
     if (copy.stage == Stage::kSeeding && copy.pieces == 0) continue;
     confirmed = std::min(confirmed, copy.stage == Stage::kSeeding ? copy.sent : copy.logged);

@@ -85,6 +85,9 @@ class CopySet {
   // Up to where every in-sync backup has confirmed, at most `own`.
   Lsn Logged(Lsn own) const;
   Lsn Synced(Lsn own) const;
+  // Every in-sync backup has logged the lsn, and one that has not synced it was not told to: it was attached
+  // or seeded after it had logged it. A later delta that is to be synced makes up for it.
+  bool OwesSync(Lsn lsn) const { return Logged(lsn) >= lsn && Synced(lsn) < lsn; }
   // kNotEnoughCopies: pushes that need copies are refused now, and why.
   Status Writable(uint64_t now_ms) const;
   // Names the in-sync copies that have not confirmed the lsn.

@@ -129,17 +129,12 @@ std::vector<ShardLine> ServerCore::Report() {
 
 ServerCore::Found ServerCore::Find(ShardId id, Epoch epoch) {
   Slot* slot = GetSlot(id);
-  if (slot == nullptr || !slot->replica.granted()) {
+  if (slot == nullptr) {
     return {nullptr, WrongEpoch("shard " + std::to_string(id) + " is not served by " + options_.node_name),
             0};
   }
-  if (slot->shard->epoch() != epoch) {
-    return {
-        nullptr,
-        WrongEpoch("shard " + std::to_string(id) + " is in epoch " + std::to_string(slot->shard->epoch()) +
-                   " at " + options_.node_name + ", not " + std::to_string(epoch)),
-        slot->shard->epoch()};
-  }
+  if (Status served = slot->replica.Serves(epoch); !served.ok())
+    return {nullptr, std::move(served), slot->replica.granted() ? slot->shard->epoch() : 0};
   return {slot->shard, Status::Ok(), epoch};
 }
 
@@ -344,6 +339,11 @@ void ServerCore::CloseWhole(ShardId id) {
   Slot& slot = *GetSlot(id);
   slot.memory_due = true;
   Touch(id, slot);
+}
+
+void ServerCore::SyncCopies(ShardId id) {
+  Touch(id, *GetSlot(id));
+  Spawn(Reached(Durability::kSynced).ignoreResult(), "sync of copies");
 }
 
 kj::Promise<Status> ServerCore::FlushHere(std::span<const ShardId> shards) {

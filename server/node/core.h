@@ -198,6 +198,8 @@ class ServerCore : private kj::TaskSet::ErrorHandler {
   kj::Promise<Status> FlushAll();
   // Closes a window that takes everything of the shard.
   void CloseWhole(ShardId shard);
+  // Closes a window with a delta of the shard, empty perhaps, that its copies are told to sync.
+  void SyncCopies(ShardId shard);
   // Counts the folds that this core has heard of.
   uint64_t folds() const { return folds_; }
 

@@ -79,7 +79,7 @@ kj::Promise<void> ReplicaService::append(AppendContext context) {
   WriteStatus(status, results.initStatus());
   if (!status.ok()) return kj::READY_NOW;
   auto states = results.initStates(sections.size());
-  bool taken = sections.size() == 0;  // only to sync what came before
+  bool taken = false;
   CopiedDeltas copied(sections);
   for (uint32_t i = 0; i < sections.size(); ++i) {
     const auto data = sections[i].getDelta();

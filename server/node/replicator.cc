@@ -153,6 +153,19 @@ void Replicator::CheckWaiters() {
   });
 }
 
+// Nothing else might ever be pushed to the shard.
+void Replicator::SyncWhatIsOwed() {
+  std::set<ShardId> owed;
+  for (const Waiter& waiter : waiters_) {
+    if (waiter.level != Durability::kSynced) continue;
+    for (const auto& [shard, lsn] : waiter.deltas) {
+      const CopySet* set = FindSet(shard);
+      if (set != nullptr && set->OwesSync(lsn)) owed.insert(shard);
+    }
+  }
+  for (const ShardId shard : owed) core_.SyncCopies(shard);
+}
+
 // --- Links.
 
 Replicator::LinkPtr Replicator::LinkTo(const std::string& endpoint) {
@@ -184,9 +197,9 @@ void Replicator::Tick() {
   }
   BoundTails();
   for (const auto& [endpoint, link] : links_) Pump(link);
-  RequestSyncs();
   AdvanceSeeds();
   CheckWaiters();
+  SyncWhatIsOwed();
   Spawn(loop_.Sleep(kTickMs).then([this] { Tick(); }), "replication");
 }
 
@@ -305,29 +318,6 @@ void Replicator::Pump(const LinkPtr& link) {
   }
 }
 
-// A delta that was sent without a wish to have it synced, or confirmed before a connection failed, may be
-// waited for later on: a call without deltas syncs what came before it.
-void Replicator::RequestSyncs() {
-  std::map<LinkPtr, CallPtr> calls;
-  for (const Waiter& waiter : waiters_) {
-    if (waiter.level != Durability::kSynced || waiter.deltas.empty()) continue;
-    const auto [shard, lsn] = waiter.deltas.back();
-    CopySet* set = FindSet(shard);
-    if (set == nullptr) continue;
-    for (const Copy& copy : set->copies()) {
-      const bool unsynced = copy.stage == CopySet::Stage::kFollowing && copy.synced < lsn && copy.sent >= lsn;
-      if (!copy.grant.in_sync || !unsynced) continue;
-      CallPtr& call = calls[LinkTo(copy.grant.endpoint)];
-      if (call == nullptr) call = std::make_shared<Call>(Call{.sync = true});
-      call->covered.push_back({{shard, copy.grant.node, copy.grant.incarnation}, copy.attachment, {}});
-      call->covered.back().what.delta.lsn = copy.sent;
-    }
-  }
-  for (auto& [link, call] : calls) {
-    if (link->client != nullptr && !link->broken) SendCall(link, std::move(call));
-  }
-}
-
 void Replicator::SendCall(const LinkPtr& link, CallPtr call) {
   auto request = KJ_ASSERT_NONNULL(link->client).appendRequest();
   request.setSync(call->sync);
@@ -371,12 +361,6 @@ void Replicator::SendCall(const LinkPtr& link, CallPtr call) {
 void Replicator::OnAppended(const LinkPtr& link, const Call& call,
                             capnp::List<proto::ReplicaState>::Reader states) {
   for (uint32_t i = 0; i < call.items.size(); ++i) TakeState(call.items[i], call.sync, states[i]);
-  for (const Item& item : call.covered) {
-    Copy* copy = FindCopy(item.key);
-    const bool same = copy != nullptr && copy->attachment == item.attachment;
-    if (same && copy->stage == CopySet::Stage::kFollowing)
-      FindSet(item.key.shard)->Confirmed(*copy, item.what.delta.lsn, true, NowMs());
-  }
   CheckWaiters();
   Pump(link);
   AdvanceSeeds();

@@ -66,7 +66,6 @@ class Replicator : private kj::TaskSet::ErrorHandler {
   };
   struct Call {
     std::vector<Item> items;
-    std::vector<Item> covered;  // of a call that only syncs: what was sent before it
     uint64_t bytes = 0;
     bool sync = false;
   };
@@ -90,7 +89,6 @@ class Replicator : private kj::TaskSet::ErrorHandler {
                   capnp::List<proto::ReplicaState>::Reader states);
   void Pump(const LinkPtr& link);
   void SendCall(const LinkPtr& link, CallPtr call);
-  void RequestSyncs();
   void OnAppended(const LinkPtr& link, const Call& call, capnp::List<proto::ReplicaState>::Reader states);
   void TakeState(const Item& item, bool sync, proto::ReplicaState::Reader state);
   void Break(const LinkPtr& link, const std::string& why);
@@ -104,6 +102,7 @@ class Replicator : private kj::TaskSet::ErrorHandler {
   void BoundTails();
   bool Reached(Waiter& waiter, Status* result) const;
   void CheckWaiters();
+  void SyncWhatIsOwed();
   uint64_t NowMs() const;
   void Spawn(kj::Promise<void> promise, const char* what);
   void taskFailed(kj::Exception&& e) override;

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "common/base/crc32c.h"
+#include "common/base/mutant.h"
 #include "common/base/strings.h"
 
 namespace penstock {
@@ -73,6 +74,12 @@ void ShardReplica::TakeFollow(Epoch epoch) {
   seen_ = std::max(seen_, epoch);
 }
 
+Status ShardReplica::Serves(Epoch epoch) const {
+  if (!granted_) return WrongEpoch(StrCat("shard ", id(), " is not served by ", node_));
+  if (shard_->epoch() == epoch || !Defended(Defence::kEpoch)) return Status::Ok();
+  return WrongEpoch(StrCat("shard ", id(), " is in epoch ", shard_->epoch(), " at ", node_, ", not ", epoch));
+}
+
 void ShardReplica::Release() {
   granted_ = false;
   settled_ = 0;
@@ -85,7 +92,7 @@ void ShardReplica::Release() {
 ReplicaAnswer ShardReplica::Check(const ReplicaRef& ref) {
   const std::string name = StrCat(node_, ": shard ", ref.shard);
   if (incarnation() < ref.incarnation) return {.status = Unavailable(name + " is not followed here yet")};
-  if (granted_ || ref.epoch < seen()) {
+  if (Defended(Defence::kEpoch) && (granted_ || ref.epoch < seen())) {
     return {.status = WrongEpoch(StrCat(name, " has seen epoch ", seen(), ", the primary is in ", ref.epoch)),
             .seen = seen()};
   }

@@ -77,6 +77,9 @@ class ShardReplica {
   void Release();
   void Unfollow() { following_ = false; }
   bool granted() const { return granted_; }
+  // Whether a request that names this epoch is answered here. kWrongEpoch: it is served in another one, or
+  // not at all.
+  Status Serves(Epoch epoch) const;
   bool following() const { return following_; }
   // The epoch that it serves, once every in-sync backup of that has all that was answered before it began;
   // the one before until then. 0: it serves in none. Whoever hears of it may promote any of those backups

@@ -8,6 +8,7 @@
 
 #include "common/base/copy_row.h"
 #include "common/base/hash.h"
+#include "common/base/mutant.h"
 #include "server/shard/initializer.h"
 #include "server/shard/optimizer_kernels.h"
 
@@ -146,7 +147,7 @@ Result<PushOutcome> Shard::PushUnit(const UnitContext& unit, TableId id, std::sp
                                     const float* values, size_t growth_bytes) {
   ASSIGN_OR_RETURN(Table * table, ServingTable(id));
   RETURN_IF_ERROR(CheckUnit(unit, *table, keys));
-  if (table->marks.Contains(unit.producer, unit.sequence)) {
+  if (Defended(Defence::kMarks) && table->marks.Contains(unit.producer, unit.sequence)) {
     table->marks.AdvanceLow(unit.producer, unit.low);
     return PushOutcome{.duplicate = true, .lsn = UnitLsn(*table), .cold = {}};
   }
@@ -282,7 +283,10 @@ void Shard::ApplyRows(Table& table, const UnitContext& unit, std::span<const Key
 
 // Rule 14, for a unit that was applied before: what is open of its table goes into the next delta, else it is
 // in one already.
-Lsn Shard::UnitLsn(const Table& table) const { return HasUnlogged(table) ? NextLsn() : last_lsn_; }
+Lsn Shard::UnitLsn(const Table& table) const {
+  if (!Defended(Defence::kDuplicateWait)) return 0;
+  return HasUnlogged(table) ? NextLsn() : last_lsn_;
+}
 
 Result<size_t> Shard::DeleteRows(TableId id, std::span<const Key> keys) {
   ASSIGN_OR_RETURN(Table * table, ServingTable(id));

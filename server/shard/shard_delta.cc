@@ -8,6 +8,7 @@
 #include <string>
 
 #include "common/base/crc32c.h"
+#include "common/base/mutant.h"
 #include "server/shard/flat_writer.h"
 #include "server/shard/shard.h"
 
@@ -47,6 +48,7 @@ struct Shard::PlannedEntry {
   std::span<const Key> cold_deletions;  // of rows that are not in memory
   bool open = false;                    // the rows are open: their images have accumulators
   bool marks = false;
+  bool marks_later = false;  // a mutant's: they wait for another delta
 
   size_t ImageFloats() const { return open ? table->rows.all_floats() : table->rows.row_floats(); }
 
@@ -166,6 +168,7 @@ std::vector<Shard::PlannedEntry> Shard::PlanEntries(const TableChoice& choose) c
                           [rows = &table->rows](RowNumber row) { return rows->Header(row)->deleted(); });
       }
       entry.marks = first == 0;
+      entry.marks_later = !Defended(Defence::kAtomicUnit) && !entry.rows.empty();
       if (entry.marks) entry.cold_deletions = table->cold.tombstones().Fresh();
       first += entry.rows.size();
       plan.push_back(entry);
@@ -203,7 +206,7 @@ void Shard::WriteEntry(const PlannedEntry& entry, proto::TableDelta::Builder out
     std::memcpy(image, rows.Values(entry.rows[i]), row_bytes);
     image += row_bytes;
   }
-  if (!entry.marks) return;
+  if (!entry.marks || entry.marks_later) return;
   if (entry.table->full_marks) {
     entry.table->marks.WriteFull(out);
   } else {
@@ -257,7 +260,7 @@ Result<BuiltDelta> Shard::BuildDelta(const TableChoice& choose) {
       Table& table = *FindTable(entry.id);
       table.rows.ClearDirty(built.lsn);
       table.cold.tombstones().ClearFresh(built.lsn);
-      table.marks.ClearChanges();
+      if (!entry.marks_later) table.marks.ClearChanges();
       table.full_marks = table.rounds_changed = false;
     }
   }
@@ -389,7 +392,8 @@ Status Shard::CheckChain(proto::Delta::Reader delta) const {
     return RepeatsEverything(delta) ? Status::Ok()
                                     : DataLoss(follows + " and it does not repeat what came between");
   }
-  if (delta.getPreviousChecksum() != last_checksum_) return DataLoss(follows + " with another checksum");
+  if (Defended(Defence::kContentChain) && delta.getPreviousChecksum() != last_checksum_)
+    return DataLoss(follows + " with another checksum");
   return Status::Ok();
 }
 

@@ -1,6 +1,8 @@
 // The rules of what may follow what.
 #include "server/storage/delta_chain.h"
 
+#include "common/base/mutant.h"
+
 namespace penstock {
 
 ShardFolded FoldedOf(proto::ShardMeta::Reader meta) {
@@ -50,7 +52,8 @@ std::string DeltaChain::WhyNot(proto::Delta::Reader delta) const {
   if (lsn <= last_.lsn || lsn <= previous)
     return name + " does not rise: it follows " + std::to_string(previous) + ", " + last;
   if (previous > last_.lsn) return name + " follows " + std::to_string(previous) + ", " + last;
-  if (previous == last_.lsn && delta.getPreviousChecksum() != last_.checksum) {
+  if (Defended(Defence::kContentChain) && previous == last_.lsn &&
+      delta.getPreviousChecksum() != last_.checksum) {
     return name + " follows another delta " + std::to_string(previous) + " than the one before it";
   }
   if (delta.getFirstOfEpoch()) {

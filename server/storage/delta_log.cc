@@ -7,6 +7,7 @@
 #include <deque>
 
 #include "common/base/fault.h"
+#include "common/base/mutant.h"
 
 namespace penstock {
 namespace {
@@ -248,6 +249,14 @@ Status DeltaLog::Append(std::span<const LogRecord> records) {
     std::lock_guard lock(mutex_);
     if (!failure_.ok()) return failure_;
   }
+#if defined(PENSTOCK_MUTANTS)
+  std::vector<LogRecord> before;
+  if (!Defended(Defence::kAppendFirst)) {
+    before = std::exchange(late_, {records.begin(), records.end()});
+    if (before.empty()) return Status::Ok();
+    records = before;
+  }
+#endif
   Status status = AppendUnlessFailed(records);
   return status.ok() ? status : Fail(status);
 }

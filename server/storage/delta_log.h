@@ -127,6 +127,9 @@ class DeltaLog {
   Status failure_;
   std::vector<uint64_t> spares_;  // the numbers of their files
   uint64_t generation_ = 0;       // rises with every fresh segment
+#if defined(PENSTOCK_MUTANTS)
+  std::vector<LogRecord> late_;  // a mutant's: said to be written, but not yet
+#endif
 };
 
 }  // namespace penstock

@@ -12,6 +12,7 @@
 #include <set>
 
 #include "common/base/fault.h"
+#include "common/base/mutant.h"
 #include "server/marks.h"
 #include "server/shard/table_images.h"
 #include "server/storage/fold_index.h"
@@ -309,7 +310,7 @@ Status Folder::TakeTable(ShardState& state, proto::Delta::Reader delta, unsigned
   table.layout = from.getLayout();
   table.open_round = images.open_round;
   table.committed_round = images.committed_round;
-  table.marks.Merge(from);
+  if (Defended(Defence::kFoldMarks)) table.marks.Merge(from);
   if (images.keys.empty() && images.deletions.empty()) return Status::Ok();
   const auto piece = static_cast<uint32_t>(pieces_.size());
   pieces_.push_back({.delta = static_cast<uint32_t>(deltas_.size() - 1),

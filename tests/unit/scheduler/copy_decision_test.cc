@@ -243,7 +243,7 @@ TEST_P(BrokenBackupTest, LeavesAtOnce) {
 TEST_P(BrokenBackupTest, LeavesAlsoWhileThePresentEpochIsNotServed) {
   Begin();
   Follow(2);
-  Line(1, 0).epoch = 1;
+  Line(1, 0).epoch = Line(1, 0).seen = 1;
   Beat(1);
   Break();
   // What the primary says of a backup in another epoch is old.
@@ -252,6 +252,24 @@ TEST_P(BrokenBackupTest, LeavesAlsoWhileThePresentEpochIsNotServed) {
 
 INSTANTIATE_TEST_SUITE_P(Harms, BrokenBackupTest,
                          ::testing::Values(Harm::kDead, Harm::kRestarted, Harm::kDamaged, Harm::kFailed));
+
+// A primary reports an epoch as served when the copies of that have what was answered, which one that has
+// failed never will.
+TEST_F(CopyDecisionTest, ACopyThatFailsLeavesThoughItsEpochIsNotServedYet) {
+  Begin();
+  Seed(2);
+  Enter(2);
+  Line(1, 0).epoch = 1;
+  Line(1, 0).seen = 2;
+  Beat(1);
+  EXPECT_EQ(Change().epoch, 0u);
+  Line(1, 0).backups[0].failed = "it holds delta 5, which is not among the latest";
+  Beat(1);
+  const auto change = Change();
+  EXPECT_EQ(change.epoch, 3u);
+  EXPECT_EQ(change.node, 1u);
+  EXPECT_TRUE(change.backups.empty());
+}
 
 TEST_F(CopyDecisionTest, AllChangesOfAShardAreOne) {
   Begin(2, 3);

@@ -68,6 +68,20 @@ TEST_F(CopySetTest, CountsWhatEveryCopyInSyncHasLogged) {
   EXPECT_EQ(set_.Logged(11), 11u) << "and what the primary has not logged itself does not";
 }
 
+// Nobody has told it to sync what it had logged before it was attached.
+TEST_F(CopySetTest, OwesASyncOfWhatWasLoggedBefore) {
+  Add(11);
+  Want({Backup(2, true)});
+  set_.Attached(Copy(2), At(11, 11), kNow);
+  EXPECT_EQ(set_.Logged(11), 11u);
+  EXPECT_TRUE(set_.OwesSync(11));
+  Add(12);
+  EXPECT_FALSE(set_.OwesSync(12)) << "not even logged";
+  set_.Confirmed(Copy(2), 12, true, kNow);
+  EXPECT_FALSE(set_.OwesSync(11));
+  EXPECT_FALSE(set_.OwesSync(12));
+}
+
 TEST_F(CopySetTest, AMemberThatLeavesHoldsNothingUp) {
   Want({Backup(2, true), Backup(3, true)});
   for (NodeId node : {2, 3}) set_.Attached(Copy(node), At(10, 10), kNow);
@@ -159,6 +173,21 @@ TEST_F(CopySetTest, ASilentCopyIsNamed) {
   EXPECT_THAT(silent.message(), HasSubstr("server-2"));
   set_.Confirmed(Copy(2), 11, false, kNow + 3002);
   EXPECT_TRUE(set_.Writable(kNow + 9000).ok());
+}
+
+// A copy may hear of the epoch in which it is in sync before its primary does: it refuses what comes in the old one.
+TEST_F(CopySetTest, KeepsWhatACopyNeedsThatIsAboutToBeInSync) {
+  Want({Backup(2, false)});
+  set_.Attached(Copy(2), At(10, 10), kNow);
+  Add(11);
+  Sent(2);
+  set_.Detached(Copy(2), "it has seen epoch 6");
+  Add(12);
+  set_.Trim();
+  Want({Backup(2, true)});
+  set_.Attached(Copy(2), At(10, 10), kNow);
+  EXPECT_EQ(Copy(2).stage, Stage::kFollowing) << Copy(2).failure;
+  EXPECT_EQ(Sent(2), (std::vector<Lsn>{11, 12}));
 }
 
 TEST_F(CopySetTest, KeepsWhatCopiesNeed) {

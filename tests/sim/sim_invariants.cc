@@ -1,0 +1,335 @@
+#include "tests/sim/sim_invariants.h"
+
+#include <algorithm>
+
+#include "tests/sim/sim_cluster.h"
+
+namespace penstock::sim {
+namespace {
+
+// As IsPromotable, which a mutant changes.
+bool IsSettled(const ShardRecord& shard, const CopyRecord& copy) {
+  return copy.in_sync && copy.since <= shard.confirmed;
+}
+
+}  // namespace
+
+UnitNumber Truth::NewUnit(UnitRecord record) {
+  units_.push_back(std::move(record));
+  return units_.size();
+}
+
+void Truth::OnOutcome(UnitNumber number, UnitOutcome outcome, Epoch epoch, Lsn lsn) {
+  UnitRecord& unit = units_[number - 1];
+  if (unit.outcome == UnitOutcome::kAcknowledged) return;
+  unit.outcome = outcome;
+  if (outcome != UnitOutcome::kAcknowledged) return;
+  unit.epoch = epoch;
+  unit.lsn = lsn;
+}
+
+void Truth::WantLedgerRow(TableId table, ShardId shard, Key key, uint32_t pass) {
+  ledger_[{table, shard, key}] = pass;
+}
+
+uint64_t Truth::acknowledged() const {
+  return std::count_if(units_.begin(), units_.end(),
+                       [](const UnitRecord& unit) { return unit.outcome == UnitOutcome::kAcknowledged; });
+}
+
+// --- What servers do.
+
+void Truth::OnDelta(ShardId shard, Epoch epoch, Lsn lsn) {
+  if (epoch > answered_epoch_[shard] && lsn <= answered_lsn_[shard] && !lossy_.contains(shard)) {
+    cluster_.world.Fail("lsn_never_falls",
+                        StrCat("shard ", shard, ": delta ", lsn, " of epoch ", epoch, ", but lsn ",
+                               answered_lsn_[shard], " was answered before"));
+  }
+}
+
+void Truth::OnAnswered(Endpoint server, const SimSlot& slot, const PushRequest& request, Durability level,
+                       const PushAnswer& answer) {
+  UnitRecord& unit = units_[request.number - 1];
+  unit.epoch = slot.shard->epoch();
+  unit.lsn = std::max<Lsn>(answer.lsn, 1);
+  if (level == Durability::kMemory) return;
+  Epoch& highest = answered_epoch_[request.shard];
+  if (slot.shard->epoch() < highest && SuccessorLacks(request)) {
+    cluster_.world.Fail("no_answer_of_an_older_epoch",
+                        StrCat("unit ", request.number, " of shard ", request.shard, ": ",
+                               cluster_.world.name(server), " answers in epoch ", slot.shard->epoch(),
+                               ", whoever answered in epoch ", highest, " before does not have it"));
+  }
+  highest = std::max(highest, slot.shard->epoch());
+  Lsn& lsn = answered_lsn_[request.shard];
+  lsn = std::max(lsn, answer.lsn);
+  CheckAnswered(server, slot, request, level);
+}
+
+// An answer may be late: what all copies had confirmed when they were told of the next epoch is in that one.
+bool Truth::SuccessorLacks(const PushRequest& request) const {
+  for (const auto& server : cluster_.servers()) {
+    const SimSlot* slot = server->core() == nullptr ? nullptr : server->core()->GetSlot(request.shard);
+    if (slot == nullptr || !slot->replica.granted() ||
+        slot->shard->epoch() < answered_epoch_.at(request.shard))
+      continue;
+    float value = 0;
+    std::vector<uint32_t> cold;
+    const Status pulled = slot->shard->PullRows(request.table, {request.keys.data(), 1}, &value, &cold);
+    return !pulled.ok() || value < 1;
+  }
+  return false;  // it has ended meanwhile: the end will tell
+}
+
+// What this server applied itself: it is at its level here and on every in-sync copy that still follows.
+void Truth::CheckAnswered(Endpoint server, const SimSlot& slot, const PushRequest& request,
+                          Durability level) {
+  const auto applied = slot.applied.find(request.number);
+  if (applied == slot.applied.end()) return;
+  const Lsn lsn = applied->second;
+  const auto reached = [level](const ShardReplica& replica) {
+    return level == Durability::kSynced ? replica.synced_here() : replica.logged_here();
+  };
+  std::string lacking = reached(slot.replica) < lsn ? cluster_.world.name(server) : "";
+  if (const CopySet* copies = slot.replica.copies()) {
+    for (const CopySet::Copy& copy : copies->copies()) {
+      const SimServer* node = copy.grant.in_sync ? cluster_.ServerOf(copy.grant.node) : nullptr;
+      const SimSlot* held =
+          node == nullptr || node->core() == nullptr ? nullptr : node->core()->GetSlot(request.shard);
+      const bool cut = cut_lives_.contains({copy.grant.node, copy.grant.incarnation});
+      if (held == nullptr || held->replica.incarnation() != copy.grant.incarnation ||
+          held->replica.granted() || (cut && level != Durability::kSynced))
+        continue;
+      if (held->replica.seen() <= slot.shard->epoch() && reached(held->replica) < lsn)
+        lacking = copy.grant.name;
+    }
+  }
+  if (lacking.empty()) return;
+  cluster_.world.Fail("nothing_is_answered_before_its_level",
+                      StrCat("unit ", request.number, " of shard ", request.shard, " at lsn ", lsn, ": ",
+                             lacking, " does not have it yet"));
+}
+
+void Truth::OnServes(ShardId shard, Epoch epoch, Endpoint server, bool promoted) {
+  served_[shard][epoch] = {server, cluster_.world.life(server)};
+  const ShardRecord& record = cluster_.scheduler.data().shards[shard];
+  cut_lives_.erase({record.node, record.incarnation});
+  if (record.epoch == epoch)
+    SetCourse(shard, promoted ? Step::kPromoted : Step::kGrantDelivered, record.node);
+}
+
+// --- What the scheduler decides.
+
+void Truth::SetCourse(ShardId shard, Step step, NodeId node) {
+  courses_[shard] = {step, node};
+  cluster_.world.steps().Reach(step);
+  cluster_.OnReached(step, node);
+}
+
+void Truth::OnGranted(ShardId shard, NodeId node, const StateData& before) {
+  const bool promoted = before.shards[shard].node != 0 && before.shards[shard].node != node;
+  promotions_ += promoted;
+  SetCourse(shard, promoted ? Step::kPromoted : Step::kEpochCommitted, node);
+}
+
+void Truth::OnCommand(const Command& command, const StateData& before) {
+  if (const auto* change = std::get_if<ChangeCopies>(&command)) {
+    for (const auto& c : change->changes) OnGranted(c.shard, c.node, before);
+  } else if (const auto* place = std::get_if<PlaceShards>(&command)) {
+    for (const auto& p : place->placements) OnGranted(p.shard, p.node, before);
+  } else if (const auto* grants = std::get_if<GrantShards>(&command)) {
+    for (const auto& g : grants->grants) OnGranted(g.shard, before.shards[g.shard].node, before);
+  } else if (const auto* node = std::get_if<RegisterNode>(&command)) {
+    for (const auto& g : node->grants) OnGranted(g.shard, node->node.id, before);
+    for (const auto& q : node->quarantines) OnQuarantine(q);
+  } else if (const auto* confirm = std::get_if<ConfirmEpochs>(&command)) {
+    for (const auto& c : confirm->confirmations)
+      SetCourse(c.shard, Step::kEpochConfirmed, before.shards[c.shard].node);
+  } else if (const auto* quarantine = std::get_if<QuarantineShards>(&command)) {
+    for (const auto& q : quarantine->quarantines) OnQuarantine(q);
+  } else if (const auto* accept = std::get_if<AcceptLoss>(&command)) {
+    ++accepted_;
+    for (UnitRecord& unit : units_) unit.may_be_lost |= unit.shard == accept->shard && unit.lsn > 0;
+  }
+}
+
+void Truth::OnQuarantine(const ShardQuarantine& quarantine) {
+  cluster_.world.Note(cluster_.scheduler.self(), "shard ", quarantine.shard,
+                      " is quarantined: ", quarantine.reason);
+  if (lossy_.contains(quarantine.shard) || may_be_quarantined_.contains(quarantine.shard)) return;
+  cluster_.world.Fail("no_quarantine_without_a_loss",
+                      StrCat("shard ", quarantine.shard, ": ", quarantine.reason));
+}
+
+void Truth::InterruptCourses(NodeId node) {
+  for (const auto& [shard, course] : courses_) {
+    if (course.step != Step::kNone && (node == 0 || course.node == node))
+      cluster_.world.steps().Interrupt(course.step);
+  }
+}
+
+// --- What faults take.
+
+// A member that can lead with everything that was answered.
+bool Truth::Holds(const SimServer& server, ShardId shard, const ShardRecord& record) const {
+  Incarnation incarnation = record.node == server.node() ? record.incarnation : 0;
+  for (const CopyRecord& copy : record.backups) {
+    if (copy.node == server.node() && IsSettled(record, copy)) incarnation = copy.incarnation;
+  }
+  if (incarnation == 0 || cut_lives_.contains({server.node(), incarnation})) return false;
+  const SimSlot* slot = server.core() == nullptr ? nullptr : server.core()->GetSlot(shard);
+  return slot == nullptr || slot->replica.damage().empty();
+}
+
+void Truth::OnPowerCut(SimServer& server) {
+  const auto& shards = cluster_.scheduler.data().shards;
+  for (ShardId id = 0; id < shards.size(); ++id) {
+    const ShardRecord& record = shards[id];
+    if (!IsMember(record, server.node())) continue;
+    if (record.node == server.node()) cut_lives_.insert({server.node(), record.incarnation});
+    for (const CopyRecord& copy : record.backups) {
+      if (copy.node == server.node()) cut_lives_.insert({server.node(), copy.incarnation});
+    }
+  }
+  LoseWhatNobodyHolds(server);
+}
+
+void Truth::LoseWhatNobodyHolds(const SimServer& weakened) {
+  const auto& shards = cluster_.scheduler.data().shards;
+  const auto& servers = cluster_.servers();
+  for (ShardId id = 0; id < shards.size(); ++id) {
+    if (!IsMember(shards[id], weakened.node())) continue;
+    const bool held = std::any_of(servers.begin(), servers.end(),
+                                  [&](const auto& other) { return Holds(*other, id, shards[id]); });
+    if (!held) LoseUnsynced(id, shards[id].logged);
+    const bool known = std::any_of(servers.begin(), servers.end(), [&](const auto& other) {
+      return Holds(*other, id, shards[id]) && cluster_.IsHeard(*other);
+    });
+    if (!known) may_be_quarantined_.insert(id);
+  }
+}
+
+// What was reported as logged must be missed, so it is strict until the operator has accepted its loss.
+void Truth::LoseUnsynced(ShardId shard, Lsn reported) {
+  lossy_.insert(shard);
+  for (UnitRecord& unit : units_) {
+    if (unit.shard == shard && unit.level != Durability::kSynced && unit.lsn > reported)
+      unit.may_be_lost = true;
+  }
+}
+
+void Truth::OnDamage(SimServer& server) {
+  const auto& shards = cluster_.scheduler.data().shards;
+  for (ShardId id = 0; id < shards.size(); ++id) {
+    if (!IsMember(shards[id], server.node())) continue;
+    lossy_.insert(id);
+    if (shards[id].node == server.node()) cut_lives_.insert({server.node(), shards[id].incarnation});
+    for (const CopyRecord& copy : shards[id].backups) {
+      if (copy.node == server.node()) cut_lives_.insert({server.node(), copy.incarnation});
+    }
+  }
+}
+
+// `memory` promises nothing across a change of the process that serves.
+bool Truth::MemoryLost(const UnitRecord& unit) const {
+  if (unit.level != Durability::kMemory) return false;
+  const auto served = served_.find(unit.shard);
+  if (served == served_.end()) return true;
+  const auto by = served->second.find(unit.epoch);
+  return by == served->second.end() ||
+         std::any_of(by, served->second.end(), [&](const auto& later) { return later.second != by->second; });
+}
+
+// --- At the end.
+
+void Truth::CheckEnd() {
+  const auto& shards = cluster_.scheduler.data().shards;
+  for (ShardId id = 0; id < shards.size(); ++id) {
+    const SimSlot* slot = cluster_.ServerOf(shards[id].node)->core()->GetSlot(id);
+    Rows rows;
+    for (const TableId table : slot->shard->TableIds()) {
+      (void)slot->shard->ForEachRow(
+          table, [&](const RowHeader& header, std::span<const float> values, std::span<const float>) {
+            rows[{table, header.key}] = values[0];
+          });
+    }
+    CheckUnits(id, rows);
+    CheckSums(id, rows);
+    CheckLedger(id, rows);
+    CheckCopies(id);
+  }
+}
+
+void Truth::CheckUnits(ShardId shard, const Rows& rows) {
+  for (size_t i = 0; i < units_.size(); ++i) {
+    const UnitRecord& unit = units_[i];
+    if (unit.shard != shard) continue;
+    const auto row = rows.find({unit.table, unit.keys.front()});
+    const float count = row == rows.end() ? 0 : row->second;
+    const std::string what = StrCat("unit ", i + 1, " of shard ", shard, ", table ", unit.table, ", lsn ",
+                                    unit.lsn, " of epoch ", unit.epoch, ", was applied ", count, " times");
+    if (count > 1) cluster_.world.Fail("nothing_is_applied_twice", what);
+    if (unit.of_job) continue;
+    const bool may_lack = unit.may_be_lost || MemoryLost(unit);
+    if (unit.outcome == UnitOutcome::kAcknowledged && count < 1 && !may_lack) {
+      cluster_.world.Fail(unit.level == Durability::kSynced ? "nothing_synced_is_lost_unsaid"
+                                                            : "nothing_acknowledged_is_lost",
+                          what);
+    }
+    if (unit.outcome == UnitOutcome::kRefused && count > 0)
+      cluster_.world.Fail("nothing_refused_is_applied", what);
+    if (unit.outcome == UnitOutcome::kOpen)
+      cluster_.world.Fail("no_wait_beyond_its_deadline", what + " and is still open");
+  }
+}
+
+// Rows that many units share have what those that were applied have added.
+void Truth::CheckSums(ShardId shard, const Rows& rows) {
+  Rows wanted;
+  for (const UnitRecord& unit : units_) {
+    if (unit.shard != shard) continue;
+    const auto proof = rows.find({unit.table, unit.keys.front()});
+    if (proof == rows.end() || proof->second < 1) continue;
+    for (size_t k = 1; k < unit.keys.size(); ++k) wanted[{unit.table, unit.keys[k]}] += unit.values[k];
+  }
+  for (const auto& [place, value] : wanted) {
+    const auto row = rows.find(place);
+    if (row != rows.end() && row->second == value) continue;
+    cluster_.world.Fail("sum_of_applied_is_sum_of_units",
+                        StrCat("shard ", shard, ", table ", place.first, ", row ", place.second, " is ",
+                               row == rows.end() ? 0 : row->second, ", its units add up to ", value));
+  }
+}
+
+void Truth::CheckLedger(ShardId shard, const Rows& rows) {
+  const uint32_t last_pass = cluster_.options().passes;
+  for (const auto& [place, pass] : ledger_) {
+    const auto& [table, of, key] = place;
+    if (of != shard) continue;
+    const auto row = rows.find({table, key});
+    const float count = row == rows.end() ? 0 : row->second;
+    // A loss rewinds the present pass only, and not before a worker that stands still.
+    const bool may_lack = (accepted_ > 0 && (pass < last_pass || long_pause_)) ||
+                          (lossy_.contains(shard) && !cluster_.options().ledger_synced);
+    if (count == 1 || (count == 0 && may_lack)) continue;
+    cluster_.world.Fail("ledger_rows_are_1",
+                        StrCat("shard ", shard, ", pass ", pass, ", row ", key, " is ", count));
+  }
+}
+
+void Truth::CheckCopies(ShardId shard) {
+  const ShardRecord& record = cluster_.scheduler.data().shards[shard];
+  const SimSlot* primary = cluster_.ServerOf(record.node)->core()->GetSlot(shard);
+  for (const CopyRecord& copy : record.backups) {
+    const SimSlot* backup = cluster_.ServerOf(copy.node)->core()->GetSlot(shard);
+    if (backup != nullptr && backup->shard->last_lsn() == primary->shard->last_lsn() &&
+        backup->shard->last_checksum() == primary->shard->last_checksum() &&
+        backup->shard->Hash() == primary->shard->Hash())
+      continue;
+    cluster_.world.Fail("copies_are_equal", StrCat("shard ", shard, ": node ", copy.node, " at lsn ",
+                                                   backup == nullptr ? 0 : backup->shard->last_lsn(),
+                                                   ", the primary at ", primary->shard->last_lsn()));
+  }
+}
+
+}  // namespace penstock::sim

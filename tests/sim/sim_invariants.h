@@ -1,0 +1,109 @@
+// Truth: what the simulation knows and no process of it does: every unit that was pushed, what was answered
+// about it, and what may be missing because a fault took it that nobody promises to survive.
+//
+// Each unit has a row of its own, its proof, to which it adds 1: the row says how often it was applied.
+#pragma once
+
+#include <map>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "tests/sim/sim_messages.h"
+#include "tests/sim/sim_world.h"
+
+namespace penstock::sim {
+
+class SimCluster;
+class SimServer;
+struct SimSlot;
+
+enum class UnitOutcome : uint8_t { kOpen, kAcknowledged, kUnknown, kRefused };
+
+struct UnitRecord {
+  ShardId shard = 0;
+  TableId table = 0;
+  Durability level = Durability::kMemory;
+  std::vector<Key> keys;  // the proof first
+  std::vector<float> values;
+  UnitOutcome outcome = UnitOutcome::kOpen;
+  Epoch epoch = 0;  // in which it was acknowledged
+  Lsn lsn = 0;
+  bool may_be_lost = false;  // though it was acknowledged
+  bool of_job = false;       // the ledger's check is about it
+};
+
+class Truth {
+ public:
+  explicit Truth(SimCluster& cluster) : cluster_(cluster) {}
+
+  UnitNumber NewUnit(UnitRecord record);
+  const UnitRecord& unit(UnitNumber number) const { return units_[number - 1]; }
+  void OnOutcome(UnitNumber number, UnitOutcome outcome, Epoch epoch, Lsn lsn);
+  // A minibatch's ledger row, whoever pushes it.
+  void WantLedgerRow(TableId table, ShardId shard, Key key, uint32_t pass);
+
+  // --- What processes do.
+  void OnDelta(ShardId shard, Epoch epoch, Lsn lsn);
+  void OnAnswered(Endpoint server, const SimSlot& slot, const PushRequest& request, Durability level,
+                  const PushAnswer& answer);
+  void OnServes(ShardId shard, Epoch epoch, Endpoint server, bool promoted);
+  void OnCommand(const Command& command, const StateData& before);
+  // Before its disk loses what is not synced.
+  void OnPowerCut(SimServer& server);
+  // Its log has failed: as a copy it cannot go on, whatever it has in memory.
+  void OnLogFailed(const SimServer& server) { LoseWhatNobodyHolds(server); }
+  // Synced bytes of its log are damaged.
+  void OnDamage(SimServer& server);
+  void OnLongPause() { long_pause_ = true; }
+  // A fault has hit this node, or (0) the scheduler: which changes of epochs it interrupts.
+  void InterruptCourses(NodeId node);
+
+  // --- At the end, when all is quiet.
+  void CheckEnd();
+  uint64_t acknowledged() const;
+  uint64_t losses_accepted() const { return accepted_; }
+  uint64_t promotions() const { return promotions_; }
+
+ private:
+  struct Course {
+    Step step = Step::kNone;
+    NodeId node = 0;
+  };
+  struct ServedBy {
+    Endpoint server = 0;
+    uint64_t life = 0;
+    bool operator==(const ServedBy&) const = default;
+  };
+  using Rows = std::map<std::pair<TableId, Key>, float>;
+
+  void SetCourse(ShardId shard, Step step, NodeId node);
+  void OnGranted(ShardId shard, NodeId node, const StateData& before);
+  void OnQuarantine(const ShardQuarantine& quarantine);
+  bool Holds(const SimServer& server, ShardId shard, const ShardRecord& record) const;
+  void LoseWhatNobodyHolds(const SimServer& weakened);
+  void LoseUnsynced(ShardId shard, Lsn reported);
+  bool MemoryLost(const UnitRecord& unit) const;
+  bool SuccessorLacks(const PushRequest& request) const;
+  void CheckAnswered(Endpoint server, const SimSlot& slot, const PushRequest& request, Durability level);
+  void CheckUnits(ShardId shard, const Rows& rows);
+  void CheckSums(ShardId shard, const Rows& rows);
+  void CheckLedger(ShardId shard, const Rows& rows);
+  void CheckCopies(ShardId shard);
+
+  SimCluster& cluster_;
+  std::vector<UnitRecord> units_;
+  std::map<std::tuple<TableId, ShardId, Key>, uint32_t> ledger_;  // -> pass
+  std::map<ShardId, std::map<Epoch, ServedBy>> served_;
+  std::map<ShardId, Epoch> answered_epoch_;  // at `logged` or above
+  std::map<ShardId, Lsn> answered_lsn_;
+  std::map<ShardId, Course> courses_;
+  std::set<ShardId> lossy_;  // something of it may be gone
+  // Or the scheduler may have given up whoever holds it, before it could know.
+  std::set<ShardId> may_be_quarantined_;
+  std::set<std::pair<NodeId, Incarnation>> cut_lives_;  // lost power and have not led since
+  uint64_t accepted_ = 0, promotions_ = 0;
+  bool long_pause_ = false;
+};
+
+}  // namespace penstock::sim

@@ -1,0 +1,61 @@
+// SimWorker: leases partitions of the job, pushes their minibatches under the partition's producer, and
+// reports how far they are logged. A minibatch is a row of the ledger (+1) and rows of the weights, and a
+// pure function of (pass, partition, minibatch), so whoever takes over pushes the same.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <set>
+
+#include "tests/sim/sim_pusher.h"
+#include "worker/client/producer_window.h"
+
+namespace penstock::sim {
+
+class SimWorker {
+ public:
+  static constexpr uint64_t kMinibatches = 8;  // of a partition
+
+  SimWorker(SimCluster& cluster, uint32_t number);
+
+  void Start();
+  void End();
+  Endpoint self() const { return self_; }
+
+ private:
+  struct Held {
+    GivenPartition given;
+    std::vector<TableSpec> tables;
+    ProducerWindow window;
+    bool over = false;  // it is no longer pushed for
+    bool failed = false;
+    Status error;
+  };
+  using HeldPtr = std::shared_ptr<Held>;
+
+  void Register();
+  void Lease();
+  void Take(const LeaseReply& reply);
+  void Work();
+  void Advance(const HeldPtr& held);
+  void Push(const HeldPtr& held, Sequence minibatch);
+  PushRequest MakeUnit(const HeldPtr& held, Sequence minibatch, bool ledger);
+  void Poll(const HeldPtr& held);
+  void Report();
+  void OnReported(const std::vector<HeldPtr>& lines, const std::vector<bool>& done, const ReportReply& reply);
+  void DropAll();
+
+  SimCluster& cluster_;
+  World& world_;
+  const std::string name_;
+  const Endpoint self_;
+  std::unique_ptr<SimPusher> pusher_;
+  ChannelPtr scheduler_;
+  NodeId node_ = 0;
+  uint64_t session_ = 0;
+  std::vector<HeldPtr> held_;
+  uint64_t reported_ms_ = 0;  // the last report that was answered
+  uint64_t polled_ms_ = 0;
+};
+
+}  // namespace penstock::sim
