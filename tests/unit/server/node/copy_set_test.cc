@@ -175,7 +175,8 @@ TEST_F(CopySetTest, ASilentCopyIsNamed) {
   EXPECT_TRUE(set_.Writable(kNow + 9000).ok());
 }
 
-// A copy may hear of the epoch in which it is in sync before its primary does: it refuses what comes in the old one.
+// A copy may hear of the epoch in which it is in sync before its primary does: it refuses what comes in the
+// old one.
 TEST_F(CopySetTest, KeepsWhatACopyNeedsThatIsAboutToBeInSync) {
   Want({Backup(2, false)});
   set_.Attached(Copy(2), At(10, 10), kNow);
