@@ -137,7 +137,7 @@ void SimReplicator::Tick() {
       const LinkPtr link = LinkTo(copy.grant.endpoint);
       if (!link->busy) AttachAll(link);
     }
-    set->Trim(cluster_.options().kept_tail_bytes);
+    set->Trim();
   }
   for (const auto& [endpoint, link] : std::map(links_)) Pump(link);
   AdvanceSeeds();
