@@ -173,8 +173,7 @@ ServerCore::Applied ServerCore::Apply(ShardId id, const Unit& unit) {
   const TableSpec* spec = slot.shard->FindSpec(unit.table);
   if (spec == nullptr) return {.status = UnknownTable(unit.table)};
   const Durability level = LevelOf(*spec);
-  const bool copied = slot.copied() && level != Durability::kMemory;
-  if (copied) {
+  if (level != Durability::kMemory) {
     if (Status writable = slot.replica.Writable(NowMs()); !writable.ok()) return {.status = writable};
   }
   auto outcome = Push(*slot.shard, unit);
@@ -184,15 +183,12 @@ ServerCore::Applied ServerCore::Apply(ShardId id, const Unit& unit) {
   }
   if (outcome->cold.empty() && unit.pulled != nullptr) outcome->cold = PullUnit(*slot.shard, unit);
   if (!outcome->cold.empty()) return {.status = Status::Ok(), .cold = std::move(outcome->cold)};
-  Applied applied{.status = Status::Ok(), .lsn = outcome->lsn, .level = level, .copied = copied};
+  Applied applied{.status = Status::Ok(), .lsn = outcome->lsn, .level = level};
   if (outcome->duplicate) {
     metrics_.duplicate_units++;
     // Reached already at the asked level: nothing to wait for (rule 14).
     const Lsn reached = level == Durability::kSynced ? slot.replica.Synced() : slot.replica.Logged();
-    if (applied.lsn <= reached) {
-      applied.level = Durability::kMemory;
-      applied.copied = false;
-    }
+    if (applied.lsn <= reached) applied.level = Durability::kMemory;
     if (!slot.shard->HasUnlogged(unit.table)) return applied;
   } else {
     metrics_.push_units++;
@@ -236,8 +232,7 @@ ServerCore::Applied ServerCore::CommitRound(ShardId id, TableId table, uint64_t 
   if (!logged) Touch(id, slot);
   return {.status = Status::Ok(),
           .lsn = logged ? slot.shard->last_lsn() : slot.shard->NextLsn(),
-          .level = LevelOf(*spec),
-          .copied = slot.copied()};
+          .level = LevelOf(*spec)};
 }
 
 std::vector<ShardId> ServerCore::Served() const {
@@ -310,29 +305,28 @@ kj::Promise<Status> ServerCore::Reached(Durability level) {
   return kj::mv(paf.promise);
 }
 
-kj::Promise<Status> ServerCore::Reached(Durability level, std::vector<ShardLsn> copied) {
+kj::Promise<Status> ServerCore::Reached(Durability level, std::vector<ShardLsn> deltas) {
   auto here = Reached(level);
-  if (copied.empty() || level == Durability::kMemory) return here;
+  if (level == Durability::kMemory) return here;
   return here.then(
-      [this, level, copied = std::move(copied)](Status&& reached) mutable -> kj::Promise<Status> {
+      [this, level, deltas = std::move(deltas)](Status&& reached) mutable -> kj::Promise<Status> {
         if (!reached.ok()) return reached;
-        return replicator_->Wait(std::move(copied), level);
+        return replicator_->Wait(std::move(deltas), level);
       });
 }
 
 kj::Promise<Status> ServerCore::Flush(std::span<const ShardId> shards) {
-  std::vector<ShardLsn> copied;
+  std::vector<ShardLsn> deltas;
   for (ShardId id : shards) {
     const Slot* slot = GetSlot(id);
-    if (slot == nullptr || !slot->copied()) continue;
-    copied.push_back({id, slot->shard->HasUnlogged() ? slot->shard->NextLsn() : slot->shard->last_lsn()});
+    if (slot == nullptr || !slot->replica.granted()) continue;
+    deltas.push_back({id, slot->shard->HasUnlogged() ? slot->shard->NextLsn() : slot->shard->last_lsn()});
   }
-  auto here = FlushHere(shards);
-  if (copied.empty()) return here;
-  return here.then([this, copied = std::move(copied)](Status&& flushed) mutable -> kj::Promise<Status> {
-    if (!flushed.ok()) return flushed;
-    return replicator_->Wait(std::move(copied), Durability::kLogged);
-  });
+  return FlushHere(shards).then(
+      [this, deltas = std::move(deltas)](Status&& flushed) mutable -> kj::Promise<Status> {
+        if (!flushed.ok()) return flushed;
+        return replicator_->Wait(std::move(deltas), Durability::kLogged);
+      });
 }
 
 void ServerCore::CloseWhole(ShardId id) {

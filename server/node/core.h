@@ -134,7 +134,6 @@ class ServerCore : private kj::TaskSet::ErrorHandler {
     Status status;  // not ok: the unit was not applied
     Lsn lsn = 0;    // the delta that holds it
     Durability level = Durability::kMemory;
-    bool copied = false;    // backups must confirm it, too
     std::vector<Key> cold;  // not empty: the unit was not applied, ApplyCold takes it from here
   };
   Applied Apply(ShardId shard, const Unit& unit);
@@ -189,8 +188,8 @@ class ServerCore : private kj::TaskSet::ErrorHandler {
   // Resolves when everything applied on this core before the call has reached the level here. kMemory: at
   // once.
   kj::Promise<Status> Reached(Durability level);
-  // And when the backups have these deltas at the level.
-  kj::Promise<Status> Reached(Durability level, std::vector<ShardLsn> copied);
+  // And when the backups that their shards have by then have these deltas at the level.
+  kj::Promise<Status> Reached(Durability level, std::vector<ShardLsn> deltas);
   // As Reached(kLogged), `memory` tables of these shards included, on all in-sync copies.
   kj::Promise<Status> Flush(std::span<const ShardId> shards);
   // The same here alone.
@@ -214,8 +213,6 @@ class ServerCore : private kj::TaskSet::ErrorHandler {
   struct Slot {
     Slot(std::unique_ptr<Shard> held, const std::string& node)
         : replica(std::move(held), node), shard(&replica.shard()) {}
-    bool copied() const { return replica.copies() != nullptr; }
-
     ShardReplica replica;
     Shard* const shard;  // the replica's
     FoldedPoint folded;

@@ -198,7 +198,7 @@ kj::Promise<void> DataService::FinishPush(PushContext context, Applying& applyin
     finish();
     return kj::READY_NOW;
   }
-  return core_.Reached(applying.level, std::move(applying.copied))
+  return core_.Reached(applying.level, std::move(applying.deltas))
       .then([context, finish = kj::mv(finish)](Status&& reached) mutable {
         finish();
         // Applied, but not at its level: the answer must not say otherwise.
@@ -378,7 +378,7 @@ kj::Promise<void> DataService::commitRound(CommitRoundContext context) {
     SetResult(found.status, out[i]);
     out[i].setEpoch(found.epoch);
   }
-  return core_.Reached(applying.level, std::move(applying.copied))
+  return core_.Reached(applying.level, std::move(applying.deltas))
       .then([this, context](Status&& reached) mutable {
         auto results = context.getResults();
         auto in = context.getParams().getShards();

@@ -35,7 +35,7 @@ class DataService : public virtual proto::DataPlane::Server {
   // A push until all of its units are applied.
   struct Applying {
     Durability level = Durability::kMemory;  // what must be waited for then
-    std::vector<ShardLsn> copied;            // and for which backups have to
+    std::vector<ShardLsn> deltas;            // in which shards
     std::vector<ValuesIn> values;
     std::vector<ValuesOut> pulled;
     kj::Vector<kj::Promise<void>> waiting;  // units with cold rows
@@ -43,7 +43,7 @@ class DataService : public virtual proto::DataPlane::Server {
     void Note(ShardId shard, const ServerCore::Applied& applied) {
       if (!applied.status.ok()) return;
       level = std::max(level, applied.level);
-      if (applied.copied) copied.push_back({shard, applied.lsn});
+      if (applied.level != Durability::kMemory) deltas.push_back({shard, applied.lsn});
     }
   };
 

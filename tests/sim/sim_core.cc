@@ -44,15 +44,14 @@ void SimCore::Push(const PushRequest& request, std::function<void(PushAnswer)> r
   if (Status served = slot->replica.Serves(request.epoch); !served.ok())
     return reply({.status = served, .epoch = slot->replica.granted() ? slot->shard->epoch() : 0});
   Durability level = Durability::kMemory;
-  bool copied = false;
-  PushAnswer answer = Apply(request, *slot, &level, &copied);
+  PushAnswer answer = Apply(request, *slot, &level);
   answer.epoch = slot->shard->epoch();
   const TableSpec* spec = slot->shard->FindSpec(request.table);
   const Durability asked = spec == nullptr ? Durability::kMemory : spec->durability;
   if (!answer.status.ok() || level == Durability::kMemory) return Answer(request, asked, answer, reply);
-  Reached(level, [this, request, answer, asked, level, copied, reply](Status reached) mutable {
-    if (!reached.ok() || !copied) {
-      if (!reached.ok()) answer.status = OutcomeUnknown(reached.message());
+  Reached(level, [this, request, answer, asked, level, reply](Status reached) mutable {
+    if (!reached.ok()) {
+      answer.status = OutcomeUnknown(reached.message());
       return Answer(request, asked, answer, reply);
     }
     replicator_->Wait(request.shard, answer.lsn, level,
@@ -63,13 +62,12 @@ void SimCore::Push(const PushRequest& request, std::function<void(PushAnswer)> r
   });
 }
 
-PushAnswer SimCore::Apply(const PushRequest& request, SimSlot& slot, Durability* level, bool* copied) {
+PushAnswer SimCore::Apply(const PushRequest& request, SimSlot& slot, Durability* level) {
   if (!failure_.ok()) return {.status = Status(Code::kOverloaded, failure_.message(), kRecoverEveryMs)};
   const TableSpec* spec = slot.shard->FindSpec(request.table);
   if (spec == nullptr) return {.status = Unavailable("the table is not known here", 50)};
   *level = spec->durability;
-  *copied = slot.replica.copies() != nullptr && *level != Durability::kMemory;
-  if (*copied) {
+  if (*level != Durability::kMemory) {
     if (Status writable = slot.replica.Writable(world_.now_ms()); !writable.ok()) return {.status = writable};
   }
   const Durability asked = *level;
@@ -79,7 +77,6 @@ PushAnswer SimCore::Apply(const PushRequest& request, SimSlot& slot, Durability*
     const Lsn reached = asked == Durability::kSynced ? slot.replica.Synced() : slot.replica.Logged();
     if (outcome->lsn <= reached) {
       *level = Durability::kMemory;
-      *copied = false;
     }
   } else {
     slot.applied[request.number] = outcome->lsn;

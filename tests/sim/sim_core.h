@@ -85,7 +85,7 @@ class SimCore {
   SimSlot& MakeSlot(ShardId id, Incarnation incarnation);
   void TakeGrant(const Grant& grant);
   void TakeFollow(const Follow& follow);
-  PushAnswer Apply(const PushRequest& request, SimSlot& slot, Durability* level, bool* copied);
+  PushAnswer Apply(const PushRequest& request, SimSlot& slot, Durability* level);
   void Answer(const PushRequest& request, Durability level, PushAnswer answer,
               const std::function<void(PushAnswer)>& reply);
   Lsn LoggedOf(const SimSlot& slot) const;

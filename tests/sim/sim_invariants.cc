@@ -101,13 +101,16 @@ void Truth::CheckAnswered(Endpoint server, const SimSlot& slot, const PushReques
           held->replica.granted() || (cut && level != Durability::kSynced))
         continue;
       if (held->replica.seen() <= slot.shard->epoch() && reached(held->replica) < lsn)
-        lacking = copy.grant.name;
+        lacking =
+            StrCat(copy.grant.name, ", which has logged ", held->replica.logged_here(), " and synced ",
+                   held->replica.synced_here(), " (confirmed: ", copy.logged, " and ", copy.synced, "),");
     }
   }
   if (lacking.empty()) return;
-  cluster_.world.Fail("nothing_is_answered_before_its_level",
-                      StrCat("unit ", request.number, " of shard ", request.shard, " at lsn ", lsn, ": ",
-                             lacking, " does not have it yet"));
+  cluster_.world.Fail(
+      "nothing_is_answered_before_its_level",
+      StrCat("unit ", request.number, " of shard ", request.shard, " at lsn ", lsn,
+             level == Durability::kSynced ? ", synced: " : ", logged: ", lacking, " does not have it yet"));
 }
 
 void Truth::OnServes(ShardId shard, Epoch epoch, Endpoint server, bool promoted) {
