@@ -96,6 +96,16 @@ std::string MissingFile(const std::string& directory) {
   return log || begun ? "" : "its write-ahead log, " + directory + "/*.log, is missing";
 }
 
+// A log in which something was written. RocksDB takes one that cannot be read from its first record on for
+// the torn end of an empty one.
+std::string WrittenLog(const std::string& directory) {
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator(directory, error)) {
+    if (entry.path().extension() == ".log" && entry.file_size(error) > 0) return entry.path().string();
+  }
+  return "";
+}
+
 rocksdb::ReadOptions Verified() {
   rocksdb::ReadOptions options;
   options.verify_checksums = true;
@@ -112,8 +122,11 @@ Journal::~Journal() = default;
 Result<std::unique_ptr<Journal>> Journal::Open(const std::string& directory, const JournalOptions& options) {
   RETURN_IF_ERROR(MakeDirectories(directory).Prepend("journal"));
   std::unique_ptr<Journal> journal(new Journal(directory, options));
+  const std::string written = WrittenLog(directory);
   RETURN_IF_ERROR(journal->OpenDatabase());
   RETURN_IF_ERROR(journal->Load());
+  if (!written.empty() && journal->last_index() == 0)
+    return Damaged(directory, "nothing in " + written + " can be read");
   return journal;
 }
 

@@ -170,6 +170,21 @@ TEST_F(JournalTest, DamageInATableFileIsRefused) {
   EXPECT_THAT(opened.message(), HasSubstr(table.filename().string()));
 }
 
+TEST_F(JournalTest, AYoungLogThatCannotBeReadIsNoNewJournal) {
+  ASSERT_TRUE(Open().ok());
+  Fill(5);
+  Close();
+  const fs::path log = Largest(".log");
+  const auto bytes = fs::file_size(log);
+  fs::resize_file(log, 0);
+  fs::resize_file(log, bytes);  // zeros
+  for (int attempt = 0; attempt < 4; ++attempt) {
+    const Status opened = Open();
+    EXPECT_EQ(opened.code(), Code::kDataLoss) << opened.ToString();
+    EXPECT_THAT(opened.message(), HasSubstr(log.filename().string()));
+  }
+}
+
 TEST_F(JournalTest, MissingFilesAreRefused) {
   for (const char* name : {"CURRENT", ".sst", ".log"}) {
     SCOPED_TRACE(name);
