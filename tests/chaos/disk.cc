@@ -102,6 +102,24 @@ class Disk : public SuiteRun {
     return iteration->error.empty() ? CheckAfterRestart(kill) : Status::Ok();
   }
 
+  // A server that meets the error while it starts says so and ends; then another draw of when it comes.
+  Status StartFailing(const std::string& where, uint64_t fault_seed) {
+    for (uint64_t attempt = 0; attempt < 20; ++attempt) {
+      RETURN_IF_ERROR(cluster_->StartOne(
+          kVictim,
+          {{"PENSTOCK_FAULT_POINTS", where}, {"PENSTOCK_FAULT_SEED", std::to_string(fault_seed + attempt)}}));
+      (void)WaitFor(20000, [&] { return !cluster_->processes().Running(kVictim) || Answers(); });
+      if (cluster_->processes().Running(kVictim)) return Status::Ok();
+      const std::string said = cluster_->processes().Output(kVictim);
+      if (said.find("log directory " + cluster_->dir() + "/" + kVictim) == std::string::npos)
+        return Internal("the server does not start, and does not name the folder: " + said);
+    }
+    return Internal("the server never starts with " + where);
+  }
+  bool Answers() const {
+    return cluster_->processes().Metric(kVictim, "penstock_server_log_failures_total") >= 0;
+  }
+
   Status Failing(std::mt19937_64& random, Iteration* iteration) {
     prober_.reset();
     const std::vector<std::string> points{"log.append.before", "log.append.partial", "log.append.after",
@@ -115,9 +133,7 @@ class Disk : public SuiteRun {
     iteration->what = StrCat(where, kill ? ", kill -9 afterwards" : ", stop afterwards");
     RETURN_IF_ERROR(cluster_->Start());
     if (cluster_->processes().Terminate(kVictim) != 0) return Internal("the server does not end well");
-    RETURN_IF_ERROR(cluster_->StartOne(
-        kVictim,
-        {{"PENSTOCK_FAULT_POINTS", where}, {"PENSTOCK_FAULT_SEED", std::to_string(random() % 100000)}}));
+    RETURN_IF_ERROR(StartFailing(where, random() % 100000));
     RETURN_IF_ERROR(cluster_->WaitWhole());
     RETURN_IF_ERROR(cluster_->BeginLoad(10));
     cluster_->Fault(iteration);
