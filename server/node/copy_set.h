@@ -99,7 +99,6 @@ class CopySet {
 
   ShardId shard() const { return shard_; }
   Epoch epoch() const { return epoch_; }
-  uint32_t min_copies() const { return min_copies_; }
   std::vector<Copy>& copies() { return copies_; }
   const std::vector<Copy>& copies() const { return copies_; }
   // nullptr when it is wanted no more.

@@ -79,6 +79,7 @@ kj::Promise<void> ReplicaService::append(AppendContext context) {
   WriteStatus(status, results.initStatus());
   if (!status.ok()) return kj::READY_NOW;
   auto states = results.initStates(sections.size());
+  std::vector<ReplicaRef> refs;
   bool taken = false;
   CopiedDeltas copied(sections);
   for (uint32_t i = 0; i < sections.size(); ++i) {
@@ -92,13 +93,20 @@ kj::Promise<void> ReplicaService::append(AppendContext context) {
           core_.TakeSection(ReadRef(sections[i].getReplica()), std::move(words), sections[i].getChecksum());
     }
     taken |= answer.status.ok();
+    refs.push_back(ReadRef(sections[i].getReplica()));
     WriteAnswer(answer, states[i]);
   }
   const Durability level = params.getSync() ? Durability::kSynced : Durability::kLogged;
   context.releaseParams();
   if (!taken) return kj::READY_NOW;
-  return core_.Reached(level).then([this, context](Status&& reached) mutable {
-    if (!reached.ok()) WriteStatus(reached, context.getResults().getStatus());
+  return core_.Reached(level).then([this, context, refs = std::move(refs)](Status&& reached) mutable {
+    auto results = context.getResults();
+    if (!reached.ok()) WriteStatus(reached, results.getStatus());
+    // A log that failed meanwhile has lost what was taken, though it can be written again by now.
+    auto states = results.getStates();
+    for (uint32_t i = 0; i < states.size(); ++i) {
+      if (states[i].getCode() == proto::Code::OK) WriteAnswer(core_.Standing(refs[i]), states[i]);
+    }
     return core_.RoomForCopies();
   });
 }

@@ -185,11 +185,11 @@ void Replicator::MakeReady(const CopyKey& key, const Copy& copy) {
 
 // Copies that are not attached are tried again and again.
 void Replicator::Tick() {
+  std::erase_if(retry_ms_, [now = NowMs()](const auto& retry) { return retry.second <= now; });
   for (CopySet* set : Sets()) {
     for (Copy& copy : set->copies()) {
       if (copy.stage != CopySet::Stage::kDetached || copy.grant.endpoint.empty()) continue;
-      const auto retry = retry_ms_.find(copy.grant.endpoint);
-      if (retry != retry_ms_.end() && NowMs() < retry->second) continue;
+      if (retry_ms_.contains(copy.grant.endpoint)) continue;
       const LinkPtr link = LinkTo(copy.grant.endpoint);
       if (!link->busy) Connect(link);
     }
@@ -210,7 +210,6 @@ void Replicator::Connect(const LinkPtr& link) {
     if (link->broken) return;
     if (!service.ok()) return Break(link, service.status().message());
     link->client = service->castAs<proto::Replica>();
-    retry_ms_.erase(link->endpoint);
     AttachAll(link);
   }),
         "connect to a backup");
@@ -392,7 +391,8 @@ void Replicator::BoundTails() {
     bytes += set->tail().bytes();
     if (largest == nullptr || set->tail().bytes() > largest->tail().bytes()) largest = set;
   }
-  metrics_.replica_tail_bytes = bytes;
+  metrics_.replica_tail_bytes += bytes - tail_bytes_;
+  tail_bytes_ = bytes;
   if (bytes <= kTailLimitBytes) return;
   Copy* slowest = largest->Slowest();
   if (slowest == nullptr) return;

@@ -124,7 +124,8 @@ class Replicator : private kj::TaskSet::ErrorHandler {
   std::map<std::string, uint64_t> retry_ms_;  // of endpoints that were not reached, not before then
   std::map<CopyKey, std::shared_ptr<Seeding>> seeds_;
   std::vector<Waiter> waiters_;
-  kj::TaskSet tasks_;  // last: its promises use all of the above
+  uint64_t tail_bytes_ = 0;  // as of the last look, in the metric of all cores
+  kj::TaskSet tasks_;        // last: its promises use all of the above
 };
 
 }  // namespace penstock

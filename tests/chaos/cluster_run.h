@@ -34,10 +34,6 @@ class ClusterRun : public SuiteRun {
   virtual void Do(ChaosCluster& cluster, std::mt19937_64& random, Iteration* iteration) = 0;
   const ChaosOptions& chaos() const { return options_.chaos; }
 
-  std::string DrawServer(std::mt19937_64& random) const {
-    return "server-" + std::to_string(DrawBelow(random, static_cast<uint64_t>(options_.chaos.servers)));
-  }
-
  private:
   const ChaosCluster::Options options_;
   std::unique_ptr<ChaosCluster> cluster_;

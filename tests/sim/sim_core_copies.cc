@@ -215,8 +215,10 @@ std::vector<ReplicaAnswer> SimCore::Attach(const std::vector<ReplicaRef>& refs) 
 
 void SimCore::Append(const ReplicaRequest& request, std::function<void(ReplicaAnswers)> reply) {
   ReplicaAnswers answers;
+  std::vector<ReplicaRef> refs;
   bool taken = false;
   for (const ReplicaSection& section : request.sections) {
+    refs.push_back(section.ref);
     SimSlot* slot = GetSlot(section.ref.shard);
     ReplicaAnswer answer{.status = Unavailable("not followed here yet")};
     if (slot != nullptr && !failure_.ok()) answer.status = failure_;
@@ -234,8 +236,12 @@ void SimCore::Append(const ReplicaRequest& request, std::function<void(ReplicaAn
   }
   if (!taken) return reply(answers);
   Reached(request.sync ? Durability::kSynced : Durability::kLogged,
-          [answers = std::move(answers), reply](const Status& reached) mutable {
+          [this, refs = std::move(refs), answers = std::move(answers), reply](const Status& reached) mutable {
             if (!reached.ok()) answers.status = reached;
+            // A log that failed meanwhile has lost what was taken, though it can be written again by now.
+            for (size_t i = 0; i < refs.size(); ++i) {
+              if (answers.states[i].status.ok()) answers.states[i] = Attach({refs[i]}).front();
+            }
             reply(answers);
           });
 }
