@@ -14,6 +14,7 @@ namespace {
 constexpr double kWarmUpSeconds = 0.5;
 constexpr size_t kRowsOfACall = 10000;
 constexpr size_t kCallsInFlight = 4;
+constexpr size_t kSomeRows = 1000;
 
 }  // namespace
 
@@ -130,6 +131,12 @@ Status WorkloadRun::Check() {
     calls.pop_front();
   }
   return Status::Ok();
+}
+
+std::future<Result<PullResult>> WorkloadRun::PullSome() {
+  std::vector<Key> keys;
+  for (Key key = 0; key < options_.rows; key += options_.rows / kSomeRows + 1) keys.push_back(key);
+  return client_.Pull({{table_.id, std::move(keys)}}, {.deadline_ms = 60000, .codec = Codec::kF32});
 }
 
 Result<WorkloadFigures> RunWorkload(Client& client, const WorkloadOptions& options,

@@ -8,6 +8,7 @@
 #pragma once
 
 #include <functional>
+#include <future>
 #include <memory>
 #include <vector>
 
@@ -39,6 +40,8 @@ class WorkloadRun {
   Status Fill();
   // Every row against what was acknowledged.
   Status Check();
+  // Rows from all over the table, as soon as it is served, at most a minute from now.
+  std::future<Result<PullResult>> PullSome();
 
  private:
   WorkloadRun(Client& client, const WorkloadOptions& options, const WorkersOptions& workers, TableSpec table,

@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <fstream>
 #include <functional>
+#include <future>
 #include <nlohmann/json.hpp>
 #include <thread>
 
@@ -167,8 +168,9 @@ Result<nlohmann::json> MeasureResident(BenchContext& context) {
                   {"ratio_to_values", SpreadJson(resident.Times(1 / values))}}};
 }
 
-// The log is filled at level logged and never folded; the server is killed, which loses nothing of that, and
-// says itself how long it replays.
+// The table is folded into the base and the log filled again at level logged; the server is killed, which
+// loses nothing of that. It says itself how long it replays; a pull that waits from the kill on says when it
+// serves.
 Result<nlohmann::json> MeasureRecover(BenchContext& context) {
   WorkloadOptions options = context.arguments.workload;
   options.work = Work::kPush;
@@ -183,28 +185,38 @@ Result<nlohmann::json> MeasureRecover(BenchContext& context) {
   ASSIGN_OR_RETURN(const auto cluster, BenchCluster::Start({}, of_cluster, context.signals, context.console));
   ASSIGN_OR_RETURN(const auto run, WorkloadRun::Start(cluster->client(), options, cluster->workers(),
                                                       cluster->interrupted()));
+  RETURN_IF_ERROR(FoldAll(context, *cluster));
+  ASSIGN_OR_RETURN(const double folds, cluster->ServerMetric("penstock_server_folds_total"));
   double log_bytes = 0;
   while (log_bytes < static_cast<double>(mib << 20)) {
     RETURN_IF_ERROR(run->Measure(options.seconds, /*fold=*/false).status());
     ASSIGN_OR_RETURN(log_bytes, SettledLogBytes(context, *cluster));
   }
-  ASSIGN_OR_RETURN(const double folds, cluster->ServerMetric("penstock_server_folds_total"));
-  if (folds > 0) return Internal("the server has folded its log: nothing is left to replay");
+  ASSIGN_OR_RETURN(const double folds_now, cluster->ServerMetric("penstock_server_folds_total"));
+  if (folds_now > folds) return Internal("the server has folded its log: nothing is left to replay");
   const std::string logs = cluster->processes().paths().logs();
   size_t lines = 0;
   static_cast<void>(LastReplaySeconds(logs, 0, &lines));
-  std::vector<double> rates;
+  std::vector<double> rates, first_pulls, beyond_replay;
   for (uint32_t i = 0; i < options.repeats; ++i) {
     ASSIGN_OR_RETURN(const ChildState server, ServerOf(*cluster));
     ::kill(server.pid, SIGKILL);
-    double seconds = 0;
+    const auto killed = Clock::now();
+    auto answered = std::async(std::launch::async, [&]() -> Result<double> {
+      RETURN_IF_ERROR(run->PullSome().get().status().Prepend("the first pull"));
+      return std::chrono::duration<double>(Clock::now() - killed).count();
+    });
+    double replay = 0;
     const size_t before = lines;
     RETURN_IF_ERROR(WaitUntil(context, "the server does not come back", [&]() -> Result<bool> {
       const auto took = LastReplaySeconds(logs, before, &lines);
-      if (took.ok()) seconds = *took;
+      if (took.ok()) replay = *took;
       return took.ok();
     }));
-    rates.push_back(log_bytes / std::max(seconds, 0.001));
+    ASSIGN_OR_RETURN(const double first_pull, answered.get());
+    rates.push_back(log_bytes / std::max(replay, 0.001));
+    first_pulls.push_back(first_pull);
+    beyond_replay.push_back(first_pull - replay);
     RETURN_IF_ERROR(run->Check());
   }
   return Results{{{"work", "recover"},
@@ -213,7 +225,9 @@ Result<nlohmann::json> MeasureRecover(BenchContext& context) {
                   {"log_bytes", log_bytes},
                   {"repeats", options.repeats},
                   {"checked", true},
-                  {"replay_bytes_per_second", SpreadJson(Spread::Of(std::move(rates)))}}};
+                  {"replay_bytes_per_second", SpreadJson(Spread::Of(std::move(rates)))},
+                  {"first_pull_seconds", SpreadJson(Spread::Of(std::move(first_pulls)))},
+                  {"beyond_replay_seconds", SpreadJson(Spread::Of(std::move(beyond_replay)))}}};
 }
 
 }  // namespace penstock

@@ -169,6 +169,9 @@ void Dispatcher::SendCall(const ChannelPtr& channel, const CallPtr& call) {
               operation.groups_[g].sent_epoch = map_.entry(operation.groups_[g].shard).epoch;
             }
             ++operation.flying_;
+            if (channel->sent.empty()) channel->heard = loop_.timer().now();
+            channel->sent.push_back(call);
+            if (!std::exchange(watching_, true)) Watch();
             auto server = service->castAs<proto::DataPlane>();
             auto sent = kj::evalNow([&] { return operation.Send(server, call->groups); });
             return WithDeadline<Operation::Answer>(loop_.timer(), options_.attempt_timeout_ms, kj::mv(sent),
@@ -201,6 +204,8 @@ void Dispatcher::OnNotConnected(const ChannelPtr& channel, const CallPtr& call, 
 void Dispatcher::OnAnswer(const ChannelPtr& channel, const CallPtr& call, Result<Operation::Answer> result) {
   const OperationPtr& operation = call->operation;
   channel->inflight_bytes -= call->bytes;
+  channel->heard = loop_.timer().now();
+  std::erase(channel->sent, call);
   --operation->flying_;
   std::vector<GroupOutcome> outcomes;
   if (!result.ok()) {
@@ -296,6 +301,45 @@ void Dispatcher::Break(const ChannelPtr& channel) {
     for (uint32_t g : call->groups) call->operation->groups_[g].state = GroupState::kParked;
     WaitForMap(call->operation, call->groups);
   }
+}
+
+// --- Silent servers ---
+
+bool Dispatcher::Silent(const Channel& channel) const {
+  return !channel.sent.empty() &&
+         loop_.timer().now() - channel.heard >= options_.silent_ms * kj::MILLISECONDS;
+}
+
+bool Dispatcher::Superseded(const Channel& channel) const {
+  return std::any_of(channel.sent.begin(), channel.sent.end(), [&](const CallPtr& call) {
+    return std::any_of(call->groups.begin(), call->groups.end(), [&](uint32_t g) {
+      const ShardEntry& entry = map_.entry(call->operation->groups()[g].shard);
+      return entry.state == ShardState::kServing && entry.endpoint != channel.endpoint;
+    });
+  });
+}
+
+void Dispatcher::Watch() {
+  tasks_.add(loop_.Sleep(options_.silent_ms).then([this]() -> kj::Promise<void> {
+    bool owing = false;
+    std::vector<ChannelPtr> silent;
+    for (const auto& [endpoint, channel] : channels_) {
+      owing = owing || !channel->sent.empty();
+      if (Silent(*channel)) silent.push_back(channel);
+    }
+    if (!owing) {
+      watching_ = false;
+      return kj::READY_NOW;
+    }
+    Watch();
+    if (silent.empty()) return kj::READY_NOW;
+    return map_.Refresh().then([this, silent = std::move(silent)] {
+      // With the connection go the calls on it: each comes back unanswered, and is sent again by the new map.
+      for (const ChannelPtr& channel : silent) {
+        if (Silent(*channel) && Superseded(*channel)) Break(channel);
+      }
+    });
+  }));
 }
 
 // --- Waiting ---

@@ -3,7 +3,8 @@
 //
 // Lives on the client's loop. One connection an endpoint; at most max_inflight_bytes of calls on each, the
 // others wait their turn. An endpoint whose call failed or was not answered within attempt_timeout_ms is
-// connected to afresh.
+// connected to afresh. While an endpoint has been silent for silent_ms the map is looked at: what it owes
+// goes to its successors as soon as there are any.
 //
 // Payloads travel by reference, so an operation must not be destroyed while a message of it may still be
 // written: an attempt holds its operation until it is answered (then the message was written) or until its
@@ -28,6 +29,7 @@ namespace penstock {
 
 struct DispatcherOptions {
   uint64_t attempt_timeout_ms = 5000;
+  uint64_t silent_ms = 500;
   uint64_t max_inflight_bytes = 16 << 20;  // an endpoint
 };
 
@@ -61,6 +63,8 @@ class Dispatcher : private kj::TaskSet::ErrorHandler {
     bool broken = false;
     uint64_t inflight_bytes = 0;
     std::deque<CallPtr> queue;
+    std::vector<CallPtr> sent;                          // and not answered
+    kj::TimePoint heard = kj::origin<kj::TimePoint>();  // its last answer, or when it began to owe one
   };
   using ChannelPtr = std::shared_ptr<Channel>;
 
@@ -77,6 +81,11 @@ class Dispatcher : private kj::TaskSet::ErrorHandler {
   void Apply(const OperationPtr& operation, const std::vector<uint32_t>& groups,
              const std::vector<GroupOutcome>& outcomes);
   void Break(const ChannelPtr& channel);
+  // Once every silent_ms, as long as any call is unanswered.
+  void Watch();
+  bool Silent(const Channel& channel) const;
+  // A shard that a call to `channel` was sent for is served elsewhere by now.
+  bool Superseded(const Channel& channel) const;
   void WaitForMap(const OperationPtr& operation, std::vector<uint32_t> groups);
   void WaitFor(const OperationPtr& operation, std::vector<uint32_t> groups, uint32_t ms);
   void Wake(const std::weak_ptr<Operation>& operation, const std::vector<uint32_t>& groups);
@@ -101,6 +110,7 @@ class Dispatcher : private kj::TaskSet::ErrorHandler {
   std::string where_endpoint_;
   std::shared_ptr<const std::string> where_;
   std::unordered_map<std::string, ChannelPtr> channels_;
+  bool watching_ = false;
   std::unordered_map<Operation*, OperationPtr> operations_;  // that have not ended
   kj::TaskSet tasks_;                                        // last: its promises use all of the above
 };

@@ -155,6 +155,29 @@ TEST_F(ClientTest, NoticesAServerThatHangs) {
   EXPECT_TRUE(client_->Pull({{table, {5}}}).get().ok());
 }
 
+TEST_F(ClientTest, LeavesASilentServerWhenItsShardHasMoved) {
+  ClientOptions options = Options(cluster_);
+  options.attempt_timeout_ms = 60000;
+  Connect(options);
+  const TableId table = Table("user", 1).id;
+  cluster_.Run([&] {
+    cluster_.on_call = [](const SeenCall& call) {
+      return call.server == 0 ? CallFault::kSwallow : CallFault::kNone;
+    };
+  });
+  auto pushed = client_->Push(*producer_, {One(table, KeyIn(0, table))}, {.deadline_ms = 20000});
+  auto other = client_->Push(*producer_, {One(table, KeyIn(2, table))}, {.deadline_ms = 1500});
+  ASSERT_TRUE(Until([&] { return cluster_.pushes().size() == 2; }));
+  cluster_.Run([&] {
+    ++cluster_.map().version;
+    cluster_.map().shards[0].epoch = cluster_.epochs()[0] = 2;
+    cluster_.PlaceShard(0, 1);
+  });
+  EXPECT_TRUE(pushed.get().ok());
+  // What stays where it is waits for the silent server.
+  EXPECT_EQ(other.get().status().code(), Code::kOutcomeUnknown);
+}
+
 TEST_F(ClientTest, APushWithoutAnswerEndsAsOutcomeUnknown) {
   Connect();
   const TableId table = Table("user", 1).id;
