@@ -4,6 +4,7 @@
 #include <malloc.h>
 
 #include <chrono>
+#include <optional>
 
 #include "common/net/buffer_pool.h"
 
@@ -11,6 +12,8 @@ namespace penstock {
 namespace {
 constexpr auto kLookEvery = std::chrono::milliseconds(20);
 constexpr auto kRetryAfterFailure = std::chrono::seconds(2);
+// Memory that the next fold and the windows before it would have to ask for again is kept for so long.
+constexpr auto kKeepMemory = std::chrono::seconds(5);
 }  // namespace
 
 FoldRunner::FoldRunner(const Options& options, FileLayer& files, DeltaLog& log, LogAppender& appender,
@@ -34,15 +37,24 @@ FoldRunner::~FoldRunner() {
 }
 
 void FoldRunner::Main() {
+  using Clock = std::chrono::steady_clock;
+  std::optional<Clock::time_point> release;  // when the memory goes
   std::unique_lock lock(mutex_);
   while (!wake_.wait_for(lock, kLookEvery, [this] { return stopping_; })) {
     metrics_.log_bytes = log_.Bytes();
     const bool wanted = options_.wanted->exchange(false);
-    if (metrics_.log_bytes < options_.fold_bytes() && !wanted) continue;
+    if (metrics_.log_bytes < options_.fold_bytes() && !wanted) {
+      if (release && Clock::now() >= *release) {
+        ReleaseMemory();
+        release.reset();
+      }
+      continue;
+    }
     lock.unlock();
     const uint64_t failures = metrics_.fold_failures;
     FoldOnce();
     lock.lock();
+    release = Clock::now() + kKeepMemory;
     if (metrics_.fold_failures == failures) continue;
     if (wanted) *options_.wanted = true;
     wake_.wait_for(lock, kRetryAfterFailure, [this] { return stopping_; });
@@ -52,7 +64,8 @@ void FoldRunner::Main() {
 void FoldRunner::FoldOnce() {
   const auto fold = [&]() -> Result<FoldReport> {
     RETURN_IF_ERROR(appender_.Seal());
-    return Fold(files_, options_.log_dir, log_, base_, options_.cluster, options_.quarantined, options_.fold);
+    return Fold(files_, options_.log_dir, log_, base_, options_.cluster, options_.quarantined, options_.fold,
+                &memory_);
   };
   auto report = fold();
   if (!report.ok()) {
@@ -67,11 +80,15 @@ void FoldRunner::FoldOnce() {
   for (const auto& [shard, point] : report->folded)
     folded.emplace_back(shard, FoldedPoint{point.incarnation, point.lsn, point.checksum});
   on_folded_(folded);
-  // The fold's own memory, and buffers that were used for more than now.
-  BufferPool::OfProcess()->Trim();
-  malloc_trim(0);
   metrics_.folds++;
   metrics_.log_bytes = log_.Bytes();
+}
+
+// The folds' own, and buffers that were used for more than now.
+void FoldRunner::ReleaseMemory() {
+  memory_.Release();
+  BufferPool::OfProcess()->Trim();
+  malloc_trim(0);
 }
 
 }  // namespace penstock

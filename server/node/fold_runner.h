@@ -35,6 +35,7 @@ class FoldRunner {
  private:
   void Main();
   void FoldOnce();
+  void ReleaseMemory();
 
   const Options options_;
   FileLayer& files_;
@@ -43,6 +44,7 @@ class FoldRunner {
   BaseStore& base_;
   ServerMetrics& metrics_;
   std::function<void(const Folded&)> on_folded_;
+  FoldMemory memory_;
   std::mutex mutex_;
   std::condition_variable wake_;
   bool stopping_ = false;  // guarded by mutex_

@@ -27,10 +27,53 @@ capnp::ReaderOptions DeltaReaderOptions() {
   return options;
 }
 
+// A delta that is taken, where it stands in the log.
+struct Place {
+  uint32_t segment;
+  uint32_t words;
+  uint64_t offset;
+  uint32_t checksum;
+};
+// One TableDelta of it.
+struct Piece {
+  uint32_t delta;  // in places
+  uint32_t entry;
+  Lsn lsn;
+  uint32_t images;  // rows from here on are deletions
+  uint32_t floats;  // of an image
+  uint16_t layout;
+};
+// One row of a buffer on its way into the base.
+struct Row {
+  const FoldIndex::GroupKey* group;
+  const FoldIndex::Entry* entry;
+  size_t offset;  // in images; kDeleted: it has none
+};
+constexpr size_t kDeleted = SIZE_MAX;
+
+}  // namespace
+
+struct FoldMemory::Arrays {
+  std::vector<Place> deltas;
+  std::vector<Piece> pieces;
+  FoldIndex index;
+  // The buffer that is being filled, in the order of keys; what it copies, piece by piece in the order of the
+  // log.
+  std::vector<Row> rows;
+  std::vector<uint32_t> copies;
+  std::vector<uint32_t> firsts;  // of each piece's first among them
+  std::vector<float> images;     // at least as many as the buffer needs
+  std::vector<ImageHeader> headers;
+};
+
+FoldMemory::FoldMemory() : arrays_(std::make_unique<Arrays>()) {}
+FoldMemory::~FoldMemory() = default;
+void FoldMemory::Release() { arrays_ = std::make_unique<Arrays>(); }
+
 class Folder {
  public:
   Folder(FileLayer& files, const std::string& log_dir, DeltaLog& log, BaseStore& base, uint64_t cluster,
-         const QuarantinedLives& quarantined, const FoldOptions& options)
+         const QuarantinedLives& quarantined, const FoldOptions& options, FoldMemory& memory)
       : files_(files),
         log_dir_(log_dir),
         log_(log),
@@ -38,7 +81,20 @@ class Folder {
         cluster_(cluster),
         quarantined_(quarantined),
         options_(options),
-        writer_(base) {}
+        writer_(base),
+        deltas_(memory.arrays_->deltas),
+        pieces_(memory.arrays_->pieces),
+        index_(memory.arrays_->index),
+        rows_(memory.arrays_->rows),
+        copies_(memory.arrays_->copies),
+        firsts_(memory.arrays_->firsts),
+        images_(memory.arrays_->images),
+        headers_(memory.arrays_->headers) {
+    deltas_.clear();
+    pieces_.clear();
+    index_.Clear(options.index_limit_bytes);
+    rows_.clear();
+  }
 
   Result<FoldReport> Run();
 
@@ -62,31 +118,6 @@ class Folder {
     SegmentInfo info;
     bool needed = false;  // it holds deltas that cannot be folded
   };
-  // A delta that is taken, where it stands in the log.
-  struct Place {
-    uint32_t segment;
-    uint32_t words;
-    uint64_t offset;
-    uint32_t checksum;
-  };
-  // One TableDelta of it.
-  struct Piece {
-    uint32_t delta;  // in deltas_
-    uint32_t entry;
-    Lsn lsn;
-    uint32_t images;  // rows from here on are deletions
-    uint32_t floats;  // of an image
-    uint16_t layout;
-  };
-  // One row of a buffer on its way into the base.
-  struct Row {
-    FoldIndex::GroupKey group;
-    Key key;
-    uint32_t piece, row;
-    size_t offset;  // in images_
-    bool deleted;
-  };
-
   Status LoadBase();
   Status ReadSegments();
   Status ReadSegment(size_t at);
@@ -97,7 +128,7 @@ class Folder {
   Status CheckTables(const ShardState& state, Incarnation incarnation, proto::Delta::Reader delta) const;
   Status TakeTable(ShardState& state, proto::Delta::Reader delta, unsigned entry);
   size_t IndexBytes() const {
-    return index_.Bytes() + pieces_.capacity() * sizeof(Piece) + deltas_.capacity() * sizeof(Place);
+    return index_.Bytes() + pieces_.size() * sizeof(Piece) + deltas_.size() * sizeof(Place);
   }
 
   Status WriteFiles();
@@ -121,19 +152,18 @@ class Folder {
 
   std::map<ShardId, ShardState> shards_;
   std::vector<Segment> segments_;
-  std::vector<Place> deltas_;
-  std::vector<Piece> pieces_;
-  FoldIndex index_;
   std::set<FoldIndex::GroupKey> removed_tables_;
   std::set<Incarnation> removed_incarnations_;
 
-  // The buffer that is being filled, in the order of keys; what it copies, piece by piece in the order of the
-  // log.
-  std::vector<Row> rows_;
-  std::vector<uint32_t> copies_;
-  std::vector<uint32_t> places_;  // of each piece's first among them
-  std::vector<float> images_;
-  std::vector<ImageHeader> headers_;
+  // FoldMemory's.
+  std::vector<Place>& deltas_;
+  std::vector<Piece>& pieces_;
+  FoldIndex& index_;
+  std::vector<Row>& rows_;
+  std::vector<uint32_t>& copies_;
+  std::vector<uint32_t>& firsts_;
+  std::vector<float>& images_;
+  std::vector<ImageHeader>& headers_;
 };
 
 Result<FoldReport> Folder::Run() {
@@ -343,23 +373,23 @@ Status Folder::WriteFiles() {
 
 Status Folder::WriteRows() {
   size_t floats = 0;
+  const auto flush = [&] {
+    if (images_.size() < floats) images_.resize(floats);
+    floats = 0;
+    return FlushRows();
+  };
   for (const auto& [group, entries] : index_.groups()) {
     for (const FoldIndex::Entry& entry : entries) {
       const Piece& piece = pieces_[entry.piece];
       const bool deleted = entry.row >= piece.images;
-      rows_.push_back({group, entry.key, entry.piece, entry.row, floats, deleted});
+      rows_.push_back({&group, &entry, deleted ? kDeleted : floats});
       if (!deleted) floats += piece.floats;
-      if (floats * sizeof(float) + rows_.size() * (sizeof(Row) + sizeof(ImageHeader) + sizeof(uint32_t)) <
-          options_.image_buffer_bytes) {
-        continue;
-      }
-      images_.resize(floats);
-      RETURN_IF_ERROR(FlushRows());
-      floats = 0;
+      if (floats * sizeof(float) + rows_.size() * (sizeof(Row) + sizeof(ImageHeader) + sizeof(uint32_t)) >=
+          options_.image_buffer_bytes)
+        RETURN_IF_ERROR(flush());
     }
   }
-  images_.resize(floats);
-  return FlushRows();
+  return flush();
 }
 
 Status Folder::FlushRows() {
@@ -367,15 +397,15 @@ Status Folder::FlushRows() {
   RETURN_IF_ERROR(FillImages());
   for (size_t i = 0; i < rows_.size(); ++i) {
     const Row& row = rows_[i];
-    const auto& [incarnation, table] = row.group;
-    if (row.deleted) {
-      RETURN_IF_ERROR(writer_.DeleteRow(incarnation, table, row.key));
+    const auto& [incarnation, table] = *row.group;
+    if (row.offset == kDeleted) {
+      RETURN_IF_ERROR(writer_.DeleteRow(incarnation, table, row.entry->key));
       ++report_.deletions;
       continue;
     }
-    const Piece& piece = pieces_[row.piece];
+    const Piece& piece = pieces_[row.entry->piece];
     RETURN_IF_ERROR(writer_.PutRow(incarnation, {.table = table,
-                                                 .key = row.key,
+                                                 .key = row.entry->key,
                                                  .lsn = piece.lsn,
                                                  .push_count = headers_[i].push_count,
                                                  .flags = headers_[i].flags,
@@ -389,18 +419,18 @@ Status Folder::FlushRows() {
 
 // Reads those deltas again that hold the buffer's images.
 Status Folder::FillImages() {
-  headers_.assign(rows_.size(), ImageHeader{});
-  places_.assign(pieces_.size() + 1, 0);
-  for (const Row& row : rows_) places_[row.piece + 1] += !row.deleted;
-  std::partial_sum(places_.begin(), places_.end(), places_.begin());
-  copies_.resize(places_.back());
+  headers_.resize(rows_.size());
+  firsts_.assign(pieces_.size() + 1, 0);
+  for (const Row& row : rows_) firsts_[row.entry->piece + 1] += row.offset != kDeleted;
+  std::partial_sum(firsts_.begin(), firsts_.end(), firsts_.begin());
+  copies_.resize(firsts_.back());
   for (uint32_t i = 0; i < rows_.size(); ++i) {
-    if (!rows_[i].deleted) copies_[places_[rows_[i].piece]++] = i;
+    if (rows_[i].offset != kDeleted) copies_[firsts_[rows_[i].entry->piece]++] = i;
   }
   std::unique_ptr<SegmentReader> reader;
   uint32_t open = 0;  // the segment that it reads
   for (size_t next = 0; next < copies_.size();) {
-    const uint32_t delta = pieces_[rows_[copies_[next]].piece].delta;
+    const uint32_t delta = pieces_[rows_[copies_[next]].entry->piece].delta;
     const Place& place = deltas_[delta];
     if (reader == nullptr || open != place.segment) {
       open = place.segment;
@@ -420,15 +450,15 @@ Status Folder::FillImages() {
 Status Folder::CopyImages(uint32_t delta, kj::ArrayPtr<const capnp::word> words, size_t* next) {
   capnp::FlatArrayMessageReader message(words, DeltaReaderOptions());
   const auto tables = message.getRoot<proto::Delta>().getTables();
-  while (*next < copies_.size() && pieces_[rows_[copies_[*next]].piece].delta == delta) {
-    const uint32_t at = rows_[copies_[*next]].piece;
+  while (*next < copies_.size() && pieces_[rows_[copies_[*next]].entry->piece].delta == delta) {
+    const uint32_t at = rows_[copies_[*next]].entry->piece;
     const Piece& piece = pieces_[at];
     ASSIGN_OR_RETURN(const TableImages images, ReadTableImages(tables[piece.entry]));
-    for (; *next < copies_.size() && rows_[copies_[*next]].piece == at; ++*next) {
+    for (; *next < copies_.size() && rows_[copies_[*next]].entry->piece == at; ++*next) {
       const uint32_t index = copies_[*next];
       const Row& row = rows_[index];
-      headers_[index] = images.headers[row.row];
-      std::memcpy(images_.data() + row.offset, images.images.data() + size_t{row.row} * piece.floats,
+      headers_[index] = images.headers[row.entry->row];
+      std::memcpy(images_.data() + row.offset, images.images.data() + size_t{row.entry->row} * piece.floats,
                   piece.floats * sizeof(float));
     }
   }
@@ -488,11 +518,12 @@ Status Folder::RemoveSegments() {
   return Status::Ok();
 }
 
-}  // namespace
-
 Result<FoldReport> Fold(FileLayer& files, const std::string& log_dir, DeltaLog& log, BaseStore& base,
-                        uint64_t cluster, const QuarantinedLives& quarantined, const FoldOptions& options) {
-  return Folder(files, log_dir, log, base, cluster, quarantined, options).Run();
+                        uint64_t cluster, const QuarantinedLives& quarantined, const FoldOptions& options,
+                        FoldMemory* memory) {
+  FoldMemory own;
+  return Folder(files, log_dir, log, base, cluster, quarantined, options, memory == nullptr ? own : *memory)
+      .Run();
 }
 
 }  // namespace penstock

@@ -15,6 +15,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
@@ -52,11 +53,25 @@ struct FoldReport {
   Status removal;
 };
 
+// What a fold allocates, for the next one: new pages cost more than all else that a fold does with them. At
+// most about the sum of the options' limits.
+class FoldMemory {
+ public:
+  FoldMemory();
+  ~FoldMemory();
+  void Release();
+
+ private:
+  friend class Folder;
+  struct Arrays;
+  std::unique_ptr<Arrays> arrays_;
+};
+
 // Folds all sealed segments (fewer when the index outgrows its limit, at least one). Beside appends; one fold
 // at a time. Errors come with the base unchanged: DataLoss for damage in a segment or the base, Overloaded
 // for a full disk.
 Result<FoldReport> Fold(FileLayer& files, const std::string& log_dir, DeltaLog& log, BaseStore& base,
                         uint64_t cluster, const QuarantinedLives& quarantined,
-                        const FoldOptions& options = {});
+                        const FoldOptions& options = {}, FoldMemory* memory = nullptr);
 
 }  // namespace penstock

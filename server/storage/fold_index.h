@@ -23,21 +23,27 @@ class FoldIndex {
     uint32_t row;  // within the piece: its images in their order, then its deletions
   };
   using GroupKey = std::pair<Incarnation, TableId>;
-  // In the order of the base's row keys.
+  // In the order of the base's row keys. Some may be empty.
   using Groups = std::map<GroupKey, std::vector<Entry>>;
 
   // Pieces come in rising order. A deletion in a piece comes after its images.
   void Add(GroupKey group, uint32_t piece, std::span<const Key> keys, std::span<const Key> deletions);
   void RemoveTable(GroupKey group) { groups_.erase(group); }
+  // For the next fold, which will mostly have as much of the same groups: their memory stays, unless it is
+  // more than that.
+  void Clear(size_t most_bytes);
   void RemoveIncarnation(Incarnation incarnation);
   // Sorts each group by key and keeps the last entry of each key. While it runs it takes up to 20 bytes a key
   // of the largest group beside Bytes().
   void Compact();
   // After Compact.
   const Groups& groups() const { return groups_; }
+  // Of the entries; the memory is at most a quarter more, or what an earlier fold took.
   size_t Bytes() const;
 
  private:
+  static void MakeRoom(std::vector<Entry>* entries, size_t more);
+
   Groups groups_;
 };
 
