@@ -27,6 +27,8 @@ using Results = nlohmann::json;  // an array, as in the report
 constexpr uint32_t kShards = 128;  // as clusters have them by default
 constexpr auto kLookEvery = std::chrono::milliseconds(20);
 constexpr auto kPatience = std::chrono::seconds(300);
+// A server keeps for the next fold what the last one took, for 5 s.
+constexpr auto kKeptAfterFold = std::chrono::seconds(6);
 const char* const kServer = "server-1";  // of a cluster with one
 
 class Folder {
@@ -150,7 +152,10 @@ Result<nlohmann::json> MeasureResident(BenchContext& context) {
   for (uint32_t i = 0; i < options.repeats; ++i) {
     RETURN_IF_ERROR(run->Fill());
     RETURN_IF_ERROR(FoldAll(context, *cluster));
+    const auto folded = Clock::now();
     RETURN_IF_ERROR(run->Check());
+    RETURN_IF_ERROR(WaitUntil(context, "interrupted",
+                              [&]() -> Result<bool> { return Clock::now() >= folded + kKeptAfterFold; }));
     ASSIGN_OR_RETURN(const uint64_t resident, ResidentBytes(server.pid));
     bytes.push_back(static_cast<double>(resident));
   }
