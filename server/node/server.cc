@@ -185,7 +185,10 @@ class Server::Impl : public NodeSession::Host {
   }
 
   Status OpenStorage() {
-    const auto started = std::chrono::steady_clock::now();
+    using Clock = std::chrono::steady_clock;
+    const auto ms_since = [](Clock::time_point begin) {
+      return std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now() - begin).count();
+    };
     ASSIGN_OR_RETURN(base_, BaseStore::Open(data_dir_ + "/base", {.cluster = state_.cluster,
                                                                   .block_cache_bytes = memory_.block_cache,
                                                                   .fold_bytes = FoldBytes()}));
@@ -194,18 +197,23 @@ class Server::Impl : public NodeSession::Host {
     for (const auto& meta : metas) RETURN_IF_ERROR(LoadShard(meta, &folded));
     const std::string log_dir = data_dir_ + "/log";
     RETURN_IF_ERROR(MakeDirectories(log_dir));
+    const auto replaying = Clock::now();
     ASSIGN_OR_RETURN(
         ReplayReport report,
         Replay(files_, log_dir, state_.cluster, folded,
                [this](ShardId shard, Incarnation incarnation, const proto::Delta::Reader& delta,
                       uint32_t checksum) { return ReplayDelta(shard, incarnation, delta, checksum); }));
+    LOG(INFO) << name_ << ": " << report.deltas << " deltas replayed in " << ms_since(replaying) << " ms";
     for (const auto& [shard, reason] : report.damaged) {
       LOG(ERROR) << name_ << ": shard " << shard << " is damaged: " << reason;
       damage_[shard] = reason;
       const auto replayed = report.shards.find(shard);
       damaged_life_[shard] = replayed == report.shards.end() ? 0 : replayed->second.incarnation;
     }
+    const auto loading = Clock::now();
     for (const auto& meta : metas) RETURN_IF_ERROR(LoadRows(meta, metas.size()));
+    LOG(INFO) << name_ << ": " << shards_.size() << " shards from disk, their rows in " << ms_since(loading)
+              << " ms";
     for (auto& [id, shard] : shards_) GiveSpecs(*shard);
     ASSIGN_OR_RETURN(log_, DeltaLog::Open(files_, log_dir,
                                           {.cluster = state_.cluster,
@@ -214,11 +222,6 @@ class Server::Impl : public NodeSession::Host {
                                            .spare_segments = SpareSegments()},
                                           report.tail));
     appender_ = std::make_unique<LogAppender>(*log_, metrics_);
-    const auto ms =
-        std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - started)
-            .count();
-    LOG(INFO) << name_ << ": " << shards_.size() << " shards from disk, " << report.deltas
-              << " deltas replayed in " << ms << " ms";
     return Status::Ok();
   }
 
