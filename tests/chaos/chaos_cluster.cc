@@ -116,6 +116,9 @@ Status ChaosCluster::StartOne(const std::string& name,
       set.push_back(StrCat("server.port=", ports_.at(name)));
     }
   }
+  if (options_.networks == nullptr) return processes_->StartOne(name, environment, set);
+  set.push_back(StrCat(name.substr(0, name.find('-')), ".listen=", options_.networks->address(name)));
+  const auto inside = options_.networks->Enter(name);
   return processes_->StartOne(name, environment, set);
 }
 

@@ -1,10 +1,11 @@
-// ChaosCluster: a TestCluster with a counting load on it, proxies on its links if asked for, and the checks
-// that must hold after every fault.
+// ChaosCluster: a TestCluster with a counting load on it, proxies on its links or networks of their own for
+// its processes if asked for, and the checks that must hold after every fault.
 //
 //   Start -> { BeginLoad -> Fault, then the fault -> Finish } ...
 //
 // Links: each process finds the scheduler by an address file of its own, which points at a proxy; each server
-// listens on 127.0.0.1 and advertises 127.0.0.2, where a proxy listens on the same port.
+// listens on 127.0.0.1 and advertises 127.0.0.2, where a proxy listens on the same port. Networks: each
+// process listens on the address of its namespace.
 #pragma once
 
 #include <map>
@@ -14,6 +15,7 @@
 
 #include "tests/chaos/answer_clock.h"
 #include "tests/chaos/fault_proxy.h"
+#include "tests/chaos/namespaces.h"
 #include "tests/chaos/suite.h"
 #include "tests/cluster/counting_load.h"
 #include "tests/cluster/test_cluster.h"
@@ -26,6 +28,7 @@ class ChaosCluster {
     ChaosOptions chaos;
     int workers = 0;
     bool proxies = false;
+    Namespaces* networks = nullptr;  // of all processes, by their names; it must outlive the cluster
     uint32_t dim = 1;
     uint64_t deadline_ms = 30000;  // of a push
     std::vector<std::string> set = {};

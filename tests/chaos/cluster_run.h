@@ -33,6 +33,8 @@ class ClusterRun : public SuiteRun {
   // One fault. An error that it writes into `iteration` ends the run.
   virtual void Do(ChaosCluster& cluster, std::mt19937_64& random, Iteration* iteration) = 0;
   const ChaosOptions& chaos() const { return options_.chaos; }
+  // For those who own what the cluster needs.
+  void End() { cluster_.reset(); }
 
  private:
   const ChaosCluster::Options options_;

@@ -57,6 +57,7 @@ std::unique_ptr<SuiteRun> BeginSchedulerKill(const ChaosOptions& options);
 std::unique_ptr<SuiteRun> BeginWorkerKill(const ChaosOptions& options);
 std::unique_ptr<SuiteRun> BeginPause(const ChaosOptions& options);
 std::unique_ptr<SuiteRun> BeginPartition(const ChaosOptions& options);
+std::unique_ptr<SuiteRun> BeginNetwork(const ChaosOptions& options);
 std::unique_ptr<SuiteRun> BeginCorrupt(const ChaosOptions& options);
 std::unique_ptr<SuiteRun> BeginDisk(const ChaosOptions& options);
 
