@@ -132,10 +132,11 @@ interface Scheduler {
                 hold :Bool, mapVersion :UInt64)
       -> (status :Common.Status, term :UInt64, mapVersion :UInt64, grants :List(ShardGrant), tableVersion :UInt64, tables :List(Common.TableSpec),
           droppedTables :List(UInt32), forgetFloor :UInt64, finishedProducers :List(UInt64), exit :Bool,
-          follows :List(ShardFollow));
+          follows :List(ShardFollow), completeProducers :List(UInt64));
   # By servers and workers every heartbeat_ms: report up, wanted state down. `hold`: the caller asks again at once, and is answered when
   # there is something new, or after heartbeat_ms. failedPrecondition: register again. `tables` is sent when
-  # the node's tableVersion is behind. `finishedProducers` are ascending pairs first, last (inclusive). `grants` and `follows` are all that the
+  # the node's tableVersion is behind. `finishedProducers` and `completeProducers` are ascending pairs
+  # first, last (inclusive). All that a complete producer will ever push is logged. `grants` and `follows` are all that the
   # server shall hold.
 
   shardMap @2 (knownVersion :UInt64) -> (status :Common.Status, map :ShardMap);

@@ -52,6 +52,7 @@ struct ProducerMarks {
   low @1 :UInt64;
   applied @2 :List(UInt64);   # at or above low, ascending. In a delta: those newly applied; with `full`: all
   finished @3 :Bool;          # every further unit of these producers is refused: ids producer .. low (low below producer: only that id)
+  complete @4 :Bool;          # with `finished`: not refused, but applied already, as is all that they will ever push
 }
 
 struct ShardMeta {

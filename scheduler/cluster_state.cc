@@ -22,6 +22,12 @@ Result<ClusterState> ClusterState::FromJson(const nlohmann::json& json) {
   try {
     ClusterState state;
     state.data_ = json.get<StateData>();
+    for (const auto& [id, job] : state.data_.jobs) {
+      for (const auto& partition : job.partitions) {
+        if (partition.state == PartitionState::kDone && partition.producer != 0)
+          AddProducer(&state.complete_, partition.producer);
+      }
+    }
     return state;
   } catch (const std::exception& e) {
     return DataLoss(std::string("not a state of the cluster: ") + e.what());
@@ -183,26 +189,10 @@ void ClusterState::Do(const AllocateProducers& c) {
 }
 
 void ClusterState::FinishProducer(ProducerId id) {
-  auto& ranges = data_.finished;
-  auto next = std::lower_bound(ranges.begin(), ranges.end(), std::make_pair(id, id));
-  const bool joins_previous = next != ranges.begin() && std::prev(next)->second + 1 == id;
-  const bool joins_next = next != ranges.end() && next->first == id + 1;
-  if (joins_previous && joins_next) {
-    std::prev(next)->second = next->second;
-    ranges.erase(next);
-  } else if (joins_previous) {
-    std::prev(next)->second = id;
-  } else if (joins_next) {
-    next->first = id;
-  } else {
-    ranges.insert(next, {id, id});
-  }
+  RemoveProducer(&complete_, id);
+  AddProducer(&data_.finished, id);
 }
 
-void ClusterState::PruneFinished() {
-  const ProducerId floor = ForgetFloor();
-  std::erase_if(data_.finished, [floor](const auto& range) { return range.second < floor; });
-  if (!data_.finished.empty() && data_.finished.front().first < floor) data_.finished.front().first = floor;
-}
+void ClusterState::PruneFinished() { DropProducersBelow(&data_.finished, ForgetFloor()); }
 
 }  // namespace penstock

@@ -36,6 +36,9 @@ class ClusterState {
 
   // No producer below it is used any more.
   ProducerId ForgetFloor() const;
+  // Producers of partitions that are done, of passes that are not over: all their minibatches are logged on
+  // all copies, and a rewind would have them run again. What rewinds makes this empty, in the same command.
+  const ProducerRanges& complete_producers() const { return complete_; }
   bool AnyQuarantined() const;
 
  private:
@@ -114,10 +117,12 @@ class ClusterState {
   void OpenStretch(JobRecord& job);
   void KeepEvaluation(JobRecord& job, const std::vector<PassMetrics>& evaluated, const std::string& stopped);
   void EndPause(JobRecord& job, int64_t at_ms);
+  void SetDone(PartitionRecord& partition);
   void FinishProducer(ProducerId id);
   void PruneFinished();
 
   StateData data_;
+  ProducerRanges complete_;  // follows from data_
 };
 
 }  // namespace penstock

@@ -169,8 +169,13 @@ Status ClusterState::CheckIt(const FinishPartition& c) const {
 void ClusterState::Do(const FinishPartition& c) {
   Progress(c.progress);
   PartitionRecord& partition = data_.jobs[c.progress.job].partitions[c.progress.partition];
-  partition.state = PartitionState::kDone;
+  SetDone(partition);
   partition.result = c.result;
+}
+
+void ClusterState::SetDone(PartitionRecord& partition) {
+  partition.state = PartitionState::kDone;
+  if (partition.producer != 0) AddProducer(&complete_, partition.producer);
 }
 
 // --- rounds ---
@@ -226,10 +231,11 @@ Status ClusterState::CheckIt(const FinishStreams& c) const {
 }
 
 void ClusterState::Do(const FinishStreams& c) {
-  for (auto& stream : data_.jobs[c.job].partitions) stream.state = PartitionState::kDone;
+  for (auto& stream : data_.jobs[c.job].partitions) SetDone(stream);
 }
 
 void ClusterState::RewindJobs() {
+  complete_ = {};
   for (auto& [id, job] : data_.jobs) {
     if (IsOver(job.state) || !Pushes(job.phase)) continue;
     if (job.phase == JobPhase::kTrain) job.round = job.pass * job.policy.rounds;

@@ -14,6 +14,7 @@ namespace penstock {
 namespace {
 
 constexpr uint32_t kMaxProducers = 1000000;
+constexpr uint64_t kCompleteBatch = 64;
 constexpr int64_t kStandstillMs = 1000;  // between two ticks: the process was stopped or starved
 
 // Copies that are no primaries may have said more than the journal knows.
@@ -231,6 +232,7 @@ Result<HeartbeatAnswer> ControlPlane::Wanted(NodeId node, uint64_t session, Now 
   answer.wanted.grants = GrantsOf(node, session);
   answer.wanted.follows = FollowsOf(node, session);
   answer.wanted.finished = data.finished;
+  answer.wanted.complete_batches = CountProducers(state_->complete_producers()) / kCompleteBatch;
   return answer;
 }
 

@@ -80,7 +80,8 @@ struct WantedState {
   std::vector<NodeGrant> grants;
   std::vector<NodeFollow> follows;
   uint64_t table_version = 0;
-  std::vector<std::pair<ProducerId, ProducerId>> finished;
+  ProducerRanges finished;
+  uint64_t complete_batches = 0;  // of complete producers, of whom a node is told at the latest then
   // Rises when the scheduler needs a sign of life: whoever is told asks again.
   uint64_t sign = 0;
   bool operator==(const WantedState&) const = default;

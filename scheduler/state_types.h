@@ -19,6 +19,7 @@
 #include "common/base/mutant.h"
 #include "common/cluster/table_spec.h"
 #include "scheduler/pass_metrics.h"
+#include "scheduler/producer_ranges.h"
 #include "scheduler/train_policy.h"
 
 namespace penstock {
@@ -209,8 +210,7 @@ struct StateData {
   std::map<TableId, TableSpec> tables;
   std::vector<TableId> dropped_tables;
   std::map<JobId, JobRecord> jobs;
-  std::vector<std::pair<ProducerId, ProducerId>>
-      finished;  // ascending, disjoint, inclusive; none below the forget floor
+  ProducerRanges finished;  // none below the forget floor
   NLOHMANN_DEFINE_TYPE_INTRUSIVE(StateData, cluster, term, commands, copies, min_copies, last_session,
                                  last_incarnation, last_node, last_table, table_version, last_job, last_token,
                                  next_producer, first_client_producer, nodes, shards, tables, dropped_tables,

@@ -67,6 +67,19 @@ void Marks::DropBelow(std::vector<Range>* ranges, uint64_t floor) {
   Trim(ranges);
 }
 
+void Marks::RemoveRange(std::vector<Range>* ranges, uint64_t first, uint64_t last) {
+  std::vector<Range> kept;
+  for (const Range& range : *ranges) {
+    if (range.last < first || range.first > last) {
+      kept.push_back(range);
+      continue;
+    }
+    if (range.first < first) kept.push_back({range.first, first - 1});
+    if (range.last > last) kept.push_back({last + 1, range.last});
+  }
+  *ranges = std::move(kept);
+}
+
 // --- Producers.
 
 const Marks::Entry* Marks::Find(ProducerId producer) const {
@@ -103,6 +116,7 @@ bool Marks::ContainsAbove(const Entry& entry, Sequence sequence) {
 }
 
 bool Marks::Contains(ProducerId producer, Sequence sequence) const {
+  if (Covers(complete_, producer)) return !Finished(producer);
   const Entry* entry = Find(producer);
   return entry != nullptr && (sequence < entry->low || ContainsAbove(*entry, sequence));
 }
@@ -131,7 +145,7 @@ bool Marks::NearWindowHalf(ProducerId producer) const {
 }
 
 void Marks::Add(ProducerId producer, Sequence sequence) {
-  if (Finished(producer)) return;
+  if (Over(producer)) return;
   Entry& entry = FindOrAdd(producer);
   if (sequence < entry.low || ContainsAbove(entry, sequence)) return;
   Active& active = NoteChange(entry);
@@ -140,7 +154,7 @@ void Marks::Add(ProducerId producer, Sequence sequence) {
 }
 
 void Marks::AdvanceLow(ProducerId producer, Sequence low) {
-  if (Finished(producer) || (low == 0 && Find(producer) == nullptr)) return;
+  if (Over(producer) || (low == 0 && Find(producer) == nullptr)) return;
   Entry& entry = FindOrAdd(producer);
   if (low > entry.low) {
     NoteChange(entry);
@@ -150,26 +164,38 @@ void Marks::AdvanceLow(ProducerId producer, Sequence low) {
   near_half_ = near_half_ || ReachesHalf(entry);
 }
 
+void Marks::CompleteProducers(ProducerId first, ProducerId last) {
+  if (first > last || !EraseProducers(first, last)) return;
+  AddRange(&complete_, first, last);
+  AddRange(&fresh_complete_, first, last);
+}
+
 void Marks::FinishProducers(ProducerId first, ProducerId last) {
   if (first > last || !AddRange(&finished_, first, last)) return;
   EraseProducers(first, last);
+  RemoveRange(&complete_, first, last);
   AddRange(&fresh_finished_, first, last);
 }
 
-void Marks::EraseProducers(ProducerId first, ProducerId last) {
+// Returns whether there were any.
+bool Marks::EraseProducers(ProducerId first, ProducerId last) {
   const auto in_range = [&](ProducerId p) { return first <= p && p <= last; };
   const auto begin = std::partition_point(entries_.begin(), entries_.end(),
                                           [&](const Entry& e) { return e.producer < first; });
   const auto end =
       std::partition_point(begin, entries_.end(), [&](const Entry& e) { return e.producer <= last; });
+  if (begin == end) return false;
   entries_.erase(begin, end);
   Trim(&entries_);
   std::erase_if(changed_, in_range);
+  return true;
 }
 
 void Marks::Forget(ProducerId floor) {
   if (floor == 0) return;
   EraseProducers(0, floor - 1);
+  DropBelow(&complete_, floor);
+  DropBelow(&fresh_complete_, floor);
   DropBelow(&finished_, floor);
   DropBelow(&fresh_finished_, floor);
 }
@@ -180,11 +206,12 @@ void Marks::Merge(proto::ProducerMarks::Reader marks) {
   const ProducerId producer = marks.getProducer();
   if (marks.getFinished()) {
     const ProducerId last = std::max(producer, marks.getLow());
-    AddRange(&finished_, producer, last);
+    AddRange(marks.getComplete() ? &complete_ : &finished_, producer, last);
+    if (!marks.getComplete()) RemoveRange(&complete_, producer, last);
     EraseProducers(producer, last);
     return;
   }
-  if (Finished(producer)) return;
+  if (Over(producer)) return;
   Entry& entry = FindOrAdd(producer);
   if (marks.getLow() > entry.low) RaiseLow(entry, marks.getLow());
   for (const Sequence sequence : marks.getApplied()) {
@@ -209,14 +236,15 @@ std::vector<Sequence> Marks::FreshAbove(const Entry& entry) {
   return fresh;
 }
 
-void Marks::WriteRange(const Range& range, proto::ProducerMarks::Builder out) {
+void Marks::WriteRange(const Range& range, bool complete, proto::ProducerMarks::Builder out) {
   out.setProducer(range.first);
   out.setLow(range.last);
   out.setFinished(true);
+  out.setComplete(complete);
 }
 
 void Marks::WriteChanges(proto::TableDelta::Builder out) const {
-  auto list = out.initMarks(changed_.size() + fresh_finished_.size());
+  auto list = out.initMarks(changed_.size() + FreshRanges());
   unsigned at = 0;
   for (const ProducerId producer : changed_) {
     const Entry& entry = *Find(producer);
@@ -226,7 +254,8 @@ void Marks::WriteChanges(proto::TableDelta::Builder out) const {
     const std::vector<Sequence> fresh = FreshAbove(entry);
     if (!fresh.empty()) marks.setApplied(kj::arrayPtr(fresh.data(), fresh.size()));
   }
-  for (const Range& range : fresh_finished_) WriteRange(range, list[at++]);
+  for (const Range& range : fresh_complete_) WriteRange(range, true, list[at++]);
+  for (const Range& range : fresh_finished_) WriteRange(range, false, list[at++]);
 }
 
 void Marks::ClearChanges() {
@@ -237,13 +266,14 @@ void Marks::ClearChanges() {
     if (entry.active->applied.empty()) entry.active.reset();
   }
   changed_ = {};
+  fresh_complete_ = {};
   fresh_finished_ = {};
   near_half_ = false;
 }
 
 void Marks::WriteFull(proto::TableDelta::Builder out) const {
   out.setFull(true);
-  auto list = out.initMarks(entries_.size() + finished_.size());
+  auto list = out.initMarks(entries_.size() + Ranges());
   unsigned at = 0;
   for (const Entry& entry : entries_) {
     auto marks = list[at++];
@@ -258,17 +288,18 @@ void Marks::WriteFull(proto::TableDelta::Builder out) const {
       for (Sequence i = 0; i <= range.last - range.first; ++i) applied.set(index++, range.first + i);
     }
   }
-  for (const Range& range : finished_) WriteRange(range, list[at++]);
+  for (const Range& range : complete_) WriteRange(range, true, list[at++]);
+  for (const Range& range : finished_) WriteRange(range, false, list[at++]);
 }
 
 size_t Marks::ChangesWords() const {
-  size_t words = 2 + (changed_.size() + fresh_finished_.size()) * kMarksWords;
+  size_t words = 2 + (changed_.size() + FreshRanges()) * kMarksWords;
   for (const ProducerId producer : changed_) words += Find(producer)->active->fresh.size();
   return words;
 }
 
 size_t Marks::FullWords() const {
-  size_t words = 2 + (entries_.size() + finished_.size()) * kMarksWords;
+  size_t words = 2 + (entries_.size() + Ranges()) * kMarksWords;
   for (const Entry& entry : entries_) {
     if (entry.active == nullptr) continue;
     for (const Range& range : entry.active->applied) words += range.last - range.first + 1;
@@ -277,8 +308,10 @@ size_t Marks::FullWords() const {
 }
 
 size_t Marks::ResidentBytes() const {
-  size_t bytes = sizeof(Marks) + entries_.capacity() * sizeof(Entry) + finished_.capacity() * sizeof(Range) +
-                 changed_.capacity() * sizeof(ProducerId) + fresh_finished_.capacity() * sizeof(Range);
+  const size_t ranges =
+      complete_.capacity() + finished_.capacity() + fresh_complete_.capacity() + fresh_finished_.capacity();
+  size_t bytes = sizeof(Marks) + entries_.capacity() * sizeof(Entry) + ranges * sizeof(Range) +
+                 changed_.capacity() * sizeof(ProducerId);
   for (const Entry& entry : entries_) {
     if (entry.active == nullptr) continue;
     bytes += sizeof(Active) + entry.active->applied.capacity() * sizeof(Range) +

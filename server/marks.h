@@ -3,10 +3,11 @@
 //
 // Per producer: a watermark `low` (every sequence below it is applied or finished everywhere) and the applied
 // sequences at or above it, as ranges. Sequences need not be dense, and a producer may begin at any sequence.
-// A producer with nothing above its low costs one entry of 24 bytes; finished producers are ranges of ids and
-// are refused. What changed since the last delta is remembered apart: WriteChanges puts it into that delta,
-// ClearChanges forgets it. Merge reads it back, from deltas and from the base alike; the order of merging
-// does not matter, and merging again changes nothing. Rules 11-14 of docs/protocol.md.
+// A producer with nothing above its low costs one entry of 24 bytes. Those who have pushed all they will are
+// ranges of ids: complete producers, of whom all is applied, and finished ones, who are refused. What changed
+// since the last delta is remembered apart: WriteChanges puts it into that delta, ClearChanges forgets it.
+// Merge reads it back, from deltas and from the base alike; the order of merging does not matter, and merging
+// again changes nothing. Rules 11-14 of docs/protocol.md.
 //
 // Not thread-safe: owned by the thread that owns the shard (or by the fold).
 #pragma once
@@ -48,6 +49,10 @@ class Marks {
   void Add(ProducerId producer, Sequence sequence);
   // Comes after Add, with the push's low. A low never falls; ignored for finished producers.
   void AdvanceLow(ProducerId producer, Sequence low);
+  // All that producers first..last will ever push is applied here: the range takes the place of what is known
+  // of them, and what they push again has been applied. No change when nothing is known of any of them: they
+  // have pushed nothing here, then.
+  void CompleteProducers(ProducerId first, ProducerId last);
   // Producers first..last are finished: their marks go, and their ids are refused. Repeating it is no change.
   void FinishProducers(ProducerId first, ProducerId last);
   // Drops everything about ids below `floor`, changes included: the shard refuses those, and its deltas carry
@@ -60,9 +65,11 @@ class Marks {
   void Merge(proto::TableDelta::Reader table);
 
   // Something happened since ClearChanges.
-  bool HasChanges() const { return !changed_.empty() || !fresh_finished_.empty(); }
-  // Sets the `marks` of a delta's entry to what changed. A range of finished producers first..last is one
-  // element: producer = first, low = last, finished.
+  bool HasChanges() const {
+    return !changed_.empty() || !fresh_complete_.empty() || !fresh_finished_.empty();
+  }
+  // Sets the `marks` of a delta's entry to what changed. A range of producers first..last is one element:
+  // producer = first, low = last, finished, and complete if they are.
   void WriteChanges(proto::TableDelta::Builder out) const;
   void ClearChanges();
   // Sets `marks` to the whole set, and `full`.
@@ -72,7 +79,7 @@ class Marks {
   size_t FullWords() const;
 
   // No producer is known.
-  bool Empty() const { return entries_.empty() && finished_.empty(); }
+  bool Empty() const { return entries_.empty() && complete_.empty() && finished_.empty(); }
   size_t ResidentBytes() const;
 
  private:
@@ -95,21 +102,28 @@ class Marks {
   static bool AddRange(std::vector<Range>* ranges, uint64_t first, uint64_t last);
   static bool Covers(const std::vector<Range>& ranges, uint64_t point);
   static void DropBelow(std::vector<Range>* ranges, uint64_t floor);
+  static void RemoveRange(std::vector<Range>* ranges, uint64_t first, uint64_t last);
   static bool ContainsAbove(const Entry& entry, Sequence sequence);
   static std::vector<Sequence> FreshAbove(const Entry& entry);
 
+  // Complete or finished: nothing is kept of it but its id.
+  bool Over(ProducerId producer) const { return Covers(complete_, producer) || Finished(producer); }
   const Entry* Find(ProducerId producer) const;
   Entry& FindOrAdd(ProducerId producer);
   Active& NoteChange(Entry& entry);
   void RaiseLow(Entry& entry, Sequence low);
   static bool ReachesHalf(const Entry& entry);
-  void EraseProducers(ProducerId first, ProducerId last);
-  static void WriteRange(const Range& range, proto::ProducerMarks::Builder out);
+  bool EraseProducers(ProducerId first, ProducerId last);
+  static void WriteRange(const Range& range, bool complete, proto::ProducerMarks::Builder out);
+  size_t Ranges() const { return complete_.size() + finished_.size(); }
+  size_t FreshRanges() const { return fresh_complete_.size() + fresh_finished_.size(); }
 
   std::vector<Entry> entries_;         // ascending by producer
-  std::vector<Range> finished_;        // ids; ascending, disjoint, never adjacent
+  std::vector<Range> complete_;        // ids; ascending, disjoint, never adjacent
+  std::vector<Range> finished_;        // likewise
   std::vector<ProducerId> changed_;    // entries with active->changed
-  std::vector<Range> fresh_finished_;  // since ClearChanges
+  std::vector<Range> fresh_complete_;  // since ClearChanges
+  std::vector<Range> fresh_finished_;  // likewise
   bool near_half_ = false;
 };
 

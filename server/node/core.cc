@@ -85,15 +85,20 @@ void ServerCore::SetTables(const std::vector<TableSpec>& specs, const std::vecto
   }
 }
 
-void ServerCore::SetProducers(ProducerId forget_floor,
-                              const std::vector<std::pair<ProducerId, ProducerId>>& finished) {
-  if (forget_floor == forget_floor_ && finished == finished_) return;
+// Complete is said of shards that are served alone. Of others the scheduler may not know yet that they have
+// lost something, and backups hear of it by deltas, behind what it is about.
+void ServerCore::SetProducers(ProducerId forget_floor, const ProducerRanges& finished,
+                              const ProducerRanges& complete) {
+  if (forget_floor == forget_floor_ && finished == finished_ && complete == complete_) return;
   forget_floor_ = forget_floor;
   for (auto& [id, slot] : slots_) {
     slot->shard->SetForgetFloor(forget_floor);
     for (const auto& [first, last] : finished) slot->shard->FinishProducers(first, last);
+    if (!slot->replica.granted()) continue;
+    for (const auto& [first, last] : complete) slot->shard->CompleteProducers(first, last);
   }
   finished_ = finished;
+  complete_ = complete;
 }
 
 void ServerCore::SetFolded(const std::vector<std::pair<ShardId, FoldedPoint>>& folded) {
@@ -119,6 +124,7 @@ std::vector<ShardLine> ServerCore::Report() {
                      .synced = slot->replica.Synced(),
                      .rows = shard.live_rows(),
                      .bytes = shard.ResidentBytes(),
+                     .marks_bytes = shard.MarksBytes(),
                      .damage = slot->replica.damage(),
                      .seen = slot->replica.seen(),
                      .complete = slot->replica.complete(),

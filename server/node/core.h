@@ -71,12 +71,15 @@ struct ShardLine {
   Incarnation incarnation = 0;
   Epoch epoch = 0;
   Lsn applied = 0, logged = 0, synced = 0;
-  uint64_t rows = 0, bytes = 0;
+  uint64_t rows = 0, bytes = 0, marks_bytes = 0;
   std::string damage;
   Epoch seen = 0;
   bool complete = false;
   std::vector<BackupReport> backups;
 };
+
+// Pairs of the first and the last, both included.
+using ProducerRanges = std::vector<std::pair<ProducerId, ProducerId>>;
 
 class ServerCore : private kj::TaskSet::ErrorHandler {
  public:
@@ -94,7 +97,9 @@ class ServerCore : private kj::TaskSet::ErrorHandler {
   // The scheduler's wanted state: exactly these shards are served, and those followed.
   void ApplyWanted(const std::vector<Grant>& grants, const std::vector<Follow>& follows);
   void SetTables(const std::vector<TableSpec>& specs, const std::vector<TableId>& dropped);
-  void SetProducers(ProducerId forget_floor, const std::vector<std::pair<ProducerId, ProducerId>>& finished);
+  // Before the ApplyWanted of the same answer: what a shard has lost that is granted with it is no longer
+  // complete.
+  void SetProducers(ProducerId forget_floor, const ProducerRanges& finished, const ProducerRanges& complete);
   void SetFolded(const std::vector<std::pair<ShardId, FoldedPoint>>& folded);
   std::vector<ShardLine> Report();
 
@@ -306,7 +311,7 @@ class ServerCore : private kj::TaskSet::ErrorHandler {
   absl::flat_hash_map<ShardId, std::unique_ptr<Slot>> slots_;
   std::map<TableId, TableSpec> tables_;
   ProducerId forget_floor_ = 0;
-  std::vector<std::pair<ProducerId, ProducerId>> finished_;
+  ProducerRanges finished_, complete_;
   std::vector<ShardId> dirty_;
   std::vector<std::pair<LoggedShard, LogSection>> taken_;  // from primaries, for the open window
   Window open_;

@@ -75,6 +75,7 @@ void ServerCore::OnBegun(const Grant& grant, Slot& slot, const ShardReplica::Beg
     Touch(grant.shard, slot);
   }
   for (const auto& [first, last] : finished_) slot.shard->FinishProducers(first, last);
+  for (const auto& [first, last] : complete_) slot.shard->CompleteProducers(first, last);
 }
 
 void ServerCore::TakeFollow(const Follow& follow) {

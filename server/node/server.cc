@@ -385,6 +385,7 @@ class Server::Impl : public NodeSession::Host {
          metrics_.waiting_calls);
     read("penstock_server_log_bytes", "Log that is not folded yet.", metrics_.log_bytes);
     read("penstock_server_resident_bytes", "Memory of rows, indexes and marks.", metrics_.resident_bytes);
+    read("penstock_server_marks_bytes", "Of these: marks of what was applied.", metrics_.marks_bytes);
   }
 
   void TellFolded(const FoldRunner::Folded& done) {
@@ -420,7 +421,7 @@ class Server::Impl : public NodeSession::Host {
   template <typename Params>
   void FillShards(const std::vector<std::pair<uint32_t, ShardLine>>& lines, Params params) {
     auto out = params.initShards(static_cast<uint32_t>(lines.size()));
-    uint64_t bytes = 0;
+    uint64_t bytes = 0, marks_bytes = 0;
     for (uint32_t i = 0; i < lines.size(); ++i) {
       const auto& [core, line] = lines[i];
       out[i].setShard(line.shard);
@@ -443,8 +444,10 @@ class Server::Impl : public NodeSession::Host {
         backups[b].setFailed(line.backups[b].failed);
       }
       bytes += line.bytes;
+      marks_bytes += line.marks_bytes;
     }
     metrics_.resident_bytes = bytes;
+    metrics_.marks_bytes = marks_bytes;
   }
 
   kj::Promise<void> FillRegister(proto::Scheduler::RegisterParams::Builder params) override {
@@ -554,14 +557,14 @@ class Server::Impl : public NodeSession::Host {
       follows[follow.getShard() % cores_.size()].push_back(
           {.shard = follow.getShard(), .incarnation = follow.getIncarnation(), .epoch = follow.getEpoch()});
     }
-    const auto pairs = results.getFinishedProducers();
-    std::vector<std::pair<ProducerId, ProducerId>> finished;
-    for (uint32_t i = 0; i + 1 < pairs.size(); i += 2) finished.emplace_back(pairs[i], pairs[i + 1]);
+    const ProducerRanges finished = ReadRanges(results.getFinishedProducers());
+    const ProducerRanges complete = ReadRanges(results.getCompleteProducers());
     for (size_t i = 0; i < cores_.size(); ++i) {
       cores_[i]->loop().Post([&core = *cores_[i], grants = std::move(grants[i]),
-                              follows = std::move(follows[i]), finished, floor = results.getForgetFloor()] {
+                              follows = std::move(follows[i]), finished, complete,
+                              floor = results.getForgetFloor()] {
+        core.core().SetProducers(floor, finished, complete);
         core.core().ApplyWanted(grants, follows);
-        core.core().SetProducers(floor, finished);
       });
     }
     const uint64_t served = results.getGrants().size(), held = served + results.getFollows().size();
@@ -569,6 +572,12 @@ class Server::Impl : public NodeSession::Host {
         served == 0 ? 1 : std::clamp<uint64_t>((held + served / 2) / served, 1, kMaxHeldPerServed);
     std::lock_guard lock(mutex_);
     granted_ = held > 0;
+  }
+
+  static ProducerRanges ReadRanges(capnp::List<uint64_t>::Reader pairs) {
+    ProducerRanges ranges;
+    for (uint32_t i = 0; i + 1 < pairs.size(); i += 2) ranges.emplace_back(pairs[i], pairs[i + 1]);
+    return ranges;
   }
 
   static Grant ReadGrant(proto::ShardGrant::Reader grant) {

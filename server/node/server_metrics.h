@@ -30,7 +30,8 @@ struct ServerMetrics {
   std::atomic<uint64_t> replica_tail_bytes{0};  // gauge: kept for backups
   std::atomic<uint64_t> waiting_calls{0};       // gauge: for cold rows
   std::atomic<uint64_t> log_bytes{0};           // gauge: bytes of unfolded segments
-  std::atomic<uint64_t> resident_bytes{0};      // gauge: rows and indexes
+  std::atomic<uint64_t> resident_bytes{0};      // gauge: rows, indexes and marks
+  std::atomic<uint64_t> marks_bytes{0};         // gauge
 };
 
 }  // namespace penstock

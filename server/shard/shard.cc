@@ -377,6 +377,12 @@ size_t Shard::TableBytes(const Table& table) {
          (table.optimizer ? table.optimizer->ResidentBytes() : 0);
 }
 
+size_t Shard::MarksBytes() const {
+  size_t bytes = 0;
+  for (const auto& [id, table] : tables_) bytes += table->marks.ResidentBytes();
+  return bytes;
+}
+
 size_t Shard::ResidentBytes() const {
   size_t bytes = sizeof(Shard) + found_.capacity() * sizeof(RowNumber) + mean_.capacity() * sizeof(float);
   for (const auto& [id, table] : tables_) bytes += TableBytes(*table);

@@ -203,6 +203,8 @@ class Shard {
   // --- Producers.
   // Every sequence below `low` is finished everywhere. NotFound: no such table.
   Status AdvanceLow(TableId table, ProducerId producer, Sequence low);
+  // All that producers [first, last] will ever push is applied in every table (Marks::CompleteProducers).
+  void CompleteProducers(ProducerId first, ProducerId last);
   // Producers [first, last] are finished in every table, present and future.
   void FinishProducers(ProducerId first, ProducerId last);
   // Ids below the floor are forgotten and refused. It only rises.
@@ -307,6 +309,7 @@ class Shard {
                   ContentHash* content) const;
   // Rows, indexes, filters and marks of all tables.
   size_t ResidentBytes() const;
+  size_t MarksBytes() const;
   // Rows of all tables that were pushed at least once, cold ones included.
   uint64_t live_rows() const;
 

@@ -76,6 +76,10 @@ Status Shard::AdvanceLow(TableId id, ProducerId producer, Sequence low) {
   return Status::Ok();
 }
 
+void Shard::CompleteProducers(ProducerId first, ProducerId last) {
+  for (auto& [id, table] : tables_) table->marks.CompleteProducers(first, last);
+}
+
 void Shard::FinishProducers(ProducerId first, ProducerId last) {
   for (auto& [id, table] : tables_) table->marks.FinishProducers(first, last);
   // Ranges that overlap become one.

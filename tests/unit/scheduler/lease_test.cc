@@ -198,6 +198,39 @@ TEST_F(LeaseTest, FinishedProducersAboveAClientsFloorAreRanges) {
   EXPECT_EQ(c.plane->state().ForgetFloor(), 1u);
 }
 
+// What servers keep as ranges instead of marks, while a rewind may still need the producers.
+TEST_F(LeaseTest, ProducersOfDonePartitionsAreCompleteUntilThePassIsOver) {
+  Submit(2, 5);
+  auto leases = c.Lease(c.w1, 5);
+  ASSERT_EQ(leases.size(), 5u);
+  const auto complete = [&] { return c.plane->state().complete_producers(); };
+  for (const size_t i : {3u, 1u, 0u}) ASSERT_TRUE(c.Done(c.w1, leases[i]).ok());
+  EXPECT_EQ(complete(), (ProducerRanges{{1, 2}, {4, 4}}));
+  EXPECT_EQ(ClusterState::FromJson(c.plane->state().ToJson())->complete_producers(), complete());
+  EXPECT_EQ(c.log.Replay().complete_producers(), complete());
+  ASSERT_TRUE(c.Done(c.w1, leases[2]).ok());
+  EXPECT_EQ(complete(), (ProducerRanges{{1, 4}}));
+  ASSERT_TRUE(c.Done(c.w1, leases[4]).ok());
+  EXPECT_TRUE(complete().empty());
+  EXPECT_EQ(c.plane->state().ForgetFloor(), 6u);
+}
+
+TEST(ProducerRangesTest, IdsComeAndGoInAnyOrder) {
+  ProducerRanges ranges;
+  for (const ProducerId id : {7, 3, 5, 4, 5, 9}) AddProducer(&ranges, id);
+  EXPECT_EQ(ranges, (ProducerRanges{{3, 5}, {7, 7}, {9, 9}}));
+  AddProducer(&ranges, 8);
+  AddProducer(&ranges, 6);
+  EXPECT_EQ(ranges, (ProducerRanges{{3, 9}}));
+  EXPECT_EQ(CountProducers(ranges), 7u);
+  for (const ProducerId id : {3, 9, 6, 6, 2, 10}) RemoveProducer(&ranges, id);
+  EXPECT_EQ(ranges, (ProducerRanges{{4, 5}, {7, 8}}));
+  DropProducersBelow(&ranges, 8);
+  EXPECT_EQ(ranges, (ProducerRanges{{8, 8}}));
+  RemoveProducer(&ranges, 8);
+  EXPECT_TRUE(ranges.empty());
+}
+
 TEST_F(LeaseTest, APermanentErrorFailsTheJob) {
   Submit(1, 2);
   const auto lease = c.Lease(c.w1)[0];
@@ -308,7 +341,9 @@ TEST_F(LeaseTest, AcceptLossRewindsThePassAndWaitsForTheWorkers) {
   ASSERT_TRUE(c.Register(c.s1).ok());
   EXPECT_TRUE(c.Lease(c.w2).empty()) << "jobs wait while a shard is quarantined";
   ASSERT_TRUE(c.Report(c.w1, lease, 6).ok());
+  EXPECT_FALSE(c.plane->state().complete_producers().empty());
   ASSERT_TRUE(c.plane->Accept(0, c.now).ok());
+  EXPECT_TRUE(c.plane->state().complete_producers().empty()) << "the shard may lack what they pushed";
   EXPECT_EQ(c.Report(c.w1, lease, 7).code(), Code::kFailedPrecondition) << "rewound";
   c.Pass(c.options.leases.lease_ms - 500, All());
   EXPECT_EQ(c.Entry(0).state, ShardState::kGranting) << "a worker that did not hear of it may still push";

@@ -235,6 +235,21 @@ TEST(ShardDeltaTest, FinishedProducersAreReplayed) {
   EXPECT_TRUE(Push(b, 7, 1, 1, {1}, {1}).ok());
 }
 
+TEST(ShardDeltaTest, CompleteProducersAreReplayed) {
+  Shard a = ServingShard({Spec(1, 1)}), b = MakeShard();
+  ASSERT_TRUE(Push(a, 4, 1, 1, {1}, {1}).ok());
+  ASSERT_TRUE(Apply(b, Build(a)).ok());
+  a.CompleteProducers(3, 6);
+  EXPECT_TRUE(a.HasUnlogged(1));
+  EXPECT_TRUE(Push(a, 4, 2, 1, {1}, {1})->duplicate);
+  ASSERT_TRUE(Apply(b, Build(a)).ok());
+  ASSERT_TRUE(b.CreateTable(Spec(1, 1)).ok());
+  ASSERT_TRUE(b.BeginEpoch(2, 1).ok());
+  EXPECT_TRUE(Push(b, 4, 2, 1, {1}, {1})->duplicate);
+  EXPECT_TRUE(Push(b, 6, 0, 1, {1}, {1})->duplicate);
+  EXPECT_FALSE(Push(b, 7, 1, 1, {1}, {1})->duplicate);
+}
+
 TEST(ShardDeltaTest, ReplayRefusesWhatDoesNotFollow) {
   Shard a = ServingShard({Spec(1, 1)});
   std::vector<BuiltDelta> deltas;
