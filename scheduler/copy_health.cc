@@ -98,10 +98,13 @@ std::vector<Candidate> CopyHealth::Candidates(ShardId id) const {
   for (const CopyRecord& copy : shard.backups) {
     if (!IsPromotable(shard, copy)) continue;
     candidates.push_back(MakeCandidate(id, copy.node, copy.incarnation));
-    const NodeRecord* node = state_.FindNode(copy.node);
-    const bool restarted = node != nullptr && node->session != copy.session;
-    // Without a restart its last line may be from before, and older than what it has.
-    if (!restarted && !nodes_.HeardSinceRegister(copy.node, shard.node)) candidates.back().heard = false;
+  }
+  // A server that only registers again goes on with what it did, and has more than it had said then, until
+  // one of the others has really restarted and confirms nothing any more.
+  for (Candidate& candidate : candidates) {
+    candidate.heard &= std::ranges::all_of(candidates, [&](const Candidate& other) {
+      return other.node == candidate.node || nodes_.KnownSinceRegister(candidate.node, other.node);
+    });
   }
   return candidates;
 }

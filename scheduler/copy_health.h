@@ -16,7 +16,7 @@ struct Candidate {
   NodeId node = 0;
   Incarnation incarnation = 0;
   std::string name;
-  bool heard = false;  // since the primary was lost, in this life of the scheduler, and not dead now
+  bool heard = false;  // since all of them were lost, in this life of the scheduler, and not dead now
   Lsn held = 0;        // of its line
   bool sound = false;  // complete and undamaged; otherwise `held` counts only by an operator's word
 };

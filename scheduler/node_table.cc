@@ -1,5 +1,7 @@
 #include "scheduler/node_table.h"
 
+#include <utility>
+
 namespace penstock {
 namespace {
 
@@ -35,6 +37,7 @@ void NodeTable::OnRegister(NodeId node, const std::vector<ShardLine>& lines, int
                     .busy = false,
                     .registered = sign,
                     .seen = sign,
+                    .answered = sign,
                     .lines = ByShard(lines)};
 }
 
@@ -45,6 +48,7 @@ bool NodeTable::OnHeartbeat(NodeId node, bool busy, std::vector<ShardLine> lines
   const bool changed = was_dead || !entry.beating || !SameButForProgress(entry.lines, by_shard);
   entry.seen_ms = now_ms;
   entry.seen = ++signs_;
+  entry.known = std::exchange(entry.answered, signs_);
   entry.beating = true;
   entry.busy = busy;
   entry.lines = std::move(by_shard);
@@ -89,6 +93,11 @@ bool NodeTable::Busy(NodeId node) const {
 bool NodeTable::HeardSinceRegister(NodeId node, NodeId other) const {
   auto it = entries_.find(node), since = entries_.find(other);
   return it != entries_.end() && (since == entries_.end() || it->second.seen > since->second.registered);
+}
+
+bool NodeTable::KnownSinceRegister(NodeId node, NodeId other) const {
+  auto it = entries_.find(node), since = entries_.find(other);
+  return it != entries_.end() && (since == entries_.end() || it->second.known >= since->second.registered);
 }
 
 const std::map<ShardId, ShardLine>& NodeTable::Lines(NodeId node) const {

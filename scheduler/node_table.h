@@ -30,6 +30,8 @@ class NodeTable {
     bool busy = false;
     uint64_t registered = 0;  // when, in signs of all nodes; 0: not in this life of the scheduler
     uint64_t seen = 0;
+    uint64_t answered = 0;  // the latest register or heartbeat
+    uint64_t known = 0;     // its lines are from after this sign was answered; 0: they may be of any age
     std::map<ShardId, ShardLine> lines;  // of the latest register or heartbeat
   };
 
@@ -50,6 +52,9 @@ class NodeTable {
   // Whether `node` gave a sign after the latest register of `other`: then it did not end together with that
   // one.
   bool HeardSinceRegister(NodeId node, NodeId other) const;
+  // Whether `node` said its lines after the latest register of `other`. A message may have waited for the
+  // scheduler since before that; only one that follows an answer shows when it was sent.
+  bool KnownSinceRegister(NodeId node, NodeId other) const;
   // nullptr: it did not report the shard.
   const ShardLine* Line(NodeId node, ShardId shard) const;
   const std::map<ShardId, ShardLine>& Lines(NodeId node) const;

@@ -22,6 +22,7 @@ enum class Defence : uint8_t {
   kAppendFirst,     // a delta is written before anybody hears that it is (rule 3)
   kPromoteInSync,   // only a member of the in-sync set leads (rule 19)
   kPromoteSettled,  // and only after its primary has confirmed that it waits for it (rule 19)
+  kConfirmHeld,     // a backup whose log failed does not confirm what that has dropped (rule 8)
   kQuarantine,      // less than was reported is not served (rule 22)
   kCount,
 };

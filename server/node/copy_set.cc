@@ -78,14 +78,13 @@ bool CopySet::Attached(Copy& copy, const ReplicaStanding& standing, uint64_t now
   }
   copy.stage = Stage::kSeeding;
   copy.pieces = 0;
-  copy.sent = tail_.End().lsn;  // until its first piece says
+  copy.sent = tail_.End().lsn;
   copy.logged = copy.synced = 0;
   return true;
 }
 
 std::optional<CopySet::Outgoing> CopySet::Next(Copy& copy) {
-  const bool begun = copy.stage == Stage::kFollowing || (copy.stage == Stage::kSeeding && copy.pieces > 0);
-  if (!begun) return std::nullopt;
+  if (copy.stage != Stage::kFollowing && copy.stage != Stage::kSeeding) return std::nullopt;
   const TailDelta* delta = tail_.After(copy.sent);
   if (!copy.unsent_pieces.empty() &&
       (delta == nullptr || delta->lsn > copy.unsent_pieces.front().delta.lsn)) {
@@ -99,8 +98,7 @@ std::optional<CopySet::Outgoing> CopySet::Next(Copy& copy) {
 }
 
 void CopySet::AddPiece(Copy& copy, TailDelta piece, bool last) {
-  // The first piece begins the copy's chain: what was logged before it is in the images to come.
-  if (++copy.pieces == 1) copy.sent = piece.lsn;
+  ++copy.pieces;
   copy.unsent_pieces.push_back({.delta = std::move(piece), .piece = true, .last = last});
 }
 
@@ -182,7 +180,6 @@ void CopySet::Trim() {
     const bool fresh = copy.stage == Stage::kDetached && !copy.grant.in_sync && copy.logged == 0;
     if (copy.stage == Stage::kFailed || fresh) continue;
     // A seed needs what was not sent yet; whoever may have to attach again, what was not confirmed.
-    if (copy.stage == Stage::kSeeding && copy.pieces == 0) continue;
     confirmed = std::min(confirmed, copy.stage == Stage::kSeeding ? copy.sent : copy.logged);
   }
   tail_.Trim(confirmed, 0);

@@ -69,7 +69,8 @@ class CopySet {
   void Add(TailDelta delta, uint64_t now_ms);
 
   // What a copy said when it was attached: it goes on from where it stands, is to be seeded from the
-  // beginning (then true), or fails.
+  // beginning (then true), or fails. A seed's first piece is made at once and has no rows yet: it begins the
+  // copy's chain here, so that all deltas from now on go to the copy, whatever is looked at when.
   bool Attached(Copy& copy, const ReplicaStanding& standing, uint64_t now_ms);
   // The next delta or piece for the copy, which counts as sent then; nullopt: there is none.
   std::optional<Outgoing> Next(Copy& copy);

@@ -406,6 +406,18 @@ void Replicator::BoundTails() {
 void Replicator::BeginSeed(const CopyKey& key) {
   seeds_[key] = std::make_shared<Seeding>();
   seeds_[key]->seed = std::make_unique<Seed>(core_, key.shard);
+  // Without rows, before any is looked at (CopySet::Attached).
+  AddPiece(key, {.number = 1});
+}
+
+void Replicator::AddPiece(const CopyKey& key, const SeedPiece& piece) {
+  CopySet* set = FindSet(key.shard);
+  Copy* copy = FindCopy(key);
+  auto built = core_.ServedShard(key.shard)->BuildPiece(piece);
+  if (!built.ok()) return FailCopy(*set, *copy, built.status().message());
+  set->AddPiece(*copy, {.lsn = built->lsn, .checksum = built->checksum, .words = kj::mv(built->words)},
+                false);
+  MakeReady(key, *copy);
 }
 
 void Replicator::AdvanceSeeds() {
@@ -452,13 +464,8 @@ void Replicator::OnPieceFilled(const CopyKey& key, Seeding& seeding, const Statu
     seeding.finishing = true;
     return core_.CloseWhole(key.shard);
   }
-  auto built = shard->BuildPiece(seeding.piece);
-  if (!built.ok()) return FailCopy(*set, *copy, built.status().message());
-  set->AddPiece(*copy, {.lsn = built->lsn, .checksum = built->checksum, .words = kj::mv(built->words)},
-                false);
-  MakeReady(key, *copy);
-  const LinkPtr link = LinkTo(copy->grant.endpoint);
-  Pump(link);
+  AddPiece(key, seeding.piece);
+  Pump(LinkTo(copy->grant.endpoint));
   // After what waits on the loop: pushes go first.
   Spawn(kj::evalLast([this, key] { AdvanceSeed(key); }), "seed");
 }

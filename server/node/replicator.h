@@ -94,6 +94,7 @@ class Replicator : private kj::TaskSet::ErrorHandler {
   void Break(const LinkPtr& link, const std::string& why);
   void FailCopy(CopySet& set, Copy& copy, const std::string& why);
   void BeginSeed(const CopyKey& key);
+  void AddPiece(const CopyKey& key, const SeedPiece& piece);
   void AdvanceSeed(const CopyKey& key);
   void FinishSeeds();
   struct Seeding;

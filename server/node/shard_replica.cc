@@ -99,7 +99,8 @@ ReplicaAnswer ShardReplica::Check(const ReplicaRef& ref) {
   if (incarnation() != ref.incarnation)
     return {.status = FailedPrecondition(name + " has begun another life here")};
   if (!following_) return {.status = Unavailable(name + " is not followed here yet")};
-  if (!damage_.empty()) return {.status = DataLoss(StrCat(name, ": ", damage_))};
+  if (!damage_.empty() && Defended(Defence::kConfirmHeld))
+    return {.status = DataLoss(StrCat(name, ": ", damage_))};
   seen_ = ref.epoch;
   return {};
 }

@@ -118,7 +118,7 @@ SimServer* SimCluster::ServerOf(NodeId node) const {
 
 bool SimCluster::IsHeard(const SimServer& server) const {
   const Endpoint self = server.self(), other = scheduler.self();
-  return server.core() != nullptr && !world.paused(self) && !world.IsCut(self, other) &&
+  return server.core() != nullptr && server.in_touch() && !world.paused(self) && !world.IsCut(self, other) &&
          !world.IsCut(other, self);
 }
 

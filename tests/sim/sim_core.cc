@@ -10,7 +10,7 @@ namespace penstock::sim {
 namespace {
 
 constexpr uint64_t kMemoryLagMs = 1200;
-constexpr uint64_t kRecoverEveryMs = 1000;
+constexpr uint64_t kRecoverEveryMs = 1000;  // at the latest
 
 }  // namespace
 
@@ -300,7 +300,7 @@ void SimCore::Fail(const Status& status) {
       slot->replica.SetDamage("its log failed: " + status.message());
   }
   cluster_.truth.OnLogFailed(*cluster_.ServerOf(disk_.node_file().node));
-  world_.After(self_, kRecoverEveryMs * 1000, Step::kNone, [this] { Recover(); });
+  world_.After(self_, world_.Between(10, kRecoverEveryMs) * 1000, Step::kNone, [this] { Recover(); });
 }
 
 void SimCore::Recover() {

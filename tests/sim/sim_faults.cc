@@ -1,5 +1,6 @@
 #include "tests/sim/sim_faults.h"
 
+#include <algorithm>
 #include <cerrno>
 
 #include "tests/sim/sim_cluster.h"
@@ -23,7 +24,7 @@ void SimFaults::Plan(uint64_t at_ms) {
 
 void SimFaults::OnReached(Step step, Endpoint process) {
   if (isolated_ != nullptr && step == Step::kDeltaTaken && process != isolated_->self())
-    world_.After(0, [this] { EndIsolated(); });
+    world_.After(0, [this, process] { EndIsolated(ServerAt(process)); });
   if (trap_ != step || healed_) return;
   if (trap_skips_ > 0) {
     --trap_skips_;
@@ -136,7 +137,10 @@ void SimFaults::EndWorker(size_t number) {
 
 void SimFaults::Pause(Endpoint process) {
   const bool works = ServerAt(process) == nullptr && process != cluster_.scheduler.self();
-  const uint64_t ms = !works && world_.OneIn(2) ? world_.Between(20, 900) : world_.Between(2500, 6500);
+  Pause(process, !works && world_.OneIn(2) ? world_.Between(20, 900) : world_.Between(2500, 6500));
+}
+
+void SimFaults::Pause(Endpoint process, uint64_t ms) {
   world_.Note(process, "stands still for ", ms, " ms");
   Interrupt(process);
   world_.Pause(process, ms);
@@ -165,20 +169,36 @@ void SimFaults::Isolate(SimServer& server) {
   const auto& servers = cluster_.servers();
   size_t number = world_.Pick(servers.size());
   if (servers[number].get() == &server) number = (number + 1) % servers.size();
-  const SimServer& other = *servers[number];
+  SimServer& other = *servers[number];
   if (&other == &server) return EndServer(server, false);  // it is alone
   world_.Note(server.self(), "is cut from ", world_.name(other.self()), " and will end");
   world_.Cut(server.self(), other.self());
   if (world_.OneIn(2)) world_.Cut(server.self(), cluster_.scheduler.self());
+  severed_ = &other;
   if (cluster_.options().isolation || world_.OneIn(2)) isolated_ = &server;
   world_.After(world_.Between(3, 250) * 1000, [this, &server] {
     isolated_ = &server;
-    EndIsolated();
+    EndIsolated(nullptr);
   });
 }
 
-// Sometimes it is back before anybody has reported what it had sent.
-void SimFaults::EndIsolated() {
+// Whether it has taken what the isolated server's other backup has not.
+bool SimFaults::HoldsAlone(const SimServer& holder) const {
+  const SimCore *primary = isolated_->core(), *other = severed_->core();
+  if (primary == nullptr || other == nullptr || holder.core() == nullptr) return false;
+  return std::ranges::any_of(primary->slots(), [&](const auto& entry) {
+    const auto& [id, slot] = entry;
+    const SimSlot *held = holder.core()->GetSlot(id), *lacks = other->GetSlot(id);
+    return slot->replica.granted() && held != nullptr && lacks != nullptr && lacks->replica.following() &&
+           held->shard->last_lsn() > lacks->shard->last_lsn();
+  });
+}
+
+// Sometimes it is back before anybody has reported what it had sent. `holder`: who has just taken some of
+// that; then it stands still, so that another one is promoted that writes other deltas with the same lsns.
+void SimFaults::EndIsolated(SimServer* holder) {
+  if (holder != nullptr && isolated_ != nullptr && cluster_.options().isolation && !HoldsAlone(*holder))
+    return;
   SimServer* server = std::exchange(isolated_, nullptr);
   if (server == nullptr || !server->up() || healed_) return;
   world_.Heal();
@@ -187,6 +207,7 @@ void SimFaults::EndIsolated() {
   Interrupt(server->self());
   server->End(chosen || world_.OneIn(2));
   StartLater(*server, chosen ? 1 : world_.Between(1, 40));
+  if (chosen && holder != nullptr && holder->up()) Pause(holder->self(), world_.Between(100, 700));
 }
 
 void SimFaults::BreakDisk(SimServer& server) {
@@ -195,7 +216,9 @@ void SimFaults::BreakDisk(SimServer& server) {
   world_.Note(server.self(), "its disk fails: ", operation, full ? ", full" : ", broken");
   Interrupt(server.self());
   server.disk().Break(operation, full ? ENOSPC : EIO);
-  world_.After(world_.Between(100, 3000) * 1000, [&server] { server.disk().Mend(); });
+  // Sometimes it can be written again before anybody has heard that it could not.
+  world_.After((world_.OneIn(2) ? world_.Between(5, 100) : world_.Between(100, 3000)) * 1000,
+               [&server] { server.disk().Mend(); });
 }
 
 void SimFaults::DamageDisk(SimServer& server) {

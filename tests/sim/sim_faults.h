@@ -31,12 +31,14 @@ class SimFaults {
   void StartLater(SimServer& server, uint64_t ms);
   void CutLinks(Endpoint from);
   void Isolate(SimServer& server);
-  void EndIsolated();
+  bool HoldsAlone(const SimServer& holder) const;
+  void EndIsolated(SimServer* holder);
   void BreakDisk(SimServer& server);
   void DamageDisk(SimServer& server);
   void EndScheduler();
   void EndWorker(size_t number);
   void Pause(Endpoint process);
+  void Pause(Endpoint process, uint64_t ms);
   void Interrupt(Endpoint process);
   SimServer* ServerAt(Endpoint process);
 
@@ -47,6 +49,7 @@ class SimFaults {
   uint64_t trap_skips_ = 0;
   bool healed_ = false;
   SimServer* isolated_ = nullptr;  // ends when another one has taken a delta
+  SimServer* severed_ = nullptr;   // from whom that is cut
 };
 
 }  // namespace penstock::sim

@@ -12,6 +12,14 @@ bool IsSettled(const ShardRecord& shard, const CopyRecord& copy) {
   return copy.in_sync && copy.since <= shard.confirmed;
 }
 
+// By the unit's proof, which is its first row.
+bool HasApplied(const SimSlot& slot, const PushRequest& request) {
+  float value = 0;
+  std::vector<uint32_t> cold;
+  const Status pulled = slot.shard->PullRows(request.table, {request.keys.data(), 1}, &value, &cold);
+  return pulled.ok() && value >= 1;
+}
+
 }  // namespace
 
 UnitNumber Truth::NewUnit(UnitRecord record) {
@@ -73,10 +81,7 @@ bool Truth::SuccessorLacks(const PushRequest& request) const {
     if (slot == nullptr || !slot->replica.granted() ||
         slot->shard->epoch() < answered_epoch_.at(request.shard))
       continue;
-    float value = 0;
-    std::vector<uint32_t> cold;
-    const Status pulled = slot->shard->PullRows(request.table, {request.keys.data(), 1}, &value, &cold);
-    return !pulled.ok() || value < 1;
+    return !HasApplied(*slot, request);
   }
   return false;  // it has ended meanwhile: the end will tell
 }
@@ -100,7 +105,9 @@ void Truth::CheckAnswered(Endpoint server, const SimSlot& slot, const PushReques
       if (held == nullptr || held->replica.incarnation() != copy.grant.incarnation ||
           held->replica.granted() || (cut && level != Durability::kSynced))
         continue;
-      if (held->replica.seen() <= slot.shard->epoch() && reached(held->replica) < lsn)
+      if (held->replica.seen() > slot.shard->epoch()) continue;
+      if (!HasApplied(*held, request)) lacking = copy.grant.name + ", which has not applied it,";
+      if (reached(held->replica) < lsn)
         lacking =
             StrCat(copy.grant.name, ", which has logged ", held->replica.logged_here(), " and synced ",
                    held->replica.synced_here(), " (confirmed: ", copy.logged, " and ", copy.synced, "),");
@@ -111,6 +118,18 @@ void Truth::CheckAnswered(Endpoint server, const SimSlot& slot, const PushReques
       "nothing_is_answered_before_its_level",
       StrCat("unit ", request.number, " of shard ", request.shard, " at lsn ", lsn,
              level == Durability::kSynced ? ", synced: " : ", logged: ", lacking, " does not have it yet"));
+}
+
+void Truth::OnConfirmed(NodeId node, ShardId shard, Incarnation incarnation, Lsn lsn, Durability level) {
+  const SimServer& server = *cluster_.ServerOf(node);
+  const SimSlot* slot = server.core() == nullptr ? nullptr : server.core()->GetSlot(shard);
+  if (slot == nullptr || slot->replica.incarnation() != incarnation) return;
+  const Lsn held = level == Durability::kSynced ? slot->replica.synced_here() : slot->replica.logged_here();
+  if (held >= lsn) return;
+  cluster_.world.Fail(
+      "copies_confirm_what_they_have",
+      StrCat("shard ", shard, ": ", cluster_.world.name(server.self()), " has confirmed lsn ", lsn,
+             level == Durability::kSynced ? " as synced" : " as logged", ", but has ", held));
 }
 
 void Truth::OnServes(ShardId shard, Epoch epoch, Endpoint server, bool promoted) {
@@ -194,17 +213,19 @@ void Truth::OnPowerCut(SimServer& server) {
       if (copy.node == server.node()) cut_lives_.insert({server.node(), copy.incarnation});
     }
   }
-  LoseWhatNobodyHolds(server);
+  LoseWhatNobodyHolds(server, false);
 }
 
-void Truth::LoseWhatNobodyHolds(const SimServer& weakened) {
+// `synced_too`: bytes at the end of a log are damaged, which then looks like a write that was cut short
+// (docs/guarantees.md).
+void Truth::LoseWhatNobodyHolds(const SimServer& weakened, bool synced_too) {
   const auto& shards = cluster_.scheduler.data().shards;
   const auto& servers = cluster_.servers();
   for (ShardId id = 0; id < shards.size(); ++id) {
     if (!IsMember(shards[id], weakened.node())) continue;
     const bool held = std::any_of(servers.begin(), servers.end(),
                                   [&](const auto& other) { return Holds(*other, id, shards[id]); });
-    if (!held) LoseUnsynced(id, shards[id].logged);
+    if (!held) LoseUnreported(id, shards[id], synced_too);
     const bool known = std::any_of(servers.begin(), servers.end(), [&](const auto& other) {
       return Holds(*other, id, shards[id]) && cluster_.IsHeard(*other);
     });
@@ -212,12 +233,13 @@ void Truth::LoseWhatNobodyHolds(const SimServer& weakened) {
   }
 }
 
-// What was reported as logged must be missed, so it is strict until the operator has accepted its loss.
-void Truth::LoseUnsynced(ShardId shard, Lsn reported) {
+// What was reported must be missed, so it is strict until the operator has accepted its loss.
+void Truth::LoseUnreported(ShardId shard, const ShardRecord& record, bool synced_too) {
   lossy_.insert(shard);
+  if (synced_too) damaged_.insert(shard);
   for (UnitRecord& unit : units_) {
-    if (unit.shard == shard && unit.level != Durability::kSynced && unit.lsn > reported)
-      unit.may_be_lost = true;
+    if (unit.shard != shard || unit.lsn <= std::max(record.logged, record.synced)) continue;
+    unit.may_be_lost |= synced_too || unit.level != Durability::kSynced;
   }
 }
 
@@ -231,6 +253,7 @@ void Truth::OnDamage(SimServer& server) {
       if (copy.node == server.node()) cut_lives_.insert({server.node(), copy.incarnation});
     }
   }
+  LoseWhatNobodyHolds(server, true);
 }
 
 // `memory` promises nothing across a change of the process that serves.
@@ -312,7 +335,7 @@ void Truth::CheckLedger(ShardId shard, const Rows& rows) {
     const auto row = rows.find({table, key});
     const float count = row == rows.end() ? 0 : row->second;
     // A loss rewinds the present pass only, and not before a worker that stands still.
-    const bool may_lack = (accepted_ > 0 && (pass < last_pass || long_pause_)) ||
+    const bool may_lack = (accepted_ > 0 && (pass < last_pass || long_pause_)) || damaged_.contains(shard) ||
                           (lossy_.contains(shard) && !cluster_.options().ledger_synced);
     if (count == 1 || (count == 0 && may_lack)) continue;
     cluster_.world.Fail("ledger_rows_are_1",
@@ -329,9 +352,13 @@ void Truth::CheckCopies(ShardId shard) {
         backup->shard->last_checksum() == primary->shard->last_checksum() &&
         backup->shard->Hash() == primary->shard->Hash())
       continue;
-    cluster_.world.Fail("copies_are_equal", StrCat("shard ", shard, ": node ", copy.node, " at lsn ",
-                                                   backup == nullptr ? 0 : backup->shard->last_lsn(),
-                                                   ", the primary at ", primary->shard->last_lsn()));
+    const auto holds = [](const SimSlot* slot) {
+      if (slot == nullptr) return std::string("nothing");
+      return StrCat("lsn ", slot->shard->last_lsn(), ", checksum ", slot->shard->last_checksum(), ", ",
+                    slot->shard->Hash().rows, " rows");
+    };
+    cluster_.world.Fail("copies_are_equal", StrCat("shard ", shard, ": node ", copy.node, " holds ",
+                                                   holds(backup), ", the primary ", holds(primary)));
   }
 }
 

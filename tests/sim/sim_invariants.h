@@ -47,12 +47,14 @@ class Truth {
   void OnDelta(ShardId shard, Epoch epoch, Lsn lsn);
   void OnAnswered(Endpoint server, const SimSlot& slot, const PushRequest& request, Durability level,
                   const PushAnswer& answer);
+  // A primary hears that a copy has logged (and synced) every delta up to here.
+  void OnConfirmed(NodeId node, ShardId shard, Incarnation incarnation, Lsn lsn, Durability level);
   void OnServes(ShardId shard, Epoch epoch, Endpoint server, bool promoted);
   void OnCommand(const Command& command, const StateData& before);
   // Before its disk loses what is not synced.
   void OnPowerCut(SimServer& server);
   // Its log has failed: as a copy it cannot go on, whatever it has in memory.
-  void OnLogFailed(const SimServer& server) { LoseWhatNobodyHolds(server); }
+  void OnLogFailed(const SimServer& server) { LoseWhatNobodyHolds(server, false); }
   // Synced bytes of its log are damaged.
   void OnDamage(SimServer& server);
   void OnLongPause() { long_pause_ = true; }
@@ -81,8 +83,8 @@ class Truth {
   void OnGranted(ShardId shard, NodeId node, const StateData& before);
   void OnQuarantine(const ShardQuarantine& quarantine);
   bool Holds(const SimServer& server, ShardId shard, const ShardRecord& record) const;
-  void LoseWhatNobodyHolds(const SimServer& weakened);
-  void LoseUnsynced(ShardId shard, Lsn reported);
+  void LoseWhatNobodyHolds(const SimServer& weakened, bool synced_too);
+  void LoseUnreported(ShardId shard, const ShardRecord& record, bool synced_too);
   bool MemoryLost(const UnitRecord& unit) const;
   bool SuccessorLacks(const PushRequest& request) const;
   void CheckAnswered(Endpoint server, const SimSlot& slot, const PushRequest& request, Durability level);
@@ -98,7 +100,8 @@ class Truth {
   std::map<ShardId, Epoch> answered_epoch_;  // at `logged` or above
   std::map<ShardId, Lsn> answered_lsn_;
   std::map<ShardId, Course> courses_;
-  std::set<ShardId> lossy_;  // something of it may be gone
+  std::set<ShardId> lossy_;    // something of it may be gone
+  std::set<ShardId> damaged_;  // even if it was synced
   // Or the scheduler may have given up whoever holds it, before it could know.
   std::set<ShardId> may_be_quarantined_;
   std::set<std::pair<NodeId, Incarnation>> cut_lives_;  // lost power and have not led since

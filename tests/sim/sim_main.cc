@@ -37,6 +37,7 @@ constexpr MutantName kMutants[] = {{"marks", Defence::kMarks},
                                    {"log-before-answer", Defence::kAppendFirst},
                                    {"promote-in-sync", Defence::kPromoteInSync},
                                    {"promote-confirmed", Defence::kPromoteSettled},
+                                   {"backup-confirms-dropped", Defence::kConfirmHeld},
                                    {"quarantine", Defence::kQuarantine}};
 
 struct Outcome {
@@ -116,6 +117,7 @@ bool Fits(Defence defence, const SimOptions& options) {
     case Defence::kFoldMarks:
       return options.with_base;
     case Defence::kEpoch:
+    case Defence::kConfirmHeld:
     case Defence::kPromoteInSync:
     case Defence::kPromoteSettled:
       return options.copies > 1;
@@ -137,12 +139,12 @@ bool Catch(const MutantName& mutant, const Arguments& arguments) {
     if (outcome.failed.empty()) continue;
     const Outcome defended = RunSeed(seed, Defence::kNone, false, false, nullptr);
     if (!defended.failed.empty()) continue;
-    std::printf("%-18s caught by %s after %llu seeds, in seed %llu\n", mutant.name, outcome.failed.c_str(),
+    std::printf("%-23s caught by %s after %llu seeds, in seed %llu\n", mutant.name, outcome.failed.c_str(),
                 static_cast<unsigned long long>(tried), static_cast<unsigned long long>(seed));
     std::fflush(stdout);
     return true;
   }
-  std::printf("%-18s NOT caught in %llu seeds\n", mutant.name, static_cast<unsigned long long>(tried));
+  std::printf("%-23s NOT caught in %llu seeds\n", mutant.name, static_cast<unsigned long long>(tried));
   return false;
 }
 

@@ -193,6 +193,7 @@ void SimReplicator::OnAttached(const LinkPtr& link, const std::vector<CopyKey>& 
     Shard& shard = *core_.GetSlot(keys[i].shard)->shard;
     seeds_[keys[i]] = Seeding{.tables = shard.TableIds()};
     shard.BeginSeed();
+    AddPiece(keys[i], {.number = 1});
     world_.After(self_, world_.Between(10, 2000), Step::kSeedBegun, [this] { AdvanceSeeds(); });
   }
   Pump(link);
@@ -256,7 +257,7 @@ void SimReplicator::SendItems(const LinkPtr& link, std::vector<Item> items) {
         for (size_t i = 0; i < items.size(); ++i) {
           Copy* copy = FindCopy(items[i].key);
           if (answers->status.ok()) {
-            TakeState(items[i], sync, answers->states[i]);
+            TakeState(link, items[i], sync, answers->states[i]);
           } else if (copy != nullptr) {
             FindSet(items[i].key.shard)->Fail(*copy, answers->status.message());
           }
@@ -267,7 +268,7 @@ void SimReplicator::SendItems(const LinkPtr& link, std::vector<Item> items) {
       });
 }
 
-void SimReplicator::TakeState(const Item& item, bool sync, const ReplicaAnswer& state) {
+void SimReplicator::TakeState(const LinkPtr& link, const Item& item, bool sync, const ReplicaAnswer& state) {
   CopySet* set = FindSet(item.key.shard);
   Copy* copy = FindCopy(item.key);
   if (copy == nullptr || copy->attachment != item.attachment || copy->stage == CopySet::Stage::kFailed)
@@ -283,7 +284,14 @@ void SimReplicator::TakeState(const Item& item, bool sync, const ReplicaAnswer& 
     EndSeed(item.key);
     world_.Note(self_, "shard ", item.key.shard, ": node ", item.key.node, " is seeded");
   }
-  if (!item.what.piece || item.what.last) set->Confirmed(*copy, item.what.delta.lsn, sync, world_.now_ms());
+  if (item.what.piece && !item.what.last) return;
+  const Lsn lsn = item.what.delta.lsn;
+  set->Confirmed(*copy, lsn, sync, world_.now_ms());
+  // A later life of the server may have lost it again.
+  if (link->channel->to_life == world_.life(link->channel->to)) {
+    cluster_.truth.OnConfirmed(item.key.node, item.key.shard, item.key.incarnation, lsn,
+                               sync ? Durability::kSynced : Durability::kLogged);
+  }
 }
 
 // --- Seeds.
@@ -331,13 +339,18 @@ void SimReplicator::FillPiece(const CopyKey& key) {
     });
     return;
   }
-  auto built = shard.BuildPiece(piece);
-  if (!built.ok()) return FindSet(key.shard)->Fail(*copy, built.status().message());
-  FindSet(key.shard)->AddPiece(
-      *copy, {.lsn = built->lsn, .checksum = built->checksum, .words = kj::mv(built->words)}, false);
-  MakeReady(key, *copy);
+  AddPiece(key, piece);
   Pump(LinkTo(copy->grant.endpoint));
   AdvanceSeeds();
+}
+
+void SimReplicator::AddPiece(const CopyKey& key, const SeedPiece& piece) {
+  Copy& copy = *FindCopy(key);
+  auto built = core_.GetSlot(key.shard)->shard->BuildPiece(piece);
+  if (!built.ok()) return FindSet(key.shard)->Fail(copy, built.status().message());
+  FindSet(key.shard)->AddPiece(
+      copy, {.lsn = built->lsn, .checksum = built->checksum, .words = kj::mv(built->words)}, false);
+  MakeReady(key, copy);
 }
 
 void SimReplicator::FinishSeeds() {

@@ -72,10 +72,11 @@ class SimReplicator {
                   const std::vector<ReplicaAnswer>& states);
   void Pump(const LinkPtr& link);
   void SendItems(const LinkPtr& link, std::vector<Item> items);
-  void TakeState(const Item& item, bool sync, const ReplicaAnswer& state);
+  void TakeState(const LinkPtr& link, const Item& item, bool sync, const ReplicaAnswer& state);
   void Break(const LinkPtr& link, const std::string& why);
   void AdvanceSeeds();
   void FillPiece(const CopyKey& key);
+  void AddPiece(const CopyKey& key, const SeedPiece& piece);
   void FinishSeeds();
   void EndSeed(const CopyKey& key);
   void CheckWaiters();

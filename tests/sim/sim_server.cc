@@ -20,6 +20,9 @@ SimServer::SimServer(SimCluster& cluster, uint32_t number, uint64_t seed, bool w
 SimServer::~SimServer() = default;
 
 bool SimServer::up() const { return world_.up(self_); }
+bool SimServer::in_touch() const {
+  return session_ != 0 && world_.now_ms() <= answered_ms_ + 2 * kHeartbeatMs;
+}
 std::string SimServer::endpoint() const { return StrCat(self_, ":", world_.life(self_)); }
 
 void SimServer::Start() {
@@ -83,6 +86,7 @@ void SimServer::Register() {
 
 void SimServer::OnRegistered(const RegisterReply& reply) {
   session_ = reply.answer.session;
+  answered_ms_ = world_.now_ms();
   disk_.node_file().node = reply.answer.node;
   disk_.node_file().term = reply.term;
   for (const TableSpec& spec : reply.tables) disk_.node_file().tables[spec.id] = spec;
@@ -109,6 +113,7 @@ void SimServer::Heartbeat() {
 }
 
 void SimServer::OnHeartbeat(const HeartbeatReply& reply) {
+  answered_ms_ = world_.now_ms();
   SimNodeFile& file = disk_.node_file();
   if (reply.answer.map_version < file.map_version) return;  // of an older scheduler
   file.term = reply.term;

@@ -22,6 +22,8 @@ class SimServer {
   NodeId node() const { return const_cast<SimDisk&>(disk_).node_file().node; }
   SimDisk& disk() { return disk_; }
   SimCore* core() const { return core_.get(); }  // nullptr: it does not run, or replays
+  // Its last heartbeat, or register, was answered a moment ago.
+  bool in_touch() const;
   // Where this life listens.
   std::string endpoint() const;
 
@@ -41,6 +43,7 @@ class SimServer {
   std::unique_ptr<SimCore> core_;
   ChannelPtr scheduler_;
   uint64_t session_ = 0;
+  uint64_t answered_ms_ = 0;
 };
 
 }  // namespace penstock::sim

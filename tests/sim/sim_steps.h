@@ -21,7 +21,7 @@ enum class Step : uint8_t {
   kPushAnswered,    // the answer is on its way
   kAttachSent,      // a primary asks where a copy stands
   kAttachAnswered,
-  kSeedBegun,      // no piece is made yet
+  kSeedBegun,      // no rows are sent yet
   kPieceSent,      // a piece of a seed, but the last
   kSeedFinishing,  // all rows are sent, the last piece waits for a delta
   kLastPieceSent,

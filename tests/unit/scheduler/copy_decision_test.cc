@@ -36,6 +36,16 @@ class CopyDecisionTest : public ::testing::Test {
     for (auto& [id, line] : lines_[node]) line.epoch = 0, line.backups.clear();
     nodes_.OnRegister(node, Lines(node), now_);
   }
+  // What was lost at once, and is heard again: nobody's word is from before.
+  void RestartAll(const std::vector<NodeId>& nodes) {
+    for (NodeId node : nodes) Restart(node);
+    BeatTwice(nodes);
+  }
+  void BeatTwice(const std::vector<NodeId>& nodes) {
+    for (int i = 0; i < 2; ++i) {
+      for (NodeId node : nodes) Beat(node);
+    }
+  }
   void Beat(NodeId node) { nodes_.OnHeartbeat(node, false, Lines(node), now_); }
   void Pass(int64_t ms, const std::vector<NodeId>& alive) {
     now_ += ms;
@@ -440,6 +450,8 @@ TEST_F(CopyDecisionTest, WhenAllRestartedTheLongestLeadsOnceAllAreHeard) {
   EXPECT_THAT(WhyContested(Health(), 0), HasSubstr("waiting for server-3 (node 3)"));
   EXPECT_THAT(WhyContested(Health(), 0), HasSubstr("penstock shard force 0 NODE"));
   Restart(3);
+  EXPECT_EQ(Change().epoch, 0u) << "servers 1 and 2 may have said so before";
+  BeatTwice({1, 2, 3});
   const auto change = Change();
   EXPECT_EQ(change.node, 2u);
   EXPECT_EQ(change.min_lsn, 111u);
@@ -460,7 +472,22 @@ TEST_F(CopyDecisionTest, ABackupThatComesFirstIsKeptForTheElection) {
   Pass(3500, {2, 3});
   EXPECT_EQ(Change().epoch, 0u);
   Restart(1);
+  BeatTwice({1, 2});
   EXPECT_EQ(Change().node, 2u);
+}
+
+// The scheduler stood still, so that all registered again; their words have waited for it.
+TEST_F(CopyDecisionTest, WhoHasLostSomethingDoesNotLeadForWhatOthersHadSaidBefore) {
+  Begin();
+  Follow(2);
+  Lsns(1, 10, 10);
+  Restart(1);
+  Lsns(2, 11, 11);  // of 12, which both had when 12 was answered
+  Restart(2);
+  EXPECT_EQ(Change().epoch, 0u);
+  Lsns(1, 12, 12);
+  BeatTwice({2, 1});
+  EXPECT_EQ(Change().node, 1u);
 }
 
 TEST_F(CopyDecisionTest, ASuspectPrimaryLosesNoBackups) {
@@ -478,8 +505,7 @@ TEST_F(CopyDecisionTest, OfEqualsThePrimaryLeads) {
   Follow(2);
   Lsns(1, 10, 10);
   Lsns(2, 10, 10);
-  Restart(2);
-  Restart(1);
+  RestartAll({2, 1});
   EXPECT_EQ(Change().node, 1u);
   EXPECT_EQ(Change().backups.size(), 1u);
 }
@@ -491,8 +517,7 @@ TEST_F(CopyDecisionTest, AllShorterThanReportedIsQuarantinedAndNamesWhoHoldsWhat
   Lsns(1, 90, 90);
   Lsns(2, 95, 95);
   Line(2, 0).damage = "segment 3 is damaged";
-  Restart(2);
-  Restart(1);
+  RestartAll({2, 1});
   const auto decision = Decide();
   EXPECT_TRUE(decision.change.changes.empty());
   ASSERT_EQ(decision.quarantine.quarantines.size(), 1u);
@@ -504,6 +529,7 @@ TEST_F(CopyDecisionTest, AllShorterThanReportedIsQuarantinedAndNamesWhoHoldsWhat
   Line(2, 0).damage.clear();
   Lsns(2, 100, 100);
   Restart(2);
+  BeatTwice({1, 2});
   EXPECT_EQ(Change().node, 2u) << "its data came back";
 }
 
@@ -513,8 +539,7 @@ TEST_F(CopyDecisionTest, AnIncompleteCopyCountsAsNothing) {
   Lsns(1, 10, 10);
   Lsns(2, 50, 50);
   Line(2, 0).complete = false;
-  Restart(2);
-  Restart(1);
+  RestartAll({2, 1});
   EXPECT_EQ(Change().node, 1u);
   EXPECT_TRUE(Change().backups.empty());
 }
@@ -528,6 +553,7 @@ TEST_F(CopyDecisionTest, ForceNeedsAMemberThatIsHeard) {
   EXPECT_THAT(ForceLeader(Health(), 0, 3).status().message(), HasSubstr("no copy that was in sync"));
   EXPECT_THAT(ForceLeader(Health(), 0, 2).status().message(), HasSubstr("does not answer"));
   Restart(2);
+  Beat(2);
   EXPECT_TRUE(Decide().change.changes.empty()) << "server 1 is waited for";
   auto election = ForceLeader(Health(), 0, 2);
   ASSERT_TRUE(election.ok()) << election.status().ToString();
@@ -548,6 +574,7 @@ TEST_F(CopyDecisionTest, AnAcceptedLossWaitsForItsLeasesAndForOneCopyOnly) {
   Lsns(2, 10, 10);
   Pass(3500, {3});
   Restart(2);
+  Beat(2);
   Do(QuarantineShards{{{.shard = 0, .reason = "short"}}});
   Do(AcceptLoss{.shard = 0, .remaining = 10});
   EXPECT_TRUE(Decide(false).change.changes.empty());
