@@ -6,6 +6,7 @@
 namespace penstock {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::HasSubstr;
 
 class ControlPlaneCopiesTest : public ::testing::Test {
@@ -93,7 +94,7 @@ TEST_F(ControlPlaneCopiesTest, ARestartedPrimarysBackupIsPromotedWithItsNextSign
   const uint64_t sign = c.plane->Wanted(c.s2.id, c.s2.session, c.now)->wanted.sign;
   Restart(c.s1);
   EXPECT_EQ(c.Entry(0).state, ShardState::kUnavailable);
-  EXPECT_THAT(c.Entry(0).detail, HasSubstr("waiting for server-2"));
+  EXPECT_THAT(c.Entry(0).detail, AllOf(HasSubstr("waiting for"), HasSubstr("server-2 (node 2)")));
   EXPECT_GT(c.plane->Wanted(c.s2.id, c.s2.session, c.now)->wanted.sign, sign) << "whoever is held asks again";
   ASSERT_TRUE(c.Beat(c.s2).ok());
   EXPECT_TRUE(c.s2.granted.contains(0)) << "in the answer to that sign";
@@ -239,6 +240,7 @@ TEST_F(ControlPlaneCopiesTest, AnAcceptedLossWaitsForTheWorkers) {
   for (FakeNode* node : {&c.s1, &c.s2}) c.SetLsns(*node, 0, 50, 50, 50);
   Restart(c.s1);
   Restart(c.s2);
+  c.Pass(1200, {&c.s1, &c.s2});
   ASSERT_EQ(c.Entry(0).state, ShardState::kQuarantined);
   EXPECT_THAT(c.Entry(0).detail, HasSubstr("server-1 (node 1) holds lsn 50, server-2 (node 2) holds lsn 50"));
   ASSERT_TRUE(c.plane->Accept(0, c.now).ok());

@@ -447,6 +447,8 @@ TEST_F(CopyDecisionTest, WhenAllRestartedTheLongestLeadsOnceAllAreHeard) {
   Restart(2);
   EXPECT_TRUE(Decide().change.changes.empty());
   EXPECT_TRUE(Decide().quarantine.quarantines.empty());
+  BeatTwice({1, 2});
+  EXPECT_TRUE(Decide().change.changes.empty());
   EXPECT_THAT(WhyContested(Health(), 0), HasSubstr("waiting for server-3 (node 3)"));
   EXPECT_THAT(WhyContested(Health(), 0), HasSubstr("penstock shard force 0 NODE"));
   Restart(3);
