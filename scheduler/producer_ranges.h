@@ -1,17 +1,11 @@
-// ProducerRanges: a set of producer ids, as it is journaled and told to servers. Ids are given in rising
-// order and end in about that order, so a range for each run of them is little.
+// How sets of producer ids change (common/cluster/producer_ranges.h).
 #pragma once
 
 #include <cstdint>
-#include <utility>
-#include <vector>
 
-#include "common/base/ids.h"
+#include "common/cluster/producer_ranges.h"
 
 namespace penstock {
-
-// Each first and last, both included; ascending, disjoint, never adjacent.
-using ProducerRanges = std::vector<std::pair<ProducerId, ProducerId>>;
 
 void AddProducer(ProducerRanges* ranges, ProducerId id);
 void RemoveProducer(ProducerRanges* ranges, ProducerId id);

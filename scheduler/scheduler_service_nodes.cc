@@ -53,16 +53,6 @@ Result<std::vector<ShardLine>> ReadLines(capnp::List<proto::ShardReport>::Reader
   return lines;
 }
 
-// Pairs first, last. `init` makes the list.
-template <typename Init>
-void WriteRanges(const ProducerRanges& ranges, Init init) {
-  auto out = init(static_cast<uint32_t>(2 * ranges.size()));
-  for (uint32_t i = 0; i < ranges.size(); ++i) {
-    out.set(2 * i, ranges[i].first);
-    out.set(2 * i + 1, ranges[i].second);
-  }
-}
-
 template <typename Builder>
 void WriteTables(const std::map<TableId, TableSpec>& tables, Builder out) {
   uint32_t i = 0;
@@ -140,9 +130,9 @@ void SchedulerService::FillWantedState(proto::Scheduler::HeartbeatParams::Reader
   const NodeRecord* node = plane_.state().FindNode(params.getNode());
   if (node->role != NodeRole::kServer) return;
   results.setForgetFloor(plane_.state().ForgetFloor());
-  WriteRanges(wanted.finished, [&](uint32_t size) { return results.initFinishedProducers(size); });
-  WriteRanges(plane_.state().complete_producers(),
-              [&](uint32_t size) { return results.initCompleteProducers(size); });
+  WriteProducerRanges(wanted.finished, [&](uint32_t size) { return results.initFinishedProducers(size); });
+  WriteProducerRanges(plane_.state().complete_producers(),
+                      [&](uint32_t size) { return results.initCompleteProducers(size); });
 }
 
 // --- heartbeats ---

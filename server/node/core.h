@@ -30,6 +30,7 @@
 #include <span>
 #include <vector>
 
+#include "common/cluster/producer_ranges.h"
 #include "common/net/kj_loop.h"
 #include "server/node/blocking_thread.h"
 #include "server/node/log_appender.h"
@@ -77,9 +78,6 @@ struct ShardLine {
   bool complete = false;
   std::vector<BackupReport> backups;
 };
-
-// Pairs of the first and the last, both included.
-using ProducerRanges = std::vector<std::pair<ProducerId, ProducerId>>;
 
 class ServerCore : private kj::TaskSet::ErrorHandler {
  public:

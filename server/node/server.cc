@@ -557,8 +557,8 @@ class Server::Impl : public NodeSession::Host {
       follows[follow.getShard() % cores_.size()].push_back(
           {.shard = follow.getShard(), .incarnation = follow.getIncarnation(), .epoch = follow.getEpoch()});
     }
-    const ProducerRanges finished = ReadRanges(results.getFinishedProducers());
-    const ProducerRanges complete = ReadRanges(results.getCompleteProducers());
+    const ProducerRanges finished = ReadProducerRanges(results.getFinishedProducers());
+    const ProducerRanges complete = ReadProducerRanges(results.getCompleteProducers());
     for (size_t i = 0; i < cores_.size(); ++i) {
       cores_[i]->loop().Post([&core = *cores_[i], grants = std::move(grants[i]),
                               follows = std::move(follows[i]), finished, complete,
@@ -572,12 +572,6 @@ class Server::Impl : public NodeSession::Host {
         served == 0 ? 1 : std::clamp<uint64_t>((held + served / 2) / served, 1, kMaxHeldPerServed);
     std::lock_guard lock(mutex_);
     granted_ = held > 0;
-  }
-
-  static ProducerRanges ReadRanges(capnp::List<uint64_t>::Reader pairs) {
-    ProducerRanges ranges;
-    for (uint32_t i = 0; i + 1 < pairs.size(); i += 2) ranges.emplace_back(pairs[i], pairs[i + 1]);
-    return ranges;
   }
 
   static Grant ReadGrant(proto::ShardGrant::Reader grant) {

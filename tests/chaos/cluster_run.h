@@ -32,6 +32,14 @@ class ClusterRun : public SuiteRun {
  protected:
   // One fault. An error that it writes into `iteration` ends the run.
   virtual void Do(ChaosCluster& cluster, std::mt19937_64& random, Iteration* iteration) = 0;
+  // False: there is no load, which the iteration says.
+  static bool BeginLoad(ChaosCluster& cluster, uint64_t pushes, Iteration* iteration) {
+    const Status begun = cluster.BeginLoad(pushes);
+    if (begun.ok()) return true;
+    iteration->what = "load";
+    iteration->error = begun.ToString();
+    return false;
+  }
   const ChaosOptions& chaos() const { return options_.chaos; }
   // For those who own what the cluster needs.
   void End() { cluster_.reset(); }

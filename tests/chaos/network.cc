@@ -88,11 +88,7 @@ class Network : public ClusterRun {
 
   void Do(ChaosCluster& cluster, std::mt19937_64& random, Iteration* iteration) override {
     const uint64_t pushes = 20 + DrawBelow(random, 200);
-    if (Status begun = cluster.BeginLoad(pushes); !begun.ok()) {
-      iteration->what = "load";
-      iteration->error = begun.ToString();
-      return;
-    }
+    if (!BeginLoad(cluster, pushes, iteration)) return;
     const Cut cut = Draw(cluster, random);
     iteration->what = cut.ToString();
     cluster.Fault(iteration);

@@ -15,11 +15,7 @@ class Pause : public ClusterRun {
  private:
   void Do(ChaosCluster& cluster, std::mt19937_64& random, Iteration* iteration) override {
     const uint64_t pushes = 20 + DrawBelow(random, 200), ms = DrawLogUniform(random, 500, 20000);
-    if (Status begun = cluster.BeginLoad(pushes); !begun.ok()) {
-      iteration->what = "load";
-      iteration->error = begun.ToString();
-      return;
-    }
+    if (!BeginLoad(cluster, pushes, iteration)) return;
     const std::string victim = cluster.DrawPrimary(random);
     iteration->what = StrCat("SIGSTOP of ", victim, " for ", ms, " ms");
     cluster.Fault(iteration);

@@ -13,11 +13,7 @@ class ServerKill : public ClusterRun {
  private:
   void Do(ChaosCluster& cluster, std::mt19937_64& random, Iteration* iteration) override {
     const uint64_t pushes = 20 + DrawBelow(random, 400), away_ms = DrawBelow(random, 400);
-    if (Status begun = cluster.BeginLoad(pushes); !begun.ok()) {
-      iteration->what = "load";
-      iteration->error = begun.ToString();
-      return;
-    }
+    if (!BeginLoad(cluster, pushes, iteration)) return;
     const std::string victim = cluster.DrawPrimary(random);
     iteration->what = StrCat("kill -9 ", victim, " after ", pushes, " pushes");
     cluster.Fault(iteration);

@@ -154,7 +154,7 @@ Result<nlohmann::json> MeasureResident(BenchContext& context) {
     RETURN_IF_ERROR(FoldAll(context, *cluster));
     const auto folded = Clock::now();
     RETURN_IF_ERROR(run->Check());
-    RETURN_IF_ERROR(WaitUntil(context, "interrupted",
+    RETURN_IF_ERROR(WaitUntil(context, "the server does not give its memory back",
                               [&]() -> Result<bool> { return Clock::now() >= folded + kKeptAfterFold; }));
     ASSIGN_OR_RETURN(const uint64_t resident, ResidentBytes(server.pid));
     bytes.push_back(static_cast<double>(resident));
