@@ -84,6 +84,7 @@ class Scheduler::Impl {
  private:
   Status StartHttp() {
     metrics_.Declare(registry_);
+    rpc_counters_.Declare("penstock_scheduler", registry_);
     http_ = std::make_unique<HttpServer>(
         HttpOptions{
             .host = options_.scheduler.listen, .port = options_.scheduler.http_port, .name = "scheduler"},
@@ -97,10 +98,14 @@ class Scheduler::Impl {
     // promise.
     auto service = kj::newPromiseAndFulfiller<capnp::Capability::Client>();
     const auto& o = options_.scheduler;
-    ASSIGN_OR_RETURN(rpc_,
-                     RpcServer::Listen(loop_, identity_,
-                                       {.host = o.listen, .port = o.port, .advertise_host = o.advertise_host},
-                                       capnp::Capability::Client(kj::mv(service.promise))));
+    ASSIGN_OR_RETURN(rpc_, RpcServer::Listen(loop_, identity_,
+                                             {.host = o.listen,
+                                              .port = o.port,
+                                              .advertise_host = o.advertise_host,
+                                              .max_connections = o.max_connections,
+                                              .limit_name = "scheduler.max_connections",
+                                              .counters = &rpc_counters_},
+                                             capnp::Capability::Client(kj::mv(service.promise))));
     endpoint_ = rpc_->endpoint();
     ASSIGN_OR_RETURN(journal_, Journal::Open(dir_ + "/journal"));
     ASSIGN_OR_RETURN(plane_, ControlPlane::Start(journal_->TakeState(), *journal_, PlaneOptions(options_),
@@ -134,6 +139,7 @@ class Scheduler::Impl {
   std::shared_ptr<ClusterIdentity> identity_;
   MetricsRegistry registry_;
   SchedulerMetrics metrics_;
+  RpcCounters rpc_counters_;
   std::unique_ptr<HttpServer> http_;
   KjLoop loop_;
   std::string endpoint_;

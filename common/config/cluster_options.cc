@@ -13,6 +13,7 @@ constexpr double kMiB = 1 << 20;
 constexpr double kTiB = kMiB * kMiB;
 constexpr double kDayMs = 86400e3;
 constexpr double kMaxSpinUs = 100e3;
+constexpr double kMaxConnections = 1e6;
 
 void Declare(OptionSet& set, ClusterOptions::Cluster& o) {
   set.DescribeSection("cluster", "What all processes of the cluster share.");
@@ -75,6 +76,10 @@ void Declare(OptionSet& set, ClusterOptions::Scheduler& o) {
                "copies; of a new cluster, as that.",
        .min = 1,
        .max = 3});
+  set.Add("scheduler", "max_connections", &o.max_connections,
+          {.help = "RPC connections at a time; further ones are refused as overloaded.",
+           .min = 8,
+           .max = kMaxConnections});
 }
 
 void DeclareServerNetwork(OptionSet& set, ClusterOptions::Server& o) {
@@ -97,6 +102,25 @@ void DeclareServerNetwork(OptionSet& set, ClusterOptions::Server& o) {
                "while calls follow each other, and takes a processor for each core meanwhile.",
        .unit = "us",
        .max = kMaxSpinUs});
+  set.Add("server", "max_connections", &o.max_connections,
+          {.help = "RPC connections of a core at a time; further ones are refused as overloaded.",
+           .min = 8,
+           .max = kMaxConnections});
+}
+
+void DeclareServerCopies(OptionSet& set, ClusterOptions::Server& o) {
+  set.Add("server", "copy_wait_ms", &o.copy_wait_ms,
+          {.help = "How long a push that was applied waits until its shards' other copies have confirmed it; "
+                   "then it ends as outcome unknown.",
+           .unit = "ms",
+           .min = 100,
+           .max = kDayMs});
+  set.Add("server", "copy_tail_bytes", &o.copy_tail_bytes,
+          {.help = "Deltas that a core keeps in memory for copies which have not confirmed them yet. Beyond "
+                   "it the slowest copy is given up and made anew. It comes on top of the memory budget.",
+           .unit = "bytes",
+           .min = 64 * kMiB,
+           .max = kTiB});
 }
 
 void DeclareServerStorage(OptionSet& set, ClusterOptions::Server& o) {
@@ -144,6 +168,7 @@ void Declare(OptionSet& set, ClusterOptions::Server& o) {
   set.DescribeSection("server", "A process that holds shards.");
   DeclareServerNetwork(set, o);
   DeclareServerStorage(set, o);
+  DeclareServerCopies(set, o);
 }
 
 void Declare(OptionSet& set, ClusterOptions::Worker& o) {

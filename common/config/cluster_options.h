@@ -33,6 +33,7 @@ struct ClusterOptions {
     uint32_t servers = 1;
     uint32_t copies = 1;
     uint32_t min_copies = 1;
+    uint32_t max_connections = 4096;
   };
   struct Server {
     std::string listen = "127.0.0.1";
@@ -48,6 +49,9 @@ struct ClusterOptions {
     uint64_t max_unit_bytes = 32ull << 20;
     uint32_t memory_lag_ms = 5000;
     uint32_t expire_interval_ms = 30000;
+    uint32_t max_connections = 4096;
+    uint32_t copy_wait_ms = 30000;
+    uint64_t copy_tail_bytes = 512ull << 20;
   };
   struct Worker {
     std::string listen = "127.0.0.1";

@@ -2,6 +2,7 @@
 
 #include <glog/logging.h>
 #include <pthread.h>
+#include <sys/resource.h>
 
 #include <CLI/CLI.hpp>
 #include <cstdlib>
@@ -42,6 +43,14 @@ int Fail(const ProcessInfo& info, const Status& status, int code) {
   return code;
 }
 
+// A connection is a file, and 1024 of them is what most systems allow a process that does not ask for more.
+void RaiseFileLimit() {
+  rlimit files{};
+  if (getrlimit(RLIMIT_NOFILE, &files) != 0) return;
+  files.rlim_cur = files.rlim_max;
+  setrlimit(RLIMIT_NOFILE, &files);
+}
+
 }  // namespace
 
 EndingSignals::EndingSignals() {
@@ -62,6 +71,7 @@ int RunProcess(int argc, char** argv, const ProcessInfo& info,
   auto options = ParseCommandLine(argc, argv, info);
   if (!options.ok()) return Fail(info, options.status(), 2);
   if (Status armed = ArmFaultsFromEnvironment(); !armed.ok()) return Fail(info, armed, 2);
+  RaiseFileLimit();
   EndingSignals signals;
   // Files are named by the node: several servers may share a folder of logs.
   auto logging =

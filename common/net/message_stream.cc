@@ -53,9 +53,10 @@ class PooledReader final : public capnp::MessageReader {
 
 }  // namespace
 
-PooledMessageStream::PooledMessageStream(kj::AsyncIoStream& stream, KjLoop* loop)
+PooledMessageStream::PooledMessageStream(kj::AsyncIoStream& stream, KjLoop* loop, Accepts accepts)
     : stream_(stream),
       loop_(loop),
+      accepts_(std::move(accepts)),
       pool_(BufferPool::OfProcess()),
       ahead_(std::make_unique_for_overwrite<std::byte[]>(kAheadBytes)) {}
 
@@ -97,7 +98,8 @@ kj::Promise<PooledMessageStream::MaybeMessage> PooledMessageStream::ReadBody(cap
     words[i] = NumberAt(&ahead_[begin_ + (i + 1) * sizeof(uint32_t)]);
     total += words[i];
   }
-  KJ_REQUIRE(total <= options.traversalLimitInWords, "a message is too large", total);
+  KJ_REQUIRE((!accepts_ || accepts_(total * kWord)) && total <= options.traversalLimitInWords,
+             "a message is too large", total);
   begin_ += TableBytes(static_cast<uint32_t>(words.size()));
   auto reader = kj::heap<PooledReader>(options, pool_->Take(total * kWord), std::move(words));
   const size_t bytes = total * kWord, there = std::min(bytes, ready());

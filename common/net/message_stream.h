@@ -12,6 +12,8 @@
 #include <kj/async-io.h>
 
 #include <cstddef>
+#include <cstdint>
+#include <functional>
 #include <memory>
 
 namespace penstock {
@@ -21,12 +23,15 @@ class KjLoop;
 
 class PooledMessageStream final : public capnp::MessageStream {
  public:
+  // Whether a message of so many bytes may come; asked when its size is known and nothing was allocated for
+  // it.
+  using Accepts = std::function<bool(uint64_t bytes)>;
   // The stream must outlive this. The loop, where one is named, hears of what comes (KjLoop::NoteMessage).
-  explicit PooledMessageStream(kj::AsyncIoStream& stream, KjLoop* loop = nullptr);
+  explicit PooledMessageStream(kj::AsyncIoStream& stream, KjLoop* loop = nullptr, Accepts accepts = nullptr);
   ~PooledMessageStream() noexcept(false);
 
   // Null at the end of the stream between two messages. Throws: the stream ended inside a message, or a
-  // message has more than 512 segments or is over options.traversalLimitInWords.
+  // message has more than 512 segments, is over options.traversalLimitInWords or is not accepted.
   kj::Promise<kj::Maybe<capnp::MessageReaderAndFds>> tryReadMessage(
       kj::ArrayPtr<kj::AutoCloseFd> fds, capnp::ReaderOptions options,
       kj::ArrayPtr<capnp::word> scratch) override;
@@ -48,6 +53,7 @@ class PooledMessageStream final : public capnp::MessageStream {
 
   kj::AsyncIoStream& stream_;
   KjLoop* const loop_;
+  const Accepts accepts_;
   const std::shared_ptr<BufferPool> pool_;
   const std::unique_ptr<std::byte[]> ahead_;  // what was read beyond the last message is in [begin_, end_)
   size_t begin_ = 0;

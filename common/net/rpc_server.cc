@@ -7,6 +7,7 @@
 
 #include <unordered_map>
 
+#include "common/base/strings.h"
 #include "common/cluster/wire.h"
 #include "common/net/message_stream.h"
 #include "proto/handshake.capnp.h"
@@ -15,18 +16,25 @@ namespace penstock {
 namespace {
 
 constexpr uint64_t kHandshakeMs = 5000;
+constexpr uint64_t kHandshakeBytes = 64 << 10;  // of a message before it has passed
+constexpr size_t kRefusedConnections = 64;      // that are told why, at a time
+constexpr uint32_t kRetryMs = 1000;
 
 // The server's half of one connection's handshake.
 class HandshakeServer final : public proto::Handshake::Server {
  public:
   HandshakeServer(std::shared_ptr<const ClusterIdentity> identity, capnp::Capability::Client service,
-                  std::shared_ptr<bool> passed)
-      : identity_(std::move(identity)), service_(kj::mv(service)), passed_(std::move(passed)) {}
+                  Status refusal, std::shared_ptr<bool> passed)
+      : identity_(std::move(identity)),
+        service_(kj::mv(service)),
+        refusal_(std::move(refusal)),
+        passed_(std::move(passed)) {}
 
   kj::Promise<void> hello(HelloContext context) override {
     auto hello = context.getParams().getHello();
     auto results = context.getResults();
-    const Status status = Check(hello);
+    Status status = Check(hello);
+    if (status.ok()) status = refusal_;
     WriteStatus(status, results.initStatus());
     results.setName(identity_->name);
     if (!status.ok()) {
@@ -84,6 +92,7 @@ class HandshakeServer final : public proto::Handshake::Server {
 
   std::shared_ptr<const ClusterIdentity> identity_;
   capnp::Capability::Client service_;
+  const Status refusal_;  // of everybody
   std::shared_ptr<bool> passed_;
   std::string peer_ = "unknown";
   bool greeted_ = false;
@@ -102,11 +111,13 @@ capnp::ReaderOptions ReceiveLimit(uint64_t bytes) {
 // streams.
 struct Connection {
   Connection(KjLoop& loop, kj::Own<kj::AsyncIoStream> s, capnp::Capability::Client bootstrap,
-             uint64_t max_bytes)
+             uint64_t max_bytes, PooledMessageStream::Accepts accepts)
       : stream(kj::mv(s)),
-        messages(*stream, &loop),
+        messages(*stream, &loop, std::move(accepts)),
         network(messages, capnp::rpc::twoparty::Side::SERVER, ReceiveLimit(max_bytes)),
-        rpc(capnp::makeRpcServer(network, kj::mv(bootstrap))) {}
+        rpc(capnp::makeRpcServer(network, kj::mv(bootstrap))) {
+    rpc.setFlowLimit(2 * max_bytes / sizeof(capnp::word));
+  }
   kj::Own<kj::AsyncIoStream> stream;
   PooledMessageStream messages;
   capnp::TwoPartyVatNetwork network;
@@ -115,6 +126,16 @@ struct Connection {
 
 }  // namespace
 
+void RpcCounters::Declare(const std::string& prefix, MetricsRegistry& registry) const {
+  const auto read = [&](const char* name, const char* help, const std::atomic<uint64_t>& value) {
+    registry.AddCallback(prefix + name, help, [&value] { return static_cast<double>(value.load()); });
+  };
+  read("_connections", "Open RPC connections.", connections);
+  read("_refused_connections_total", "RPC connections beyond the limit.", refused_connections);
+  read("_refused_messages_total", "RPC connections closed for a message that is too large.",
+       refused_messages);
+}
+
 class RpcServer::Impl : public kj::TaskSet::ErrorHandler {
  public:
   Impl(KjLoop& loop, std::shared_ptr<const ClusterIdentity> identity, const RpcServerOptions& options,
@@ -122,11 +143,13 @@ class RpcServer::Impl : public kj::TaskSet::ErrorHandler {
       : loop_(loop),
         identity_(std::move(identity)),
         options_(options),
+        counters_(options.counters != nullptr ? *options.counters : own_counters_),
         receiver_(kj::mv(receiver)),
         service_(kj::mv(service)),
         tasks_(*this) {
     tasks_.add(Accept());
   }
+  ~Impl() { counters_.connections -= connections_.size(); }
 
   kj::ConnectionReceiver& receiver() { return *receiver_; }
   size_t connections() const { return connections_.size(); }
@@ -136,10 +159,9 @@ class RpcServer::Impl : public kj::TaskSet::ErrorHandler {
     return receiver_->accept().then(
         [this](kj::Own<kj::AsyncIoStream>&& stream) {
           if (connections_.size() < options_.max_connections) {
-            Serve(kj::mv(stream));
+            Serve(kj::mv(stream), Status::Ok());
           } else {
-            LOG(WARNING) << identity_->name << ": closed a connection beyond the limit of "
-                         << options_.max_connections;
+            Refuse(kj::mv(stream));
           }
           return Accept();
         },
@@ -150,24 +172,45 @@ class RpcServer::Impl : public kj::TaskSet::ErrorHandler {
         });
   }
 
-  void Serve(kj::Own<kj::AsyncIoStream> stream) {
+  void Refuse(kj::Own<kj::AsyncIoStream> stream) {
+    const Status status = Overloaded(StrCat(identity_->name, " has ", options_.max_connections,
+                                            " connections on this port, as ", options_.limit_name, " allows"),
+                                     kRetryMs);
+    LOG_EVERY_N(WARNING, 100) << "refused a connection: " << status.message();
+    ++counters_.refused_connections;
+    if (connections_.size() < options_.max_connections + kRefusedConnections) Serve(kj::mv(stream), status);
+  }
+
+  // Whether a message of that size is read. It is announced before any of it has come.
+  bool Accepts(uint64_t bytes, bool passed) {
+    const uint64_t most = passed ? options_.max_message_bytes : kHandshakeBytes;
+    if (bytes <= most) return true;
+    LOG(WARNING) << identity_->name << ": closed a connection for a message of " << bytes << " bytes"
+                 << (passed ? "" : " in the handshake") << ", allowed are " << most;
+    ++counters_.refused_messages;
+    return false;
+  }
+
+  void Serve(kj::Own<kj::AsyncIoStream> stream, const Status& refusal) {
     int one = 1;
     stream->setsockopt(IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
     auto passed = std::make_shared<bool>(false);
     const uint64_t id = next_id_++;
-    auto connection = std::make_unique<Connection>(loop_, kj::mv(stream),
-                                                   kj::heap<HandshakeServer>(identity_, service_, passed),
-                                                   options_.max_message_bytes);
+    auto connection = std::make_unique<Connection>(
+        loop_, kj::mv(stream), kj::heap<HandshakeServer>(identity_, service_, refusal, passed),
+        options_.max_message_bytes, [this, passed](uint64_t bytes) { return Accepts(bytes, *passed); });
     auto gone = connection->network.onDisconnect();
     connections_.emplace(id, std::move(connection));
+    ++counters_.connections;
     auto late = loop_.Sleep(kHandshakeMs).then([passed]() -> kj::Promise<void> {
       if (!*passed) return kj::READY_NOW;
       return kj::NEVER_DONE;
     });
     tasks_.add(gone.exclusiveJoin(kj::mv(late))
-                   .then([this, id] { connections_.erase(id); },
-                         [this, id](kj::Exception&&) { connections_.erase(id); }));
+                   .then([this, id] { Close(id); }, [this, id](kj::Exception&&) { Close(id); }));
   }
+
+  void Close(uint64_t id) { counters_.connections -= connections_.erase(id); }
 
   void taskFailed(kj::Exception&& e) override {
     LOG(WARNING) << identity_->name << ": " << e.getDescription().cStr();
@@ -176,6 +219,8 @@ class RpcServer::Impl : public kj::TaskSet::ErrorHandler {
   KjLoop& loop_;
   std::shared_ptr<const ClusterIdentity> identity_;
   RpcServerOptions options_;
+  RpcCounters own_counters_;
+  RpcCounters& counters_;
   kj::Own<kj::ConnectionReceiver> receiver_;
   capnp::Capability::Client service_;
   uint64_t next_id_ = 0;

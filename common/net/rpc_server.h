@@ -1,20 +1,37 @@
 // RpcServer: one listening port on one loop, which hands out its service after the handshake
 // (proto/handshake.capnp).
 //
-// Lives on its loop's thread, destructor included. A connection that has not passed the handshake within 5 s
-// is closed, as is one beyond `max_connections`.
+// Lives on its loop's thread, destructor included. What a peer can make it hold is bounded:
+//  - A connection that has not passed the handshake within 5 s is closed, and until then may send messages of
+//    64 KiB. One beyond `max_connections` is told so in the handshake (kOverloaded) and closed; beyond that
+//    and another 64 it is closed at once.
+//  - A message above `max_message_bytes` closes its connection before any of it is read.
+//  - While calls of more than twice that wait for their answers, nothing more is read of their connection.
+// Refusals are logged and counted.
 #pragma once
 
 #include <capnp/capability.h>
 #include <kj/async-io.h>
 
+#include <atomic>
 #include <functional>
 #include <memory>
 
+#include "common/base/metrics.h"
 #include "common/net/identity.h"
 #include "common/net/kj_loop.h"
 
 namespace penstock {
+
+// Of all ports of a process.
+struct RpcCounters {
+  std::atomic<uint64_t> connections{0};  // open now, refused ones included
+  std::atomic<uint64_t> refused_connections{0};
+  std::atomic<uint64_t> refused_messages{0};
+
+  // As <prefix>_connections and so on; this object must outlive the registry's last Text().
+  void Declare(const std::string& prefix, MetricsRegistry& registry) const;
+};
 
 struct RpcServerOptions {
   std::string host = "127.0.0.1";
@@ -22,6 +39,8 @@ struct RpcServerOptions {
   std::string advertise_host;              // what endpoint() names; empty: host
   uint64_t max_message_bytes = 128 << 20;  // traversal limit of a received message
   size_t max_connections = 4096;
+  std::string limit_name = "max_connections";  // the option that says so, for errors
+  RpcCounters* counters = nullptr;             // must outlive the server
 };
 
 class RpcServer {

@@ -51,6 +51,8 @@ struct CoreOptions {
   uint64_t expire_interval_ms = 30000;
   uint64_t max_unit_bytes = 32 << 20;
   uint64_t log_limit_bytes = 8ull << 30;
+  uint64_t copy_wait_ms = 30000;
+  uint64_t copy_tail_bytes = 512ull << 20;
   std::string node_name;  // for errors
 };
 

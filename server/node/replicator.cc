@@ -16,9 +16,7 @@ constexpr uint64_t kCallBytes = 4 << 20;          // of deltas in a call, about
 constexpr uint64_t kInFlightBytes = 64 << 20;     // unanswered on a link
 constexpr uint64_t kSeedInFlightBytes = 8 << 20;  // above it no piece of a seed is made
 constexpr uint64_t kAnswerMs = 10000;
-constexpr uint64_t kRetryMs = 200;                  // after a connection that failed
-constexpr uint64_t kWaitMs = 30000;                 // of an applied push, for its copies
-constexpr uint64_t kTailLimitBytes = 512ull << 20;  // of a core's tails
+constexpr uint64_t kRetryMs = 200;  // after a connection that failed
 
 ReplicaStanding ReadStanding(proto::ReplicaState::Reader state) {
   return {.complete = state.getComplete(),
@@ -126,7 +124,7 @@ bool Replicator::Reached(Waiter& waiter, Status* result) const {
 
 kj::Promise<Status> Replicator::Wait(std::vector<ShardLsn> deltas, Durability level) {
   auto paf = kj::newPromiseAndFulfiller<Status>();
-  Waiter waiter{std::move(deltas), level, NowMs() + kWaitMs, kj::mv(paf.fulfiller)};
+  Waiter waiter{std::move(deltas), level, NowMs() + core_.options().copy_wait_ms, kj::mv(paf.fulfiller)};
   Status result;
   if (Reached(waiter, &result)) return result;
   waiters_.push_back(std::move(waiter));
@@ -142,10 +140,10 @@ void Replicator::CheckWaiters() {
     if (!done && now >= waiter.deadline_ms) {
       const auto [shard, lsn] = waiter.deltas.back();
       const CopySet* set = FindSet(shard);
-      result = OutcomeUnknown(StrCat(core_.options().node_name, ": shard ", shard,
-                                     ": applied, but not confirmed by ",
-                                     set == nullptr ? "" : set->Missing(lsn), " within ", kWaitMs,
-                                     " ms, and the scheduler has not taken it out of the set"));
+      result = OutcomeUnknown(
+          StrCat(core_.options().node_name, ": shard ", shard, ": applied, but not confirmed by ",
+                 set == nullptr ? "" : set->Missing(lsn), " within ", core_.options().copy_wait_ms,
+                 " ms, and the scheduler has not taken it out of the set"));
       done = true;
     }
     if (done) waiter.done->fulfill(Status(result));
@@ -393,11 +391,11 @@ void Replicator::BoundTails() {
   }
   metrics_.replica_tail_bytes += bytes - tail_bytes_;
   tail_bytes_ = bytes;
-  if (bytes <= kTailLimitBytes) return;
+  if (bytes <= core_.options().copy_tail_bytes) return;
   Copy* slowest = largest->Slowest();
   if (slowest == nullptr) return;
   FailCopy(*largest, *slowest,
-           StrCat("it fell behind by more than ", kTailLimitBytes >> 20, " MiB of deltas"));
+           StrCat("it fell behind by more than ", core_.options().copy_tail_bytes >> 20, " MiB of deltas"));
   largest->Trim();
 }
 

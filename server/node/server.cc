@@ -281,12 +281,17 @@ class Server::Impl : public NodeSession::Host {
                       .expire_interval_ms = options_.server.expire_interval_ms,
                       .max_unit_bytes = options_.server.max_unit_bytes,
                       .log_limit_bytes = options_.server.log_limit_bytes,
+                      .copy_wait_ms = options_.server.copy_wait_ms,
+                      .copy_tail_bytes = options_.server.copy_tail_bytes,
                       .node_name = name_},
           options_.server.spin_us, identity_, *appender_, *base_, [this] { fold_wanted_ = true; }, metrics_));
       RpcServerOptions rpc{
           .host = options_.server.listen,
           .port = static_cast<uint16_t>(options_.server.port == 0 ? 0 : options_.server.port + i),
-          .advertise_host = options_.server.advertise_host};
+          .advertise_host = options_.server.advertise_host,
+          .max_connections = options_.server.max_connections,
+          .limit_name = "server.max_connections",
+          .counters = &metrics_.rpc};
       RETURN_IF_ERROR(cores_.back()->Listen(identity_, rpc).Prepend(name_));
     }
     std::vector<TableSpec> specs;
@@ -385,6 +390,7 @@ class Server::Impl : public NodeSession::Host {
          metrics_.waiting_calls);
     read("penstock_server_log_bytes", "Log that is not folded yet.", metrics_.log_bytes);
     read("penstock_server_resident_bytes", "Memory of rows, indexes and marks.", metrics_.resident_bytes);
+    metrics_.rpc.Declare("penstock_server", registry_);
     read("penstock_server_marks_bytes", "Of these: marks of what was applied.", metrics_.marks_bytes);
   }
 

@@ -4,6 +4,8 @@
 #include <atomic>
 #include <cstdint>
 
+#include "common/net/rpc_server.h"
+
 namespace penstock {
 
 struct ServerMetrics {
@@ -32,6 +34,7 @@ struct ServerMetrics {
   std::atomic<uint64_t> log_bytes{0};           // gauge: bytes of unfolded segments
   std::atomic<uint64_t> resident_bytes{0};      // gauge: rows, indexes and marks
   std::atomic<uint64_t> marks_bytes{0};         // gauge
+  RpcCounters rpc;
 };
 
 }  // namespace penstock

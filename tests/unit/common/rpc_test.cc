@@ -1,5 +1,8 @@
 // The handshake and the connection cache, between two loops in one process.
+#include <arpa/inet.h>
 #include <gtest/gtest.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include "common/net/connection_cache.h"
 #include "common/net/rpc_server.h"
@@ -33,10 +36,11 @@ std::shared_ptr<ClusterIdentity> Identity(const std::string& name, uint64_t clus
 class RpcTest : public ::testing::Test {
  protected:
   explicit RpcTest(uint64_t spin_us = 0) : loop_("server", spin_us), client_("client", spin_us) {}
-  void Serve(uint64_t cluster, const std::string& token) {
+  void Serve(uint64_t cluster, const std::string& token, RpcServerOptions options = {}) {
+    options.counters = &counters_;
     const Status status = loop_.Run([&]() -> Status {
       auto server =
-          RpcServer::Listen(loop_, Identity("server-0", cluster, token), {}, kj::heap<Answering>(loop_));
+          RpcServer::Listen(loop_, Identity("server-0", cluster, token), options, kj::heap<Answering>(loop_));
       if (server.ok()) server_ = std::move(*server);
       return server.status();
     });
@@ -74,6 +78,28 @@ class RpcTest : public ::testing::Test {
     return future.get();
   }
 
+  // Whether what is sent over a connection of its own makes the server close it.
+  bool Closes(const std::vector<uint32_t>& words) {
+    const int fd = ::socket(AF_INET, SOCK_STREAM, 0);
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_port = htons(server_->port());
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    const timeval patience{.tv_sec = 2, .tv_usec = 0};
+    ::setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+    bool closed = false;
+    if (::connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0 &&
+        ::send(fd, words.data(), words.size() * sizeof(uint32_t), MSG_NOSIGNAL) > 0) {
+      char byte;
+      ssize_t got = 1;
+      while (got > 0) got = ::recv(fd, &byte, 1, 0);
+      closed = got == 0 || errno == ECONNRESET;
+    }
+    ::close(fd);
+    return closed;
+  }
+
+  RpcCounters counters_;
   KjLoop loop_;
   KjLoop client_;
   std::unique_ptr<RpcServer> server_;
@@ -138,6 +164,50 @@ TEST_F(RpcTest, AServerThatRestartsIsFoundAgain) {
   auto answer = Call(nullptr);
   if (!answer.ok()) answer = Call(nullptr);
   EXPECT_TRUE(answer.ok()) << answer.status().ToString();
+}
+
+TEST_F(RpcTest, AConnectionBeyondTheLimitIsRefusedWithTheOptionNamed) {
+  Serve(77, "", {.max_connections = 2, .limit_name = "server.max_connections"});
+  ASSERT_TRUE(Call(Identity("worker-0", 77, "")).ok());
+  auto first = client_.Run([&] { return std::move(cache_); });
+  ASSERT_TRUE(Call(Identity("worker-1", 77, "")).ok());
+  auto second = client_.Run([&] { return std::move(cache_); });
+  auto third = Call(Identity("worker-2", 77, ""));
+  EXPECT_EQ(third.status().code(), Code::kOverloaded) << third.status().ToString();
+  EXPECT_GT(third.status().retry_after_ms(), 0u);
+  for (const char* part : {"server-0", "server.max_connections", "2 connections"})
+    EXPECT_NE(third.status().message().find(part), std::string::npos) << third.status().message();
+  EXPECT_EQ(counters_.refused_connections, 1u);
+  std::swap(cache_, first);
+  EXPECT_TRUE(Call(nullptr).ok()) << "those that are there go on";
+  client_.Run([&] { cache_.reset(), second.reset(); });
+  for (int i = 0; counters_.connections > 0 && i < 2000; ++i)
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  EXPECT_EQ(counters_.connections, 0u) << "the refused one, too";
+  EXPECT_TRUE(Call(Identity("worker-2", 77, "")).ok());
+  EXPECT_EQ(counters_.connections, 1u);
+  client_.Run([&] { first.reset(); });
+}
+
+TEST_F(RpcTest, AMessageAboveTheLimitClosesItsConnectionAlone) {
+  Serve(77, "", {.max_message_bytes = 1 << 20});
+  ASSERT_TRUE(Call(Identity("worker-0", 77, "")).ok());
+  auto first = client_.Run([&] { return std::move(cache_); });
+  EXPECT_TRUE(Call(Identity("worker-1", 77, ""), 20'000).ok());
+  const auto refused = Call(nullptr, 300'000);
+  EXPECT_EQ(refused.status().code(), Code::kUnavailable) << refused.status().ToString();
+  EXPECT_EQ(counters_.refused_messages, 1u);
+  std::swap(cache_, first);
+  EXPECT_TRUE(Call(nullptr).ok());
+  client_.Run([&] { first.reset(); });
+}
+
+TEST_F(RpcTest, NothingLargeIsReadBeforeTheHandshake) {
+  Serve(77, "");
+  EXPECT_TRUE(Closes({0, 16 << 10})) << "one segment of 128 KiB";
+  EXPECT_EQ(counters_.refused_messages, 1u);
+  EXPECT_TRUE(Closes({512, 1})) << "more segments than there may be";
+  EXPECT_TRUE(Call(Identity("worker-0", 77, "")).ok());
 }
 
 TEST_F(RpcTest, PortInUseIsNamed) {
