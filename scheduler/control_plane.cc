@@ -314,6 +314,8 @@ void ControlPlane::NoteLiveness(Now now) {
     if (!fresh) LOG_IF(WARNING, liveness != Liveness::kAlive) << node.name << " is " << ToString(liveness);
     it->second = liveness;
     map_stale_ = true;
+    // Whoever is to go on without it must be heard first.
+    sign_ += liveness == Liveness::kDead;
   }
 }
 

@@ -46,17 +46,21 @@ bool CopyHealth::AliveAndUnbroken(ShardId id, const CopyRecord& copy) const {
          WhyBroken(id, copy).empty();
 }
 
+bool CopyHealth::AliveSinceDeath(NodeId node, NodeId dead) const {
+  return nodes_.StateOf(node, now_ms_) == Liveness::kAlive && nodes_.HeardSinceDeath(node, dead);
+}
+
 bool CopyHealth::CouldGoOn(ShardId id, const CopyRecord& copy) const {
   const ShardRecord& shard = Shard(id);
   if (!IsPromotable(shard, copy) || !AliveAndUnbroken(id, copy)) return false;
-  if (Dead(shard.node)) return nodes_.StateOf(copy.node, now_ms_) == Liveness::kAlive;
+  if (Dead(shard.node)) return AliveSinceDeath(copy.node, shard.node);
   return nodes_.HeardSinceRegister(copy.node, shard.node);
 }
 
 bool CopyHealth::PrimaryOutlived(ShardId id, const CopyRecord& copy) const {
   const NodeId primary = Shard(id).node;
   if (!nodes_.Beating(primary)) return false;
-  if (Dead(copy.node)) return nodes_.StateOf(primary, now_ms_) == Liveness::kAlive;
+  if (Dead(copy.node)) return AliveSinceDeath(primary, copy.node);
   return nodes_.HeardSinceRegister(primary, copy.node);
 }
 

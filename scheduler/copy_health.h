@@ -62,6 +62,7 @@ class CopyHealth {
   int64_t now_ms() const { return now_ms_; }
 
  private:
+  bool AliveSinceDeath(NodeId node, NodeId dead) const;
   Candidate MakeCandidate(ShardId id, NodeId node, Incarnation incarnation) const;
 
   const ClusterState& state_;

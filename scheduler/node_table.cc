@@ -100,6 +100,12 @@ bool NodeTable::KnownSinceRegister(NodeId node, NodeId other) const {
   return it != entries_.end() && (since == entries_.end() || it->second.known >= since->second.registered);
 }
 
+bool NodeTable::HeardSinceDeath(NodeId node, NodeId dead) const {
+  auto it = entries_.find(node), silent = entries_.find(dead);
+  const int64_t since = silent == entries_.end() ? started_ms_ : silent->second.seen_ms;
+  return it != entries_.end() && it->second.seen_ms >= since + options_.dead_ms;
+}
+
 const std::map<ShardId, ShardLine>& NodeTable::Lines(NodeId node) const {
   static const std::map<ShardId, ShardLine> kNone;
   auto it = entries_.find(node);

@@ -55,6 +55,8 @@ class NodeTable {
   // Whether `node` said its lines after the latest register of `other`. A message may have waited for the
   // scheduler since before that; only one that follows an answer shows when it was sent.
   bool KnownSinceRegister(NodeId node, NodeId other) const;
+  // Whether `node` gave a sign after `dead` counted as dead: then it did not end meanwhile itself.
+  bool HeardSinceDeath(NodeId node, NodeId dead) const;
   // nullptr: it did not report the shard.
   const ShardLine* Line(NodeId node, ShardId shard) const;
   const std::map<ShardId, ShardLine>& Lines(NodeId node) const;

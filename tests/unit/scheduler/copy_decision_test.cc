@@ -502,6 +502,27 @@ TEST_F(CopyDecisionTest, ASuspectPrimaryLosesNoBackups) {
   EXPECT_EQ(Change().epoch, 3u);
 }
 
+// It may have lost power meanwhile, and the silent one have more.
+TEST_F(CopyDecisionTest, ABackupThatWasHeardBeforeItsPrimaryDiedIsNotPromoted) {
+  Begin();
+  Follow(2);
+  Pass(2900, {2, 3});
+  now_ += 200;
+  EXPECT_EQ(Change().epoch, 0u);
+  Beat(2);
+  EXPECT_EQ(Change().node, 2u);
+}
+
+TEST_F(CopyDecisionTest, APrimaryThatWasHeardBeforeItsBackupDiedKeepsIt) {
+  Begin();
+  Follow(2);
+  Pass(2900, {1, 3});
+  now_ += 200;
+  EXPECT_EQ(Change().epoch, 0u);
+  Beat(1);
+  EXPECT_EQ(Change().node, 1u);
+}
+
 TEST_F(CopyDecisionTest, OfEqualsThePrimaryLeads) {
   Begin();
   Follow(2);
