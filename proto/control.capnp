@@ -31,7 +31,7 @@ struct BackupReport {
   node @0 :UInt32;
   incarnation @1 :UInt64;
   caughtUp @2 :Bool;       # it holds all deltas but the latest few, and may become an in-sync copy
-  failed @3 :Text;         # not empty: it cannot go on as it is and must be seeded again, and why
+  failed @3 :Text;         # not empty: it cannot go on as it is, or is silent, and must be seeded again, and why
 }
 
 struct ShardGrant {

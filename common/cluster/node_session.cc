@@ -34,6 +34,13 @@ uint64_t NodeSession::PauseMs(uint64_t begun_ms) const {
 
 kj::Promise<void> NodeSession::Next() { return session_ == 0 ? Register() : Heartbeat(); }
 
+template <typename Response>
+Status NodeSession::StatusOf(Result<Response>& response) {
+  if (response.ok()) return ReadStatus((*response).getStatus());
+  scheduler_.Drop();
+  return response.status();
+}
+
 void NodeSession::Complain(const Status& status) {
   if (status.code() == Code::kPermissionDenied) host_.OnRefused(status);
   if (status.message() == last_complaint_) return;
@@ -53,7 +60,7 @@ kj::Promise<void> NodeSession::Register() {
       using Response = capnp::Response<proto::Scheduler::RegisterResults>;
       return WithDeadline<Response>(loop_.timer(), 10 * 1000, request->send(), "register with the scheduler")
           .then([this](Result<Response>&& response) {
-            Status status = response.ok() ? ReadStatus((*response).getStatus()) : response.status();
+            Status status = StatusOf(response);
             if (status.ok() && (*response).getTerm() < term_) {
               status = Unavailable("a scheduler of term " + std::to_string((*response).getTerm()) +
                                    " answered, term " + std::to_string(term_) + " was seen before");
@@ -86,7 +93,7 @@ kj::Promise<void> NodeSession::Heartbeat() {
       const bool held = request->getHold();
       return WithDeadline<Response>(loop_.timer(), 10 * 1000 + heartbeat_ms_, request->send(), "heartbeat")
           .then([this, held](Result<Response>&& response) {
-            Status status = response.ok() ? ReadStatus((*response).getStatus()) : response.status();
+            Status status = StatusOf(response);
             if (status.code() == Code::kFailedPrecondition) {
               LOG(WARNING) << name_ << ": the session has ended, registering again: " << status.message();
               session_ = 0;

@@ -53,6 +53,8 @@ class NodeSession {
   kj::Promise<void> Register();
   kj::Promise<void> Heartbeat();
   kj::Promise<void> Next();
+  template <typename Response>
+  Status StatusOf(Result<Response>& response);
   void Complain(const Status& status);
   uint64_t PauseMs(uint64_t begun_ms) const;
   uint64_t NowMs() const;

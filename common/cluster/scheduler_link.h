@@ -20,6 +20,9 @@ class SchedulerLink {
 
   // One attempt. Errors name the scheduler and its address.
   kj::Promise<Result<proto::Scheduler::Client>> Get();
+  // What was sent to it was not answered: the connection may be dead and nobody have said so. The next
+  // attempt makes another.
+  void Drop() { connections_.Drop(endpoint_); }
 
   // Sends the request that `make` builds and gives its answer, or a Status: of the connection, or the one in
   // the answer's `status`. Method M: e.g. [](proto::Scheduler::Client& s) { auto r = s.openTableRequest();

@@ -11,6 +11,10 @@ namespace {
 constexpr uint64_t kSilentMs = 3000;
 constexpr uint32_t kRetryMs = 200;
 
+bool Silent(const CopySet::Copy& copy, uint64_t now_ms) {
+  return copy.waits_since_ms != 0 && now_ms > copy.waits_since_ms + kSilentMs;
+}
+
 std::string NameOf(const CopySet::Copy& copy) {
   return StrCat(copy.grant.name, " (node ", copy.grant.node, ")");
 }
@@ -152,8 +156,7 @@ Status CopySet::Writable(uint64_t now_ms) const {
   }
   for (const Copy& copy : copies_) {
     if (!copy.grant.in_sync) continue;
-    const bool silent = copy.waits_since_ms != 0 && now_ms > copy.waits_since_ms + kSilentMs;
-    if (!silent && copy.stage != Stage::kFailed) continue;
+    if (!Silent(copy, now_ms) && copy.stage != Stage::kFailed) continue;
     return Status(Code::kNotEnoughCopies,
                   StrCat("shard ", shard_, ": its copy on ", NameOf(copy),
                          copy.stage == Stage::kFailed ? " has failed: " + copy.failure : " does not answer",
@@ -161,6 +164,17 @@ Status CopySet::Writable(uint64_t now_ms) const {
                   kRetryMs);
   }
   return Status::Ok();
+}
+
+std::string CopySet::WhyNotStay(const Copy& copy, uint64_t now_ms) const {
+  if (copy.stage == Stage::kFailed) return copy.failure;
+  if (!copy.grant.in_sync || !Silent(copy, now_ms)) return "";
+  const auto answering =
+      1 + std::count_if(copies_.begin(), copies_.end(), [&](const Copy& other) {
+        return other.grant.in_sync && other.stage != Stage::kFailed && !Silent(other, now_ms);
+      });
+  if (static_cast<uint32_t>(answering) < min_copies_) return "";
+  return StrCat("it has confirmed nothing to its primary for ", kSilentMs, " ms");
 }
 
 std::string CopySet::Missing(Lsn lsn) const {

@@ -2,8 +2,8 @@
 // logged, what each has still to be sent, and when a copy can only be seeded again (rules 18 to 20).
 //
 // Pure: events and times (milliseconds of a clock that only rises) in, decisions out. replicator.h performs
-// them. The set of in-sync copies changes only by Want, with the scheduler's word; a copy that fails here
-// stays in it, and nothing is confirmed, until the scheduler takes it out.
+// them. The set of in-sync copies changes only by Want, with the scheduler's word; a copy that fails here or
+// falls silent stays in it, and nothing is confirmed, until the scheduler takes it out.
 #pragma once
 
 #include <cstdint>
@@ -91,6 +91,9 @@ class CopySet {
   bool OwesSync(Lsn lsn) const { return Logged(lsn) >= lsn && Synced(lsn) < lsn; }
   // kNotEnoughCopies: pushes that need copies are refused now, and why.
   Status Writable(uint64_t now_ms) const;
+  // Why the scheduler shall take the copy out; empty: it may stay. A copy that is only silent may where
+  // pushes could not go on without it.
+  std::string WhyNotStay(const Copy& copy, uint64_t now_ms) const;
   // Names the in-sync copies that have not confirmed the lsn.
   std::string Missing(Lsn lsn) const;
   // Drops the deltas that no copy needs any more.

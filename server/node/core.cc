@@ -128,7 +128,7 @@ std::vector<ShardLine> ServerCore::Report() {
                      .damage = slot->replica.damage(),
                      .seen = slot->replica.seen(),
                      .complete = slot->replica.complete(),
-                     .backups = slot->replica.Backups()});
+                     .backups = slot->replica.Backups(NowMs())});
   }
   return lines;
 }

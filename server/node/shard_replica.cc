@@ -161,14 +161,14 @@ Status ShardReplica::Writable(uint64_t now_ms) const {
   return copies_ ? copies_->Writable(now_ms).Prepend(node_) : Status::Ok();
 }
 
-std::vector<BackupReport> ShardReplica::Backups() const {
+std::vector<BackupReport> ShardReplica::Backups(uint64_t now_ms) const {
   std::vector<BackupReport> reports;
   if (copies_ == nullptr) return reports;
   for (const CopySet::Copy& copy : copies_->copies()) {
     reports.push_back({.node = copy.grant.node,
                        .incarnation = copy.grant.incarnation,
                        .caught_up = copy.stage == CopySet::Stage::kFollowing,
-                       .failed = copy.stage == CopySet::Stage::kFailed ? copy.failure : ""});
+                       .failed = copies_->WhyNotStay(copy, now_ms)});
   }
   return reports;
 }

@@ -110,7 +110,7 @@ class ShardReplica {
   Lsn Synced() const { return copies_ ? copies_->Synced(synced_) : synced_; }
   // Of a primary. kNotEnoughCopies: pushes that need copies are refused now.
   Status Writable(uint64_t now_ms) const;
-  std::vector<BackupReport> Backups() const;
+  std::vector<BackupReport> Backups(uint64_t now_ms) const;
   // nullptr while neither backups nor more than one copy are wanted.
   CopySet* copies() { return copies_.get(); }
   const CopySet* copies() const { return copies_.get(); }

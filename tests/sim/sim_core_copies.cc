@@ -264,7 +264,7 @@ std::vector<ShardLine> SimCore::Report() const {
                    .damage = replica.damage(),
                    .seen = replica.seen(),
                    .complete = replica.complete()};
-    for (const BackupReport& backup : replica.Backups())
+    for (const BackupReport& backup : replica.Backups(world_.now_ms()))
       line.backups.push_back({backup.node, backup.incarnation, backup.caught_up, backup.failed});
     lines.push_back(std::move(line));
   }

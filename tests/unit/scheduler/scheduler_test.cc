@@ -16,6 +16,7 @@
 #include "common/cluster/scheduler_link.h"
 #include "common/cluster/shard_map.h"
 #include "common/cluster/wire.h"
+#include "tests/chaos/fault_proxy.h"
 
 namespace penstock {
 namespace {
@@ -279,6 +280,39 @@ TEST_F(SchedulerTest, ASessionThatIsHeldAsksAgainAtOnce) {
   loop_.Run([&] {
     running = nullptr;
     session.reset();
+  });
+}
+
+// As when a router on the way has forgotten the connection: TCP alone would try for a quarter of an hour.
+TEST_F(SchedulerTest, ASessionWhoseConnectionIsSilentMakesAnother) {
+  Start();
+  const std::string endpoint = scheduler_->endpoint();
+  auto proxy = FaultProxy::Start(
+      {.target_port = static_cast<uint16_t>(std::stoi(endpoint.substr(endpoint.rfind(':') + 1)))});
+  ASSERT_TRUE(proxy.ok()) << proxy.status().ToString();
+  IdleHost host;
+  std::unique_ptr<SchedulerLink> link;
+  std::unique_ptr<NodeSession> session;
+  kj::Promise<void> running = nullptr;
+  loop_.Run([&] {
+    link = std::make_unique<SchedulerLink>(loop_, *cache_, (*proxy)->endpoint());
+    session = std::make_unique<NodeSession>(loop_, *link, host, "server-1", 100);
+    running = session->Run().eagerlyEvaluate(nullptr);
+  });
+  const auto soon = [](const std::function<bool()>& done) {
+    for (int i = 0; i < 3000 && !done(); ++i) std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    return done();
+  };
+  EXPECT_TRUE(soon([&] { return host.beats > 1; }));
+  (*proxy)->SetBoth({.hold = true});
+  EXPECT_TRUE(soon([&] { return (*proxy)->accepted() > 1; }));
+  const int before = host.beats;
+  (*proxy)->Heal();
+  EXPECT_TRUE(soon([&] { return host.beats > before; }));
+  loop_.Run([&] {
+    running = nullptr;
+    session.reset();
+    link.reset();
   });
 }
 

@@ -177,6 +177,24 @@ TEST_F(CopySetTest, ASilentCopyIsNamed) {
   EXPECT_TRUE(set_.Writable(kNow + 9000).ok());
 }
 
+// The scheduler hears both of them, and cannot know that they do not hear each other.
+TEST_F(CopySetTest, ASilentCopyIsToLeaveWherePushesGoOnWithoutIt) {
+  Want({Backup(2, true), Backup(3, true), Backup(4, false)}, 2);
+  for (NodeId node : {2, 3, 4}) set_.Attached(Copy(node), At(10, 10), kNow);
+  Add(11);
+  set_.Confirmed(Copy(3), 11, false, kNow);
+  EXPECT_EQ(set_.WhyNotStay(Copy(2), kNow + 3000), "");
+  EXPECT_THAT(set_.WhyNotStay(Copy(2), kNow + 3001), HasSubstr("confirmed nothing"));
+  EXPECT_EQ(set_.WhyNotStay(Copy(3), kNow + 3001), "");
+  EXPECT_EQ(set_.WhyNotStay(Copy(4), kNow + 3001), "") << "nobody waits for it";
+  set_.Detached(Copy(2), "no answer");
+  EXPECT_NE(set_.WhyNotStay(Copy(2), kNow + 3001), "");
+  Want({Backup(2, true), Backup(3, true)}, 3);
+  EXPECT_EQ(set_.WhyNotStay(Copy(2), kNow + 3001), "") << "pushes would be refused without it, too";
+  set_.Fail(Copy(2), "it is broken");
+  EXPECT_EQ(set_.WhyNotStay(Copy(2), kNow), "it is broken");
+}
+
 // A copy may hear of the epoch in which it is in sync before its primary does: it refuses what comes in the
 // old one.
 TEST_F(CopySetTest, KeepsWhatACopyNeedsThatIsAboutToBeInSync) {
