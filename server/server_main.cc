@@ -8,9 +8,14 @@ namespace penstock {
 namespace {
 
 Status Serve(const ClusterOptions& options, EndingSignals& signals) {
-  ASSIGN_OR_RETURN(auto server, Server::Start(options, [&] { return signals.Wait(0); }));
-  while (!signals.Wait(200)) RETURN_IF_ERROR(server->refused());
-  server->Stop();
+  for (bool ended = false; !ended;) {
+    ASSIGN_OR_RETURN(auto server, Server::Start(options, [&] { return signals.Wait(0); }));
+    while (!ended && !server->damaged()) {
+      RETURN_IF_ERROR(server->refused());
+      ended = signals.Wait(200);
+    }
+    server->Stop();
+  }
   return Status::Ok();
 }
 

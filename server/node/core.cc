@@ -20,12 +20,12 @@ Durability LevelOf(const TableSpec& spec) {
 }  // namespace
 
 ServerCore::ServerCore(KjLoop& loop, const CoreOptions& options, LogAppender& appender, const BaseStore& base,
-                       std::function<void()> want_fold, ServerMetrics& metrics)
+                       Asks asks, ServerMetrics& metrics)
     : loop_(loop),
       options_(options),
       appender_(appender),
       base_(base),
-      want_fold_(std::move(want_fold)),
+      asks_(std::move(asks)),
       metrics_(metrics),
       disk_(loop),
       tasks_(*this) {
@@ -239,6 +239,18 @@ ServerCore::Applied ServerCore::CommitRound(ShardId id, TableId table, uint64_t 
   return {.status = Status::Ok(),
           .lsn = logged ? slot.shard->last_lsn() : slot.shard->NextLsn(),
           .level = LevelOf(*spec)};
+}
+
+std::vector<ShardId> ServerCore::Held() const {
+  std::vector<ShardId> shards;
+  for (const auto& [id, slot] : slots_) shards.push_back(id);
+  std::sort(shards.begin(), shards.end());
+  return shards;
+}
+
+Shard* ServerCore::HeldShard(ShardId shard) const {
+  Slot* slot = GetSlot(shard);
+  return slot == nullptr ? nullptr : slot->shard;
 }
 
 std::vector<ShardId> ServerCore::Served() const {

@@ -47,6 +47,7 @@ struct CoreOptions {
   uint32_t core = 0;
   uint64_t cluster = 0;
   uint64_t memory_budget_bytes = 0;  // of this core
+  uint64_t loaded_bytes = 0;         // of it, for rows that are read after a restart
   uint64_t memory_lag_ms = 5000;
   uint64_t expire_interval_ms = 30000;
   uint64_t max_unit_bytes = 32 << 20;
@@ -83,9 +84,13 @@ struct ShardLine {
 
 class ServerCore : private kj::TaskSet::ErrorHandler {
  public:
-  // `want_fold` asks for a fold of the log at once; it is called on the loop.
+  // What the core asks of its server, on its loop.
+  struct Asks {
+    std::function<void()> fold;                       // of the log, at once
+    std::function<void(const Status&)> base_damaged;  // kDataLoss: the base must be looked at as a whole
+  };
   ServerCore(KjLoop& loop, const CoreOptions& options, LogAppender& appender, const BaseStore& base,
-             std::function<void()> want_fold, ServerMetrics& metrics);
+             Asks asks, ServerMetrics& metrics);
 
   // Before serving: a shard as replay left it; `damage` not empty: it may not be served before the operator
   // accepts the loss.
@@ -173,6 +178,11 @@ class ServerCore : private kj::TaskSet::ErrorHandler {
   kj::Promise<Result<ContentHash>> Digest(ShardId shard);
   // Closes a round of a table (Shard::CommitRound). kUnavailable while the table is not known here.
   Applied CommitRound(ShardId shard, TableId table, uint64_t round, uint64_t examples, uint64_t step);
+  // Shards that it has, served and followed or not; of those, by id (else nullptr).
+  std::vector<ShardId> Held() const;
+  Shard* HeldShard(ShardId shard) const;
+  // kUnavailable while rows of the base are still being read (RowLoader): of the table in this shard.
+  Status Loaded(ShardId shard, TableId table) const;
   // Shards that it serves now; of those, by id (else nullptr).
   std::vector<ShardId> Served() const;
   Shard* ServedShard(ShardId shard);
@@ -185,11 +195,21 @@ class ServerCore : private kj::TaskSet::ErrorHandler {
   // is under way, which may have begun without the latest, or the log cannot be written.
   bool WantFold();
   const BaseStore& base() const { return base_; }
-  // Resolves with what `call` returns of the base; it runs on the core's thread for the disk.
+  // Resolves with the Result that `call` has of the base; it runs on the core's thread for the disk.
   template <typename Call>
   auto ReadBase(Call call) {
-    return disk_.Run([&base = base_, call = std::move(call)] { return call(base); });
+    return disk_.Run([&base = base_, call = std::move(call)] { return call(base); })
+        .then([this](auto&& read) {
+          NoteBase(read.status());
+          return kj::mv(read);
+        });
   }
+  // Of something that was read there: damage is the server's concern.
+  void NoteBase(const Status& status) {
+    if (status.code() == Code::kDataLoss) asks_.base_damaged(status);
+  }
+  // False: there is no room for so many more rows in memory. Else it counts as taken.
+  bool TakeRoom(const Shard& shard, TableId table, size_t rows);
   // Resolves when everything applied on this core before the call has reached the level here. kMemory: at
   // once.
   kj::Promise<Status> Reached(Durability level);
@@ -306,7 +326,7 @@ class ServerCore : private kj::TaskSet::ErrorHandler {
   const CoreOptions options_;
   LogAppender& appender_;
   const BaseStore& base_;
-  const std::function<void()> want_fold_;
+  const Asks asks_;
   ServerMetrics& metrics_;
   absl::flat_hash_map<ShardId, std::unique_ptr<Slot>> slots_;
   std::map<TableId, TableSpec> tables_;

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "common/base/strings.h"
 #include "server/node/core.h"
 
 namespace penstock {
@@ -13,6 +14,7 @@ constexpr size_t kEvictedShare = 16;           // of a table's rows at a time
 constexpr size_t kCompactBytes = 64 << 10;     // less than this in free rows is not worth moving rows
 constexpr int kEvictions = 3;                  // tries to make room for one unit
 constexpr uint32_t kRetryMs = 50;
+constexpr uint32_t kLoadingRetryMs = 200;
 constexpr int kRoomTries = 60;        // of so many milliseconds each
 constexpr size_t kFlushedShards = 4;  // at a time
 constexpr size_t kFetchRows = 8192;   // of a batch
@@ -104,6 +106,13 @@ void ServerCore::MakeRoom(Shard& shard, proto::Delta::Reader delta) {
   }
 }
 
+bool ServerCore::TakeRoom(const Shard& shard, TableId table, size_t rows) {
+  const size_t bytes = shard.GrowthBytes(table, rows);
+  if (bytes > GrowthLeft()) return false;
+  resident_bytes_ += bytes;
+  return true;
+}
+
 kj::Promise<void> ServerCore::RoomForCopies(int tries) {
   const bool full = few_clean_rows_ && ResidentBytes() > options_.memory_budget_bytes;
   if (tries == kRoomTries || (!full && metrics_.log_bytes <= options_.log_limit_bytes)) return kj::READY_NOW;
@@ -115,9 +124,7 @@ bool ServerCore::WantFold() {
   fold_wanted_ = true;
   metrics_.early_folds++;
   // What `memory` tables hold back is not clean before it is logged.
-  std::vector<ShardId> shards;
-  for (const auto& [id, slot] : slots_) shards.push_back(id);
-  Spawn(FlushSome(std::move(shards)).then([this] { want_fold_(); }), "flush for a fold");
+  Spawn(FlushSome(Held()).then([this] { asks_.fold(); }), "flush for a fold");
   return true;
 }
 
@@ -193,8 +200,9 @@ void ServerCore::SubmitFetches() {
   for (const auto& row : collecting_->rows) places.push_back(row.place);
   FetchBatch* batch = collecting_.get();
   fetching_.push_back(std::move(collecting_));
-  Spawn(disk_.Run([&base = base_, places = std::move(places)] { return base.GetRows(places); })
-            .then([this, batch](Result<StoredRows>&& rows) { OnFetched(batch, std::move(rows)); }),
+  Spawn(ReadBase([places = std::move(places)](const BaseStore& base) {
+          return base.GetRows(places);
+        }).then([this, batch](Result<StoredRows>&& rows) { OnFetched(batch, std::move(rows)); }),
         "fetched rows");
 }
 
@@ -208,11 +216,15 @@ void ServerCore::OnFetched(FetchBatch* fetched, Result<StoredRows> rows) {
     Install(*batch, *rows, &failed);
   } else {
     LOG(ERROR) << options_.node_name << ": core " << options_.core << ": " << rows.status().ToString();
+    // The server begins again, and heals its base or ends.
+    const Status status = rows.status().code() == Code::kDataLoss
+                              ? Unavailable(options_.node_name + ": " + rows.status().message(), kRetryMs)
+                              : rows.status();
     for (const auto& row : batch->rows) {
       Slot* slot = GetSlot(row.shard);
       if (slot != nullptr && slot->shard->incarnation() == row.place.incarnation)
         slot->shard->AbandonFetch(row.place.table, {row.place.key, row.number});
-      failed.emplace(std::pair(row.shard, row.place.table), rows.status());
+      failed.emplace(std::pair(row.shard, row.place.table), status);
     }
   }
   for (auto& waiter : batch->waiters) {
@@ -297,6 +309,14 @@ kj::Promise<ServerCore::Applied> ServerCore::ApplyFetched(ShardId id, Epoch epoc
 
 // --- Scans.
 
+Status ServerCore::Loaded(ShardId id, TableId table) const {
+  const Slot* slot = GetSlot(id);
+  if (slot == nullptr || !slot->shard->Loading(table)) return Status::Ok();
+  return Unavailable(StrCat(options_.node_name, ": shard ", id, ": which rows table ", table,
+                            " has is not known yet, the base is still being read after a restart"),
+                     kLoadingRetryMs);
+}
+
 kj::Promise<Status> ServerCore::AddColdRows(ShardId id, TableId table, ShardTableStats* stats) {
   Slot* slot = GetSlot(id);
   if (slot == nullptr || slot->shard->cold_rows(table) == 0) return Status::Ok();
@@ -310,6 +330,9 @@ kj::Promise<Result<ContentHash>> ServerCore::Digest(ShardId id) {
   Slot* slot = GetSlot(id);
   if (slot == nullptr || !(slot->replica.granted() || slot->replica.following()))
     return Result<ContentHash>(NotFound(options_.node_name + " has no copy of shard " + std::to_string(id)));
+  for (const TableId table : slot->shard->TableIds()) {
+    if (Status loaded = Loaded(id, table); !loaded.ok()) return Result<ContentHash>(loaded);
+  }
   auto content = std::make_shared<ContentHash>(slot->shard->Hash());
   kj::Promise<Status> visited = Status::Ok();
   for (const TableId table : slot->shard->TableIds()) {
@@ -330,10 +353,9 @@ kj::Promise<Result<ContentHash>> ServerCore::Digest(ShardId id) {
 
 kj::Promise<Status> ServerCore::VisitBase(ShardId id, Incarnation incarnation, TableId table, Key first,
                                           BaseVisitor visit) {
-  return disk_
-      .Run([&base = base_, incarnation, table, first] {
-        return base.Scan(incarnation, table, first, kScanRows);
-      })
+  return ReadBase([incarnation, table, first](const BaseStore& base) {
+           return base.Scan(incarnation, table, first, kScanRows);
+         })
       .then([this, id, incarnation, table,
              visit = std::move(visit)](Result<StoredRows>&& rows) mutable -> kj::Promise<Status> {
         if (!rows.ok()) return rows.status();

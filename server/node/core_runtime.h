@@ -11,6 +11,7 @@
 #include "server/node/expirer.h"
 #include "server/node/replica_service.h"
 #include "server/node/replicator.h"
+#include "server/node/row_loader.h"
 
 namespace penstock {
 
@@ -18,14 +19,14 @@ class CoreRuntime {
  public:
   // `spin_us` as of KjLoop.
   CoreRuntime(const CoreOptions& options, uint64_t spin_us, std::shared_ptr<ClusterIdentity> identity,
-              LogAppender& appender, const BaseStore& base, std::function<void()> want_fold,
-              ServerMetrics& metrics)
+              LogAppender& appender, const BaseStore& base, ServerCore::Asks asks, ServerMetrics& metrics)
       : loop_(options.node_name + "/" + std::to_string(options.core), spin_us) {
     loop_.Run([&] {
-      core_ = std::make_unique<ServerCore>(loop_, options, appender, base, std::move(want_fold), metrics);
+      core_ = std::make_unique<ServerCore>(loop_, options, appender, base, std::move(asks), metrics);
       replicator_ = std::make_unique<Replicator>(loop_, *core_, std::move(identity), metrics);
       core_->SetReplicator(replicator_.get());
       expirer_ = std::make_unique<Expirer>(loop_, *core_, metrics, options.expire_interval_ms);
+      loader_ = std::make_unique<RowLoader>(loop_, *core_, metrics, options.loaded_bytes);
     });
     metrics_ = &metrics;
   }
@@ -44,11 +45,16 @@ class CoreRuntime {
   // Its loop's thread only.
   ServerCore& core() { return *core_; }
 
+  // Once the core has its shards.
+  void LoadRows() {
+    loop_.Run([&] { loader_->Begin(); });
+  }
   // Refuses further calls; what was applied stays to be logged.
   void CloseConnections() {
     loop_.Run([&] {
       rpc_.reset();
       expirer_.reset();
+      loader_.reset();
     });
   }
   // Logs what `memory` tables still hold back.
@@ -81,6 +87,7 @@ class CoreRuntime {
   std::unique_ptr<ServerCore> core_;
   std::unique_ptr<Replicator> replicator_;
   std::unique_ptr<Expirer> expirer_;
+  std::unique_ptr<RowLoader> loader_;
   std::unique_ptr<RpcServer> rpc_;
 };
 

@@ -319,6 +319,9 @@ kj::Promise<void> DataService::stats(StatsContext context) {
   kj::Vector<kj::Promise<Status>> scans;
   for (uint32_t i = 0; i < in.size(); ++i) {
     auto found = core_.Find(in[i].getShard(), in[i].getEpoch());
+    for (const TableId table : tables) {
+      if (found.status.ok()) found.status = core_.Loaded(in[i].getShard(), table);
+    }
     SetResult(found.status, shards[i]);
     shards[i].setEpoch(found.epoch);
     if (!found.status.ok()) continue;

@@ -112,6 +112,8 @@ kj::Promise<Expirer::Next> Expirer::Slice(const std::shared_ptr<Scan>& scan) {
                               core_.options().node_name + " any more");
     return Next::kEnd;
   }
+  // Touches of rows that have not been read say what time it is, too.
+  if (shard->Loading(scan->table)) return Next::kLater;
   if (!scan->moment) {
     const auto begun = shard->BeginExpiry(scan->table, SecondsNow(), grace_seconds());
     scan->status = begun.status();

@@ -34,6 +34,7 @@ Result<NodeState> NodeFile::Load() const {
     json.at("term").get_to(state.term);
     json.at("map_version").get_to(state.map_version);
     state.copied = json.value("copied", false);
+    state.suspect = json.value("suspect", false);
     json.at("table_version").get_to(state.table_version);
     for (const auto& table : json.at("tables")) {
       auto spec = table.get<TableSpec>();
@@ -52,6 +53,7 @@ Status NodeFile::Save(const NodeState& state) const {
                          {"term", state.term},
                          {"map_version", state.map_version},
                          {"copied", state.copied},
+                         {"suspect", state.suspect},
                          {"table_version", state.table_version},
                          {"tables", nlohmann::json::array()}};
   for (const auto& [id, spec] : state.tables) json["tables"].push_back(spec);

@@ -27,7 +27,7 @@ Shard* Seed::FindShard() const {
 void Seed::NextTable() {
   tables_.pop_back();
   cursor_ = {};
-  in_base_ = false;
+  loading_ = in_base_ = false;
   next_key_ = 0;
 }
 
@@ -36,10 +36,12 @@ kj::Promise<Status> Seed::Fill(SeedPiece* piece) {
     Shard* shard = FindShard();
     if (shard == nullptr) return Status(Code::kCancelled, "the shard is not served any more");
     if (in_base_) return FillFromBase(piece);
+    // Rows that come into memory meanwhile may come to where the cursor has been.
+    loading_ |= shard->Loading(tables_.back());
     const auto done = shard->CollectRows(tables_.back(), &cursor_, kPieceBytes, piece);
     if (!done.ok()) {
       NextTable();  // it was dropped, which a delta says
-    } else if (*done && shard->HadColdRows(tables_.back())) {
+    } else if (*done && (loading_ || shard->HadColdRows(tables_.back()))) {
       in_base_ = true;
     } else if (*done) {
       NextTable();

@@ -32,7 +32,8 @@ class Seed {
   const Incarnation incarnation_;
   std::vector<TableId> tables_;  // those that are left, the present one last
   Shard::RowCursor cursor_;
-  bool in_base_ = false;  // the present table's rows in memory are done
+  bool loading_ = false;  // the present table was Shard::Loading when it began
+  bool in_base_ = false;  // its rows in memory are done
   Key next_key_ = 0;
   StoredRows rows_;
 };

@@ -9,6 +9,7 @@
 #include <mutex>
 #include <optional>
 #include <thread>
+#include <utility>
 
 #include "common/base/atomic_file.h"
 #include "common/base/machine.h"
@@ -20,14 +21,15 @@
 #include "server/node/core_runtime.h"
 #include "server/node/fold_runner.h"
 #include "server/node/node_file.h"
+#include "server/node/row_loader.h"
 #include "server/storage/replay.h"
 
 namespace penstock {
 namespace {
 
 constexpr auto kSaveVersionEvery = std::chrono::seconds(5);
-constexpr uint64_t kMaxHeldPerServed = 2;    // within half of the memory budget (rule 5)
-constexpr uint64_t kRowsBetweenLooks = 256;  // at the memory of a shard that is loaded
+constexpr uint64_t kMaxHeldPerServed = 2;  // within half of the memory budget (rule 5)
+constexpr size_t kRowsRead = 4096;         // of the base, at a time
 
 // What a server may use its memory for. The budget is what rows, indexes, filters and marks take; the other
 // figures are in proportion to it.
@@ -79,6 +81,7 @@ class Server::Impl : public NodeSession::Host {
     });
     RETURN_IF_ERROR(LearnCluster(interrupted));
     RETURN_IF_ERROR(OpenStorageOrBeginAnew());
+    if (std::exchange(state_.suspect, false)) RETURN_IF_ERROR(node_file_.Save(state_));
     RETURN_IF_ERROR(StartCores());
     StartFold();
     RETURN_IF_ERROR(StartHttp());
@@ -121,6 +124,7 @@ class Server::Impl : public NodeSession::Host {
     std::lock_guard lock(mutex_);
     return refused_;
   }
+  bool damaged() const { return damaged_; }
 
  private:
   // On the first start: the cluster's id comes with the scheduler's handshake.
@@ -211,9 +215,10 @@ class Server::Impl : public NodeSession::Host {
       damaged_life_[shard] = replayed == report.shards.end() ? 0 : replayed->second.incarnation;
     }
     const auto loading = Clock::now();
-    for (const auto& meta : metas) RETURN_IF_ERROR(LoadRows(meta, metas.size()));
-    LOG(INFO) << name_ << ": " << shards_.size() << " shards from disk, their rows in " << ms_since(loading)
-              << " ms";
+    if (state_.suspect) RETURN_IF_ERROR(base_->VerifyChecksums());
+    for (const auto& meta : metas) RETURN_IF_ERROR(LoadTables(meta.reader(), metas.size()));
+    LOG(INFO) << name_ << ": " << shards_.size() << " shards from disk, rows that are needed at once in "
+              << ms_since(loading) << " ms";
     for (auto& [id, shard] : shards_) GiveSpecs(*shard);
     ASSIGN_OR_RETURN(log_, DeltaLog::Open(files_, log_dir,
                                           {.cluster = state_.cluster,
@@ -237,20 +242,38 @@ class Server::Impl : public NodeSession::Host {
     return Status::Ok();
   }
 
-  // After the log, whose rows are newer. Each shard gets its part of what is loaded; the rest of its rows
-  // stays cold.
-  Status LoadRows(const StoredMeta& stored, size_t shards) {
-    const auto meta = stored.reader();
+  // After the log, whose rows are newer. What may be served before its rows have been read is left to the
+  // cores (row_loader.h).
+  Status LoadTables(proto::ShardMeta::Reader meta, size_t shards) {
     Shard& shard = *shards_[meta.getShard()];
     if (shard.incarnation() != meta.getIncarnation()) return Status::Ok();
-    const uint64_t limit = memory_.loaded / std::max<size_t>(shards, 1);
-    uint64_t rows = 0;
-    bool resident = true;
-    return base_->ForEachRow(meta.getIncarnation(), [&](const BaseRow& row) {
-      if (rows++ % kRowsBetweenLooks == 0) resident = resident && shard.ResidentBytes() < limit;
-      return shard.LoadRow(row.table, row.key, row.lsn, {.push_count = row.push_count, .flags = row.flags},
-                           row.floats, resident);
-    });
+    for (const auto entry : meta.getTables()) {
+      const TableId table = entry.getTable();
+      if (state_.suspect || NeedsRows(shard, table)) {
+        RETURN_IF_ERROR(LoadTable(shard, table, memory_.loaded / shards));
+      } else {
+        shard.SetUnread(table, 0);
+      }
+    }
+    return Status::Ok();
+  }
+
+  // A commit takes all rows that are open, and in a table with such a rule each row says how late it is.
+  bool NeedsRows(const Shard& shard, TableId table) const {
+    const auto spec = state_.tables.find(table);
+    return shard.open_round(table) > 0 ||
+           (spec != state_.tables.end() && spec->second.expiry.unused_passes > 0);
+  }
+
+  // As many rows as the limit allows stay in memory.
+  Status LoadTable(Shard& shard, TableId table, uint64_t limit) {
+    std::optional<Key> next = 0;
+    while (next) {
+      ASSIGN_OR_RETURN(const StoredRows rows, base_->Scan(shard.incarnation(), table, *next, kRowsRead));
+      ASSIGN_OR_RETURN(next, LoadRows(shard, table, rows, kRowsRead,
+                                      [&](size_t) { return shard.ResidentBytes() < limit; }));
+    }
+    return Status::Ok();
   }
 
   Status ReplayDelta(ShardId id, Incarnation incarnation, const proto::Delta::Reader& delta,
@@ -277,6 +300,7 @@ class Server::Impl : public NodeSession::Host {
           CoreOptions{.core = i,
                       .cluster = state_.cluster,
                       .memory_budget_bytes = memory_.rows / options_.server.cores,
+                      .loaded_bytes = memory_.loaded / options_.server.cores,
                       .memory_lag_ms = options_.server.memory_lag_ms,
                       .expire_interval_ms = options_.server.expire_interval_ms,
                       .max_unit_bytes = options_.server.max_unit_bytes,
@@ -284,7 +308,10 @@ class Server::Impl : public NodeSession::Host {
                       .copy_wait_ms = options_.server.copy_wait_ms,
                       .copy_tail_bytes = options_.server.copy_tail_bytes,
                       .node_name = name_},
-          options_.server.spin_us, identity_, *appender_, *base_, [this] { fold_wanted_ = true; }, metrics_));
+          options_.server.spin_us, identity_, *appender_, *base_,
+          ServerCore::Asks{.fold = [this] { fold_wanted_ = true; },
+                           .base_damaged = [this](const Status& damage) { NoteDamage(damage); }},
+          metrics_));
       RpcServerOptions rpc{
           .host = options_.server.listen,
           .port = static_cast<uint16_t>(options_.server.port == 0 ? 0 : options_.server.port + i),
@@ -309,7 +336,20 @@ class Server::Impl : public NodeSession::Host {
       });
     }
     shards_.clear();
+    for (auto& core : cores_) core->LoadRows();
     return Status::Ok();
+  }
+
+  // From a core's loop, while it serves.
+  void NoteDamage(const Status& damage) {
+    control_.Post([this, damage] {
+      if (state_.suspect) return;
+      LOG(ERROR) << name_ << ": begins again, and reads its base as a whole: " << damage.message();
+      state_.suspect = true;
+      const Status saved = node_file_.Save(state_);
+      if (!saved.ok()) LOG(ERROR) << name_ << ": " << saved.ToString();
+      damaged_ = true;
+    });
   }
 
   // After the cores, whom it tells.
@@ -386,6 +426,9 @@ class Server::Impl : public NodeSession::Host {
          metrics_.replica_deltas);
     read("penstock_server_replica_tail_bytes", "Deltas that are kept for backups.",
          metrics_.replica_tail_bytes);
+    read("penstock_server_loading_tables",
+         "Tables, of each shard, whose rows are still being read from the base after a restart.",
+         metrics_.loading_tables);
     read("penstock_server_waiting_calls", "Pulls and units that wait for rows from the base.",
          metrics_.waiting_calls);
     read("penstock_server_log_bytes", "Log that is not folded yet.", metrics_.log_bytes);
@@ -634,6 +677,7 @@ class Server::Impl : public NodeSession::Host {
   std::atomic<uint64_t> held_per_served_{1};
   std::unique_ptr<FoldRunner> fold_runner_;
   std::unique_ptr<HttpServer> http_;
+  std::atomic<bool> damaged_{false};
   bool stopped_ = false;
   mutable std::mutex mutex_;
   Status refused_;        // guarded by mutex_
@@ -651,5 +695,6 @@ Server::Server(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Server::~Server() = default;
 void Server::Stop() { impl_->Stop(); }
 Status Server::refused() const { return impl_->refused(); }
+bool Server::damaged() const { return impl_->damaged(); }
 
 }  // namespace penstock

@@ -2,7 +2,7 @@
 // fold, HTTP.
 //
 //   Open the node file -> (first start: learn the cluster's id from the scheduler) -> base and replay ->
-//   cores -> listen -> register
+//   cores -> listen -> register; the rows of the base are read while they are served (row_loader.h)
 //
 // Start and Stop belong to the main thread. Stop ends in reverse order; what was applied is logged before it
 // returns.
@@ -30,6 +30,9 @@ class Server {
 
   // Not ok when the scheduler refused this node for good: the process should end with it.
   Status refused() const;
+  // The base turned out to be damaged while it was served: the process should stop this and start another,
+  // which reads the base as a whole, and heals it or says what is in the way.
+  bool damaged() const;
 
  private:
   class Impl;

@@ -30,6 +30,7 @@ struct ServerMetrics {
   std::atomic<uint64_t> replicated_bytes{0};    // sent to backups
   std::atomic<uint64_t> replica_deltas{0};      // taken as a backup, pieces of seeds included
   std::atomic<uint64_t> replica_tail_bytes{0};  // gauge: kept for backups
+  std::atomic<uint64_t> loading_tables{0};      // gauge: Shard::Loading, of all shards
   std::atomic<uint64_t> waiting_calls{0};       // gauge: for cold rows
   std::atomic<uint64_t> log_bytes{0};           // gauge: bytes of unfolded segments
   std::atomic<uint64_t> resident_bytes{0};      // gauge: rows, indexes and marks

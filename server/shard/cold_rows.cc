@@ -8,7 +8,6 @@ constexpr size_t kMaxAbsent = 1 << 14;
 
 void ColdRows::Replace(Key key) {
   tombstones_.Remove(key);
-  if (filter_.empty()) return;
   fetching_.erase(key);
   absent_.erase(key);
 }
@@ -16,7 +15,7 @@ void ColdRows::Replace(Key key) {
 void ColdRows::Delete(Key key) {
   tombstones_.Add(key);
   fetching_.erase(key);
-  NoteInstalled();
+  NoteInstalled(key);
 }
 
 bool ColdRows::BeginFetch(Key key, uint64_t* number) {

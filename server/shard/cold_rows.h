@@ -1,10 +1,11 @@
 // ColdRows: what a table of a shard knows of its rows that are in the base and not in memory.
 //
 // A row becomes cold when it is evicted, or at a restart. A filter remembers the keys, so that a row that was
-// never stored is known as such without a look at the disk. Fetches are kept account of by key: one at a time
-// for each row, and whatever puts the row into memory in another way (a deletion's tombstone) voids the fetch
-// under way, whose image may be of the past. Keys that the filter was wrong about are remembered too, until
-// there are many. Waiting units pin the rows that they need.
+// never stored is known as such without a look at the disk. While a restarted server still reads its base, in
+// the order of the keys, every key that it has not come to may be there. Fetches are kept account of by key:
+// one at a time for each row, and whatever puts the row into memory in another way (a deletion's tombstone)
+// voids the fetch under way, whose image may be of the past. Keys that the filter was wrong about are
+// remembered too, until there are many. Waiting units pin the rows that they need.
 //
 // Rules 5, 6, 12 and 31 of docs/protocol.md. Not thread-safe; pure logic.
 #pragma once
@@ -14,6 +15,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 
 #include "common/base/hash.h"
@@ -27,25 +29,32 @@ class ColdRows {
  public:
   explicit ColdRows(TableId table) : table_(table) {}
 
-  // Rows of the base that are neither in memory nor deleted.
+  // Rows of the base that are neither in memory nor deleted, as far as it has been read.
   uint64_t count() const { return count_; }
-  // Rows were cold at some time.
-  bool ever() const { return !filter_.empty(); }
+  // Rows may be cold, or were at some time.
+  bool ever() const { return unread_ || !filter_.empty(); }
+  // The keys of the base that have not been read: those from this one on; nullopt: none.
+  const std::optional<Key>& unread() const { return unread_; }
+  void SetUnread(std::optional<Key> from) { unread_ = from; }
   // Whether a row that is not in memory may be in the base, and was not deleted there.
   bool MayHold(Key key) const {
-    return !filter_.empty() && filter_.MayContain(Hash(key)) && !absent_.contains(key) &&
+    return (Unread(key) || (!filter_.empty() && filter_.MayContain(Hash(key)))) && !absent_.contains(key) &&
            !tombstones_.Contains(key);
   }
   // The cold row is deleted: a tombstone hides it until its deletion is folded.
   void Delete(Key key);
   ColdTombstones& tombstones() { return tombstones_; }
   const ColdTombstones& tombstones() const { return tombstones_; }
-  // The row is in the base and not, or no longer, in memory.
+  // The base was read up to this row, which is not in memory.
   void Add(Key key) {
     filter_.Add(Hash(key));
     ++count_;
   }
-  // A new row with this key comes into memory.
+  // The row leaves memory, and is in the base.
+  void Evict(Key key) {
+    if (!Unread(key)) Add(key);
+  }
+  // A row with this key comes into memory in another way than by a fetch.
   void Replace(Key key);
 
   // False when a fetch of it is under way already. `number` tells it from those before and after it.
@@ -53,7 +62,7 @@ class ColdRows {
   // False when that fetch was voided, and what it brings may not be used.
   bool EndFetch(Key key, uint64_t number);
   // After EndFetch: the row is in memory now, or the base has none.
-  void NoteInstalled() { count_ -= count_ > 0; }
+  void NoteInstalled(Key key) { count_ -= count_ > 0 && !Unread(key); }
   void NoteAbsent(Key key);
 
   // Pins count.
@@ -64,10 +73,12 @@ class ColdRows {
   size_t ResidentBytes() const;
 
  private:
+  bool Unread(Key key) const { return unread_ && key >= *unread_; }
   // Not the bits that the index and the shard's number are made of.
   uint64_t Hash(Key key) const { return Mix64(RowHash(key, table_) ^ 0x9e3779b97f4a7c15ULL); }
 
   TableId table_;
+  std::optional<Key> unread_;
   ColdFilter filter_;
   ColdTombstones tombstones_;
   uint64_t count_ = 0;

@@ -246,7 +246,7 @@ class Shard {
   // Adds a row that the base holds: as it is in memory where it is; none that was deleted.
   void CollectBaseRow(TableId table, Key key, ImageHeader header, std::span<const float> floats,
                       SeedPiece* piece) const;
-  // Whether the base may hold rows that are not in memory, or did since the table was made.
+  // Whether the base may hold rows that are not in memory, or did since all of it was read.
   bool HadColdRows(TableId table) const;
   // At the last lsn. Overloaded: no memory for it.
   Result<BuiltDelta> BuildPiece(const SeedPiece& piece) const;
@@ -257,10 +257,15 @@ class Shard {
   // What the base knows; first of all, once. DataLoss when it does not fit this shard.
   Status LoadMeta(proto::ShardMeta::Reader meta);
   // A row of the base: `floats` are values and slots, and the accumulator of a row that was open. Rows that
-  // ApplyDelta brought are newer, and tables that it dropped are gone: nothing is done. `resident` false: the
-  // row stays cold, unless it is open. DataLoss when the meta has no such table or another shape.
+  // are in memory or deleted are newer, and tables that ApplyDelta dropped are gone: nothing is done.
+  // `resident` false: the row stays cold, unless it is open. DataLoss when the meta has no such table or
+  // another shape.
   Status LoadRow(TableId table, Key key, Lsn lsn, ImageHeader header, std::span<const float> floats,
                  bool resident = true);
+  // What LoadRow has not brought yet of a table that may be served already: rows whose keys are `from` and
+  // above; nullopt: nothing. Not of tables with an open round, whose rows must be there when it is committed.
+  void SetUnread(TableId table, std::optional<Key> from);
+  bool Loading(TableId table) const;
   // Applies one delta or piece of a seed, whose serialized bytes have this checksum. Skips deltas at or below
   // the lsn that LoadMeta brought. FailedPrecondition once it serves. DataLoss, with nothing applied, when it
   // is malformed, of another shard, or does not follow the last one.

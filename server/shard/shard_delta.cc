@@ -338,9 +338,21 @@ Status Shard::LoadRow(TableId id, Key key, Lsn lsn, ImageHeader header, std::spa
   ASSIGN_OR_RETURN(const bool open, CheckShape(table, id, key, floats.size()));
   table->highest_touch = std::max(table->highest_touch, TouchOf(header.flags));
   if (table->rows.Find(key) != kNoRow || table->cold.tombstones().Contains(key)) return Status::Ok();
-  if (resident || open) return Place(*table, key, lsn, header, floats, open);
-  table->cold.Add(key);
-  return Status::Ok();
+  if (!resident && !open) {
+    table->cold.Add(key);
+    return Status::Ok();
+  }
+  table->cold.Replace(key);
+  return Place(*table, key, lsn, header, floats, open);
+}
+
+void Shard::SetUnread(TableId id, std::optional<Key> from) {
+  if (Table* table = FindTable(id)) table->cold.SetUnread(from);
+}
+
+bool Shard::Loading(TableId id) const {
+  const Table* table = FindTable(id);
+  return table != nullptr && table->cold.unread();
 }
 
 Result<bool> Shard::CheckShape(const Table* table, TableId id, Key key, size_t floats) const {
@@ -487,7 +499,7 @@ Status Shard::ApplyImages(Table& table, const TableImages& images, Lsn lsn) {
     RowNumber row = found_[i];
     if (row == kNoRow) row = rows.Find(images.keys[i]);
     if (row == kNoRow) {
-      if (table.cold.MayHold(images.keys[i])) table.cold.NoteInstalled();
+      if (table.cold.MayHold(images.keys[i])) table.cold.NoteInstalled(images.keys[i]);
       row = rows.Insert(images.keys[i]);
       table.cold.Replace(images.keys[i]);
     }
@@ -506,7 +518,7 @@ Status Shard::ApplyImages(Table& table, const TableImages& images, Lsn lsn) {
   for (const Key key : images.deletions) {
     const RowNumber row = rows.Find(key);
     if (row == kNoRow) {
-      if (table.cold.MayHold(key)) table.cold.NoteInstalled();
+      if (table.cold.MayHold(key)) table.cold.NoteInstalled(key);
       table.cold.tombstones().Replay(key, lsn);
       continue;
     }

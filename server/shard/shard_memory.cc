@@ -24,7 +24,7 @@ size_t Shard::EvictRows(TableId id, size_t rows) {
       continue;
     }
     if (table->cold.Pinned(header->key)) continue;
-    table->cold.Add(header->key);
+    table->cold.Evict(header->key);
     all.Erase(row);
     ++evicted;
   }
@@ -83,7 +83,7 @@ Status Shard::InstallRow(TableId id, RowFetch fetch, Lsn lsn, ImageHeader header
   if (table == nullptr || !table->cold.EndFetch(fetch.key, fetch.number)) return Status::Ok();
   ASSIGN_OR_RETURN(const bool open, CheckShape(table, id, fetch.key, floats.size()));
   RETURN_IF_ERROR(Place(*table, fetch.key, lsn, header, floats, open));
-  table->cold.NoteInstalled();
+  table->cold.NoteInstalled(fetch.key);
   return Status::Ok();
 }
 

@@ -1,6 +1,8 @@
 // A shard whose rows come and go between memory and base, against one that keeps everything.
 #include <gtest/gtest.h>
 
+#include <functional>
+#include <iterator>
 #include <map>
 #include <optional>
 #include <random>
@@ -21,7 +23,8 @@ struct Stored {
 // A shard, and beside it the base as folds would make it: another shard that replays the deltas.
 class Memory {
  public:
-  explicit Memory(const std::vector<TableSpec>& specs) : shard_(ServingShard(specs)), base_(MakeShard()) {}
+  explicit Memory(const std::vector<TableSpec>& specs)
+      : specs_(specs), shard_(ServingShard(specs)), base_(MakeShard()) {}
 
   Shard& shard() { return shard_; }
   // Logs what is dirty; folded later.
@@ -33,6 +36,58 @@ class Memory {
     unfolded_.clear();
     base_.SetFolded(base_.last_lsn());
     shard_.SetFolded(base_.last_lsn());
+    ++folds_;
+  }
+  int folds() const { return folds_; }
+  // What was logged is replayed, and the rows of the base come later.
+  void Restart() {
+    Log();
+    capnp::MallocMessageBuilder message;
+    auto meta = message.initRoot<proto::ShardMeta>();
+    meta.setFormat(proto::DELTA_FORMAT);
+    meta.setCluster(kCluster);
+    meta.setShard(kShardId);
+    meta.setIncarnation(kIncarnation);
+    meta.setEpoch(base_.epoch());
+    meta.setLsn(base_.last_lsn());
+    meta.setChecksum(base_.last_checksum());
+    auto tables = meta.initTables(static_cast<uint32_t>(specs_.size()));
+    for (unsigned i = 0; i < specs_.size(); ++i) {
+      tables[i].setTable(specs_[i].id);
+      tables[i].setLayout(kRowLayout);
+      tables[i].setDim(specs_[i].dim);
+      tables[i].setSlots(SlotsOf(specs_[i]));
+    }
+    const Epoch epoch = shard_.epoch();
+    shard_ = MakeShard();
+    ASSERT_TRUE(shard_.LoadMeta(meta.asReader()).ok());
+    for (const BuiltDelta& delta : unfolded_) ASSERT_TRUE(Apply(shard_, delta).ok());
+    for (const TableSpec& spec : specs_) {
+      ASSERT_TRUE(shard_.CreateTable(spec).ok());
+      shard_.SetUnread(spec.id, 0);
+    }
+    ASSERT_TRUE(shard_.BeginEpoch(epoch + 1, 0).ok());
+  }
+  // Rows of the base as they are now.
+  std::map<Key, Stored> Scan(TableId table, Key first, size_t count) const {
+    std::map<Key, Stored> rows;
+    (void)base_.ForEachRow(
+        table, [&](const RowHeader& header, std::span<const float> values, std::span<const float> slots) {
+          if (header.key < first) return;
+          Stored& stored = rows[header.key] = {header.lsn, header.push_count, {values.begin(), values.end()}};
+          stored.floats.insert(stored.floats.end(), slots.begin(), slots.end());
+          if (rows.size() > count) rows.erase(std::prev(rows.end()));
+        });
+    return rows;
+  }
+  // The next rows of the base, as they were read: where the next piece begins.
+  std::optional<Key> Load(TableId table, const std::map<Key, Stored>& rows, size_t count, bool resident) {
+    for (const auto& [key, row] : rows)
+      EXPECT_TRUE(shard_.LoadRow(table, key, row.lsn, {row.push_count, 0}, row.floats, resident).ok());
+    const std::optional<Key> next =
+        rows.size() < count ? std::nullopt : std::optional(rows.rbegin()->first + 1);
+    shard_.SetUnread(table, next);
+    return next;
   }
   std::optional<Stored> Read(TableId table, Key key) const {
     std::optional<Stored> found;
@@ -69,8 +124,14 @@ class Memory {
   }
 
  private:
+  static uint32_t SlotsOf(const TableSpec& spec) {
+    return spec.optimizer.kind == OptimizerKind::kAdagrad ? spec.dim : 0;
+  }
+
+  const std::vector<TableSpec> specs_;
   Shard shard_, base_;
   std::vector<BuiltDelta> unfolded_;
+  int folds_ = 0;
 };
 
 std::vector<Key> Range(Key count) {
@@ -230,8 +291,43 @@ TEST(ShardMemoryTest, ARestartLoadsWhatFitsAndRemembersTheRest) {
   EXPECT_EQ(Apply(b, logged).code(), Code::kDataLoss) << "it was applied";
 }
 
+// A shard serves before its rows have been read: whatever it has not come to may be there.
+TEST(ShardMemoryTest, RowsThatHaveNotBeenReadAreFetched) {
+  Memory memory({Spec(1, 1)});
+  Shard& shard = memory.shard();
+  ASSERT_TRUE(Push(shard, 1, 0, 1, Range(8), {1, 2, 3, 4, 5, 6, 7, 8}).ok());
+  memory.Log();
+  memory.Fold();
+  ASSERT_TRUE(Push(shard, 1, 1, 1, {7}, {100}).ok());
+  ASSERT_NO_FATAL_FAILURE(memory.Restart());
+  EXPECT_TRUE(shard.Loading(1));
+  EXPECT_TRUE(shard.HadColdRows(1));
+  EXPECT_EQ(Pull(shard, 1, {7}), (std::vector<float>{108})) << "of the log";
+  EXPECT_EQ(memory.PullAll(1, {0, 5, 9}), (std::vector<float>{1, 6, 0}));
+  EXPECT_EQ(Push(shard, 1, 2, 1, {6}, {10})->cold, (std::vector<Key>{6}));
+  memory.Fetch(1, {6});
+  ASSERT_TRUE(Push(shard, 1, 2, 1, {6}, {10})->applied());
+  EXPECT_EQ(shard.DeleteRows(1, std::vector<Key>{4}).value(), 1u);
+  memory.Log();
+  memory.Fold();
+  EXPECT_EQ(shard.EvictRows(1, 8), 4u) << "those of the keys 0, 5, 6 and 7";
+  const auto late = shard.BeginFetch(1, std::vector<Key>{1});
+  const auto read = memory.Read(1, 1);
+  // Two stay in memory, and the others do not.
+  ASSERT_EQ(memory.Load(1, memory.Scan(1, 0, 2), 2, true), std::optional<Key>(2));
+  ASSERT_TRUE(Push(shard, 1, 3, 1, {1}, {1000})->applied());
+  memory.Install(1, late[0], read);
+  EXPECT_EQ(memory.Load(1, memory.Scan(1, 2, 100), 100, false), std::nullopt);
+  EXPECT_FALSE(shard.Loading(1));
+  EXPECT_EQ(shard.live_rows(), 7u);
+  EXPECT_EQ(shard.cold_rows(1), 5u);
+  EXPECT_EQ(memory.PullAll(1, Range(10)), (std::vector<float>{1, 1002, 3, 4, 0, 6, 17, 108, 0, 0}));
+  EXPECT_EQ(shard.cold_rows(1), 0u);
+}
+
 // Everything at once, in any order: pushes, deletions, deltas, folds, evictions, compactions, and fetches
-// whose images are as old as their reading.
+// whose images are as old as their reading; and restarts, after which the rows come in pieces as old as
+// theirs.
 TEST(ShardMemoryTest, AgreesWithAShardThatKeepsEverything) {
   for (uint64_t seed = 1; seed <= 20; ++seed) {
     SCOPED_TRACE("seed " + std::to_string(seed));
@@ -246,11 +342,31 @@ TEST(ShardMemoryTest, AgreesWithAShardThatKeepsEverything) {
       std::optional<Stored> read;
     };
     std::vector<Fetching> fetching;
+    std::optional<Key> unread;  // after a restart
+    const auto load = [&](int folds, const std::map<Key, Stored>& rows, size_t count) {
+      if (folds == memory.folds()) unread = memory.Load(1, rows, count, random() % 2 == 0);
+    };
+    std::optional<std::function<void()>> loading;
     Sequence sequence = 0;
     for (int step = 0; step < 1500; ++step) {
       std::vector<Key> keys;
       for (uint64_t n = 1 + random() % 6; n > 0; --n) keys.push_back(random() % kKeys);
-      switch (random() % 8) {
+      switch (random() % 9) {
+        case 8:
+          if (loading) {
+            (*loading)();
+            loading.reset();
+          } else if (unread) {
+            const size_t count = 1 + random() % 20;
+            loading = [&, folds = memory.folds(), rows = memory.Scan(1, *unread, count), count] {
+              load(folds, rows, count);
+            };
+          } else if (random() % 8 == 0 && memory.folds() > 0) {
+            fetching.clear();
+            ASSERT_NO_FATAL_FAILURE(memory.Restart());
+            unread = 0;
+          }
+          break;
         case 0:
         case 1: {
           const std::vector<float> values(keys.size() * 2, 1);
@@ -293,6 +409,8 @@ TEST(ShardMemoryTest, AgreesWithAShardThatKeepsEverything) {
       }
     }
     for (const Fetching& last : fetching) memory.Install(1, last.fetch, last.read);
+    if (loading) (*loading)();
+    if (unread) memory.Load(1, memory.Scan(1, *unread, kKeys), kKeys + 1, true);
     EXPECT_EQ(memory.PullAll(1, Range(kKeys)), Pull(keeps, 1, Range(kKeys)));
     EXPECT_EQ(shard.Hash(), keeps.Hash()) << "with push counts and slots";
     EXPECT_EQ(shard.cold_rows(1), 0u);

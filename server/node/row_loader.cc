@@ -1,0 +1,99 @@
+#include "server/node/row_loader.h"
+
+#include <glog/logging.h>
+
+#include <algorithm>
+#include <set>
+
+namespace penstock {
+namespace {
+
+constexpr size_t kRowsRead = 2048;         // at a time: a fetch waits for them
+constexpr size_t kRowsBetweenLooks = 256;  // at the memory of the shard
+constexpr uint64_t kRetryMs = 1000;        // after an error of the disk
+constexpr auto kLoudAfter = std::chrono::seconds(1);
+
+}  // namespace
+
+Result<std::optional<Key>> LoadRows(Shard& shard, TableId table, const StoredRows& rows, size_t asked,
+                                    const std::function<bool(size_t)>& has_room) {
+  bool resident = true;
+  for (size_t i = 0; i < rows.size(); ++i) {
+    if (i % kRowsBetweenLooks == 0)
+      resident = resident && has_room(std::min(kRowsBetweenLooks, rows.size() - i));
+    const BaseRow row = rows.row(i);
+    RETURN_IF_ERROR(shard.LoadRow(table, row.key, row.lsn, {.push_count = row.push_count, .flags = row.flags},
+                                  row.floats, resident));
+  }
+  const bool last = rows.size() < asked || rows.row(rows.size() - 1).key == UINT64_MAX;
+  return last ? std::nullopt : std::optional(rows.row(rows.size() - 1).key + 1);
+}
+
+RowLoader::RowLoader(KjLoop& loop, ServerCore& core, ServerMetrics& metrics, uint64_t memory_bytes)
+    : loop_(loop), core_(core), metrics_(metrics), memory_bytes_(memory_bytes), tasks_(*this) {}
+
+void RowLoader::taskFailed(kj::Exception&& e) {
+  LOG(ERROR) << core_.options().node_name << ": rows of the base: " << e.getDescription().cStr();
+}
+
+void RowLoader::Begin() {
+  const std::vector<ShardId> held = core_.Held();
+  for (const ShardId id : held) {
+    const Shard& shard = *core_.HeldShard(id);
+    for (const TableId table : shard.TableIds()) {
+      if (shard.Loading(table)) places_.push_back({id, shard.incarnation(), table});
+    }
+  }
+  shard_bytes_ = memory_bytes_ / std::max<size_t>(held.size(), 1);
+  metrics_.loading_tables += places_.size();
+  begun_ = std::chrono::steady_clock::now();
+  Next();
+}
+
+Shard* RowLoader::Find(const Place& place) const {
+  Shard* shard = core_.HeldShard(place.shard);
+  const bool same = shard != nullptr && shard->incarnation() == place.incarnation;
+  return same && shard->Loading(place.table) ? shard : nullptr;
+}
+
+void RowLoader::Next() {
+  for (; !places_.empty() && Find(places_.front()) == nullptr; next_ = 0) {
+    places_.pop_front();
+    --metrics_.loading_tables;
+    if (!places_.empty()) continue;
+    const auto took = std::chrono::steady_clock::now() - begun_;
+    LOG_IF(INFO, took > kLoudAfter) << core_.options().node_name << ": core " << core_.options().core
+                                    << ": all rows of the base are known after "
+                                    << std::chrono::duration_cast<std::chrono::milliseconds>(took).count()
+                                    << " ms";
+  }
+  if (places_.empty()) return;
+  tasks_.add(core_
+                 .ReadBase([place = places_.front(), first = next_](const BaseStore& base) {
+                   return base.Scan(place.incarnation, place.table, first, kRowsRead);
+                 })
+                 .then([this, folds = core_.folds()](Result<StoredRows>&& rows) { Take(folds, rows); }));
+}
+
+void RowLoader::Take(uint64_t folds, const Result<StoredRows>& rows) {
+  const Place place = places_.front();
+  Status status = rows.status();
+  if (Shard* shard = Find(place); rows.ok() && shard != nullptr && core_.folds() == folds) {
+    const auto next = LoadRows(*shard, place.table, *rows, kRowsRead, [&](size_t more) {
+      return shard->ResidentBytes() < shard_bytes_ && core_.TakeRoom(*shard, place.table, more);
+    });
+    status = next.status();
+    if (next.ok()) {
+      next_ = next->value_or(0);
+      shard->SetUnread(place.table, *next);
+    } else {
+      core_.NoteBase(status);
+    }
+  }
+  if (status.ok()) return Next();
+  LOG(ERROR) << core_.options().node_name << ": rows of the base: " << status.ToString();
+  if (status.code() == Code::kDataLoss) return;
+  tasks_.add(loop_.Sleep(kRetryMs).then([this] { Next(); }));
+}
+
+}  // namespace penstock
