@@ -140,10 +140,17 @@ class Corrupt : public SuiteRun {
     });
   }
 
+  // Damage of the base may be found when the rest is served already.
+  bool AllRead() const {
+    return victim_ == "scheduler" ||
+           cluster_->processes().Metric(victim_, "penstock_server_loading_tables") == 0;
+  }
+
   // An error: a promise was broken.
   Result<Outcome> Judge(const Damage& damage, std::string* note) {
     std::string last;
     uint64_t quarantined = 0;
+    WaitFor(kJudgeMs, [&] { return !cluster_->processes().Running(victim_) || AllRead(); });
     const bool decided = WaitFor(kJudgeMs, [&] {
       return !cluster_->processes().Running(victim_) || Decided(&last, &quarantined) ||
              last.find("does not lead") != std::string::npos;

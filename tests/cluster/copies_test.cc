@@ -4,11 +4,13 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdlib>
+#include <filesystem>
 #include <nlohmann/json.hpp>
 #include <random>
 
 #include "tests/cluster/copy_digests.h"
 #include "tests/cluster/counting_load.h"
+#include "tests/cluster/flip_byte.h"
 #include "tests/cluster/test_cluster.h"
 
 namespace penstock {
@@ -126,6 +128,29 @@ TEST(CopiesTest, ASeedBringsRowsFromMemoryAndDisk) {
   EXPECT_EQ(CompareCopies(cluster, **client), "");
   cluster.Kill("server-0");
   EXPECT_EQ(load.Check(), "") << "of the copies alone";
+  EXPECT_EQ(load.failed(), 0u) << load.first_error();
+}
+
+// A server comes back with a damaged base, begins to serve it, finds the damage, and heals itself.
+TEST(CopiesTest, ADamagedBaseIsHealedWhileTheOthersServe) {
+  TestCluster cluster({.servers = 2, .shards = 4, .set = Copies(2)});
+  ASSERT_TRUE(cluster.Start().ok()) << cluster.Output("scheduler");
+  auto client = cluster.Connect();
+  ASSERT_TRUE(client.ok());
+  CountingLoad load(**client, {.rows = 60000, .keys = 2000, .dim = 16, .inflight = 2});
+  ASSERT_TRUE(load.Start().ok());
+  ASSERT_TRUE(WaitFor(60000, [&] { return load.pushes() > 100; })) << load.first_error();
+  ASSERT_TRUE((*client)->Fold().ok());
+  ASSERT_EQ(cluster.Terminate("server-0"), 0);
+  ASSERT_FALSE(FlipByteOfBase(cluster.dir() + "/server-0").empty());
+  ASSERT_TRUE(cluster.StartOne("server-0").ok());
+  const std::string aside = cluster.dir() + "/server-0/damaged/base";
+  ASSERT_TRUE(WaitFor(60000, [&] { return std::filesystem::exists(aside); })) << cluster.Output("server-0");
+  ASSERT_TRUE(WaitFor(60000, [&] { return Complete(**client); })) << cluster.Output("server-0");
+  EXPECT_TRUE(cluster.Running("server-0"));
+  load.Stop();
+  EXPECT_EQ(CompareCopies(cluster, **client), "");
+  EXPECT_EQ(load.Check(), "");
   EXPECT_EQ(load.failed(), 0u) << load.first_error();
 }
 

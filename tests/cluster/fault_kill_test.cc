@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <cstdlib>
 #include <filesystem>
-#include <fstream>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <random>
@@ -14,6 +13,7 @@
 #include "common/base/hash.h"
 #include "server/storage/segment_reader.h"
 #include "tests/cluster/counting_load.h"
+#include "tests/cluster/flip_byte.h"
 #include "tests/cluster/penstock_command.h"
 #include "tests/cluster/test_cluster.h"
 
@@ -133,14 +133,6 @@ Result<Place> MiddleOfTheLog(const std::string& folder) {
                .shard = record->sections[0].shard};
 }
 
-void FlipByte(const Place& place) {
-  std::fstream file(place.file, std::ios::binary | std::ios::in | std::ios::out);
-  file.seekg(static_cast<std::streamoff>(place.offset));
-  const char byte = static_cast<char>(file.get() ^ 0x20);
-  file.seekp(static_cast<std::streamoff>(place.offset));
-  file.put(byte);
-}
-
 class DamageTest : public ::testing::Test {
  protected:
   // A shard goes on when leases from before its loss was accepted, or from before the scheduler began, have
@@ -209,7 +201,7 @@ TEST_F(DamageTest, BeforeTheLastSyncedByteQuarantinesThatShardAlone) {
   const auto found = MiddleOfTheLog(cluster_.dir() + "/server-0/log");
   ASSERT_TRUE(found.ok()) << found.status().ToString();
   const Place& place = *found;
-  FlipByte(place);
+  FlipByte(place.file, place.offset);
   ASSERT_TRUE(cluster_.StartOne("server-0").ok());
 
   // The others serve, and the damaged one is named.
@@ -255,6 +247,26 @@ TEST_F(DamageTest, BeforeTheLastSyncedByteQuarantinesThatShardAlone) {
     EXPECT_EQ(Sum(others), (kPushes + 1.0) * static_cast<double>(others.size())) << "shard " << shard;
   }
   EXPECT_EQ(Command({"status"}).code, 0);
+}
+
+// The server finds it when it has begun to serve, and nobody has another copy.
+TEST_F(DamageTest, OfTheBaseEndsTheServerWithItsName) {
+  for (const auto& [shard, keys] : keys_) ASSERT_TRUE(Push(keys).ok());
+  ASSERT_TRUE(client_->Fold().ok());
+  ASSERT_EQ(cluster_.Terminate("server-0"), 0);
+  const std::string file = FlipByteOfBase(cluster_.dir() + "/server-0");
+  ASSERT_FALSE(file.empty());
+  for (const char* start : {"the first", "one more"}) {
+    SCOPED_TRACE(start);
+    ASSERT_TRUE(cluster_.StartOne("server-0").ok());
+    EXPECT_EQ(cluster_.WaitExit("server-0", 30000), 1);
+    const std::string said = cluster_.Output("server-0");
+    EXPECT_NE(said.find(std::filesystem::path(file).filename()), std::string::npos) << said;
+  }
+  FlipByteOfBase(cluster_.dir() + "/server-0");
+  ASSERT_TRUE(cluster_.StartOne("server-0").ok());
+  ASSERT_TRUE(cluster_.WaitServing().ok()) << cluster_.Output("server-0");
+  for (const auto& [shard, keys] : keys_) EXPECT_EQ(Sum(keys), static_cast<double>(keys.size()));
 }
 
 }  // namespace
