@@ -114,6 +114,8 @@ std::string Refuse(const Arguments& arguments) {
   for (const auto& name : arguments.suites) {
     if (name != "all" && std::find(names.begin(), names.end(), name) == names.end())
       return StrCat("'", name, "' is no suite: allowed are all, ", StrJoin(names, ", "));
+    if (name == "disk" && arguments.chaos.copies > 1)
+      return StrCat("disk has one server, and so one copy: --copies ", arguments.chaos.copies);
   }
   if (arguments.chaos.copies > static_cast<uint32_t>(arguments.chaos.servers))
     return StrCat("--copies ", arguments.chaos.copies, " needs as many servers: --servers");

@@ -15,7 +15,10 @@ constexpr char kVictim[] = "server-0";
 
 class Disk : public SuiteRun {
  public:
-  explicit Disk(const ChaosOptions& options) : options_(options) { options_.servers = 1; }
+  explicit Disk(const ChaosOptions& options) : options_(options) {
+    options_.servers = 1;
+    options_.copies = options_.min_copies = 1;
+  }
 
   Iteration Iterate(std::mt19937_64& random) override {
     Iteration iteration;

@@ -17,7 +17,8 @@ const std::vector<Suite>& AllSuites() {
        BeginNetwork},
       {"corrupt", "files of servers and scheduler flipped, cut, zeroed, deleted, put back to an older state",
        30, BeginCorrupt},
-      {"disk", "a full disk, and errors of writes and syncs", 20, BeginDisk},
+      {"disk", "a full disk, and errors of writes and syncs, of a server that is the only one", 20,
+       BeginDisk},
   };
   return suites;
 }

@@ -70,6 +70,9 @@ void SimPusher::Try(const GroupPtr& group) {
                             OnAnswer(group, sent, answer);
                           });
   if (!world_.OneIn(kTwiceOneIn)) return;
+  // As an attempt that was given up and arrives nevertheless: whatever the first is told, it may be applied.
+  group->retry.OnOutcome({.code = Code::kUnavailable, .message = "not answered", .unanswered = true},
+                         request.epoch);
   const ChannelPtr other = world_.Connect(self_, channel->to);
   world_.Call<PushAnswer>(other, Step::kPushSent, Step::kPushAnswered, kAttemptMs, serve,
                           [other](const std::optional<PushAnswer>&) {});
