@@ -8,6 +8,7 @@
 #include <filesystem>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <thread>
 #include <utility>
 
@@ -54,8 +55,9 @@ MemoryPlan PlanMemory(uint64_t budget) {
 
 class Server::Impl : public NodeSession::Host {
  public:
-  explicit Impl(const ClusterOptions& options)
+  Impl(const ClusterOptions& options, bool suspect)
       : options_(options),
+        suspect_(suspect),
         memory_(PlanMemory(options.server.memory_budget_bytes)),
         data_dir_(options.cluster.data_dir),
         name_(std::filesystem::path(data_dir_).filename().string()),
@@ -68,6 +70,7 @@ class Server::Impl : public NodeSession::Host {
   Status Start(const std::function<bool()>& interrupted) {
     RETURN_IF_ERROR(MakeDirectories(data_dir_));
     ASSIGN_OR_RETURN(state_, node_file_.Load());
+    state_.suspect |= suspect_;
     if (!options_.security.token_file.empty()) {
       ASSIGN_OR_RETURN(identity_->token, ReadTokenFile(options_.security.token_file));
     }
@@ -371,14 +374,20 @@ class Server::Impl : public NodeSession::Host {
     return Status::Ok();
   }
 
-  // Each shard that it holds is held by another server in sync, too.
-  static bool HasCopies(proto::Scheduler::HeartbeatResults::Reader results) {
+  // Each shard that it holds is held by another server in sync, too: what it serves, what it follows, and
+  // nothing that is damaged here and waits for an operator.
+  bool HasCopies(proto::Scheduler::HeartbeatResults::Reader results) const {
+    std::set<ShardId> held;
     for (auto grant : results.getGrants()) {
       bool in_sync = false;
       for (auto backup : grant.getBackups()) in_sync |= backup.getInSync();
       if (!in_sync) return false;
+      held.insert(grant.getShard());
     }
-    return results.getGrants().size() + results.getFollows().size() > 0;
+    for (auto follow : results.getFollows()) held.insert(follow.getShard());
+    const bool damaged_held = std::all_of(storage_.damaged.begin(), storage_.damaged.end(),
+                                          [&](const auto& damaged) { return held.contains(damaged.first); });
+    return !held.empty() && damaged_held;
   }
 
   static Status TakeTables(capnp::List<proto::TableSpec>::Reader tables, NodeState* state) {
@@ -467,6 +476,7 @@ class Server::Impl : public NodeSession::Host {
   }
 
   const ClusterOptions options_;
+  const bool suspect_;
   const MemoryPlan memory_;
   const std::string data_dir_;
   const std::string name_;
@@ -501,8 +511,8 @@ class Server::Impl : public NodeSession::Host {
 };
 
 Result<std::unique_ptr<Server>> Server::Start(const ClusterOptions& options,
-                                              const std::function<bool()>& interrupted) {
-  std::unique_ptr<Server> server(new Server(std::make_unique<Impl>(options)));
+                                              const std::function<bool()>& interrupted, bool suspect) {
+  std::unique_ptr<Server> server(new Server(std::make_unique<Impl>(options, suspect)));
   RETURN_IF_ERROR(server->impl_->Start(interrupted));
   return server;
 }

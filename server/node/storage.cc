@@ -126,8 +126,8 @@ class Opener {
     while (next) {
       ASSIGN_OR_RETURN(const StoredRows rows,
                        opened_.base->Scan(shard.incarnation(), table, *next, kRowsRead));
-      ASSIGN_OR_RETURN(next, LoadRows(shard, table, rows, kRowsRead,
-                                      [&](size_t) { return shard.ResidentBytes() < limit; }));
+      RETURN_IF_ERROR(LoadRows(shard, table, rows, [&](size_t) { return shard.ResidentBytes() < limit; }));
+      next = rows.next();
     }
     return Status::Ok();
   }
