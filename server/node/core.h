@@ -200,14 +200,13 @@ class ServerCore : private kj::TaskSet::ErrorHandler {
   auto ReadBase(Call call) {
     return disk_.Run([&base = base_, call = std::move(call)] { return call(base); })
         .then([this](auto&& read) {
-          NoteBase(read.status());
-          return kj::mv(read);
+          using Read = std::decay_t<decltype(read)>;
+          return read.ok() ? kj::mv(read) : Read(NoteBase(read.status()));
         });
   }
-  // Of something that was read there: damage is the server's concern.
-  void NoteBase(const Status& status) {
-    if (status.code() == Code::kDataLoss) asks_.base_damaged(status);
-  }
+  // Of something that was read there. Damage is the server's concern, which begins again and heals its base
+  // or ends: to others it is kUnavailable.
+  Status NoteBase(const Status& read);
   // False: there is no room for so many more rows in memory. Else it counts as taken.
   bool TakeRoom(const Shard& shard, TableId table, size_t rows);
   // Resolves when everything applied on this core before the call has reached the level here. kMemory: at

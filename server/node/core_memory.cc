@@ -216,15 +216,11 @@ void ServerCore::OnFetched(FetchBatch* fetched, Result<StoredRows> rows) {
     Install(*batch, *rows, &failed);
   } else {
     LOG(ERROR) << options_.node_name << ": core " << options_.core << ": " << rows.status().ToString();
-    // The server begins again, and heals its base or ends.
-    const Status status = rows.status().code() == Code::kDataLoss
-                              ? Unavailable(options_.node_name + ": " + rows.status().message(), kRetryMs)
-                              : rows.status();
     for (const auto& row : batch->rows) {
       Slot* slot = GetSlot(row.shard);
       if (slot != nullptr && slot->shard->incarnation() == row.place.incarnation)
         slot->shard->AbandonFetch(row.place.table, {row.place.key, row.number});
-      failed.emplace(std::pair(row.shard, row.place.table), status);
+      failed.emplace(std::pair(row.shard, row.place.table), rows.status());
     }
   }
   for (auto& waiter : batch->waiters) {
@@ -309,6 +305,12 @@ kj::Promise<ServerCore::Applied> ServerCore::ApplyFetched(ShardId id, Epoch epoc
 
 // --- Scans.
 
+Status ServerCore::NoteBase(const Status& read) {
+  if (read.code() != Code::kDataLoss) return read;
+  asks_.base_damaged(read);
+  return Unavailable(StrCat(options_.node_name, ": ", read.message()), kRetryMs);
+}
+
 Status ServerCore::Loaded(ShardId id, TableId table) const {
   const Slot* slot = GetSlot(id);
   if (slot == nullptr || !slot->shard->Loading(table)) return Status::Ok();
@@ -362,10 +364,8 @@ kj::Promise<Status> ServerCore::VisitBase(ShardId id, Incarnation incarnation, T
         Slot* slot = GetSlot(id);
         if (slot == nullptr || slot->shard->incarnation() != incarnation) return Status::Ok();
         for (size_t i = 0; i < rows->size(); ++i) visit(*slot->shard, rows->row(i));
-        if (rows->size() < kScanRows) return Status::Ok();
-        const Key last = rows->row(rows->size() - 1).key;
-        if (last == UINT64_MAX) return Status::Ok();
-        return VisitBase(id, incarnation, table, last + 1, std::move(visit));
+        if (!rows->next()) return Status::Ok();
+        return VisitBase(id, incarnation, table, *rows->next(), std::move(visit));
       });
 }
 

@@ -17,9 +17,8 @@ Result<DueRows> FindDueRows(const BaseStore& base, Incarnation incarnation, cons
     } else {
       due.wait = std::min(due.wait, decision.wait);
     }
-    due.next = row.key + 1;
   }
-  due.last = stored.size() < limit || due.next == 0;
+  due.next = stored.next();
   return due;
 }
 

@@ -1,6 +1,7 @@
 // DueRows: which rows of a piece of the base are due to expire. Read on a thread that may wait for the disk.
 #pragma once
 
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -15,8 +16,7 @@ namespace penstock {
 struct DueRows {
   std::vector<std::pair<Key, ExpiryRule>> rows;
   uint32_t wait = UINT32_MAX;  // of the others: until the first of them can be due
-  Key next = 0;                // where the next piece begins
-  bool last = false;           // there is none
+  std::optional<Key> next;     // where the next piece begins
 };
 
 // Looks at up to `limit` rows of a table from key `first` on, as they are in the base, whether they are in

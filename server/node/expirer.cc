@@ -167,8 +167,8 @@ Expirer::Next Expirer::TakeDue(Scan& scan, Lsn folded, const Result<DueRows>& du
   scan.status = shard->ExpireColdRows(scan.table, due->rows, scan.dry_run, &scan.tally);
   scan.tally.wait = std::min(scan.tally.wait, due->wait);
   NoteDeleted(scan, before);
-  scan.key = due->next;
-  return due->last || !scan.status.ok() ? Next::kEnd : Next::kSlice;
+  scan.key = due->next.value_or(0);
+  return !due->next || !scan.status.ok() ? Next::kEnd : Next::kSlice;
 }
 
 void Expirer::NoteDeleted(const Scan& scan, uint64_t before) {

@@ -440,32 +440,44 @@ void Replicator::AdvanceSeed(const CopyKey& key) {
     return;
   seeding.filling = true;
   seeding.piece = SeedPiece{.number = copy->pieces + 1};
-  Spawn(seeding.seed->Fill(&seeding.piece).then([this, key, held](Status&& filled) {
-    OnPieceFilled(key, *held, filled);
-  }),
+  Spawn(seeding.seed->Fill(&seeding.piece, [this, key, held] { OnPieceFilled(key, *held); })
+            .then([this, key, held](Result<bool>&& filled) {
+              if (!filled.ok() || !*filled) OnAllFilled(key, *held, filled.status());
+            }),
         "seed");
 }
 
-void Replicator::OnPieceFilled(const CopyKey& key, Seeding& seeding, const Status& filled) {
+// The copy that is being seeded; nullptr: no longer so.
+Replicator::Copy* Replicator::FindSeeded(const CopyKey& key, Seeding& seeding) {
   seeding.filling = false;
   const auto found = seeds_.find(key);
-  if (found == seeds_.end() || found->second.get() != &seeding) return;  // given up meanwhile
-  CopySet* set = FindSet(key.shard);
+  if (found == seeds_.end() || found->second.get() != &seeding) return nullptr;
   Copy* copy = FindCopy(key);
-  Shard* shard = core_.ServedShard(key.shard);
-  if (copy == nullptr || shard == nullptr || copy->stage != CopySet::Stage::kSeeding) {
-    seeds_.erase(key);
-    return;
-  }
-  if (!filled.ok()) return FailCopy(*set, *copy, filled.message());
-  if (seeding.piece.bytes == 0) {
-    seeding.finishing = true;
-    return core_.CloseWhole(key.shard);
-  }
+  const bool seeded = copy != nullptr && copy->stage == CopySet::Stage::kSeeding;
+  if (seeded && core_.ServedShard(key.shard) != nullptr) return copy;
+  seeds_.erase(found);
+  return nullptr;
+}
+
+void Replicator::OnPieceFilled(const CopyKey& key, Seeding& seeding) {
+  Copy* copy = FindSeeded(key, seeding);
+  if (copy == nullptr) return;
+  const LinkPtr link = LinkTo(copy->grant.endpoint);
   AddPiece(key, seeding.piece);
-  Pump(LinkTo(copy->grant.endpoint));
   // After what waits on the loop: pushes go first.
-  Spawn(kj::evalLast([this, key] { AdvanceSeed(key); }), "seed");
+  Spawn(kj::evalLast([this, key, link] {
+          Pump(link);
+          AdvanceSeed(key);
+        }),
+        "seed");
+}
+
+void Replicator::OnAllFilled(const CopyKey& key, Seeding& seeding, const Status& status) {
+  Copy* copy = FindSeeded(key, seeding);
+  if (copy == nullptr) return;
+  if (!status.ok()) return FailCopy(*FindSet(key.shard), *copy, status.message());
+  seeding.finishing = true;
+  core_.CloseWhole(key.shard);
 }
 
 // The window that has just closed took everything of the shards that are to be finished.

@@ -98,7 +98,9 @@ class Replicator : private kj::TaskSet::ErrorHandler {
   void AdvanceSeed(const CopyKey& key);
   void FinishSeeds();
   struct Seeding;
-  void OnPieceFilled(const CopyKey& key, Seeding& seeding, const Status& filled);
+  Copy* FindSeeded(const CopyKey& key, Seeding& seeding);
+  void OnPieceFilled(const CopyKey& key, Seeding& seeding);
+  void OnAllFilled(const CopyKey& key, Seeding& seeding, const Status& status);
   void AdvanceSeeds();
   void BoundTails();
   bool Reached(Waiter& waiter, Status* result) const;

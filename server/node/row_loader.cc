@@ -11,12 +11,13 @@ namespace {
 constexpr size_t kRowsRead = 2048;         // at a time: a fetch waits for them
 constexpr size_t kRowsBetweenLooks = 256;  // at the memory of the shard
 constexpr uint64_t kRetryMs = 1000;        // after an error of the disk
+constexpr int kTries = 5;
 constexpr auto kLoudAfter = std::chrono::seconds(1);
 
 }  // namespace
 
-Result<std::optional<Key>> LoadRows(Shard& shard, TableId table, const StoredRows& rows, size_t asked,
-                                    const std::function<bool(size_t)>& has_room) {
+Status LoadRows(Shard& shard, TableId table, const StoredRows& rows,
+                const std::function<bool(size_t)>& has_room) {
   bool resident = true;
   for (size_t i = 0; i < rows.size(); ++i) {
     if (i % kRowsBetweenLooks == 0)
@@ -25,16 +26,13 @@ Result<std::optional<Key>> LoadRows(Shard& shard, TableId table, const StoredRow
     RETURN_IF_ERROR(shard.LoadRow(table, row.key, row.lsn, {.push_count = row.push_count, .flags = row.flags},
                                   row.floats, resident));
   }
-  const bool last = rows.size() < asked || rows.row(rows.size() - 1).key == UINT64_MAX;
-  return last ? std::nullopt : std::optional(rows.row(rows.size() - 1).key + 1);
+  return Status::Ok();
 }
 
 RowLoader::RowLoader(KjLoop& loop, ServerCore& core, ServerMetrics& metrics, uint64_t memory_bytes)
     : loop_(loop), core_(core), metrics_(metrics), memory_bytes_(memory_bytes), tasks_(*this) {}
 
-void RowLoader::taskFailed(kj::Exception&& e) {
-  LOG(ERROR) << core_.options().node_name << ": rows of the base: " << e.getDescription().cStr();
-}
+void RowLoader::taskFailed(kj::Exception&& e) { Retry(Internal(e.getDescription().cStr())); }
 
 void RowLoader::Begin() {
   const std::vector<ShardId> held = core_.Held();
@@ -77,22 +75,27 @@ void RowLoader::Next() {
 
 void RowLoader::Take(uint64_t folds, const Result<StoredRows>& rows) {
   const Place place = places_.front();
-  Status status = rows.status();
-  if (Shard* shard = Find(place); rows.ok() && shard != nullptr && core_.folds() == folds) {
-    const auto next = LoadRows(*shard, place.table, *rows, kRowsRead, [&](size_t more) {
-      return shard->ResidentBytes() < shard_bytes_ && core_.TakeRoom(*shard, place.table, more);
-    });
-    status = next.status();
-    if (next.ok()) {
-      next_ = next->value_or(0);
-      shard->SetUnread(place.table, *next);
-    } else {
-      core_.NoteBase(status);
-    }
+  if (!rows.ok()) return Retry(rows.status());
+  if (Find(place) != nullptr && core_.folds() == folds) {
+    if (Status loaded = Load(place, *rows); !loaded.ok()) return Retry(core_.NoteBase(loaded));
   }
-  if (status.ok()) return Next();
-  LOG(ERROR) << core_.options().node_name << ": rows of the base: " << status.ToString();
-  if (status.code() == Code::kDataLoss) return;
+  failures_ = 0;
+  Next();
+}
+
+Status RowLoader::Load(const Place& place, const StoredRows& rows) {
+  Shard& shard = *Find(place);
+  RETURN_IF_ERROR(LoadRows(shard, place.table, rows, [&](size_t more) {
+    return shard.ResidentBytes() < shard_bytes_ && core_.TakeRoom(shard, place.table, more);
+  }));
+  next_ = rows.next().value_or(0);
+  shard.SetUnread(place.table, rows.next());
+  return Status::Ok();
+}
+
+void RowLoader::Retry(const Status& failed) {
+  LOG(ERROR) << core_.options().node_name << ": rows of the base: " << failed.ToString();
+  if (++failures_ == kTries) core_.NoteBase(DataLoss(failed.message()));
   tasks_.add(loop_.Sleep(kRetryMs).then([this] { Next(); }));
 }
 

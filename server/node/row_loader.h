@@ -4,7 +4,8 @@
 // the core's thread for the disk; what calls need meanwhile they fetch. As many rows as fit into each shard's
 // part of the memory stay there, and of the others it becomes known which there are. What it has read counts
 // if no fold has ended since it was asked for: a row that is not in memory then can have left it only as it
-// was read. Damage is the core's to report (ServerCore::ReadBase); the table stays as far as it has come.
+// was read. Damage is the core's to report (ServerCore::NoteBase), and so is a disk that cannot be read for
+// some seconds.
 #pragma once
 
 #include <kj/async.h>
@@ -21,11 +22,9 @@
 
 namespace penstock {
 
-// Gives the next rows of a table to its shard: those that Scan has found when it was asked for at most
-// `asked`. `has_room` says whether so many more may stay in memory. The first key that is still to come;
-// nullopt: that was all.
-Result<std::optional<Key>> LoadRows(Shard& shard, TableId table, const StoredRows& rows, size_t asked,
-                                    const std::function<bool(size_t)>& has_room);
+// Gives the next rows of a table to its shard. `has_room` says whether so many more may stay in memory.
+Status LoadRows(Shard& shard, TableId table, const StoredRows& rows,
+                const std::function<bool(size_t)>& has_room);
 
 class RowLoader : private kj::TaskSet::ErrorHandler {
  public:
@@ -45,6 +44,8 @@ class RowLoader : private kj::TaskSet::ErrorHandler {
 
   void Next();
   void Take(uint64_t folds, const Result<StoredRows>& rows);
+  Status Load(const Place& place, const StoredRows& rows);
+  void Retry(const Status& failed);
   Shard* Find(const Place& place) const;
   void taskFailed(kj::Exception&& e) override;
 
@@ -56,6 +57,7 @@ class RowLoader : private kj::TaskSet::ErrorHandler {
   std::chrono::steady_clock::time_point begun_;
   std::deque<Place> places_;  // the present one first
   Key next_ = 0;              // of it
+  int failures_ = 0;          // since something was read
   kj::TaskSet tasks_;         // last: its promises use all of the above
 };
 

@@ -31,11 +31,11 @@ void Seed::NextTable() {
   next_key_ = 0;
 }
 
-kj::Promise<Status> Seed::Fill(SeedPiece* piece) {
+kj::Promise<Result<bool>> Seed::Fill(SeedPiece* piece, Take take) {
   while (!tables_.empty() && piece->bytes == 0) {
     Shard* shard = FindShard();
-    if (shard == nullptr) return Status(Code::kCancelled, "the shard is not served any more");
-    if (in_base_) return FillFromBase(piece);
+    if (shard == nullptr) return Result<bool>(Status(Code::kCancelled, "the shard is not served any more"));
+    if (in_base_) return FillFromBase(piece, std::move(take));
     // Rows that come into memory meanwhile may come to where the cursor has been.
     loading_ |= shard->Loading(tables_.back());
     const auto done = shard->CollectRows(tables_.back(), &cursor_, kPieceBytes, piece);
@@ -47,29 +47,32 @@ kj::Promise<Status> Seed::Fill(SeedPiece* piece) {
       NextTable();
     }
   }
-  return Status::Ok();
+  const bool filled = piece->bytes > 0;
+  if (filled) take();
+  return Result<bool>(filled);
 }
 
 // What was read is as new as the shard if no fold has ended meanwhile: a row that is not in memory now can
 // have left it since only as it was read.
-kj::Promise<Status> Seed::FillFromBase(SeedPiece* piece) {
+kj::Promise<Result<bool>> Seed::FillFromBase(SeedPiece* piece, Take take) {
   const TableId table = tables_.back();
   return core_
       .ReadBase([incarnation = incarnation_, table, first = next_key_](const BaseStore& base) {
         return base.Scan(incarnation, table, first, kBaseRows);
       })
-      .then([this, table, piece, folds = core_.folds()](Result<StoredRows>&& rows) -> kj::Promise<Status> {
-        if (!rows.ok()) return rows.status();
+      .then([this, table, piece, take = std::move(take),
+             folds = core_.folds()](Result<StoredRows>&& rows) mutable -> kj::Promise<Result<bool>> {
+        if (!rows.ok()) return Result<bool>(rows.status());
         Shard* shard = FindShard();
-        if (shard == nullptr || core_.folds() != folds) return Fill(piece);
+        if (shard == nullptr || core_.folds() != folds) return Fill(piece, std::move(take));
         rows_ = std::move(*rows);
         for (size_t i = 0; i < rows_.size(); ++i) {
           const BaseRow row = rows_.row(i);
           shard->CollectBaseRow(table, row.key, {row.push_count, row.flags}, row.floats, piece);
-          next_key_ = row.key + 1;
         }
-        if (rows_.size() < kBaseRows || next_key_ == 0) NextTable();
-        return Fill(piece);
+        next_key_ = rows_.next().value_or(0);
+        if (!rows_.next()) NextTable();
+        return Fill(piece, std::move(take));
       });
 }
 

@@ -5,6 +5,7 @@
 // Lives on the core's loop. replicator.h asks for the next piece when there is room to send it.
 #pragma once
 
+#include <functional>
 #include <vector>
 
 #include "server/node/core.h"
@@ -18,12 +19,13 @@ class Seed {
   ~Seed();
   Seed(const Seed&) = delete;
 
-  // Adds rows to the piece; one without any means that there are no more. The pointers in it are good until
-  // this or the shard is touched again. kCancelled: the shard is served no more.
-  kj::Promise<Status> Fill(SeedPiece* piece);
+  // Adds rows to the piece and calls `take` at once: the pointers in it are good until the shard is touched
+  // again. False, without the call: there are no more rows. kCancelled: the shard is served no more.
+  using Take = std::function<void()>;
+  kj::Promise<Result<bool>> Fill(SeedPiece* piece, Take take);
 
  private:
-  kj::Promise<Status> FillFromBase(SeedPiece* piece);
+  kj::Promise<Result<bool>> FillFromBase(SeedPiece* piece, Take take);
   Shard* FindShard() const;
   void NextTable();
 

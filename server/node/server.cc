@@ -8,6 +8,7 @@
 #include <filesystem>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <thread>
 #include <utility>
 
@@ -21,15 +22,13 @@
 #include "server/node/core_runtime.h"
 #include "server/node/fold_runner.h"
 #include "server/node/node_file.h"
-#include "server/node/row_loader.h"
-#include "server/storage/replay.h"
+#include "server/node/storage.h"
 
 namespace penstock {
 namespace {
 
 constexpr auto kSaveVersionEvery = std::chrono::seconds(5);
 constexpr uint64_t kMaxHeldPerServed = 2;  // within half of the memory budget (rule 5)
-constexpr size_t kRowsRead = 4096;         // of the base, at a time
 
 // What a server may use its memory for. The budget is what rows, indexes, filters and marks take; the other
 // figures are in proportion to it.
@@ -56,8 +55,9 @@ MemoryPlan PlanMemory(uint64_t budget) {
 
 class Server::Impl : public NodeSession::Host {
  public:
-  explicit Impl(const ClusterOptions& options)
+  Impl(const ClusterOptions& options, bool suspect)
       : options_(options),
+        suspect_(suspect),
         memory_(PlanMemory(options.server.memory_budget_bytes)),
         data_dir_(options.cluster.data_dir),
         name_(std::filesystem::path(data_dir_).filename().string()),
@@ -70,6 +70,7 @@ class Server::Impl : public NodeSession::Host {
   Status Start(const std::function<bool()>& interrupted) {
     RETURN_IF_ERROR(MakeDirectories(data_dir_));
     ASSIGN_OR_RETURN(state_, node_file_.Load());
+    state_.suspect |= suspect_;
     if (!options_.security.token_file.empty()) {
       ASSIGN_OR_RETURN(identity_->token, ReadTokenFile(options_.security.token_file));
     }
@@ -80,8 +81,7 @@ class Server::Impl : public NodeSession::Host {
       link_ = std::make_unique<SchedulerLink>(control_, *connections_, options_.cluster.scheduler);
     });
     RETURN_IF_ERROR(LearnCluster(interrupted));
-    RETURN_IF_ERROR(OpenStorageOrBeginAnew());
-    if (std::exchange(state_.suspect, false)) RETURN_IF_ERROR(node_file_.Save(state_));
+    RETURN_IF_ERROR(OpenStorage());
     RETURN_IF_ERROR(StartCores());
     StartFold();
     RETURN_IF_ERROR(StartHttp());
@@ -153,145 +153,18 @@ class Server::Impl : public NodeSession::Host {
 
   uint64_t FoldBytes() const { return std::min(options_.server.fold_bytes, memory_.unfolded); }
 
-  // Damage of the log concerns single shards, which are quarantined; without the base nothing can be told.
-  // Where other servers have copies, what is here is put aside and all shards are seeded again; where they
-  // have none, it takes an operator.
-  Status OpenStorageOrBeginAnew() {
-    Status opened = OpenStorage();
-    if (opened.code() != Code::kDataLoss || !state_.copied) return opened;
-    LOG(ERROR) << name_ << ": " << opened.message();
-    log_.reset();
-    base_.reset();
-    shards_.clear();
-    folded_.clear();
-    damage_.clear();
-    damaged_life_.clear();
-    const std::string aside = data_dir_ + "/damaged";
-    if (std::filesystem::exists(aside))
-      return opened.Prepend(aside + " holds what was damaged before; look at the disk, and remove it");
-    RETURN_IF_ERROR(MakeDirectories(aside));
-    for (const char* folder : {"base", "base.ingest", "log"}) {
-      std::error_code error;
-      const std::string from = data_dir_ + "/" + folder;
-      if (!std::filesystem::exists(from)) continue;
-      std::filesystem::rename(from, aside + "/" + folder, error);
-      if (error) return Unavailable("put " + from + " aside: " + error.message());
-    }
-    RETURN_IF_ERROR(files_.SyncDir(data_dir_));
-    LOG(ERROR) << name_ << ": what is damaged was put aside in " << aside
-               << "; its shards are seeded again by their other copies";
-    return OpenStorage();
-  }
-
-  // As many as a fold removes at a time.
-  uint32_t SpareSegments() const {
-    return static_cast<uint32_t>(std::min<uint64_t>(FoldBytes() / options_.server.segment_bytes + 1, 64));
-  }
-
   Status OpenStorage() {
-    using Clock = std::chrono::steady_clock;
-    const auto ms_since = [](Clock::time_point begin) {
-      return std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now() - begin).count();
-    };
-    ASSIGN_OR_RETURN(base_, BaseStore::Open(data_dir_ + "/base", {.cluster = state_.cluster,
-                                                                  .block_cache_bytes = memory_.block_cache,
-                                                                  .fold_bytes = FoldBytes()}));
-    std::map<ShardId, ShardFolded> folded;
-    ASSIGN_OR_RETURN(auto metas, base_->LoadMeta());
-    for (const auto& meta : metas) RETURN_IF_ERROR(LoadShard(meta, &folded));
-    const std::string log_dir = data_dir_ + "/log";
-    RETURN_IF_ERROR(MakeDirectories(log_dir));
-    const auto replaying = Clock::now();
-    ASSIGN_OR_RETURN(
-        ReplayReport report,
-        Replay(files_, log_dir, state_.cluster, folded,
-               [this](ShardId shard, Incarnation incarnation, const proto::Delta::Reader& delta,
-                      uint32_t checksum) { return ReplayDelta(shard, incarnation, delta, checksum); }));
-    LOG(INFO) << name_ << ": " << report.deltas << " deltas replayed in " << ms_since(replaying) << " ms";
-    for (const auto& [shard, reason] : report.damaged) {
-      LOG(ERROR) << name_ << ": shard " << shard << " is damaged: " << reason;
-      damage_[shard] = reason;
-      const auto replayed = report.shards.find(shard);
-      damaged_life_[shard] = replayed == report.shards.end() ? 0 : replayed->second.incarnation;
-    }
-    const auto loading = Clock::now();
-    if (state_.suspect) RETURN_IF_ERROR(base_->VerifyChecksums());
-    for (const auto& meta : metas) RETURN_IF_ERROR(LoadTables(meta.reader(), metas.size()));
-    LOG(INFO) << name_ << ": " << shards_.size() << " shards from disk, rows that are needed at once in "
-              << ms_since(loading) << " ms";
-    for (auto& [id, shard] : shards_) GiveSpecs(*shard);
-    ASSIGN_OR_RETURN(log_, DeltaLog::Open(files_, log_dir,
-                                          {.cluster = state_.cluster,
-                                           .node = state_.node,
-                                           .segment_bytes = options_.server.segment_bytes,
-                                           .spare_segments = SpareSegments()},
-                                          report.tail));
-    appender_ = std::make_unique<LogAppender>(*log_, metrics_);
-    return Status::Ok();
-  }
-
-  Status LoadShard(const StoredMeta& stored, std::map<ShardId, ShardFolded>* folded) {
-    const auto meta = stored.reader();
-    const ShardId id = meta.getShard();
-    auto shard = std::make_unique<Shard>(
-        ShardOptions{.cluster = state_.cluster, .shard = id, .incarnation = meta.getIncarnation()});
-    RETURN_IF_ERROR(shard->LoadMeta(meta));
-    (*folded)[id] = FoldedOf(meta);
-    folded_[id] = {meta.getIncarnation(), meta.getLsn(), meta.getChecksum()};
-    shards_[id] = std::move(shard);
-    return Status::Ok();
-  }
-
-  // After the log, whose rows are newer. What may be served before its rows have been read is left to the
-  // cores (row_loader.h).
-  Status LoadTables(proto::ShardMeta::Reader meta, size_t shards) {
-    Shard& shard = *shards_[meta.getShard()];
-    if (shard.incarnation() != meta.getIncarnation()) return Status::Ok();
-    for (const auto entry : meta.getTables()) {
-      const TableId table = entry.getTable();
-      if (state_.suspect || NeedsRows(shard, table)) {
-        RETURN_IF_ERROR(LoadTable(shard, table, memory_.loaded / shards));
-      } else {
-        shard.SetUnread(table, 0);
-      }
-    }
-    return Status::Ok();
-  }
-
-  // A commit takes all rows that are open, and in a table with such a rule each row says how late it is.
-  bool NeedsRows(const Shard& shard, TableId table) const {
-    const auto spec = state_.tables.find(table);
-    return shard.open_round(table) > 0 ||
-           (spec != state_.tables.end() && spec->second.expiry.unused_passes > 0);
-  }
-
-  // As many rows as the limit allows stay in memory.
-  Status LoadTable(Shard& shard, TableId table, uint64_t limit) {
-    std::optional<Key> next = 0;
-    while (next) {
-      ASSIGN_OR_RETURN(const StoredRows rows, base_->Scan(shard.incarnation(), table, *next, kRowsRead));
-      ASSIGN_OR_RETURN(next, LoadRows(shard, table, rows, kRowsRead,
-                                      [&](size_t) { return shard.ResidentBytes() < limit; }));
-    }
-    return Status::Ok();
-  }
-
-  Status ReplayDelta(ShardId id, Incarnation incarnation, const proto::Delta::Reader& delta,
-                     uint32_t checksum) {
-    auto& shard = shards_[id];
-    if (shard == nullptr || shard->incarnation() < incarnation) {
-      shard = std::make_unique<Shard>(
-          ShardOptions{.cluster = state_.cluster, .shard = id, .incarnation = incarnation});
-      folded_.erase(id);
-    }
-    return shard->ApplyDelta(delta, checksum);
-  }
-
-  void GiveSpecs(Shard& shard) {
-    for (const auto& [table, spec] : state_.tables) {
-      const Status given = shard.CreateTable(spec);
-      if (!given.ok()) LOG(ERROR) << name_ << ": shard " << shard.id() << ": " << given.ToString();
-    }
+    ASSIGN_OR_RETURN(storage_, penstock::OpenStorage(files_,
+                                                     {.name = name_,
+                                                      .data_dir = data_dir_,
+                                                      .segment_bytes = options_.server.segment_bytes,
+                                                      .fold_bytes = FoldBytes(),
+                                                      .block_cache_bytes = memory_.block_cache,
+                                                      .loaded_bytes = memory_.loaded},
+                                                     state_));
+    appender_ = std::make_unique<LogAppender>(*storage_.log, metrics_);
+    if (!std::exchange(state_.suspect, false)) return Status::Ok();
+    return node_file_.Save(state_);
   }
 
   Status StartCores() {
@@ -308,7 +181,7 @@ class Server::Impl : public NodeSession::Host {
                       .copy_wait_ms = options_.server.copy_wait_ms,
                       .copy_tail_bytes = options_.server.copy_tail_bytes,
                       .node_name = name_},
-          options_.server.spin_us, identity_, *appender_, *base_,
+          options_.server.spin_us, identity_, *appender_, *storage_.base,
           ServerCore::Asks{.fold = [this] { fold_wanted_ = true; },
                            .base_damaged = [this](const Status& damage) { NoteDamage(damage); }},
           metrics_));
@@ -324,7 +197,7 @@ class Server::Impl : public NodeSession::Host {
     std::vector<TableSpec> specs;
     for (const auto& [id, spec] : state_.tables) specs.push_back(spec);
     for (auto& core : cores_) core->loop().Run([&] { core->core().SetTables(specs, {}); });
-    for (auto& entry : shards_) {
+    for (auto& entry : storage_.shards) {
       const ShardId id = entry.first;
       if (entry.second->pieces() > 0) {
         LOG(INFO) << name_ << ": shard " << id << ": a seed that had not ended is discarded";
@@ -332,10 +205,11 @@ class Server::Impl : public NodeSession::Host {
       }
       CoreRuntime& core = CoreOf(id);
       core.loop().Run([&] {
-        core.core().AdoptShard(std::move(entry.second), folded_[id], damage_.count(id) ? damage_[id] : "");
+        core.core().AdoptShard(std::move(entry.second), storage_.folded[id],
+                               storage_.damaged.count(id) ? storage_.damaged[id].reason : "");
       });
     }
-    shards_.clear();
+    storage_.shards.clear();
     for (auto& core : cores_) core->LoadRows();
     return Status::Ok();
   }
@@ -354,17 +228,18 @@ class Server::Impl : public NodeSession::Host {
 
   // After the cores, whom it tells.
   void StartFold() {
-    compactor_ = std::make_unique<BaseCompactor>(*base_, metrics_);
+    compactor_ = std::make_unique<BaseCompactor>(*storage_.base, metrics_);
     FoldRunner::Options fold{
-        .log_dir = log_->dir(),
+        .log_dir = storage_.log->dir(),
         .cluster = state_.cluster,
         .fold_bytes = [this] { return FoldBytes() * held_per_served_; },
         .fold = {.image_buffer_bytes = memory_.fold_images, .index_limit_bytes = memory_.fold_index},
         .quarantined = {},
         .wanted = &fold_wanted_};
-    for (const auto& [shard, reason] : damage_) fold.quarantined[shard] = damaged_life_[shard];
-    fold_runner_ = std::make_unique<FoldRunner>(fold, files_, *log_, *appender_, *base_, metrics_,
-                                                [this](const FoldRunner::Folded& done) { TellFolded(done); });
+    for (const auto& [shard, damage] : storage_.damaged) fold.quarantined[shard] = damage.incarnation;
+    fold_runner_ =
+        std::make_unique<FoldRunner>(fold, files_, *storage_.log, *appender_, *storage_.base, metrics_,
+                                     [this](const FoldRunner::Folded& done) { TellFolded(done); });
   }
 
   // A shard keeps its core for as long as the number of cores stays, so its data is loaded where it will be
@@ -372,7 +247,7 @@ class Server::Impl : public NodeSession::Host {
   CoreRuntime& CoreOf(ShardId shard) { return *cores_[shard % cores_.size()]; }
 
   Status StartHttp() {
-    DeclareMetrics();
+    metrics_.Declare(registry_);
     http_ = std::make_unique<HttpServer>(
         HttpOptions{.host = options_.server.listen, .port = options_.server.http_port, .name = name_},
         registry_, [this] { return Ready(); });
@@ -384,57 +259,6 @@ class Server::Impl : public NodeSession::Host {
     std::lock_guard lock(mutex_);
     if (!refused_.ok()) return refused_;
     return granted_ ? Status::Ok() : Unavailable(name_ + " has no grants from the scheduler yet");
-  }
-
-  void DeclareMetrics() {
-    const auto read = [this](const char* name, const char* help, const std::atomic<uint64_t>& value) {
-      registry_.AddCallback(name, help, [&value] { return static_cast<double>(value.load()); });
-    };
-    read("penstock_server_pull_rows_total", "Rows read by clients.", metrics_.pull_rows);
-    read("penstock_server_push_rows_total", "Rows that pushes were applied to.", metrics_.push_rows);
-    read("penstock_server_push_units_total", "Units applied: one table of one shard in one push.",
-         metrics_.push_units);
-    read("penstock_server_duplicate_units_total", "Units that had been applied before and were dropped.",
-         metrics_.duplicate_units);
-    read("penstock_server_refused_units_total", "Units refused: wrong, not finite, or over a limit.",
-         metrics_.refused_units);
-    read("penstock_server_rounds_total", "Rounds of sync jobs committed: one table of one shard each.",
-         metrics_.rounds);
-    read("penstock_server_expired_rows_total", "Rows deleted by rules of expiry.", metrics_.expired_rows);
-    read("penstock_server_windows_total", "Commit windows closed.", metrics_.windows);
-    read("penstock_server_deltas_total", "Deltas built.", metrics_.deltas);
-    read("penstock_server_log_written_bytes_total", "Bytes of deltas given to the log.",
-         metrics_.log_bytes_written);
-    read("penstock_server_log_failures_total", "Failed writes or syncs of the log.", metrics_.log_failures);
-    read("penstock_server_folds_total", "Folds of the log into the base.", metrics_.folds);
-    read("penstock_server_fold_failures_total", "Folds that failed; they are tried again.",
-         metrics_.fold_failures);
-    read("penstock_server_compactions_total",
-         "Compactions of the base to give back the space of deleted rows.", metrics_.compactions);
-    read("penstock_server_early_folds_total",
-         "Folds that were asked for to evict rows or to forget deletions, before the log was long.",
-         metrics_.early_folds);
-    read("penstock_server_evicted_rows_total", "Rows that left memory and stay in the base.",
-         metrics_.evicted_rows);
-    read("penstock_server_fetched_rows_total", "Rows that were read from the base for a call.",
-         metrics_.fetched_rows);
-    read("penstock_server_absent_rows_total",
-         "Rows that were looked for in the base and not there: errors of the filter.", metrics_.absent_rows);
-    read("penstock_server_replicated_bytes_total", "Bytes of deltas and seeds sent to backups.",
-         metrics_.replicated_bytes);
-    read("penstock_server_replica_deltas_total", "Deltas and pieces of seeds taken as a backup.",
-         metrics_.replica_deltas);
-    read("penstock_server_replica_tail_bytes", "Deltas that are kept for backups.",
-         metrics_.replica_tail_bytes);
-    read("penstock_server_loading_tables",
-         "Tables, of each shard, whose rows are still being read from the base after a restart.",
-         metrics_.loading_tables);
-    read("penstock_server_waiting_calls", "Pulls and units that wait for rows from the base.",
-         metrics_.waiting_calls);
-    read("penstock_server_log_bytes", "Log that is not folded yet.", metrics_.log_bytes);
-    read("penstock_server_resident_bytes", "Memory of rows, indexes and marks.", metrics_.resident_bytes);
-    metrics_.rpc.Declare("penstock_server", registry_);
-    read("penstock_server_marks_bytes", "Of these: marks of what was applied.", metrics_.marks_bytes);
   }
 
   void TellFolded(const FoldRunner::Folded& done) {
@@ -550,14 +374,20 @@ class Server::Impl : public NodeSession::Host {
     return Status::Ok();
   }
 
-  // Each shard that it holds is held by another server in sync, too.
-  static bool HasCopies(proto::Scheduler::HeartbeatResults::Reader results) {
+  // Each shard that it holds is held by another server in sync, too: what it serves, what it follows, and
+  // nothing that is damaged here and waits for an operator.
+  bool HasCopies(proto::Scheduler::HeartbeatResults::Reader results) const {
+    std::set<ShardId> held;
     for (auto grant : results.getGrants()) {
       bool in_sync = false;
       for (auto backup : grant.getBackups()) in_sync |= backup.getInSync();
       if (!in_sync) return false;
+      held.insert(grant.getShard());
     }
-    return results.getGrants().size() + results.getFollows().size() > 0;
+    for (auto follow : results.getFollows()) held.insert(follow.getShard());
+    const bool damaged_held = std::all_of(storage_.damaged.begin(), storage_.damaged.end(),
+                                          [&](const auto& damaged) { return held.contains(damaged.first); });
+    return !held.empty() && damaged_held;
   }
 
   static Status TakeTables(capnp::List<proto::TableSpec>::Reader tables, NodeState* state) {
@@ -646,6 +476,7 @@ class Server::Impl : public NodeSession::Host {
   }
 
   const ClusterOptions options_;
+  const bool suspect_;
   const MemoryPlan memory_;
   const std::string data_dir_;
   const std::string name_;
@@ -662,13 +493,8 @@ class Server::Impl : public NodeSession::Host {
   std::unique_ptr<SchedulerLink> link_;
   std::unique_ptr<NodeSession> session_;
   std::optional<kj::Promise<void>> running_;
-  std::unique_ptr<BaseStore> base_;
-  std::unique_ptr<DeltaLog> log_;
+  Storage storage_;  // the shards: until the cores have them
   std::unique_ptr<LogAppender> appender_;
-  std::map<ShardId, std::unique_ptr<Shard>> shards_;  // while starting
-  std::map<ShardId, FoldedPoint> folded_;
-  std::map<ShardId, std::string> damage_;
-  std::map<ShardId, Incarnation> damaged_life_;
   std::vector<std::unique_ptr<CoreRuntime>> cores_;
   std::unique_ptr<BaseCompactor> compactor_;
   std::atomic<bool> fold_wanted_{false};
@@ -685,8 +511,8 @@ class Server::Impl : public NodeSession::Host {
 };
 
 Result<std::unique_ptr<Server>> Server::Start(const ClusterOptions& options,
-                                              const std::function<bool()>& interrupted) {
-  std::unique_ptr<Server> server(new Server(std::make_unique<Impl>(options)));
+                                              const std::function<bool()>& interrupted, bool suspect) {
+  std::unique_ptr<Server> server(new Server(std::make_unique<Impl>(options, suspect)));
   RETURN_IF_ERROR(server->impl_->Start(interrupted));
   return server;
 }

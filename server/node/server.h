@@ -22,9 +22,10 @@ class Server {
  public:
   // Returns when the server is listening and has begun to register. kFailedPrecondition, kPermissionDenied
   // and kDataLoss name what is in the way: a port in use, a directory that cannot be written, a damaged file.
-  // `interrupted` is polled while it waits for the scheduler.
+  // `interrupted` is polled while it waits for the scheduler. `suspect`: the server before this one was
+  // damaged().
   static Result<std::unique_ptr<Server>> Start(const ClusterOptions& options,
-                                               const std::function<bool()>& interrupted);
+                                               const std::function<bool()>& interrupted, bool suspect);
   ~Server();
   void Stop();
 

@@ -4,6 +4,7 @@
 #include <atomic>
 #include <cstdint>
 
+#include "common/base/metrics.h"
 #include "common/net/rpc_server.h"
 
 namespace penstock {
@@ -36,6 +37,9 @@ struct ServerMetrics {
   std::atomic<uint64_t> resident_bytes{0};      // gauge: rows, indexes and marks
   std::atomic<uint64_t> marks_bytes{0};         // gauge
   RpcCounters rpc;
+
+  // As penstock_server_*; this must outlive the registry's last Text().
+  void Declare(MetricsRegistry& registry) const;
 };
 
 }  // namespace penstock

@@ -1,9 +1,11 @@
 // The bookkeeping of ColdRows.
 #include "server/shard/cold_rows.h"
 
+#include <algorithm>
+
 namespace penstock {
 namespace {
-constexpr size_t kMaxAbsent = 1 << 14;
+constexpr size_t kMinAbsent = 1 << 14;  // kept at least
 }
 
 void ColdRows::Replace(Key key) {
@@ -32,7 +34,11 @@ bool ColdRows::EndFetch(Key key, uint64_t number) {
 }
 
 void ColdRows::NoteAbsent(Key key) {
-  if (absent_.size() >= kMaxAbsent) absent_.clear();
+  if (absent_.size() >= std::max(kMinAbsent, absent_limit_)) {
+    // A unit waits for the pinned ones, and would find them cold again.
+    absl::erase_if(absent_, [this](Key absent) { return !Pinned(absent); });
+    absent_limit_ = 2 * absent_.size();
+  }
   absent_.insert(key);
 }
 

@@ -85,6 +85,7 @@ class ColdRows {
   uint64_t last_fetch_ = 0;
   absl::flat_hash_map<Key, uint64_t> fetching_;
   absl::flat_hash_set<Key> absent_;
+  size_t absent_limit_ = 0;
   absl::flat_hash_map<Key, uint32_t> pins_;
 };
 

@@ -315,6 +315,7 @@ void StoredRows::Add(const BaseRow& row) {
 }
 
 Result<StoredRows> BaseStore::Scan(Incarnation incarnation, TableId table, Key first, size_t count) const {
+  constexpr size_t kScanFloats = (size_t{4} << 20) / sizeof(float);
   const RowKey begin(incarnation, table, first), end(incarnation, table + 1, 0);
   const rocksdb::Slice upper = end.slice();
   rocksdb::ReadOptions options;
@@ -324,8 +325,12 @@ Result<StoredRows> BaseStore::Scan(Incarnation incarnation, TableId table, Key f
   StoredRows rows;
   BaseRow row;
   std::vector<float> floats;
-  for (at->Seek(begin.slice()); at->Valid() && rows.size() < count; at->Next()) {
+  for (at->Seek(begin.slice()); at->Valid(); at->Next()) {
     RETURN_IF_ERROR(ParseRow(at->key(), at->value(), &row, &floats));
+    if (rows.size() == count || rows.floats_.size() >= kScanFloats) {
+      rows.next_ = row.key;
+      break;
+    }
     rows.Add(row);
   }
   RETURN_IF_ERROR(ToStatus(at->status(), "read rows"));

@@ -30,6 +30,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -83,6 +84,8 @@ class StoredRows {
     row.floats = {floats_.data() + heads_[i].first, heads_[i].count};
     return row;
   }
+  // Of a scan: the key where the next one begins; nullopt: there are no more rows.
+  const std::optional<Key>& next() const { return next_; }
   void Add(const BaseRow& row);
   void AddAbsent() { heads_.push_back({}); }
 
@@ -92,8 +95,10 @@ class StoredRows {
     size_t first = 0, count = 0;  // of floats_
     bool found = false;
   };
+  friend class BaseStore;
   std::vector<Head> heads_;
   std::vector<float> floats_;
+  std::optional<Key> next_;
 };
 
 // What the base knows of one shard.
@@ -128,7 +133,7 @@ class BaseStore {
   // All rows of a shard's life, ascending by table and key. Ends at the first status that is not ok.
   using RowVisitor = std::function<Status(const BaseRow&)>;
   Status ForEachRow(Incarnation incarnation, const RowVisitor& visit) const;
-  // At most `count` rows of a table from `first` on, ascending; fewer at its end.
+  // At most `count` rows of a table from `first` on, ascending, and about 4 MiB of them.
   Result<StoredRows> Scan(Incarnation incarnation, TableId table, Key first, size_t count) const;
   // The rows at these places, which are ascending, in that order.
   Result<StoredRows> GetRows(std::span<const RowPlace> places) const;
