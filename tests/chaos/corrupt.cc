@@ -130,8 +130,9 @@ class Corrupt : public SuiteRun {
       *last = client.status().ToString();
       return false;
     }
-    auto status = (*client)->Inspect("status");
+    // In this order: what is decided then is in the status.
     auto shards = (*client)->Inspect("shards");
+    auto status = (*client)->Inspect("status");
     if (!status.ok() || !shards.ok()) {
       *last = status.ok() ? shards.status().ToString() : status.status().ToString();
       return false;

@@ -325,6 +325,26 @@ TEST(ShardMemoryTest, RowsThatHaveNotBeenReadAreFetched) {
   EXPECT_EQ(shard.cold_rows(1), 0u);
 }
 
+// More new rows than keys that are remembered as absent, and none of them may be known to be new.
+TEST(ShardMemoryTest, AUnitOfManyNewRowsIsAppliedWhileTheBaseIsRead) {
+  Memory memory({Spec(1, 1)});
+  Shard& shard = memory.shard();
+  ASSERT_TRUE(Push(shard, 1, 0, 1, {1}, {1}).ok());
+  memory.Log();
+  memory.Fold();
+  ASSERT_NO_FATAL_FAILURE(memory.Restart());
+  std::vector<Key> keys(40000);
+  for (size_t i = 0; i < keys.size(); ++i) keys[i] = 1000 + i;
+  const std::vector<float> values(keys.size(), 1);
+  shard.Pin(1, keys);
+  const auto waits = Push(shard, 1, 1, 1, keys, values);
+  ASSERT_TRUE(waits.ok());
+  ASSERT_EQ(waits->cold.size(), keys.size());
+  memory.Fetch(1, waits->cold);
+  EXPECT_TRUE(Push(shard, 1, 1, 1, keys, values)->applied());
+  shard.Unpin(1, keys);
+}
+
 // Everything at once, in any order: pushes, deletions, deltas, folds, evictions, compactions, and fetches
 // whose images are as old as their reading; and restarts, after which the rows come in pieces as old as
 // theirs.
