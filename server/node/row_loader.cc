@@ -3,7 +3,6 @@
 #include <glog/logging.h>
 
 #include <algorithm>
-#include <set>
 
 namespace penstock {
 namespace {
@@ -11,7 +10,7 @@ namespace {
 constexpr size_t kRowsRead = 2048;         // at a time: a fetch waits for them
 constexpr size_t kRowsBetweenLooks = 256;  // at the memory of the shard
 constexpr uint64_t kRetryMs = 1000;        // after an error of the disk
-constexpr int kTries = 5;
+constexpr int kTries = 5;                  // then the base counts as damaged
 constexpr auto kLoudAfter = std::chrono::seconds(1);
 
 }  // namespace

@@ -350,10 +350,7 @@ struct Base {
   // What a fold of all of the shard's deltas up to now would hold.
   explicit Base(Shard& shard, const Marks& marks, const TableSpec& spec) {
     auto meta = message.initRoot<proto::ShardMeta>();
-    meta.setFormat(proto::DELTA_FORMAT);
-    meta.setCluster(kCluster);
-    meta.setShard(kShardId);
-    meta.setIncarnation(kIncarnation);
+    NameShard(meta);
     meta.setEpoch(shard.epoch());
     meta.setLsn(shard.last_lsn());
     meta.setChecksum(shard.last_checksum());

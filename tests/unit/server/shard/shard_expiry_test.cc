@@ -188,10 +188,7 @@ TEST(ShardExpiryTest, ALoadedRowKeepsItsTouch) {
   Shard shard = MakeShard();
   capnp::MallocMessageBuilder message;
   auto meta = message.initRoot<proto::ShardMeta>();
-  meta.setFormat(proto::DELTA_FORMAT);
-  meta.setCluster(kCluster);
-  meta.setShard(kShardId);
-  meta.setIncarnation(kIncarnation);
+  NameShard(meta);
   meta.setEpoch(1);
   meta.setLsn(4);
   auto table = meta.initTables(1)[0];
@@ -317,10 +314,7 @@ TEST(ShardExpiryTest, ADeletionInTheLogHidesTheRowOfTheBase) {
   Shard restarted = MakeShard();
   capnp::MallocMessageBuilder message;
   auto meta = message.initRoot<proto::ShardMeta>();
-  meta.setFormat(proto::DELTA_FORMAT);
-  meta.setCluster(kCluster);
-  meta.setShard(kShardId);
-  meta.setIncarnation(kIncarnation);
+  NameShard(meta);
   meta.setEpoch(1);
   meta.setLsn(folded.lsn);
   meta.setChecksum(folded.checksum);

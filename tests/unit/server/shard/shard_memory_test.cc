@@ -44,10 +44,7 @@ class Memory {
     Log();
     capnp::MallocMessageBuilder message;
     auto meta = message.initRoot<proto::ShardMeta>();
-    meta.setFormat(proto::DELTA_FORMAT);
-    meta.setCluster(kCluster);
-    meta.setShard(kShardId);
-    meta.setIncarnation(kIncarnation);
+    NameShard(meta);
     meta.setEpoch(base_.epoch());
     meta.setLsn(base_.last_lsn());
     meta.setChecksum(base_.last_checksum());
@@ -253,10 +250,7 @@ TEST(ShardMemoryTest, OpenRowsStayAndKeepTheirSums) {
 TEST(ShardMemoryTest, ARestartLoadsWhatFitsAndRemembersTheRest) {
   capnp::MallocMessageBuilder message;
   auto meta = message.initRoot<proto::ShardMeta>();
-  meta.setFormat(proto::DELTA_FORMAT);
-  meta.setCluster(kCluster);
-  meta.setShard(kShardId);
-  meta.setIncarnation(kIncarnation);
+  NameShard(meta);
   Shard a = ServingShard({Spec(1, 1), Spec(2, 1)}), b = MakeShard();
   ASSERT_TRUE(Push(a, 4, 0, 1, {1, 2, 3, 4, 5}, {1, 2, 3, 4, 5}).ok());
   ASSERT_TRUE(Push(a, 4, 0, 2, {1}, {1}).ok());

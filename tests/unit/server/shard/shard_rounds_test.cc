@@ -205,10 +205,7 @@ TEST(ShardRounds, TheBaseBringsOpenRows) {
   ASSERT_TRUE(PushRound(shard, 2, 10, {8}, {3, 4}).ok());
   capnp::MallocMessageBuilder message;
   auto meta = message.initRoot<proto::ShardMeta>();
-  meta.setFormat(proto::DELTA_FORMAT);
-  meta.setCluster(kCluster);
-  meta.setShard(kShardId);
-  meta.setIncarnation(kIncarnation);
+  NameShard(meta);
   meta.setLsn(9);
   auto table = meta.initTables(1)[0];
   table.setTable(kTable);

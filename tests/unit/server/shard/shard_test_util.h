@@ -23,6 +23,14 @@ inline Shard MakeShard(size_t max_entry_bytes = size_t{256} << 20) {
                 .max_entry_bytes = max_entry_bytes});
 }
 
+// What the base knows of that shard begins so.
+inline void NameShard(proto::ShardMeta::Builder meta) {
+  meta.setFormat(proto::DELTA_FORMAT);
+  meta.setCluster(kCluster);
+  meta.setShard(kShardId);
+  meta.setIncarnation(kIncarnation);
+}
+
 inline TableSpec Spec(TableId id, uint32_t dim = 2, OptimizerKind kind = OptimizerKind::kAdd) {
   TableSpec spec;
   spec.id = id;
