@@ -9,8 +9,8 @@ target_compile_features(penstock_base PUBLIC cxx_std_20)
 target_sources(penstock_base PUBLIC FILE_SET HEADERS BASE_DIRS ${CMAKE_SOURCE_DIR} FILES common/base/ids.h common/base/status.h)
 target_sources(penstock_common PUBLIC FILE_SET HEADERS BASE_DIRS ${CMAKE_SOURCE_DIR} FILES common/cluster/codec.h common/cluster/table_spec.h)
 target_sources(penstock_client PUBLIC FILE_SET HEADERS BASE_DIRS ${CMAKE_SOURCE_DIR}
-               FILES worker/client/client.h worker/client/dense_tensor.h worker/client/producer.h worker/client/producer_window.h
-                     worker/client/spin_get.h)
+               FILES client/client.h client/dense_tensor.h client/producer.h client/producer_window.h
+                     client/spin_get.h)
 
 set(PENSTOCK_PACKAGED base config proto common client)
 foreach(part ${PENSTOCK_PACKAGED})

@@ -1,7 +1,7 @@
 // CreateModel: the parts of the model that a job asks for, sized for its data.
+#include "job/job_spec.h"
 #include "model/deep.h"
 #include "model/factors.h"
-#include "model/job_spec.h"
 #include "model/linear.h"
 #include "model/model.h"
 
@@ -53,14 +53,14 @@ Result<DeepOptions> DeepOptionsOf(const JobSpec& job, const DataShape& shape, ui
                       .mean = m.pooling == "mean",
                       .table = BaseTable(job, "")};
   for (const int64_t width : m.hidden) options.hidden.push_back(static_cast<uint32_t>(width));
-  ASSIGN_OR_RETURN(options.activation, ParseActivation(m.activation));
+  PENSTOCK_ASSIGN_OR_RETURN(options.activation, ParseActivation(m.activation));
   return options;
 }
 
 }  // namespace
 
 Result<std::unique_ptr<Model>> CreateModel(const JobSpec& job, const DataShape& shape) {
-  RETURN_IF_ERROR(CheckFeatures(job, shape));
+  PENSTOCK_RETURN_IF_ERROR(CheckFeatures(job, shape));
   const JobModel& m = job.model;
   ModelOptions options{.loss = job.loss(), .classes = m.classes};
   if (m.center || m.kind == "mf") options.constant = static_cast<float>(shape.label_mean);
@@ -71,8 +71,8 @@ Result<std::unique_ptr<Model>> CreateModel(const JobSpec& job, const DataShape& 
   options.counts = BaseTable(job, "/counts");
   Parts parts;
   if (m.deep()) {
-    ASSIGN_OR_RETURN(const DeepOptions deep,
-                     DeepOptionsOf(job, shape, static_cast<uint32_t>(options.outputs())));
+    PENSTOCK_ASSIGN_OR_RETURN(const DeepOptions deep,
+                              DeepOptionsOf(job, shape, static_cast<uint32_t>(options.outputs())));
     parts.push_back(std::make_unique<DeepPart>(deep));
   }
   if (!m.deep() || m.wide) {
@@ -90,7 +90,7 @@ Result<std::unique_ptr<Model>> CreateModel(const JobSpec& job, const DataShape& 
                       .table = BaseTable(job, "/factors")}));
   }
   auto model = std::make_unique<Model>(options, std::move(parts));
-  RETURN_IF_ERROR(model->Configure(job));
+  PENSTOCK_RETURN_IF_ERROR(model->Configure(job));
   return model;
 }
 

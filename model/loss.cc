@@ -6,8 +6,6 @@
 namespace penstock {
 namespace {
 
-constexpr std::string_view kNames[] = {"logistic", "softmax", "squared", "hinge"};
-
 double Softmax(float label, size_t outputs, const float* scores, float scale, float* deltas) {
   const float top = *std::max_element(scores, scores + outputs);
   const auto target = static_cast<size_t>(label);
@@ -28,15 +26,6 @@ double Softmax(float label, size_t outputs, const float* scores, float scale, fl
 }
 
 }  // namespace
-
-std::string_view ToString(LossKind kind) { return kNames[static_cast<size_t>(kind)]; }
-
-Result<LossKind> ParseLossKind(std::string_view word) {
-  for (size_t i = 0; i < std::size(kNames); ++i) {
-    if (kNames[i] == word) return static_cast<LossKind>(i);
-  }
-  return InvalidArgument("loss '" + std::string(word) + "' is none of logistic, softmax, squared, hinge");
-}
 
 double Softplus(double s) { return std::max(s, 0.0) + std::log1p(std::exp(-std::abs(s))); }
 

@@ -10,22 +10,11 @@
 #pragma once
 
 #include <cstddef>
-#include <cstdint>
 #include <span>
-#include <string_view>
 
-#include "common/base/status.h"
+#include "job/loss_kind.h"
 
 namespace penstock {
-
-enum class LossKind : uint8_t { kLogistic = 0, kSoftmax = 1, kSquared = 2, kHinge = 3 };
-
-// Labels are 0 and 1, and scores above 0 say 1.
-inline bool IsBinary(LossKind kind) { return kind == LossKind::kLogistic || kind == LossKind::kHinge; }
-
-std::string_view ToString(LossKind);
-// The error names the allowed words.
-Result<LossKind> ParseLossKind(std::string_view word);
 
 // Sum of weight * l of scores [rows, outputs] with labels [rows] and weights [rows] (empty: all 1). Where
 // `deltas` is not null it gets scale * weight * dl/ds, same shape as the scores (it may be the same memory).

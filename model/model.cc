@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "common/base/strings.h"
-#include "model/job_spec.h"
+#include "job/job_spec.h"
 #include "model/linear.h"
 
 namespace penstock {
@@ -26,7 +26,7 @@ Status Model::Configure(const JobSpec& job) {
     for (size_t t = 0; t < part->Tables().size(); ++t) {
       TableSpec& table = tables_[names.size()];
       names.push_back(table.name.substr(table.name.find('/') + 1));
-      ASSIGN_OR_RETURN(const JobTable options, job.TableOf(names.back()));
+      PENSTOCK_ASSIGN_OR_RETURN(const JobTable options, job.TableOf(names.back()));
       options.Configure(part->FansOf(t), &table);
       // What the job says of all tables is for those with a row a feature.
       const auto keys = job.tables.find(names.back());
@@ -35,7 +35,7 @@ Status Model::Configure(const JobSpec& job) {
         table.admission = options.rows.admission();
         table.expiry = options.rows.expiry();
       }
-      RETURN_IF_ERROR(table.Validate().Prepend(names.back()));
+      PENSTOCK_RETURN_IF_ERROR(table.Validate().Prepend(names.back()));
     }
   }
   if (options_.rule == RegularizerRule::kScaled) tables_.back().durability = job.durability();

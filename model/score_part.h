@@ -11,9 +11,9 @@
 
 #include "common/base/ids.h"
 #include "common/cluster/table_spec.h"
+#include "job/job_initializer.h"
 #include "model/batch.h"
 #include "model/feature_rows.h"
-#include "model/job_initializer.h"
 #include "model/key_compactor.h"
 
 namespace penstock {

@@ -1,13 +1,13 @@
 // penstock-scheduler: the process that knows who is in the cluster, which server holds which shard, and what
 // the jobs do.
 #include "common/config/process.h"
-#include "scheduler/scheduler.h"
+#include "scheduler/node/scheduler.h"
 
 namespace penstock {
 namespace {
 
 Status Schedule(const ClusterOptions& options, EndingSignals& signals) {
-  ASSIGN_OR_RETURN(auto scheduler, Scheduler::Start(options));
+  PENSTOCK_ASSIGN_OR_RETURN(auto scheduler, Scheduler::Start(options));
   while (!signals.Wait(1000)) {
   }
   scheduler->Stop();

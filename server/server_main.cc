@@ -9,10 +9,10 @@ namespace {
 
 Status Serve(const ClusterOptions& options, EndingSignals& signals) {
   for (bool ended = false, suspect = false; !ended; suspect = true) {
-    ASSIGN_OR_RETURN(auto server, Server::Start(
-                                      options, [&] { return signals.Wait(0); }, suspect));
+    PENSTOCK_ASSIGN_OR_RETURN(auto server, Server::Start(
+                                               options, [&] { return signals.Wait(0); }, suspect));
     while (!ended && !server->damaged()) {
-      RETURN_IF_ERROR(server->refused());
+      PENSTOCK_RETURN_IF_ERROR(server->refused());
       ended = signals.Wait(200);
     }
     server->Stop();

@@ -38,8 +38,9 @@ class Worker {
         name_(std::filesystem::path(data_dir_).filename().string()) {}
 
   Status Run(const std::atomic<bool>& ending) {
-    RETURN_IF_ERROR(MakeDirectories(data_dir_));
-    ASSIGN_OR_RETURN(client_, ConnectWhenever({.scheduler = options_.cluster.scheduler,
+    PENSTOCK_RETURN_IF_ERROR(MakeDirectories(data_dir_));
+    PENSTOCK_ASSIGN_OR_RETURN(client_,
+                              ConnectWhenever({.scheduler = options_.cluster.scheduler,
                                                .token_file = options_.security.token_file,
                                                .name = name_,
                                                .deadline_ms = options_.client.deadline_ms,
@@ -51,8 +52,8 @@ class Worker {
                       WorkerAgent* agent = agent_;
                       return agent != nullptr ? agent->Ready() : Unavailable(name_ + " is starting");
                     });
-    RETURN_IF_ERROR(http.Start().Prepend(name_));
-    RETURN_IF_ERROR(WriteFileAtomically(data_dir_ + "/http_address", http.address() + "\n"));
+    PENSTOCK_RETURN_IF_ERROR(http.Start().Prepend(name_));
+    PENSTOCK_RETURN_IF_ERROR(WriteFileAtomically(data_dir_ + "/http_address", http.address() + "\n"));
     WorkerAgent agent(
         *client_,
         {.name = name_,

@@ -127,9 +127,9 @@ Result<ParsedFault> ParseFault(std::string_view text, uint64_t seed) {
   std::string name(text.substr(0, equals));
   const std::string_view rest = text.substr(equals + 1);
   const size_t action_end = std::min(rest.find_first_of("@%"), rest.size());
-  ASSIGN_OR_RETURN(const When when,
-                   ParseWhen(rest.substr(action_end), seed ^ std::hash<std::string>()(name)));
-  ASSIGN_OR_RETURN(FaultCallback callback, ParseAction(name, rest.substr(0, action_end), when));
+  PENSTOCK_ASSIGN_OR_RETURN(const When when,
+                            ParseWhen(rest.substr(action_end), seed ^ std::hash<std::string>()(name)));
+  PENSTOCK_ASSIGN_OR_RETURN(FaultCallback callback, ParseAction(name, rest.substr(0, action_end), when));
   return ParsedFault{std::move(name), std::move(callback)};
 }
 

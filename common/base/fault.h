@@ -1,7 +1,7 @@
 // Named fault points: steps at which a test, or an operator of a test cluster, can make a process fail or
 // die.
 //
-//   RETURN_IF_ERROR(PENSTOCK_FAULT("log.append.before"));
+//   PENSTOCK_RETURN_IF_ERROR(PENSTOCK_FAULT("log.append.before"));
 //
 // While nothing is armed a point costs one relaxed load. Points are armed by the environment
 // (ArmFaultsFromEnvironment, called by a program's main before it starts threads) or by a test (ArmFault).

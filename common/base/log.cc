@@ -80,10 +80,10 @@ void LogToFiles(const LogOptions& options) {
 }  // namespace
 
 Result<std::unique_ptr<Logging>> Logging::Start(const LogOptions& options) {
-  ASSIGN_OR_RETURN(const int severity, Severity(options.level));
+  PENSTOCK_ASSIGN_OR_RETURN(const int severity, Severity(options.level));
   if (!options.dir.empty()) {
-    RETURN_IF_ERROR(MakeDirectories(options.dir).Prepend("log directory"));
-    RETURN_IF_ERROR(CheckWritable(options.dir));
+    PENSTOCK_RETURN_IF_ERROR(MakeDirectories(options.dir).Prepend("log directory"));
+    PENSTOCK_RETURN_IF_ERROR(CheckWritable(options.dir));
   }
   if (started.exchange(true)) return FailedPrecondition("logging was started already in this process");
   std::unique_ptr<Logging> logging(new Logging(options.program));

@@ -1,7 +1,8 @@
 // Logging: glog set up for one process: one file that rotates, old ones deleted, the node's name in every
 // line.
 //
-//   ASSIGN_OR_RETURN(auto logging, Logging::Start({.program = "penstock-server", .dir = "data/log"}));
+//   PENSTOCK_ASSIGN_OR_RETURN(auto logging, Logging::Start({.program = "penstock-server", .dir =
+//   "data/log"}));
 //   ...
 //   logging->SetNode("server-2");   // once the scheduler gave it a name
 //

@@ -176,7 +176,7 @@ void OptionSet::Apply(std::vector<Assignment> noted) {
 }
 
 Status OptionSet::LoadFile(const std::string& path) {
-  ASSIGN_OR_RETURN(const std::string text, ReadWholeFile(path));
+  PENSTOCK_ASSIGN_OR_RETURN(const std::string text, ReadWholeFile(path));
   return LoadText(text, path);
 }
 
@@ -189,7 +189,7 @@ Status OptionSet::LoadText(std::string_view text, const std::string& origin) {
         StrCat(origin, ":", error.source().begin.line, ": not TOML: ", error.description()));
   }
   std::vector<Assignment> noted;
-  RETURN_IF_ERROR(NoteToml("", {document}, origin, &noted));
+  PENSTOCK_RETURN_IF_ERROR(NoteToml("", {document}, origin, &noted));
   Apply(std::move(noted));
   return Status::Ok();
 }
@@ -209,7 +209,7 @@ Status OptionSet::NoteToml(const std::string& prefix, const Toml& sections, cons
         const std::string name(thing.str()), at = StrCat(prefix, section, ".", name);
         if (!node.is_table()) return UnknownThing(*family, at).Prepend(At(origin, node));
         const size_t first = noted->size();
-        RETURN_IF_ERROR(family->options->NoteToml(at + ".", {*node.as_table()}, origin, noted));
+        PENSTOCK_RETURN_IF_ERROR(family->options->NoteToml(at + ".", {*node.as_table()}, origin, noted));
         ForThing(family, name, first, noted);
       }
       continue;
@@ -219,7 +219,7 @@ Status OptionSet::NoteToml(const std::string& prefix, const Toml& sections, cons
       const std::string at = StrCat(origin, ":", name.source().begin.line);
       Result<Option*> option = Lookup(prefix, section, name.str());
       if (!option.ok()) return option.status().Prepend(at);
-      RETURN_IF_ERROR(Note(prefix, **option, FromToml(node), At(origin, node), noted));
+      PENSTOCK_RETURN_IF_ERROR(Note(prefix, **option, FromToml(node), At(origin, node), noted));
     }
   }
   return Status::Ok();
@@ -248,7 +248,7 @@ Status OptionSet::LoadEnvironment(const std::function<const char*(const char*)>&
       const std::string variable = option->variable();
       const char* value = getenv(variable.c_str());
       if (value == nullptr) continue;
-      RETURN_IF_ERROR(
+      PENSTOCK_RETURN_IF_ERROR(
           Note("", *option, ParseOptionText(option->target, value), "environment " + variable, &noted));
     }
   }
@@ -262,7 +262,8 @@ Status OptionSet::Set(std::string_view assignment, const std::string& origin) {
     return InvalidArgument(StrCat(origin, ": '", assignment, "' is not of the form section.name=value"));
   }
   std::vector<Assignment> noted;
-  RETURN_IF_ERROR(NoteText("", assignment.substr(0, equals), assignment.substr(equals + 1), origin, &noted));
+  PENSTOCK_RETURN_IF_ERROR(
+      NoteText("", assignment.substr(0, equals), assignment.substr(equals + 1), origin, &noted));
   Apply(std::move(noted));
   return Status::Ok();
 }
@@ -276,7 +277,7 @@ Status OptionSet::NoteText(const std::string& prefix, std::string_view key, std:
     const std::string thing = rest.substr(0, end), at = StrCat(prefix, section, ".", thing);
     if (end == std::string::npos) return UnknownThing(*family, at).Prepend(origin);
     const size_t first = noted->size();
-    RETURN_IF_ERROR(family->options->NoteText(at + ".", rest.substr(end + 1), text, origin, noted));
+    PENSTOCK_RETURN_IF_ERROR(family->options->NoteText(at + ".", rest.substr(end + 1), text, origin, noted));
     ForThing(family, thing, first, noted);
     return Status::Ok();
   }
@@ -287,7 +288,7 @@ Status OptionSet::NoteText(const std::string& prefix, std::string_view key, std:
 
 Status OptionSet::FromJson(const json& values, const std::string& origin) {
   std::vector<Assignment> noted;
-  RETURN_IF_ERROR(NoteJson("", values, origin, &noted));
+  PENSTOCK_RETURN_IF_ERROR(NoteJson("", values, origin, &noted));
   Apply(std::move(noted));
   return Status::Ok();
 }
@@ -303,7 +304,7 @@ Status OptionSet::NoteJson(const std::string& prefix, const json& sections, cons
     if (Family* family = FindFamily(section); family != nullptr) {
       for (const auto& [thing, its] : options.items()) {
         const size_t first = noted->size();
-        RETURN_IF_ERROR(
+        PENSTOCK_RETURN_IF_ERROR(
             family->options->NoteJson(StrCat(prefix, section, ".", thing, "."), its, origin, noted));
         ForThing(family, thing, first, noted);
       }
@@ -312,7 +313,7 @@ Status OptionSet::NoteJson(const std::string& prefix, const json& sections, cons
     for (const auto& [name, value] : options.items()) {
       Result<Option*> option = Lookup(prefix, section, name);
       if (!option.ok()) return option.status().Prepend(origin);
-      RETURN_IF_ERROR(Note(prefix, **option, value, origin, noted));
+      PENSTOCK_RETURN_IF_ERROR(Note(prefix, **option, value, origin, noted));
     }
   }
   return Status::Ok();
@@ -333,7 +334,7 @@ Status OptionSet::Validate() const {
       }
       if (untouched) continue;  // a default may lie outside of what can be set, such as "" of a choice
       std::vector<Assignment> unused;
-      RETURN_IF_ERROR(Note("", *option, value, option->origin, &unused));
+      PENSTOCK_RETURN_IF_ERROR(Note("", *option, value, option->origin, &unused));
     }
   }
   return Status::Ok();

@@ -8,7 +8,7 @@
 //   OptionSet options;
 //   options.DescribeSection("server", "One server process.");
 //   options.Add("server", "cores", &server.cores, {.help = "Event loops, one thread each.", .min = 1, .max =
-//   256}); RETURN_IF_ERROR(options.LoadFile("cluster.toml"));
+//   256}); PENSTOCK_RETURN_IF_ERROR(options.LoadFile("cluster.toml"));
 //
 // One thread. The targets must outlive the set and stay where they are. A load either takes effect as a whole
 // or, on an error, not at all. Errors are kInvalidArgument (a file that is missing: kNotFound) and name the

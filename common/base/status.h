@@ -106,14 +106,15 @@ class [[nodiscard]] Result {
 
 #define PENSTOCK_CONCAT_(a, b) a##b
 #define PENSTOCK_CONCAT(a, b) PENSTOCK_CONCAT_(a, b)
-#define RETURN_IF_ERROR(expr)                                               \
+#define PENSTOCK_RETURN_IF_ERROR(expr)                                      \
   do {                                                                      \
     if (::penstock::Status status_ = (expr); !status_.ok()) return status_; \
   } while (false)
-#define ASSIGN_OR_RETURN(lhs, expr) ASSIGN_OR_RETURN_(PENSTOCK_CONCAT(result_, __LINE__), lhs, expr)
-#define ASSIGN_OR_RETURN_(tmp, lhs, expr) \
-  auto tmp = (expr);                      \
-  if (!tmp.ok()) return tmp.status();     \
+#define PENSTOCK_ASSIGN_OR_RETURN(lhs, expr) \
+  PENSTOCK_ASSIGN_OR_RETURN_(PENSTOCK_CONCAT(result_, __LINE__), lhs, expr)
+#define PENSTOCK_ASSIGN_OR_RETURN_(tmp, lhs, expr) \
+  auto tmp = (expr);                               \
+  if (!tmp.ok()) return tmp.status();              \
   lhs = std::move(tmp).value()
 
 }  // namespace penstock

@@ -36,7 +36,7 @@ template <typename Kind>
 Status CheckFields(const std::string& section, const std::string& what, Kind kind,
                    std::initializer_list<Field<Kind>> fields) {
   for (const auto& field : fields) {
-    RETURN_IF_ERROR(CheckRange(section + field.name, field.value, field.low, field.high));
+    PENSTOCK_RETURN_IF_ERROR(CheckRange(section + field.name, field.value, field.low, field.high));
     if (field.value == field.initial) continue;
     std::string users;
     bool used = false;
@@ -71,14 +71,14 @@ constexpr InitializerKind kNormals[] = {InitializerKind::kNormal, InitializerKin
 constexpr InitializerKind kXavierOnly[] = {InitializerKind::kXavier};
 
 Status CheckAdmission(const AdmissionSpec& admission) {
-  RETURN_IF_ERROR(CheckRange("admission.min_count", admission.min_count, 0, kMaxMinCount));
-  RETURN_IF_ERROR(CheckRange("admission.probability", admission.probability, 0, 1));
+  PENSTOCK_RETURN_IF_ERROR(CheckRange("admission.min_count", admission.min_count, 0, kMaxMinCount));
+  PENSTOCK_RETURN_IF_ERROR(CheckRange("admission.probability", admission.probability, 0, 1));
   if (admission.probability > 0) return Status::Ok();
   return InvalidArgument("admission.probability is 0, which would admit no key; allowed is above 0 to 1");
 }
 
 Status CheckExpiry(const ExpirySpec& expiry) {
-  RETURN_IF_ERROR(CheckRange("expiry.min_norm", expiry.min_norm, 0, 1e30));
+  PENSTOCK_RETURN_IF_ERROR(CheckRange("expiry.min_norm", expiry.min_norm, 0, 1e30));
   if (expiry.ttl_seconds > 0 && expiry.unused_passes > 0)
     return InvalidArgument("expiry.ttl_seconds and expiry.unused_passes exclude each other");
   if (expiry.ttl_seconds <= kMaxTtlSeconds) return Status::Ok();
@@ -117,7 +117,7 @@ Status CheckName(const std::string& name) {
 Status ValidateOptimizer(const OptimizerSpec& o, const ScheduleSpec& schedule,
                          const std::string& optimizer_section, const std::string& schedule_section) {
   const OptimizerSpec initial;
-  RETURN_IF_ERROR(CheckFields<OptimizerKind>(
+  PENSTOCK_RETURN_IF_ERROR(CheckFields<OptimizerKind>(
       optimizer_section, "optimizer kind", o.kind,
       {{"learning_rate", o.learning_rate, initial.learning_rate, 0, 1e6, kGradients},
        {"l1", o.l1, initial.l1, 0, 1e6, kFtrlOnly},
@@ -139,9 +139,9 @@ Status ValidateOptimizer(const OptimizerSpec& o, const ScheduleSpec& schedule,
     return InvalidArgument("a schedule (" + schedule_section + "*) has no meaning for optimizer kind '" +
                            std::string(ToString(o.kind)) + "', whose rate is not a factor of its steps");
   }
-  RETURN_IF_ERROR(CheckRange(schedule_section + "warmup_steps", static_cast<double>(schedule.warmup_steps), 0,
-                             kMaxSteps));
-  RETURN_IF_ERROR(CheckFields<ScheduleKind>(
+  PENSTOCK_RETURN_IF_ERROR(CheckRange(schedule_section + "warmup_steps",
+                                      static_cast<double>(schedule.warmup_steps), 0, kMaxSteps));
+  PENSTOCK_RETURN_IF_ERROR(CheckFields<ScheduleKind>(
       schedule_section, "schedule kind", schedule.kind,
       {{"decay_steps", static_cast<double>(schedule.decay_steps), 0, 0, kMaxSteps, kDecays},
        {"decay_rate", schedule.decay_rate, constant.decay_rate, 0, 1, kStepOnly},
@@ -158,7 +158,7 @@ Status ValidateInitializer(const InitializerSpec& i, OptimizerKind optimizer, co
         section + "kind must be zeros for optimizer kind 'ftrl', which derives its weights from z and n");
   }
   const InitializerSpec initial;
-  RETURN_IF_ERROR(CheckFields<InitializerKind>(
+  PENSTOCK_RETURN_IF_ERROR(CheckFields<InitializerKind>(
       section, "initializer kind", i.kind,
       {{"value", i.value, initial.value, -1e30, 1e30, kConstantOnly},
        {"low", i.low, initial.low, -1e30, 1e30, kUniformOnly},
@@ -181,14 +181,14 @@ Status CheckCodec(OptimizerKind kind, Codec codec) {
 
 Status TableSpec::Validate() const {
   auto checked = [&]() -> Status {
-    RETURN_IF_ERROR(CheckName(name));
+    PENSTOCK_RETURN_IF_ERROR(CheckName(name));
     if (dim < 1 || dim > 65536)
       return InvalidArgument("dim is " + std::to_string(dim) + ", allowed is 1 to 65536");
-    RETURN_IF_ERROR(ValidateOptimizer(optimizer, schedule));
-    RETURN_IF_ERROR(ValidateInitializer(initializer, optimizer.kind));
-    RETURN_IF_ERROR(CheckCodec(optimizer.kind, codec));
-    RETURN_IF_ERROR(CheckAdmission(admission));
-    RETURN_IF_ERROR(CheckExpiry(expiry));
+    PENSTOCK_RETURN_IF_ERROR(ValidateOptimizer(optimizer, schedule));
+    PENSTOCK_RETURN_IF_ERROR(ValidateInitializer(initializer, optimizer.kind));
+    PENSTOCK_RETURN_IF_ERROR(CheckCodec(optimizer.kind, codec));
+    PENSTOCK_RETURN_IF_ERROR(CheckAdmission(admission));
+    PENSTOCK_RETURN_IF_ERROR(CheckExpiry(expiry));
     return CheckRulesFit(*this);
   }();
   return checked.Prepend("table '" + name + "'");

@@ -132,7 +132,7 @@ Result<TableSpec> ReadTableSpec(proto::TableSpec::Reader in) {
   spec.expiry = {.ttl_seconds = in.getExpiry().getTtlSeconds(),
                  .unused_passes = in.getExpiry().getUnusedPasses(),
                  .min_norm = in.getExpiry().getMinNorm()};
-  RETURN_IF_ERROR(spec.Validate());
+  PENSTOCK_RETURN_IF_ERROR(spec.Validate());
   return spec;
 }
 

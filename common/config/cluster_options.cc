@@ -245,20 +245,21 @@ Status ClusterOptions::Check() const {
         StrCat("scheduler.shards = ", scheduler.shards, ": must be a power of two from 2 to 65536"));
   }
   // One late report must not make a node suspect.
-  RETURN_IF_ERROR(AtLeast("scheduler.suspect_ms", scheduler.suspect_ms, "twice scheduler.heartbeat_ms",
-                          2 * uint64_t{scheduler.heartbeat_ms}));
-  RETURN_IF_ERROR(
+  PENSTOCK_RETURN_IF_ERROR(AtLeast("scheduler.suspect_ms", scheduler.suspect_ms,
+                                   "twice scheduler.heartbeat_ms", 2 * uint64_t{scheduler.heartbeat_ms}));
+  PENSTOCK_RETURN_IF_ERROR(
       AtLeast("scheduler.dead_ms", scheduler.dead_ms, "scheduler.suspect_ms", scheduler.suspect_ms));
-  RETURN_IF_ERROR(AtLeast("scheduler.lease_ms", scheduler.lease_ms, "twice scheduler.heartbeat_ms",
-                          2 * uint64_t{scheduler.heartbeat_ms}));
-  RETURN_IF_ERROR(
+  PENSTOCK_RETURN_IF_ERROR(AtLeast("scheduler.lease_ms", scheduler.lease_ms, "twice scheduler.heartbeat_ms",
+                                   2 * uint64_t{scheduler.heartbeat_ms}));
+  PENSTOCK_RETURN_IF_ERROR(
       AtLeast("scheduler.copies", scheduler.copies, "scheduler.min_copies", scheduler.min_copies));
   if (server.memory_budget_bytes != 0) {
-    RETURN_IF_ERROR(AtLeast("server.memory_budget_bytes", server.memory_budget_bytes, "16 MiB", 16 << 20));
+    PENSTOCK_RETURN_IF_ERROR(
+        AtLeast("server.memory_budget_bytes", server.memory_budget_bytes, "16 MiB", 16 << 20));
   }
-  RETURN_IF_ERROR(
+  PENSTOCK_RETURN_IF_ERROR(
       AtLeast("server.fold_bytes", server.fold_bytes, "server.segment_bytes", server.segment_bytes));
-  RETURN_IF_ERROR(
+  PENSTOCK_RETURN_IF_ERROR(
       AtLeast("server.log_limit_bytes", server.log_limit_bytes, "server.fold_bytes", server.fold_bytes));
   if (server.port != 0 && server.port + server.cores - 1 > 65535) {
     return InvalidArgument(StrCat("server.port = ", server.port, ": with server.cores = ", server.cores,
@@ -280,11 +281,11 @@ Result<ClusterOptions> LoadClusterOptions(const std::string& config,
   ClusterOptions values;
   OptionSet options;
   values.Declare(options);
-  if (!config.empty()) RETURN_IF_ERROR(options.LoadFile(config));
-  RETURN_IF_ERROR(options.LoadEnvironment([](const char* name) { return std::getenv(name); }));
-  for (const auto& assignment : assignments) RETURN_IF_ERROR(options.Set(assignment, "--set"));
-  RETURN_IF_ERROR(options.Validate());
-  RETURN_IF_ERROR(values.Check());
+  if (!config.empty()) PENSTOCK_RETURN_IF_ERROR(options.LoadFile(config));
+  PENSTOCK_RETURN_IF_ERROR(options.LoadEnvironment([](const char* name) { return std::getenv(name); }));
+  for (const auto& assignment : assignments) PENSTOCK_RETURN_IF_ERROR(options.Set(assignment, "--set"));
+  PENSTOCK_RETURN_IF_ERROR(options.Validate());
+  PENSTOCK_RETURN_IF_ERROR(values.Check());
   return values;
 }
 

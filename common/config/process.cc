@@ -30,7 +30,7 @@ Result<ClusterOptions> ParseCommandLine(int argc, char** argv, const ProcessInfo
   } catch (const CLI::ParseError& e) {
     return InvalidArgument(std::string(e.what()) + " (see " + info.program + " --help)");
   }
-  ASSIGN_OR_RETURN(ClusterOptions options, LoadClusterOptions(config, assignments));
+  PENSTOCK_ASSIGN_OR_RETURN(ClusterOptions options, LoadClusterOptions(config, assignments));
   if (info.needs_scheduler && options.cluster.scheduler.empty()) {
     return InvalidArgument(
         "cluster.scheduler must be given: host:port, or the path of the scheduler's address file");

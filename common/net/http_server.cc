@@ -177,7 +177,7 @@ class HttpServer::Impl {
   std::string address() const { return StrCat(shared_.options.host, ":", port_); }
 
   Status Start() {
-    RETURN_IF_ERROR(Listen());
+    PENSTOCK_RETURN_IF_ERROR(Listen());
     Accept();
     thread_ = std::thread([this] {
       pthread_setname_np(pthread_self(), "http");

@@ -2,7 +2,7 @@
 //
 //   HttpServer http({.host = "127.0.0.1", .port = 0, .name = "server-2"}, metrics, [&] { return
 //   server.Ready(); }); http.Route("GET", "/api/shards", [&](const HttpRequest&) { return
-//   HttpResponse::Json(server.ShardsJson()); }); RETURN_IF_ERROR(http.Start());
+//   HttpResponse::Json(server.ShardsJson()); }); PENSTOCK_RETURN_IF_ERROR(http.Start());
 //
 // Built in: /metrics (Prometheus text), /healthz (200 as long as this thread lives) and /readyz (200, or 503
 // with the reason that the readiness callback gives). Handlers and the callback run on the HTTP thread, one

@@ -81,7 +81,7 @@ Result<std::string> EnsureTokenFile(const std::string& path) {
     token += "0123456789abcdef"[byte >> 4];
     token += "0123456789abcdef"[byte & 15];
   }
-  RETURN_IF_ERROR(WriteFileAtomically(path, token + "\n", 0600).Prepend("token file"));
+  PENSTOCK_RETURN_IF_ERROR(WriteFileAtomically(path, token + "\n", 0600).Prepend("token file"));
   return token;
 }
 

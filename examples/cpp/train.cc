@@ -13,7 +13,7 @@
 #include <unordered_map>
 #include <vector>
 
-#include "worker/client/client.h"
+#include "client/client.h"
 
 namespace {
 
@@ -113,15 +113,16 @@ Status PushGradient(Client& client, std::shared_ptr<penstock::Producer>& produce
 }
 
 Status Train(const std::string& scheduler, const std::string& token_file) {
-  ASSIGN_OR_RETURN(const std::unique_ptr<Client> client,
-                   Client::Connect({.scheduler = scheduler, .token_file = token_file, .name = "example"}));
+  PENSTOCK_ASSIGN_OR_RETURN(
+      const std::unique_ptr<Client> client,
+      Client::Connect({.scheduler = scheduler, .token_file = token_file, .name = "example"}));
 
   // One float a key. The first program creates the table, the others get the same one.
   penstock::TableSpec spec{.name = "example/weights", .dim = 1};
   spec.optimizer = {.kind = penstock::OptimizerKind::kAdagrad, .learning_rate = 0.3f};
   spec.durability = penstock::Durability::kLogged;
-  ASSIGN_OR_RETURN(spec, client->CreateTable(spec));
-  ASSIGN_OR_RETURN(std::shared_ptr<penstock::Producer> producer, client->NewProducer());
+  PENSTOCK_ASSIGN_OR_RETURN(spec, client->CreateTable(spec));
+  PENSTOCK_ASSIGN_OR_RETURN(std::shared_ptr<penstock::Producer> producer, client->NewProducer());
 
   constexpr size_t kBatch = 100;
   constexpr int kPasses = 5;
@@ -134,7 +135,7 @@ Status Train(const std::string& scheduler, const std::string& token_file) {
       const auto pulled = client->Pull({{spec.id, batch.keys}}).get();
       if (!pulled.ok()) return pulled.status();
       loss += Compute(batch, pulled->values[0], &gradient);
-      RETURN_IF_ERROR(PushGradient(*client, producer, {spec.id, batch.keys, gradient}));
+      PENSTOCK_RETURN_IF_ERROR(PushGradient(*client, producer, {spec.id, batch.keys, gradient}));
     }
     std::printf("pass %d: loss %.4f\n", pass, loss / static_cast<double>(examples.size()));
   }

@@ -4,7 +4,7 @@
 
 #include <algorithm>
 
-#include "server/node/replicator.h"
+#include "server/replica/replicator.h"
 
 namespace penstock {
 namespace {

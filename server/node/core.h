@@ -35,7 +35,7 @@
 #include "server/node/blocking_thread.h"
 #include "server/node/log_appender.h"
 #include "server/node/server_metrics.h"
-#include "server/node/shard_replica.h"
+#include "server/replica/shard_replica.h"
 #include "server/shard/shard.h"
 #include "server/storage/base_store.h"
 

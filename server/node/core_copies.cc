@@ -5,7 +5,7 @@
 
 #include "common/base/strings.h"
 #include "server/node/core.h"
-#include "server/node/replicator.h"
+#include "server/replica/replicator.h"
 
 namespace penstock {
 

@@ -9,9 +9,9 @@
 #include "common/net/rpc_server.h"
 #include "server/node/data_service.h"
 #include "server/node/expirer.h"
-#include "server/node/replica_service.h"
-#include "server/node/replicator.h"
 #include "server/node/row_loader.h"
+#include "server/replica/replica_service.h"
+#include "server/replica/replicator.h"
 
 namespace penstock {
 

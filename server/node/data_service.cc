@@ -48,7 +48,7 @@ Status CheckTables(Request request) {
                            std::to_string(kMaxTables));
   }
   for (auto table : tables) {
-    RETURN_IF_ERROR(CheckKeys(table.getTable(), table.getGroups(), table.getKeys()));
+    PENSTOCK_RETURN_IF_ERROR(CheckKeys(table.getTable(), table.getGroups(), table.getKeys()));
     const auto codec = ReadCodec(table.getCodec());
     if (!codec.ok()) return codec.status().Prepend("table " + std::to_string(table.getTable()));
   }
@@ -57,7 +57,7 @@ Status CheckTables(Request request) {
 
 // Everything that can be wrong with a push as such; then nothing of it is applied.
 Status CheckPush(proto::PushRequest::Reader request) {
-  RETURN_IF_ERROR(CheckTables(request));
+  PENSTOCK_RETURN_IF_ERROR(CheckTables(request));
   if (request.getProducer() == 0) return InvalidArgument("a push without a producer id");
   if (request.getLow() > request.getSequence()) {
     return InvalidArgument("a push with low " + std::to_string(request.getLow()) + " above its sequence " +

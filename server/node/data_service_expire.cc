@@ -14,7 +14,7 @@ constexpr uint32_t kAskAgainMs = 20;
 
 Result<std::shared_ptr<Expirer::Scan>> DataService::BeginExpire(proto::DataPlane::ExpireParams::Reader params,
                                                                 const ServerCore::Found& found) {
-  RETURN_IF_ERROR(found.status);
+  PENSTOCK_RETURN_IF_ERROR(found.status);
   const TableId table = params.getTable();
   const TableSpec* spec = found.shard->FindSpec(table);
   if (spec == nullptr) {

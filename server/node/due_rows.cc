@@ -6,7 +6,7 @@ namespace penstock {
 
 Result<DueRows> FindDueRows(const BaseStore& base, Incarnation incarnation, const TableSpec& spec,
                             const ExpiryMoment& moment, Key first, size_t limit) {
-  ASSIGN_OR_RETURN(const StoredRows stored, base.Scan(incarnation, spec.id, first, limit));
+  PENSTOCK_ASSIGN_OR_RETURN(const StoredRows stored, base.Scan(incarnation, spec.id, first, limit));
   DueRows due;
   for (size_t i = 0; i < stored.size(); ++i) {
     const BaseRow row = stored.row(i);

@@ -63,7 +63,7 @@ void FoldRunner::Main() {
 
 void FoldRunner::FoldOnce() {
   const auto fold = [&]() -> Result<FoldReport> {
-    RETURN_IF_ERROR(appender_.Seal());
+    PENSTOCK_RETURN_IF_ERROR(appender_.Seal());
     return Fold(files_, options_.log_dir, log_, base_, options_.cluster, options_.quarantined, options_.fold,
                 &memory_);
   };

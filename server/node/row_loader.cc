@@ -22,8 +22,8 @@ Status LoadRows(Shard& shard, TableId table, const StoredRows& rows,
     if (i % kRowsBetweenLooks == 0)
       resident = resident && has_room(std::min(kRowsBetweenLooks, rows.size() - i));
     const BaseRow row = rows.row(i);
-    RETURN_IF_ERROR(shard.LoadRow(table, row.key, row.lsn, {.push_count = row.push_count, .flags = row.flags},
-                                  row.floats, resident));
+    PENSTOCK_RETURN_IF_ERROR(shard.LoadRow(
+        table, row.key, row.lsn, {.push_count = row.push_count, .flags = row.flags}, row.floats, resident));
   }
   return Status::Ok();
 }
@@ -84,7 +84,7 @@ void RowLoader::Take(uint64_t folds, const Result<StoredRows>& rows) {
 
 Status RowLoader::Load(const Place& place, const StoredRows& rows) {
   Shard& shard = *Find(place);
-  RETURN_IF_ERROR(LoadRows(shard, place.table, rows, [&](size_t more) {
+  PENSTOCK_RETURN_IF_ERROR(LoadRows(shard, place.table, rows, [&](size_t more) {
     return shard.ResidentBytes() < shard_bytes_ && core_.TakeRoom(shard, place.table, more);
   }));
   next_ = rows.next().value_or(0);

@@ -22,7 +22,7 @@
 #include "server/node/core_runtime.h"
 #include "server/node/fold_runner.h"
 #include "server/node/node_file.h"
-#include "server/node/storage.h"
+#include "server/node/open_storage.h"
 
 namespace penstock {
 namespace {
@@ -68,11 +68,11 @@ class Server::Impl : public NodeSession::Host {
   }
 
   Status Start(const std::function<bool()>& interrupted) {
-    RETURN_IF_ERROR(MakeDirectories(data_dir_));
-    ASSIGN_OR_RETURN(state_, node_file_.Load());
+    PENSTOCK_RETURN_IF_ERROR(MakeDirectories(data_dir_));
+    PENSTOCK_ASSIGN_OR_RETURN(state_, node_file_.Load());
     state_.suspect |= suspect_;
     if (!options_.security.token_file.empty()) {
-      ASSIGN_OR_RETURN(identity_->token, ReadTokenFile(options_.security.token_file));
+      PENSTOCK_ASSIGN_OR_RETURN(identity_->token, ReadTokenFile(options_.security.token_file));
     }
     identity_->cluster = state_.cluster;
     control_.Run([this] {
@@ -80,11 +80,11 @@ class Server::Impl : public NodeSession::Host {
           control_, identity_, ConnectionOptions{.connect_timeout_ms = options_.client.connect_timeout_ms});
       link_ = std::make_unique<SchedulerLink>(control_, *connections_, options_.cluster.scheduler);
     });
-    RETURN_IF_ERROR(LearnCluster(interrupted));
-    RETURN_IF_ERROR(OpenStorage());
-    RETURN_IF_ERROR(StartCores());
+    PENSTOCK_RETURN_IF_ERROR(LearnCluster(interrupted));
+    PENSTOCK_RETURN_IF_ERROR(OpenStorage());
+    PENSTOCK_RETURN_IF_ERROR(StartCores());
     StartFold();
-    RETURN_IF_ERROR(StartHttp());
+    PENSTOCK_RETURN_IF_ERROR(StartHttp());
     control_.Run([this] {
       session_ =
           std::make_unique<NodeSession>(control_, *link_, *this, name_, options_.scheduler.heartbeat_ms);
@@ -154,14 +154,14 @@ class Server::Impl : public NodeSession::Host {
   uint64_t FoldBytes() const { return std::min(options_.server.fold_bytes, memory_.unfolded); }
 
   Status OpenStorage() {
-    ASSIGN_OR_RETURN(storage_, penstock::OpenStorage(files_,
-                                                     {.name = name_,
-                                                      .data_dir = data_dir_,
-                                                      .segment_bytes = options_.server.segment_bytes,
-                                                      .fold_bytes = FoldBytes(),
-                                                      .block_cache_bytes = memory_.block_cache,
-                                                      .loaded_bytes = memory_.loaded},
-                                                     state_));
+    PENSTOCK_ASSIGN_OR_RETURN(storage_, penstock::OpenStorage(files_,
+                                                              {.name = name_,
+                                                               .data_dir = data_dir_,
+                                                               .segment_bytes = options_.server.segment_bytes,
+                                                               .fold_bytes = FoldBytes(),
+                                                               .block_cache_bytes = memory_.block_cache,
+                                                               .loaded_bytes = memory_.loaded},
+                                                              state_));
     appender_ = std::make_unique<LogAppender>(*storage_.log, metrics_);
     if (!std::exchange(state_.suspect, false)) return Status::Ok();
     return node_file_.Save(state_);
@@ -192,7 +192,7 @@ class Server::Impl : public NodeSession::Host {
           .max_connections = options_.server.max_connections,
           .limit_name = "server.max_connections",
           .counters = &metrics_.rpc};
-      RETURN_IF_ERROR(cores_.back()->Listen(identity_, rpc).Prepend(name_));
+      PENSTOCK_RETURN_IF_ERROR(cores_.back()->Listen(identity_, rpc).Prepend(name_));
     }
     std::vector<TableSpec> specs;
     for (const auto& [id, spec] : state_.tables) specs.push_back(spec);
@@ -251,7 +251,7 @@ class Server::Impl : public NodeSession::Host {
     http_ = std::make_unique<HttpServer>(
         HttpOptions{.host = options_.server.listen, .port = options_.server.http_port, .name = name_},
         registry_, [this] { return Ready(); });
-    RETURN_IF_ERROR(http_->Start().Prepend(name_));
+    PENSTOCK_RETURN_IF_ERROR(http_->Start().Prepend(name_));
     return WriteFileAtomically(data_dir_ + "/http_address", http_->address() + "\n");
   }
 
@@ -350,7 +350,7 @@ class Server::Impl : public NodeSession::Host {
     NodeState next = state_;
     next.node = results.getNode();
     next.term = results.getTerm();
-    RETURN_IF_ERROR(TakeTables(results.getTables(), &next));
+    PENSTOCK_RETURN_IF_ERROR(TakeTables(results.getTables(), &next));
     return Adopt(std::move(next), {});
   }
 
@@ -363,13 +363,13 @@ class Server::Impl : public NodeSession::Host {
     next.term = results.getTerm();
     std::vector<TableId> dropped;
     for (TableId table : results.getDroppedTables()) dropped.push_back(table);
-    RETURN_IF_ERROR(TakeTables(results.getTables(), &next));
+    PENSTOCK_RETURN_IF_ERROR(TakeTables(results.getTables(), &next));
     for (TableId table : dropped) next.tables.erase(table);
     next.table_version = results.getTableVersion();
     next.copied = HasCopies(results);
     state_.map_version = next.map_version = results.getMapVersion();
     // Specs are on disk before a shard may use them: replay needs no scheduler.
-    RETURN_IF_ERROR(Adopt(std::move(next), dropped));
+    PENSTOCK_RETURN_IF_ERROR(Adopt(std::move(next), dropped));
     GiveGrants(results);
     return Status::Ok();
   }
@@ -392,7 +392,7 @@ class Server::Impl : public NodeSession::Host {
 
   static Status TakeTables(capnp::List<proto::TableSpec>::Reader tables, NodeState* state) {
     for (auto table : tables) {
-      ASSIGN_OR_RETURN(TableSpec spec, ReadTableSpec(table));
+      PENSTOCK_ASSIGN_OR_RETURN(TableSpec spec, ReadTableSpec(table));
       state->tables[spec.id] = spec;
     }
     return Status::Ok();
@@ -414,7 +414,7 @@ class Server::Impl : public NodeSession::Host {
       SaveVersion();
       return Status::Ok();
     }
-    RETURN_IF_ERROR(node_file_.Save(next));
+    PENSTOCK_RETURN_IF_ERROR(node_file_.Save(next));
     std::vector<TableSpec> changed;
     for (const auto& [id, spec] : next.tables) {
       auto it = state_.tables.find(id);
@@ -513,7 +513,7 @@ class Server::Impl : public NodeSession::Host {
 Result<std::unique_ptr<Server>> Server::Start(const ClusterOptions& options,
                                               const std::function<bool()>& interrupted, bool suspect) {
   std::unique_ptr<Server> server(new Server(std::make_unique<Impl>(options, suspect)));
-  RETURN_IF_ERROR(server->impl_->Start(interrupted));
+  PENSTOCK_RETURN_IF_ERROR(server->impl_->Start(interrupted));
   return server;
 }
 

@@ -169,7 +169,7 @@ Status RowTable::Reserve(size_t rows) {
                       " rows in one shard and needs " + std::to_string(rows) + " more, allowed are " +
                       std::to_string(kMaxRows));
   }
-  RETURN_IF_ERROR(GrowIndex(used_rows() + rows));
+  PENSTOCK_RETURN_IF_ERROR(GrowIndex(used_rows() + rows));
   return GrowSlabs(size_ + rows - std::min(rows, free_));
 }
 

@@ -43,7 +43,7 @@ Shard::Shard(const ShardOptions& options) : options_(options) {}
 
 Status Shard::CreateTable(const TableSpec& spec) {
   if (spec.id == 0) return InvalidArgument("table '" + spec.name + "' has no id");
-  RETURN_IF_ERROR(spec.Validate());
+  PENSTOCK_RETURN_IF_ERROR(spec.Validate());
   const std::string name = "table '" + spec.name + "' (" + std::to_string(spec.id) + ")";
   if (dropped_.contains(spec.id)) return FailedPrecondition(name + " was dropped; ids are never used again");
   const uint32_t slots = spec.slots();
@@ -82,8 +82,8 @@ Status Shard::DropTable(TableId table) {
 }
 
 Status Shard::AlterTable(const TableSpec& spec) {
-  RETURN_IF_ERROR(spec.Validate());
-  ASSIGN_OR_RETURN(Table * table, ServingTable(spec.id));
+  PENSTOCK_RETURN_IF_ERROR(spec.Validate());
+  PENSTOCK_ASSIGN_OR_RETURN(Table * table, ServingTable(spec.id));
   if (WithAlterable(*table->spec, spec) != spec) {
     return InvalidArgument("table '" + table->spec->name +
                            "': only durability, the schedule and the optimizer's parameters can be altered, "
@@ -126,7 +126,7 @@ std::string Shard::Name(const Table& table) const {
 // --- Pull and push.
 
 Status Shard::PullRows(TableId id, std::span<const Key> keys, float* out, std::vector<uint32_t>* cold) const {
-  ASSIGN_OR_RETURN(const Table* table, ServingTable(id));
+  PENSTOCK_ASSIGN_OR_RETURN(const Table* table, ServingTable(id));
   const TableSpec& spec = *table->spec;
   const size_t dim = spec.dim;
   table->rows.VisitBatch(keys, [&](size_t i, RowHeader* row) {
@@ -145,17 +145,18 @@ Status Shard::PullRows(TableId id, std::span<const Key> keys, float* out, std::v
 
 Result<PushOutcome> Shard::PushUnit(const UnitContext& unit, TableId id, std::span<const Key> keys,
                                     const float* values, size_t growth_bytes) {
-  ASSIGN_OR_RETURN(Table * table, ServingTable(id));
-  RETURN_IF_ERROR(CheckUnit(unit, *table, keys));
+  PENSTOCK_ASSIGN_OR_RETURN(Table * table, ServingTable(id));
+  PENSTOCK_RETURN_IF_ERROR(CheckUnit(unit, *table, keys));
   if (Defended(Defence::kMarks) && table->marks.Contains(unit.producer, unit.sequence)) {
     table->marks.AdvanceLow(unit.producer, unit.low);
     return PushOutcome{.duplicate = true, .lsn = UnitLsn(*table), .cold = {}};
   }
-  RETURN_IF_ERROR(CheckRound(*table, unit.round));
-  RETURN_IF_ERROR(table->marks.CheckWindow(unit.producer, unit.sequence, unit.low).Prepend(Name(*table)));
-  RETURN_IF_ERROR(CheckFinite(*table, values, keys.size() * table->spec->dim));
+  PENSTOCK_RETURN_IF_ERROR(CheckRound(*table, unit.round));
+  PENSTOCK_RETURN_IF_ERROR(
+      table->marks.CheckWindow(unit.producer, unit.sequence, unit.low).Prepend(Name(*table)));
+  PENSTOCK_RETURN_IF_ERROR(CheckFinite(*table, values, keys.size() * table->spec->dim));
   PushOutcome outcome;
-  RETURN_IF_ERROR(FindOrCreate(*table, unit, keys, growth_bytes, &outcome));
+  PENSTOCK_RETURN_IF_ERROR(FindOrCreate(*table, unit, keys, growth_bytes, &outcome));
   if (!outcome.applied()) return outcome;
   if (unit.round > 0) {
     Accumulate(*table, keys, values, unit.round);
@@ -235,7 +236,7 @@ Status Shard::FindOrCreate(Table& table, const UnitContext& unit, std::span<cons
       outcome->lacks_bytes = growth;
       return Status::Ok();
     }
-    RETURN_IF_ERROR(rows.Reserve(missing));
+    PENSTOCK_RETURN_IF_ERROR(rows.Reserve(missing));
     outcome->grown_bytes = growth;
   }
   const TableSpec& spec = *table.spec;
@@ -289,7 +290,7 @@ Lsn Shard::UnitLsn(const Table& table) const {
 }
 
 Result<size_t> Shard::DeleteRows(TableId id, std::span<const Key> keys) {
-  ASSIGN_OR_RETURN(Table * table, ServingTable(id));
+  PENSTOCK_ASSIGN_OR_RETURN(Table * table, ServingTable(id));
   size_t deleted = 0;
   for (const Key key : keys) {
     const RowNumber row = table->rows.Find(key);
@@ -323,8 +324,8 @@ Status Shard::ForEachRow(TableId id, const RowVisitor& visit) const {
 
 Result<ShardTableStats> Shard::Stats(TableId id) const {
   ShardTableStats stats;
-  RETURN_IF_ERROR(ForEachRow(id, [&](const RowHeader&, std::span<const float> values,
-                                     std::span<const float>) { AddValues(values, &stats); }));
+  PENSTOCK_RETURN_IF_ERROR(ForEachRow(id, [&](const RowHeader&, std::span<const float> values,
+                                              std::span<const float>) { AddValues(values, &stats); }));
   const Table* table = FindTable(id);
   stats.rows = table->rows.live_rows() + table->cold.count();
   stats.bytes = TableBytes(*table);

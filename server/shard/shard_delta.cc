@@ -314,7 +314,7 @@ Status Shard::LoadMeta(proto::ShardMeta::Reader meta) {
                       ", incarnation " + std::to_string(meta.getIncarnation()));
     }
     for (const auto entry : meta.getTables()) {
-      ASSIGN_OR_RETURN(const TableImages images, ReadTableImages(entry));
+      PENSTOCK_ASSIGN_OR_RETURN(const TableImages images, ReadTableImages(entry));
       Table& table = AddTable(images.table, images.dim, images.slots, images.accumulates());
       table.open_round = images.open_round;
       table.committed_round = images.committed_round;
@@ -335,7 +335,7 @@ Status Shard::LoadRow(TableId id, Key key, Lsn lsn, ImageHeader header, std::spa
                       bool resident) {
   if (dropped_.contains(id)) return Status::Ok();
   Table* table = FindTable(id);
-  ASSIGN_OR_RETURN(const bool open, CheckShape(table, id, key, floats.size()));
+  PENSTOCK_ASSIGN_OR_RETURN(const bool open, CheckShape(table, id, key, floats.size()));
   table->highest_touch = std::max(table->highest_touch, TouchOf(header.flags));
   if (table->rows.Find(key) != kNoRow || table->cold.tombstones().Contains(key)) return Status::Ok();
   if (!resident && !open) {
@@ -366,7 +366,7 @@ Result<bool> Shard::CheckShape(const Table* table, TableId id, Key key, size_t f
 
 Status Shard::Place(Table& table, Key key, Lsn lsn, ImageHeader header, std::span<const float> floats,
                     bool open) {
-  RETURN_IF_ERROR(table.rows.Reserve(1));
+  PENSTOCK_RETURN_IF_ERROR(table.rows.Reserve(1));
   const RowNumber row = table.rows.Insert(key);
   table.rows.Header(row)->lsn = lsn;
   TakeHeader(header, table.rows.Header(row));
@@ -437,7 +437,7 @@ bool Shard::RepeatsEverything(proto::Delta::Reader delta) const {
 Result<std::vector<TableImages>> Shard::ReadTables(proto::Delta::Reader delta) const {
   std::vector<TableImages> all;
   for (const auto entry : delta.getTables()) {
-    ASSIGN_OR_RETURN(TableImages images, ReadTableImages(entry));
+    PENSTOCK_ASSIGN_OR_RETURN(TableImages images, ReadTableImages(entry));
     const Table* table = FindTable(images.table);
     if (table != nullptr && images.accumulates() && !table->rows.accumulates() &&
         table->rows.used_rows() > 0) {
@@ -459,8 +459,8 @@ Status Shard::ApplyChecked(proto::Delta::Reader delta, uint32_t checksum) {
   if (serving_) return FailedPrecondition("the shard takes pushes of its own");
   const bool piece = delta.getPiece() != 0;
   if (!piece && delta.getLsn() <= loaded_lsn_) return Status::Ok();
-  RETURN_IF_ERROR(CheckChain(delta));
-  ASSIGN_OR_RETURN(const std::vector<TableImages> all, ReadTables(delta));
+  PENSTOCK_RETURN_IF_ERROR(CheckChain(delta));
+  PENSTOCK_ASSIGN_OR_RETURN(const std::vector<TableImages> all, ReadTables(delta));
   const auto entries = delta.getTables();
   for (unsigned i = 0; i < entries.size(); ++i) {
     if (all[i].dropped) {
@@ -472,7 +472,7 @@ Status Shard::ApplyChecked(proto::Delta::Reader delta, uint32_t checksum) {
     if (table == nullptr) table = &AddTable(all[i].table, all[i].dim, all[i].slots, all[i].accumulates());
     if (all[i].accumulates()) MakeRoomToAccumulate(*table, all[i].table);  // ReadTables saw to it
     // What a piece brings is in the base for sure when the next delta is.
-    RETURN_IF_ERROR(ApplyImages(*table, all[i], delta.getLsn() + (piece ? 1 : 0)));
+    PENSTOCK_RETURN_IF_ERROR(ApplyImages(*table, all[i], delta.getLsn() + (piece ? 1 : 0)));
     table->open_round = all[i].open_round;
     table->committed_round = all[i].committed_round;
     if (table->open_round == 0) table->opened.clear();
@@ -490,7 +490,7 @@ Status Shard::ApplyChecked(proto::Delta::Reader delta, uint32_t checksum) {
 Status Shard::ApplyImages(Table& table, const TableImages& images, Lsn lsn) {
   RowTable& rows = table.rows;
   found_.resize(images.keys.size());
-  RETURN_IF_ERROR(rows.Reserve(rows.FindBatch(images.keys, found_.data())));
+  PENSTOCK_RETURN_IF_ERROR(rows.Reserve(rows.FindBatch(images.keys, found_.data())));
   const uint32_t floats = images.image_floats();
   const uint32_t skip = images.sections & kSectionValues ? 0 : images.dim;
   for (size_t i = 0; i < images.keys.size(); ++i) {

@@ -32,7 +32,7 @@ uint32_t Shard::UnitTouch(Table& table, const UnitContext& unit) {
 }
 
 Result<ExpiryMoment> Shard::BeginExpiry(TableId id, uint32_t seconds, uint32_t grace_seconds) {
-  ASSIGN_OR_RETURN(Table * table, ServingTable(id));
+  PENSTOCK_ASSIGN_OR_RETURN(Table * table, ServingTable(id));
   const bool passes = table->spec->expiry.unused_passes > 0;
   ExpiryMoment moment{.now = passes ? table->highest_touch : TouchOfSeconds(seconds),
                       .grace = passes ? 1 : grace_seconds};
@@ -43,7 +43,7 @@ Result<ExpiryMoment> Shard::BeginExpiry(TableId id, uint32_t seconds, uint32_t g
 
 Result<bool> Shard::ExpireRows(TableId id, const ExpiryMoment& moment, bool dry_run, size_t limit,
                                RowCursor* cursor, ExpiryTally* tally) {
-  ASSIGN_OR_RETURN(Table * table, ServingTable(id));
+  PENSTOCK_ASSIGN_OR_RETURN(Table * table, ServingTable(id));
   RowTable& rows = table->rows;
   if (rows.size() < cursor->size) tally->wait = 0;
   cursor->size = rows.size();
@@ -65,7 +65,7 @@ Result<bool> Shard::ExpireRows(TableId id, const ExpiryMoment& moment, bool dry_
 
 Status Shard::ExpireColdRows(TableId id, std::span<const std::pair<Key, ExpiryRule>> due, bool dry_run,
                              ExpiryTally* tally) {
-  ASSIGN_OR_RETURN(Table * table, ServingTable(id));
+  PENSTOCK_ASSIGN_OR_RETURN(Table * table, ServingTable(id));
   for (const auto& [key, rule] : due) {
     if (!MayBeCold(*table, key) || table->cold.Pinned(key)) {
       tally->wait = 0;

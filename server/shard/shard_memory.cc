@@ -81,8 +81,8 @@ Status Shard::InstallRow(TableId id, RowFetch fetch, Lsn lsn, ImageHeader header
                          std::span<const float> floats) {
   Table* table = FindTable(id);
   if (table == nullptr || !table->cold.EndFetch(fetch.key, fetch.number)) return Status::Ok();
-  ASSIGN_OR_RETURN(const bool open, CheckShape(table, id, fetch.key, floats.size()));
-  RETURN_IF_ERROR(Place(*table, fetch.key, lsn, header, floats, open));
+  PENSTOCK_ASSIGN_OR_RETURN(const bool open, CheckShape(table, id, fetch.key, floats.size()));
+  PENSTOCK_RETURN_IF_ERROR(Place(*table, fetch.key, lsn, header, floats, open));
   table->cold.NoteInstalled(fetch.key);
   return Status::Ok();
 }

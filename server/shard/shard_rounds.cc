@@ -74,7 +74,7 @@ void Shard::DropOpen(Table& table) {
 }
 
 Result<bool> Shard::CommitRound(TableId id, uint64_t round, uint64_t examples, uint64_t step) {
-  ASSIGN_OR_RETURN(Table * table, ServingTable(id));
+  PENSTOCK_ASSIGN_OR_RETURN(Table * table, ServingTable(id));
   if (!table->spec->accumulate) return FailedPrecondition(Name(*table) + " does not accumulate");
   if (round == 0 || examples == 0)
     return InvalidArgument(Name(*table) + ": a commit of round " + std::to_string(round) + " with " +

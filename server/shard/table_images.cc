@@ -36,10 +36,10 @@ Status Check(proto::TableDelta::Reader delta, TableImages* out) {
   if (out->dim < 1 || out->dim > kMaxDim || out->slots > kMaxSlotsPerValue * out->dim) {
     return DataLoss("dim " + std::to_string(out->dim) + " with " + std::to_string(out->slots) + " slots");
   }
-  RETURN_IF_ERROR(Unpack("keys", delta.getKeys(), &out->keys));
-  RETURN_IF_ERROR(Unpack("headers", delta.getHeaders(), &out->headers));
-  RETURN_IF_ERROR(Unpack("images", delta.getImages(), &out->images));
-  RETURN_IF_ERROR(Unpack("deletions", delta.getDeletions(), &out->deletions));
+  PENSTOCK_RETURN_IF_ERROR(Unpack("keys", delta.getKeys(), &out->keys));
+  PENSTOCK_RETURN_IF_ERROR(Unpack("headers", delta.getHeaders(), &out->headers));
+  PENSTOCK_RETURN_IF_ERROR(Unpack("images", delta.getImages(), &out->images));
+  PENSTOCK_RETURN_IF_ERROR(Unpack("deletions", delta.getDeletions(), &out->deletions));
   constexpr uint16_t kWhole = kSectionValues | kSectionSlots;
   const bool known =
       (out->sections >= 1 && out->sections <= kWhole) || out->sections == (kWhole | kSectionAccumulator);

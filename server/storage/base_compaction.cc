@@ -7,7 +7,7 @@ namespace penstock {
 
 Result<BaseStore::Entries> BaseStore::CountEntries() const {
   rocksdb::TablePropertiesCollection files;
-  RETURN_IF_ERROR(ToStatus(db_->GetPropertiesOfAllTables(rows_, &files), "read properties"));
+  PENSTOCK_RETURN_IF_ERROR(ToStatus(db_->GetPropertiesOfAllTables(rows_, &files), "read properties"));
   Entries entries;
   for (const auto& [name, properties] : files) {
     entries.all += properties->num_entries;

@@ -97,8 +97,8 @@ BaseStore::~BaseStore() {
 
 Result<std::unique_ptr<BaseStore>> BaseStore::Open(const std::string& dir, const BaseOptions& options) {
   std::unique_ptr<BaseStore> base(new BaseStore(dir, options));
-  RETURN_IF_ERROR(base->OpenDatabase());
-  RETURN_IF_ERROR(base->CheckStamp());
+  PENSTOCK_RETURN_IF_ERROR(base->OpenDatabase());
+  PENSTOCK_RETURN_IF_ERROR(base->CheckStamp());
   return base;
 }
 
@@ -154,8 +154,8 @@ rocksdb::Options BaseStore::TableOptions() const {
 }
 
 Status BaseStore::OpenDatabase() {
-  RETURN_IF_ERROR(ToStatus(env_->CreateDirIfMissing(dir_), "create"));
-  RETURN_IF_ERROR(ToStatus(env_->CreateDirIfMissing(IngestDir()), "create"));
+  PENSTOCK_RETURN_IF_ERROR(ToStatus(env_->CreateDirIfMissing(dir_), "create"));
+  PENSTOCK_RETURN_IF_ERROR(ToStatus(env_->CreateDirIfMissing(IngestDir()), "create"));
   direct_ = TakesDirectWrites();
   const rocksdb::Options options = TableOptions();
   std::vector<rocksdb::ColumnFamilyDescriptor> families;
@@ -168,7 +168,7 @@ Status BaseStore::OpenDatabase() {
   }
   // A column family that this version does not know belongs to another format.
   if (status.IsInvalidArgument()) return FailedPrecondition("base " + dir_ + ": " + status.ToString());
-  RETURN_IF_ERROR(ToStatus(status, "open"));
+  PENSTOCK_RETURN_IF_ERROR(ToStatus(status, "open"));
   db_.reset(db);
   default_ = handles[0];
   rows_ = handles[1];
@@ -190,10 +190,10 @@ bool BaseStore::TakesDirectWrites() const {
 
 Status BaseStore::RemoveLeftovers() {
   std::vector<std::string> names;
-  RETURN_IF_ERROR(ToStatus(env_->GetChildren(IngestDir(), &names), "list " + IngestDir()));
+  PENSTOCK_RETURN_IF_ERROR(ToStatus(env_->GetChildren(IngestDir(), &names), "list " + IngestDir()));
   for (const std::string& name : names) {
     if (!name.ends_with(".sst")) continue;
-    RETURN_IF_ERROR(ToStatus(env_->DeleteFile(IngestDir() + "/" + name), "remove " + name));
+    PENSTOCK_RETURN_IF_ERROR(ToStatus(env_->DeleteFile(IngestDir() + "/" + name), "remove " + name));
   }
   return Status::Ok();
 }
@@ -212,7 +212,7 @@ Status BaseStore::CheckStamp() {
   const rocksdb::Status found = db_->Get(rocksdb::ReadOptions(), meta_, StampKey(), &value);
   if (found.IsNotFound() && Empty()) return WriteStamp();
   if (found.IsNotFound()) return DataLoss("base " + dir_ + " has rows but no stamp");
-  RETURN_IF_ERROR(ToStatus(found, "read the stamp"));
+  PENSTOCK_RETURN_IF_ERROR(ToStatus(found, "read the stamp"));
   Stamp stamp;
   if (value.size() != sizeof(stamp)) {
     return FailedPrecondition("base " + dir_ + ": a stamp of " + std::to_string(value.size()) +
@@ -236,10 +236,10 @@ Status BaseStore::WriteStamp() {
   stamp.crc = StampCrc(stamp);
   const std::string path = IngestDir() + "/stamp.sst";
   rocksdb::SstFileWriter writer(rocksdb::EnvOptions(), TableOptions(), meta_);
-  RETURN_IF_ERROR(ToStatus(writer.Open(path), "write the stamp"));
-  RETURN_IF_ERROR(ToStatus(writer.Put(StampKey(), {reinterpret_cast<const char*>(&stamp), sizeof(stamp)}),
-                           "write the stamp"));
-  RETURN_IF_ERROR(ToStatus(writer.Finish(), "write the stamp"));
+  PENSTOCK_RETURN_IF_ERROR(ToStatus(writer.Open(path), "write the stamp"));
+  PENSTOCK_RETURN_IF_ERROR(ToStatus(
+      writer.Put(StampKey(), {reinterpret_cast<const char*>(&stamp), sizeof(stamp)}), "write the stamp"));
+  PENSTOCK_RETURN_IF_ERROR(ToStatus(writer.Finish(), "write the stamp"));
   return Ingest("", path);
 }
 
@@ -290,8 +290,8 @@ Status BaseStore::ForEachRow(Incarnation incarnation, const RowVisitor& visit) c
   BaseRow row;
   std::vector<float> floats;
   for (at->Seek(begin.slice()); at->Valid(); at->Next()) {
-    RETURN_IF_ERROR(ParseRow(at->key(), at->value(), &row, &floats));
-    RETURN_IF_ERROR(visit(row));
+    PENSTOCK_RETURN_IF_ERROR(ParseRow(at->key(), at->value(), &row, &floats));
+    PENSTOCK_RETURN_IF_ERROR(visit(row));
   }
   return ToStatus(at->status(), "read rows");
 }
@@ -303,9 +303,9 @@ Result<StoredRow> BaseStore::Get(Incarnation incarnation, TableId table, Key key
   const rocksdb::Status found = db_->Get(rocksdb::ReadOptions(), rows_, at.slice(), &value);
   if (found.IsNotFound())
     return NotFound("row " + std::to_string(key) + " of table " + std::to_string(table) + " in the base");
-  RETURN_IF_ERROR(ToStatus(found, "read a row"));
+  PENSTOCK_RETURN_IF_ERROR(ToStatus(found, "read a row"));
   StoredRow stored;
-  RETURN_IF_ERROR(ParseRow(at.slice(), value, &stored.row, &stored.floats));
+  PENSTOCK_RETURN_IF_ERROR(ParseRow(at.slice(), value, &stored.row, &stored.floats));
   return stored;
 }
 
@@ -326,14 +326,14 @@ Result<StoredRows> BaseStore::Scan(Incarnation incarnation, TableId table, Key f
   BaseRow row;
   std::vector<float> floats;
   for (at->Seek(begin.slice()); at->Valid(); at->Next()) {
-    RETURN_IF_ERROR(ParseRow(at->key(), at->value(), &row, &floats));
+    PENSTOCK_RETURN_IF_ERROR(ParseRow(at->key(), at->value(), &row, &floats));
     if (rows.size() == count || rows.floats_.size() >= kScanFloats) {
       rows.next_ = row.key;
       break;
     }
     rows.Add(row);
   }
-  RETURN_IF_ERROR(ToStatus(at->status(), "read rows"));
+  PENSTOCK_RETURN_IF_ERROR(ToStatus(at->status(), "read rows"));
   return rows;
 }
 
@@ -363,8 +363,8 @@ Result<StoredRows> BaseStore::GetRows(std::span<const RowPlace> places) const {
         rows.AddAbsent();
         continue;
       }
-      RETURN_IF_ERROR(ToStatus(statuses[i], "read a row"));
-      RETURN_IF_ERROR(ParseRow(slices[i], values[i], &row, &floats));
+      PENSTOCK_RETURN_IF_ERROR(ToStatus(statuses[i], "read a row"));
+      PENSTOCK_RETURN_IF_ERROR(ParseRow(slices[i], values[i], &row, &floats));
       rows.Add(row);
       values[i].Reset();
     }
@@ -419,10 +419,10 @@ Result<std::vector<StoredMeta>> BaseStore::LoadMeta() const {
   const std::unique_ptr<rocksdb::Iterator> at(db_->NewIterator(options, meta_));
   for (at->SeekToFirst(); at->Valid(); at->Next()) {
     if (at->key() == StampKey()) continue;
-    ASSIGN_OR_RETURN(StoredMeta meta, ParseMeta(at->key(), at->value()));
+    PENSTOCK_ASSIGN_OR_RETURN(StoredMeta meta, ParseMeta(at->key(), at->value()));
     shards.push_back(std::move(meta));
   }
-  RETURN_IF_ERROR(ToStatus(at->status(), "read meta"));
+  PENSTOCK_RETURN_IF_ERROR(ToStatus(at->status(), "read meta"));
   return shards;
 }
 
@@ -494,7 +494,7 @@ Result<rocksdb::SstFileWriter*> BaseWriter::Writer(File& file) {
     rocksdb::EnvOptions options;
     options.use_direct_writes = base_.direct_;
     file.writer.emplace(options, base_.TableOptions(), file.family, false);
-    RETURN_IF_ERROR(base_.ToStatus(file.writer->Open(file.path), "create " + file.path));
+    PENSTOCK_RETURN_IF_ERROR(base_.ToStatus(file.writer->Open(file.path), "create " + file.path));
   }
   return &*file.writer;
 }
@@ -508,23 +508,23 @@ Status BaseWriter::PutRow(Incarnation incarnation, const BaseRow& row) {
                               0};
   value_.assign(reinterpret_cast<const char*>(&header), sizeof(header));
   value_.append(reinterpret_cast<const char*>(row.floats.data()), row.floats.size_bytes());
-  ASSIGN_OR_RETURN(rocksdb::SstFileWriter * writer, Writer(*rows_file_));
+  PENSTOCK_ASSIGN_OR_RETURN(rocksdb::SstFileWriter * writer, Writer(*rows_file_));
   return base_.ToStatus(writer->Put(RowKey(incarnation, row.table, row.key).slice(), value_), "write rows");
 }
 
 Status BaseWriter::DeleteRow(Incarnation incarnation, TableId table, Key key) {
-  ASSIGN_OR_RETURN(rocksdb::SstFileWriter * writer, Writer(*rows_file_));
+  PENSTOCK_ASSIGN_OR_RETURN(rocksdb::SstFileWriter * writer, Writer(*rows_file_));
   return base_.ToStatus(writer->Delete(RowKey(incarnation, table, key).slice()), "write rows");
 }
 
 Status BaseWriter::RemoveTable(Incarnation incarnation, TableId table) {
-  ASSIGN_OR_RETURN(rocksdb::SstFileWriter * writer, Writer(*rows_file_));
+  PENSTOCK_ASSIGN_OR_RETURN(rocksdb::SstFileWriter * writer, Writer(*rows_file_));
   const RowKey begin(incarnation, table, 0), end(incarnation, table + 1, 0);
   return base_.ToStatus(writer->DeleteRange(begin.slice(), end.slice()), "write rows");
 }
 
 Status BaseWriter::RemoveIncarnation(Incarnation incarnation) {
-  ASSIGN_OR_RETURN(rocksdb::SstFileWriter * writer, Writer(*rows_file_));
+  PENSTOCK_ASSIGN_OR_RETURN(rocksdb::SstFileWriter * writer, Writer(*rows_file_));
   const RowKey begin(incarnation, 0, 0), end(incarnation + 1, 0, 0);
   return base_.ToStatus(writer->DeleteRange(begin.slice(), end.slice()), "write rows");
 }
@@ -535,14 +535,14 @@ Status BaseWriter::PutMeta(ShardId shard, kj::ArrayPtr<const capnp::word> words)
   static_assert(sizeof(header) == kMetaHeaderBytes);
   value_.assign(reinterpret_cast<const char*>(header), sizeof(header));
   value_.append(reinterpret_cast<const char*>(bytes.begin()), bytes.size());
-  ASSIGN_OR_RETURN(rocksdb::SstFileWriter * writer, Writer(*meta_file_));
+  PENSTOCK_ASSIGN_OR_RETURN(rocksdb::SstFileWriter * writer, Writer(*meta_file_));
   return base_.ToStatus(writer->Put(ShardKey(shard).slice(), value_), "write meta");
 }
 
 Status BaseWriter::Close(File& file) {
   if (!file.writer) return Status::Ok();
   rocksdb::ExternalSstFileInfo info;
-  RETURN_IF_ERROR(base_.ToStatus(file.writer->Finish(&info), "finish " + file.path));
+  PENSTOCK_RETURN_IF_ERROR(base_.ToStatus(file.writer->Finish(&info), "finish " + file.path));
   bytes_ += info.file_size;
   file.writer.reset();
   file.finished = true;
@@ -550,7 +550,7 @@ Status BaseWriter::Close(File& file) {
 }
 
 Status BaseWriter::Finish() {
-  RETURN_IF_ERROR(Close(*rows_file_));
+  PENSTOCK_RETURN_IF_ERROR(Close(*rows_file_));
   return Close(*meta_file_);
 }
 

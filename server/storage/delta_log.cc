@@ -90,16 +90,16 @@ DeltaLog::DeltaLog(FileLayer& files, std::string dir, const DeltaLogOptions& opt
 
 Result<std::unique_ptr<DeltaLog>> DeltaLog::Open(FileLayer& files, std::string dir,
                                                  const DeltaLogOptions& options, const LogTail& tail) {
-  RETURN_IF_ERROR(files.MakeDir(dir));
+  PENSTOCK_RETURN_IF_ERROR(files.MakeDir(dir));
   std::unique_ptr<DeltaLog> log(new DeltaLog(files, std::move(dir), options, tail));
-  RETURN_IF_ERROR(log->FindSpares());
+  PENSTOCK_RETURN_IF_ERROR(log->FindSpares());
   if (!tail.segments.empty())
     log->synced_ = {tail.segments.back().number, tail.segments.back().bytes};  // by replay
   auto made = log->MakeSegment(log->NextHeader());
   std::lock_guard lock(log->mutex_);
   if (!made.ok()) return made.status().Prepend("log directory " + log->dir_);
-  RETURN_IF_ERROR(made->file->Sync());
-  RETURN_IF_ERROR(log->files_.SyncDir(log->dir_));
+  PENSTOCK_RETURN_IF_ERROR(made->file->Sync());
+  PENSTOCK_RETURN_IF_ERROR(log->files_.SyncDir(log->dir_));
   log->open_ = std::move(*made);
   log->synced_ = {log->open_.number, log->open_.bytes};
   return log;
@@ -133,7 +133,7 @@ Result<DeltaLog::OpenSegment> DeltaLog::MakeSegment(const SegmentHeader& unseale
   penstock::Seal(header);
   const std::string path = PathOf(header.number);
   std::string spare;  // its name until it has the header
-  ASSIGN_OR_RETURN(std::unique_ptr<File> file, MakeFile(path, &spare));
+  PENSTOCK_ASSIGN_OR_RETURN(std::unique_ptr<File> file, MakeFile(path, &spare));
   Status status = PENSTOCK_FAULT("log.seal.created");
   const iovec part{&header, sizeof(header)};
   if (status.ok()) status = file->Write({&part, 1}, 0);
@@ -164,7 +164,7 @@ Result<std::unique_ptr<File>> DeltaLog::MakeFile(const std::string& path, std::s
 
 // Those of an earlier life of the process, as many as are wanted, and a first one to begin with.
 Status DeltaLog::FindSpares() {
-  ASSIGN_OR_RETURN(const std::vector<std::string> names, files_.List(dir_));
+  PENSTOCK_ASSIGN_OR_RETURN(const std::vector<std::string> names, files_.List(dir_));
   std::lock_guard lock(mutex_);
   for (const std::string& name : names) {
     const auto number = ParseSpareFileName(name);
@@ -262,13 +262,13 @@ Status DeltaLog::Append(std::span<const LogRecord> records) {
 }
 
 Status DeltaLog::AppendUnlessFailed(std::span<const LogRecord> records) {
-  RETURN_IF_ERROR(PENSTOCK_FAULT("log.append.before"));
+  PENSTOCK_RETURN_IF_ERROR(PENSTOCK_FAULT("log.append.before"));
   bool full = false;
   {
     std::lock_guard lock(mutex_);
     full = open_.bytes > sizeof(SegmentHeader) && open_.bytes + BytesOf(records) > options_.segment_bytes;
   }
-  if (full) RETURN_IF_ERROR(Roll());
+  if (full) PENSTOCK_RETURN_IF_ERROR(Roll());
   WriteParts write;
   std::shared_ptr<File> file;
   Position place, synced;
@@ -285,7 +285,7 @@ Status DeltaLog::AppendUnlessFailed(std::span<const LogRecord> records) {
     AddRecord(record, next_window_++, place, synced, use, &write);
     place.offset = begin + write.bytes;
   }
-  RETURN_IF_ERROR(WriteRecords(*file, write.parts, begin, write.bytes));
+  PENSTOCK_RETURN_IF_ERROR(WriteRecords(*file, write.parts, begin, write.bytes));
   {
     std::lock_guard lock(mutex_);
     open_.bytes = place.offset;
@@ -297,8 +297,8 @@ Status DeltaLog::WriteRecords(File& file, std::span<const iovec> parts, uint64_t
   if (!PENSTOCK_FAULT_ARMED("log.append.partial")) return file.Write(parts, offset);
   // Cut at another place each time: after 1/8 of the bytes, 2/8, ... 7/8, and so on again.
   const uint64_t prefix = bytes * (FaultHits("log.append.partial") % 7 + 1) / 8;
-  RETURN_IF_ERROR(file.Write(Slice(parts, 0, prefix), offset));
-  RETURN_IF_ERROR(PENSTOCK_FAULT("log.append.partial"));
+  PENSTOCK_RETURN_IF_ERROR(file.Write(Slice(parts, 0, prefix), offset));
+  PENSTOCK_RETURN_IF_ERROR(PENSTOCK_FAULT("log.append.partial"));
   return file.Write(Slice(parts, prefix, bytes), offset + prefix);
 }
 
@@ -313,13 +313,13 @@ Status DeltaLog::Seal() {
 }
 
 Status DeltaLog::Roll() {
-  RETURN_IF_ERROR(PENSTOCK_FAULT("log.seal.before"));
+  PENSTOCK_RETURN_IF_ERROR(PENSTOCK_FAULT("log.seal.before"));
   SegmentHeader header;
   {
     std::lock_guard lock(mutex_);
     header = NextHeader();
   }
-  ASSIGN_OR_RETURN(OpenSegment made, MakeSegment(header));
+  PENSTOCK_ASSIGN_OR_RETURN(OpenSegment made, MakeSegment(header));
   std::shared_ptr<File> old;
   uint64_t old_bytes = 0;
   {
@@ -434,14 +434,14 @@ Status DeltaLog::Remove(uint64_t number) {
                                 ": remove in order");
     }
   }
-  RETURN_IF_ERROR(PENSTOCK_FAULT("log.remove.before"));
+  PENSTOCK_RETURN_IF_ERROR(PENSTOCK_FAULT("log.remove.before"));
   if (aside || !KeepAsSpare(number)) {
     Status removed = files_.Remove(PathOf(number, aside));
     if (!removed.ok() && removed.code() != Code::kNotFound) return removed;
   }
-  RETURN_IF_ERROR(PENSTOCK_FAULT("log.remove.unlinked"));
+  PENSTOCK_RETURN_IF_ERROR(PENSTOCK_FAULT("log.remove.unlinked"));
   // Before the next removal: a loss of power must not bring an older segment back and not a newer one.
-  RETURN_IF_ERROR(files_.SyncDir(dir_));
+  PENSTOCK_RETURN_IF_ERROR(files_.SyncDir(dir_));
   {
     std::lock_guard lock(mutex_);
     sealed_.erase(FindSealed(number));
@@ -458,7 +458,7 @@ Status DeltaLog::SetAside(uint64_t number) {
       return NotFound("log directory " + dir_ + " has no sealed segment " + std::to_string(number));
     if (found->aside) return Status::Ok();
   }
-  RETURN_IF_ERROR(files_.Rename(PathOf(number), PathOf(number, true)));
+  PENSTOCK_RETURN_IF_ERROR(files_.Rename(PathOf(number), PathOf(number, true)));
   {
     std::lock_guard lock(mutex_);
     FindSealed(number)->aside = true;

@@ -171,14 +171,14 @@ Result<FoldReport> Folder::Run() {
   for (const SegmentInfo& info : log_.Sealed()) segments_.push_back({info});
   if (segments_.empty()) return report_;
   // What was logged and not yet synced might be lost after its segment's base had already been kept.
-  RETURN_IF_ERROR(log_.Sync());
-  RETURN_IF_ERROR(LoadBase());
-  RETURN_IF_ERROR(ReadSegments());
-  RETURN_IF_ERROR(PENSTOCK_FAULT("fold.sst.before"));
-  RETURN_IF_ERROR(WriteFiles());
-  RETURN_IF_ERROR(PENSTOCK_FAULT("fold.sst.after"));
-  RETURN_IF_ERROR(PENSTOCK_FAULT("fold.ingest.before"));
-  RETURN_IF_ERROR(writer_.Commit());
+  PENSTOCK_RETURN_IF_ERROR(log_.Sync());
+  PENSTOCK_RETURN_IF_ERROR(LoadBase());
+  PENSTOCK_RETURN_IF_ERROR(ReadSegments());
+  PENSTOCK_RETURN_IF_ERROR(PENSTOCK_FAULT("fold.sst.before"));
+  PENSTOCK_RETURN_IF_ERROR(WriteFiles());
+  PENSTOCK_RETURN_IF_ERROR(PENSTOCK_FAULT("fold.sst.after"));
+  PENSTOCK_RETURN_IF_ERROR(PENSTOCK_FAULT("fold.ingest.before"));
+  PENSTOCK_RETURN_IF_ERROR(writer_.Commit());
   FillReport();
   report_.removal = RemoveSegments();
   report_.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
@@ -186,7 +186,7 @@ Result<FoldReport> Folder::Run() {
 }
 
 Status Folder::LoadBase() {
-  ASSIGN_OR_RETURN(const std::vector<StoredMeta> metas, base_.LoadMeta());
+  PENSTOCK_ASSIGN_OR_RETURN(const std::vector<StoredMeta> metas, base_.LoadMeta());
   for (const StoredMeta& stored : metas) {
     const auto meta = stored.reader();
     const ShardId shard = meta.getShard();
@@ -214,8 +214,8 @@ Folder::ShardState& Folder::StateOf(ShardId shard) {
 
 Status Folder::ReadSegments() {
   for (size_t i = 0; i < segments_.size(); ++i) {
-    RETURN_IF_ERROR(PENSTOCK_FAULT("fold.read"));
-    RETURN_IF_ERROR(ReadSegment(i));
+    PENSTOCK_RETURN_IF_ERROR(PENSTOCK_FAULT("fold.read"));
+    PENSTOCK_RETURN_IF_ERROR(ReadSegment(i));
     if (IndexBytes() <= options_.index_limit_bytes) continue;
     index_.Compact();
     if (IndexBytes() <= options_.index_limit_bytes) continue;
@@ -276,7 +276,8 @@ Status Folder::TakeDelta(size_t at, const LoggedDelta& logged, proto::Delta::Rea
                      .words = static_cast<uint32_t>(logged.words.size()),
                      .offset = logged.offset,
                      .checksum = checksum});
-  for (unsigned i = 0; i < delta.getTables().size(); ++i) RETURN_IF_ERROR(TakeTable(state, delta, i));
+  for (unsigned i = 0; i < delta.getTables().size(); ++i)
+    PENSTOCK_RETURN_IF_ERROR(TakeTable(state, delta, i));
   if (delta.getForgetFloor() > state.forget_floor) {
     state.forget_floor = delta.getForgetFloor();
     for (auto& [id, table] : state.tables) table.marks.Forget(state.forget_floor);
@@ -326,7 +327,7 @@ Status Folder::CheckTables(const ShardState& state, Incarnation incarnation,
 
 Status Folder::TakeTable(ShardState& state, proto::Delta::Reader delta, unsigned entry) {
   const auto from = delta.getTables()[entry];
-  ASSIGN_OR_RETURN(const TableImages images, ReadTableImages(from));
+  PENSTOCK_ASSIGN_OR_RETURN(const TableImages images, ReadTableImages(from));
   const FoldIndex::GroupKey group{state.folded.incarnation, images.table};
   if (images.dropped) {
     state.tables.erase(images.table);
@@ -357,16 +358,16 @@ Status Folder::TakeTable(ShardState& state, proto::Delta::Reader delta, unsigned
 
 Status Folder::WriteFiles() {
   for (const Incarnation incarnation : removed_incarnations_)
-    RETURN_IF_ERROR(writer_.RemoveIncarnation(incarnation));
+    PENSTOCK_RETURN_IF_ERROR(writer_.RemoveIncarnation(incarnation));
   for (const auto& [incarnation, table] : removed_tables_) {
     if (!removed_incarnations_.contains(incarnation))
-      RETURN_IF_ERROR(writer_.RemoveTable(incarnation, table));
+      PENSTOCK_RETURN_IF_ERROR(writer_.RemoveTable(incarnation, table));
   }
-  RETURN_IF_ERROR(WriteRows());
+  PENSTOCK_RETURN_IF_ERROR(WriteRows());
   for (const auto& [shard, state] : shards_) {
-    if (state.changed) RETURN_IF_ERROR(WriteMeta(shard, state));
+    if (state.changed) PENSTOCK_RETURN_IF_ERROR(WriteMeta(shard, state));
   }
-  RETURN_IF_ERROR(writer_.Finish());
+  PENSTOCK_RETURN_IF_ERROR(writer_.Finish());
   report_.base_bytes = writer_.bytes();
   return Status::Ok();
 }
@@ -386,7 +387,7 @@ Status Folder::WriteRows() {
       if (!deleted) floats += piece.floats;
       if (floats * sizeof(float) + rows_.size() * (sizeof(Row) + sizeof(ImageHeader) + sizeof(uint32_t)) >=
           options_.image_buffer_bytes)
-        RETURN_IF_ERROR(flush());
+        PENSTOCK_RETURN_IF_ERROR(flush());
     }
   }
   return flush();
@@ -394,23 +395,24 @@ Status Folder::WriteRows() {
 
 Status Folder::FlushRows() {
   if (rows_.empty()) return Status::Ok();
-  RETURN_IF_ERROR(FillImages());
+  PENSTOCK_RETURN_IF_ERROR(FillImages());
   for (size_t i = 0; i < rows_.size(); ++i) {
     const Row& row = rows_[i];
     const auto& [incarnation, table] = *row.group;
     if (row.offset == kDeleted) {
-      RETURN_IF_ERROR(writer_.DeleteRow(incarnation, table, row.entry->key));
+      PENSTOCK_RETURN_IF_ERROR(writer_.DeleteRow(incarnation, table, row.entry->key));
       ++report_.deletions;
       continue;
     }
     const Piece& piece = pieces_[row.entry->piece];
-    RETURN_IF_ERROR(writer_.PutRow(incarnation, {.table = table,
-                                                 .key = row.entry->key,
-                                                 .lsn = piece.lsn,
-                                                 .push_count = headers_[i].push_count,
-                                                 .flags = headers_[i].flags,
-                                                 .layout = piece.layout,
-                                                 .floats = {images_.data() + row.offset, piece.floats}}));
+    PENSTOCK_RETURN_IF_ERROR(
+        writer_.PutRow(incarnation, {.table = table,
+                                     .key = row.entry->key,
+                                     .lsn = piece.lsn,
+                                     .push_count = headers_[i].push_count,
+                                     .flags = headers_[i].flags,
+                                     .layout = piece.layout,
+                                     .floats = {images_.data() + row.offset, piece.floats}}));
     ++report_.rows;
   }
   rows_.clear();
@@ -435,14 +437,15 @@ Status Folder::FillImages() {
     if (reader == nullptr || open != place.segment) {
       open = place.segment;
       const SegmentInfo& info = segments_[open].info;
-      ASSIGN_OR_RETURN(reader, SegmentReader::Open(files_, log_dir_, {info.number, info.aside}, info.bytes));
+      PENSTOCK_ASSIGN_OR_RETURN(reader,
+                                SegmentReader::Open(files_, log_dir_, {info.number, info.aside}, info.bytes));
     }
-    ASSIGN_OR_RETURN(const auto words, reader->ReadDelta(place.offset, place.words, place.checksum));
+    PENSTOCK_ASSIGN_OR_RETURN(const auto words, reader->ReadDelta(place.offset, place.words, place.checksum));
     if (!words) {
       return DataLoss("fold " + log_dir_ + ": the delta at " + std::to_string(place.offset) + " of " +
                       reader->path() + " reads otherwise than before");
     }
-    RETURN_IF_ERROR(CopyImages(delta, *words, &next));
+    PENSTOCK_RETURN_IF_ERROR(CopyImages(delta, *words, &next));
   }
   return Status::Ok();
 }
@@ -453,7 +456,7 @@ Status Folder::CopyImages(uint32_t delta, kj::ArrayPtr<const capnp::word> words,
   while (*next < copies_.size() && pieces_[rows_[copies_[*next]].entry->piece].delta == delta) {
     const uint32_t at = rows_[copies_[*next]].entry->piece;
     const Piece& piece = pieces_[at];
-    ASSIGN_OR_RETURN(const TableImages images, ReadTableImages(tables[piece.entry]));
+    PENSTOCK_ASSIGN_OR_RETURN(const TableImages images, ReadTableImages(tables[piece.entry]));
     for (; *next < copies_.size() && rows_[copies_[*next]].entry->piece == at; ++*next) {
       const uint32_t index = copies_[*next];
       const Row& row = rows_[index];
@@ -503,17 +506,17 @@ void Folder::FillReport() {
 }
 
 Status Folder::RemoveSegments() {
-  RETURN_IF_ERROR(PENSTOCK_FAULT("fold.ingest.after"));
+  PENSTOCK_RETURN_IF_ERROR(PENSTOCK_FAULT("fold.ingest.after"));
   for (const Segment& segment : segments_) {
-    RETURN_IF_ERROR(PENSTOCK_FAULT("fold.remove.before"));
+    PENSTOCK_RETURN_IF_ERROR(PENSTOCK_FAULT("fold.remove.before"));
     if (segment.needed) {
-      if (!segment.info.aside) RETURN_IF_ERROR(log_.SetAside(segment.info.number));
+      if (!segment.info.aside) PENSTOCK_RETURN_IF_ERROR(log_.SetAside(segment.info.number));
       ++report_.set_aside;
     } else {
-      RETURN_IF_ERROR(log_.Remove(segment.info.number));
+      PENSTOCK_RETURN_IF_ERROR(log_.Remove(segment.info.number));
       ++report_.removed;
     }
-    RETURN_IF_ERROR(PENSTOCK_FAULT("fold.remove.after"));
+    PENSTOCK_RETURN_IF_ERROR(PENSTOCK_FAULT("fold.remove.after"));
   }
   return Status::Ok();
 }

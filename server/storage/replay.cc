@@ -39,12 +39,12 @@ class Replayer {
   }
 
   Result<ReplayReport> Run() {
-    RETURN_IF_ERROR(OpenSegments());
-    RETURN_IF_ERROR(DropUnused());
+    PENSTOCK_RETURN_IF_ERROR(OpenSegments());
+    PENSTOCK_RETURN_IF_ERROR(DropUnused());
     LinkSegments();
-    for (size_t i = 0; i < segments_.size() && !ended_; ++i) RETURN_IF_ERROR(ReadSegment(i));
-    RETURN_IF_ERROR(CutTail());
-    RETURN_IF_ERROR(SyncAll());
+    for (size_t i = 0; i < segments_.size() && !ended_; ++i) PENSTOCK_RETURN_IF_ERROR(ReadSegment(i));
+    PENSTOCK_RETURN_IF_ERROR(CutTail());
+    PENSTOCK_RETURN_IF_ERROR(SyncAll());
     NameDamaged();
     return std::move(report_);
   }
@@ -106,7 +106,7 @@ Status Replayer::OpenSegments() {
   }
   std::sort(found.begin(), found.end(), [](const auto& a, const auto& b) { return a.number < b.number; });
   for (const SegmentName& name : found) {
-    ASSIGN_OR_RETURN(auto reader, SegmentReader::Open(files_, dir_, name));
+    PENSTOCK_ASSIGN_OR_RETURN(auto reader, SegmentReader::Open(files_, dir_, name));
     if (const SegmentHeader* header = reader->header()) {
       if (header->format != kSegmentFormat) {
         return FailedPrecondition(reader->path() + " has format " + std::to_string(header->format) +
@@ -133,7 +133,7 @@ Status Replayer::DropUnused() {
     const uint64_t previous = segments_[i].reader->header()->previous;
     while (i > 0 && segments_[i - 1].name.number > previous) {
       LOG(INFO) << "replay: removing " << segments_[i - 1].reader->path() << ", it was never used";
-      RETURN_IF_ERROR(files_.Remove(segments_[i - 1].reader->path()));
+      PENSTOCK_RETURN_IF_ERROR(files_.Remove(segments_[i - 1].reader->path()));
       segments_.erase(segments_.begin() + static_cast<ptrdiff_t>(--i));
     }
   }
@@ -171,7 +171,7 @@ Status Replayer::FindEvidence(uint64_t from_segment) {
     if (segment.has_header()) evidence_ = std::max(*evidence_, segment.reader->header()->synced);
     uint64_t offset = sizeof(SegmentHeader);
     while (offset < segment.info.bytes) {
-      ASSIGN_OR_RETURN(const std::optional<Record> record, segment.reader->FindHead(offset));
+      PENSTOCK_ASSIGN_OR_RETURN(const std::optional<Record> record, segment.reader->FindHead(offset));
       if (!record) break;
       evidence_ = std::max(*evidence_, record->head.synced);
       offset = record->end();
@@ -191,7 +191,7 @@ bool Replayer::ReportedBeyond() const {
 
 Result<Replayer::Meaning> Replayer::Judge(const Position& place) {
   if (Untrusted(place)) return Meaning::kUntrusted;
-  RETURN_IF_ERROR(FindEvidence(place.segment));
+  PENSTOCK_RETURN_IF_ERROR(FindEvidence(place.segment));
   return place < *evidence_ || ReportedBeyond() ? Meaning::kDamage : Meaning::kEnd;
 }
 
@@ -216,7 +216,7 @@ void Replayer::SuspectAll(const std::string& reason) {
 Status Replayer::CheckStart(size_t index) {
   Segment& segment = segments_[index];
   if (!segment.has_header()) {
-    ASSIGN_OR_RETURN(const Meaning meaning, Judge({segment.name.number, 0}));
+    PENSTOCK_ASSIGN_OR_RETURN(const Meaning meaning, Judge({segment.name.number, 0}));
     if (meaning == Meaning::kEnd) EndAt(index, 0);
     if (meaning == Meaning::kUntrusted) segment.info.bytes = 0;
     if (meaning != Meaning::kDamage) return Status::Ok();
@@ -228,7 +228,7 @@ Status Replayer::CheckStart(size_t index) {
   if (index == 0 || segments_[index - 1].name.aside) return Status::Ok();
   const uint64_t before = segments_[index - 1].name.number;
   if (segment.reader->header()->previous <= before) return Status::Ok();
-  ASSIGN_OR_RETURN(const Meaning meaning, Judge({before + 1, 0}));
+  PENSTOCK_ASSIGN_OR_RETURN(const Meaning meaning, Judge({before + 1, 0}));
   if (meaning == Meaning::kEnd) EndAt(index, 0);
   if (meaning != Meaning::kDamage) return Status::Ok();
   const std::string missing = dir_ + "/" + SegmentFileName(segment.reader->header()->previous);
@@ -238,20 +238,20 @@ Status Replayer::CheckStart(size_t index) {
 }
 
 Status Replayer::ReadSegment(size_t index) {
-  RETURN_IF_ERROR(CheckStart(index));
+  PENSTOCK_RETURN_IF_ERROR(CheckStart(index));
   Segment& segment = segments_[index];
   uint64_t offset = sizeof(SegmentHeader);
   while (!ended_ && offset < segment.info.bytes) {
-    ASSIGN_OR_RETURN(const std::optional<Record> record, segment.reader->ReadHead(offset));
+    PENSTOCK_ASSIGN_OR_RETURN(const std::optional<Record> record, segment.reader->ReadHead(offset));
     std::vector<size_t> bad;
     if (record) {
-      ASSIGN_OR_RETURN(bad, segment.reader->BadSections(*record));
+      PENSTOCK_ASSIGN_OR_RETURN(bad, segment.reader->BadSections(*record));
     }
     if (record && bad.empty()) {
-      RETURN_IF_ERROR(Deliver(segment, *record));
+      PENSTOCK_RETURN_IF_ERROR(Deliver(segment, *record));
       offset = record->end();
     } else {
-      RETURN_IF_ERROR(ReadBad(index, record, bad, &offset));
+      PENSTOCK_RETURN_IF_ERROR(ReadBad(index, record, bad, &offset));
     }
   }
   if (!ended_ && offset == segment.info.bytes && offset < segment.expected_end)
@@ -263,7 +263,7 @@ Status Replayer::ReadSegment(size_t index) {
 Status Replayer::ReadBad(size_t index, const std::optional<Record>& record, const std::vector<size_t>& bad,
                          uint64_t* offset) {
   Segment& segment = segments_[index];
-  ASSIGN_OR_RETURN(const Meaning meaning, Judge({segment.name.number, *offset}));
+  PENSTOCK_ASSIGN_OR_RETURN(const Meaning meaning, Judge({segment.name.number, *offset}));
   if (meaning == Meaning::kEnd) EndAt(index, *offset);
   // The fold stops here too: a record behind this one could only confuse those that are logged again later.
   if (meaning == Meaning::kUntrusted) *offset = UINT64_MAX;
@@ -273,7 +273,7 @@ Status Replayer::ReadBad(size_t index, const std::optional<Record>& record, cons
   if (!record) return SkipDamage(segment, offset);
   Damage(where, std::to_string(bad.size()) + " of " + std::to_string(record->sections.size()) +
                     " deltas are damaged");
-  RETURN_IF_ERROR(Deliver(segment, *record));
+  PENSTOCK_RETURN_IF_ERROR(Deliver(segment, *record));
   for (size_t section : bad)
     suspects_.emplace(record->sections[section].shard, "a delta of it is damaged in " + where);
   *offset = record->end();
@@ -283,12 +283,13 @@ Status Replayer::ReadBad(size_t index, const std::optional<Record>& record, cons
 // No record's head stands at *offset: saves what can be recognised before the next one that does.
 Status Replayer::SkipDamage(Segment& segment, uint64_t* offset) {
   const std::string where = segment.reader->path() + " at " + std::to_string(*offset);
-  ASSIGN_OR_RETURN(const std::optional<Record> next, segment.reader->FindHead(*offset + 8));
+  PENSTOCK_ASSIGN_OR_RETURN(const std::optional<Record> next, segment.reader->FindHead(*offset + 8));
   const uint64_t end = next ? std::min(next->head.place.offset, segment.info.bytes) : segment.info.bytes;
-  ASSIGN_OR_RETURN(const SegmentReader::Salvage saved, segment.reader->SalvageSections(*offset, end));
+  PENSTOCK_ASSIGN_OR_RETURN(const SegmentReader::Salvage saved,
+                            segment.reader->SalvageSections(*offset, end));
   Damage(where, std::to_string(end - *offset) + " bytes are damaged" +
                     (saved.complete ? ", but all deltas in them could be saved" : ""));
-  RETURN_IF_ERROR(Deliver(segment, saved.record));
+  PENSTOCK_RETURN_IF_ERROR(Deliver(segment, saved.record));
   if (!saved.complete) SuspectAll("deltas are damaged in " + where);
   *offset = end;
   return Status::Ok();
@@ -297,7 +298,7 @@ Status Replayer::SkipDamage(Segment& segment, uint64_t* offset) {
 // The next segment says that this one was longer.
 Status Replayer::ReadShort(size_t index, uint64_t end) {
   Segment& segment = segments_[index];
-  ASSIGN_OR_RETURN(const Meaning meaning, Judge({segment.name.number, end}));
+  PENSTOCK_ASSIGN_OR_RETURN(const Meaning meaning, Judge({segment.name.number, end}));
   if (meaning == Meaning::kEnd) EndAt(index, end);
   if (meaning != Meaning::kDamage) return Status::Ok();
   const std::string what = "it ends here, " + std::to_string(segment.expected_end - end) + " bytes early";
@@ -310,9 +311,9 @@ Status Replayer::Deliver(Segment& segment, const Record& record) {
   report_.tail.next_window = std::max(report_.tail.next_window, record.head.window + 1);
   const bool may_lack = Untrusted(record.head.place);
   for (size_t i = 0; i < record.sections.size(); ++i) {
-    ASSIGN_OR_RETURN(const auto delta, segment.reader->ReadDelta(record, i));
+    PENSTOCK_ASSIGN_OR_RETURN(const auto delta, segment.reader->ReadDelta(record, i));
     if (!delta) continue;
-    RETURN_IF_ERROR(DeliverDelta(record.sections[i], *delta, may_lack));
+    PENSTOCK_RETURN_IF_ERROR(DeliverDelta(record.sections[i], *delta, may_lack));
   }
   return Status::Ok();
 }
@@ -348,7 +349,7 @@ Status Replayer::DeliverParsed(const SectionHead& head, const proto::Delta::Read
     chain.Refuse(applied.message());
     return Status::Ok();
   }
-  RETURN_IF_ERROR(applied);
+  PENSTOCK_RETURN_IF_ERROR(applied);
   ++report_.deltas;
   return Status::Ok();
 }
@@ -359,25 +360,25 @@ Status Replayer::CutTail() {
     const size_t keep = end_offset_ == 0 ? end_segment_ : end_segment_ + 1;
     while (segments_.size() > keep) {
       report_.discarded_bytes += segments_.back().reader->end();
-      RETURN_IF_ERROR(files_.Remove(segments_.back().reader->path()));
+      PENSTOCK_RETURN_IF_ERROR(files_.Remove(segments_.back().reader->path()));
       segments_.pop_back();
     }
     if (end_offset_ != 0) {
       Segment& last = segments_.back();
       report_.discarded_bytes += last.reader->end() - end_offset_;
-      RETURN_IF_ERROR(last.reader->file().Truncate(end_offset_));
+      PENSTOCK_RETURN_IF_ERROR(last.reader->file().Truncate(end_offset_));
       last.info.bytes = last.info.trusted = end_offset_;
     }
   }
   if (!ended_ && !segments_.empty()) {
     // Gives back what was preallocated for records that never came.
-    RETURN_IF_ERROR(segments_.back().reader->file().Truncate(segments_.back().reader->end()));
+    PENSTOCK_RETURN_IF_ERROR(segments_.back().reader->file().Truncate(segments_.back().reader->end()));
   }
   // Segments without a record pile up with restarts that bring nothing; one that says what is abandoned is
   // needed.
   while (!segments_.empty() && segments_.back().info.bytes == sizeof(SegmentHeader) &&
          segments_.back().has_header() && !segments_.back().reader->header()->abandoned()) {
-    RETURN_IF_ERROR(files_.Remove(segments_.back().reader->path()));
+    PENSTOCK_RETURN_IF_ERROR(files_.Remove(segments_.back().reader->path()));
     segments_.pop_back();
   }
   return Status::Ok();
@@ -385,7 +386,7 @@ Status Replayer::CutTail() {
 
 Status Replayer::SyncAll() {
   for (Segment& segment : segments_) {
-    RETURN_IF_ERROR(segment.reader->file().Sync());
+    PENSTOCK_RETURN_IF_ERROR(segment.reader->file().Sync());
     report_.tail.segments.push_back(segment.info);
   }
   const Status synced = files_.SyncDir(dir_);

@@ -30,25 +30,25 @@ SegmentReader::SegmentReader(std::string path, uint64_t number, std::unique_ptr<
 Result<std::unique_ptr<SegmentReader>> SegmentReader::Open(FileLayer& files, const std::string& dir,
                                                            const SegmentName& name, uint64_t end) {
   std::string path = dir + "/" + SegmentFileName(name.number, name.aside);
-  ASSIGN_OR_RETURN(auto file, files.Open(path));
-  ASSIGN_OR_RETURN(const uint64_t size, file->Size());
+  PENSTOCK_ASSIGN_OR_RETURN(auto file, files.Open(path));
+  PENSTOCK_ASSIGN_OR_RETURN(const uint64_t size, file->Size());
   std::unique_ptr<SegmentReader> reader(
       new SegmentReader(std::move(path), name.number, std::move(file), std::min(size, end)));
-  RETURN_IF_ERROR(reader->ReadHeader());
+  PENSTOCK_RETURN_IF_ERROR(reader->ReadHeader());
   return reader;
 }
 
 Status SegmentReader::ReadHeader() {
   SegmentHeader header;
   if (end_ < sizeof(header)) return Status::Ok();
-  ASSIGN_OR_RETURN(const size_t n, file_->Read(&header, sizeof(header), 0));
+  PENSTOCK_ASSIGN_OR_RETURN(const size_t n, file_->Read(&header, sizeof(header), 0));
   if (n == sizeof(header) && IsValid(header, number_)) {
     header_ = header;
     use_ = header.use;
     return Status::Ok();
   }
   // What was written first into a file is of its latest use.
-  ASSIGN_OR_RETURN(const std::optional<Record> first, ReadHeadOfAnyUse(sizeof(header)));
+  PENSTOCK_ASSIGN_OR_RETURN(const std::optional<Record> first, ReadHeadOfAnyUse(sizeof(header)));
   if (first) use_ = first->head.use;
   return Status::Ok();
 }
@@ -65,8 +65,8 @@ Result<const std::byte*> SegmentReader::At(uint64_t offset, uint64_t size) {
       std::memmove(buffer_.begin(), buffer_.asBytes().begin() + (offset - buffer_offset_), kept);
     }
     buffer_bytes_ = 0;
-    ASSIGN_OR_RETURN(const size_t n,
-                     file_->Read(buffer_.asBytes().begin() + kept, want - kept, offset + kept));
+    PENSTOCK_ASSIGN_OR_RETURN(const size_t n,
+                              file_->Read(buffer_.asBytes().begin() + kept, want - kept, offset + kept));
     buffer_offset_ = offset;
     buffer_bytes_ = kept + n;
     if (buffer_bytes_ < size)
@@ -77,7 +77,7 @@ Result<const std::byte*> SegmentReader::At(uint64_t offset, uint64_t size) {
 
 Result<std::optional<Record>> SegmentReader::ReadHead(uint64_t offset) {
   if (!use_) return std::optional<Record>();
-  ASSIGN_OR_RETURN(std::optional<Record> record, ReadHeadOfAnyUse(offset));
+  PENSTOCK_ASSIGN_OR_RETURN(std::optional<Record> record, ReadHeadOfAnyUse(offset));
   if (record && record->head.use != *use_) record.reset();
   return record;
 }
@@ -85,13 +85,13 @@ Result<std::optional<Record>> SegmentReader::ReadHead(uint64_t offset) {
 Result<std::optional<Record>> SegmentReader::ReadHeadOfAnyUse(uint64_t offset) {
   const std::optional<Record> none;
   if (offset % 8 != 0 || offset + sizeof(RecordHead) > end_) return none;
-  ASSIGN_OR_RETURN(const std::byte* bytes, At(offset, sizeof(RecordHead)));
+  PENSTOCK_ASSIGN_OR_RETURN(const std::byte* bytes, At(offset, sizeof(RecordHead)));
   RecordHead head;
   std::memcpy(&head, bytes, sizeof(head));
   if (!IsPlausible(head, {number_, offset}, end_ - offset)) return none;
   // A whole small record in the buffer saves reading its sections one by one.
   const uint64_t head_bytes = sizeof(head) + head.sections * sizeof(SectionHead);
-  ASSIGN_OR_RETURN(bytes, At(offset, std::max(head_bytes, std::min(head.bytes, kBufferBytes))));
+  PENSTOCK_ASSIGN_OR_RETURN(bytes, At(offset, std::max(head_bytes, std::min(head.bytes, kBufferBytes))));
   const auto* table = reinterpret_cast<const SectionHead*>(bytes + sizeof(head));
   if (!HasRightChecksum(head, table)) return none;
   return std::optional<Record>(Locate(head, table));
@@ -101,7 +101,7 @@ Result<std::optional<Record>> SegmentReader::FindHead(uint64_t offset) {
   offset = (offset + 7) & ~uint64_t{7};
   while (offset + sizeof(RecordHead) <= end_) {
     const uint64_t size = std::min(kBufferBytes / 4, (end_ & ~uint64_t{7}) - offset);
-    ASSIGN_OR_RETURN(const std::byte* bytes, At(offset, size));
+    PENSTOCK_ASSIGN_OR_RETURN(const std::byte* bytes, At(offset, size));
     uint64_t at = 0;
     uint32_t magic = 0;
     for (; at < size; at += 8) {
@@ -110,7 +110,7 @@ Result<std::optional<Record>> SegmentReader::FindHead(uint64_t offset) {
     }
     offset += at;
     if (at == size) continue;
-    ASSIGN_OR_RETURN(std::optional<Record> record, ReadHead(offset));
+    PENSTOCK_ASSIGN_OR_RETURN(std::optional<Record> record, ReadHead(offset));
     if (record) return record;
     offset += 8;
   }
@@ -129,7 +129,7 @@ Result<std::optional<kj::ArrayPtr<const capnp::word>>> SegmentReader::ReadDelta(
   const std::optional<kj::ArrayPtr<const capnp::word>> none;
   const uint64_t size = uint64_t{words} * sizeof(capnp::word);
   if (offset > end_ || size > end_ - offset) return none;
-  ASSIGN_OR_RETURN(const std::byte* bytes, At(offset, size));
+  PENSTOCK_ASSIGN_OR_RETURN(const std::byte* bytes, At(offset, size));
   if (Crc32c(0, bytes, size) != checksum) return none;
   return std::optional(kj::arrayPtr(reinterpret_cast<const capnp::word*>(bytes), words));
 }
@@ -137,7 +137,7 @@ Result<std::optional<kj::ArrayPtr<const capnp::word>>> SegmentReader::ReadDelta(
 Result<std::vector<size_t>> SegmentReader::BadSections(const Record& record) {
   std::vector<size_t> bad;
   for (size_t i = 0; i < record.sections.size(); ++i) {
-    ASSIGN_OR_RETURN(const auto delta, ReadDelta(record, i));
+    PENSTOCK_ASSIGN_OR_RETURN(const auto delta, ReadDelta(record, i));
     if (!delta) bad.push_back(i);
   }
   return bad;
@@ -150,14 +150,14 @@ Result<SegmentReader::Salvage> SegmentReader::SalvageSections(uint64_t begin, ui
   uint64_t first = 0, expected = 0;  // where the first section began, and where the next one should
   bool gapless = true;
   for (uint64_t offset = begin; offset + sizeof(SectionHead) < end;) {
-    ASSIGN_OR_RETURN(const std::byte* bytes, At(offset, sizeof(SectionHead)));
+    PENSTOCK_ASSIGN_OR_RETURN(const std::byte* bytes, At(offset, sizeof(SectionHead)));
     SectionHead head;
     std::memcpy(&head, bytes, sizeof(head));
     const uint64_t section_bytes = sizeof(head) + head.bytes();
     const uint64_t delta_offset = offset + sizeof(head);
     offset += 8;
     if (!use_ || !IsValid(head, *use_) || section_bytes > end - (delta_offset - sizeof(head))) continue;
-    ASSIGN_OR_RETURN(bytes, At(delta_offset, head.bytes()));
+    PENSTOCK_ASSIGN_OR_RETURN(bytes, At(delta_offset, head.bytes()));
     if (Crc32c(0, bytes, head.bytes()) != head.checksum) continue;
     if (saved.record.sections.empty()) {
       first = expected = delta_offset - sizeof(head);
@@ -180,14 +180,14 @@ namespace {
 Result<bool> VisitSections(SegmentReader& reader, const Record& record, const DeltaVisitor& visit) {
   bool right = true;
   for (size_t i = 0; i < record.sections.size(); ++i) {
-    ASSIGN_OR_RETURN(const auto delta, reader.ReadDelta(record, i));
+    PENSTOCK_ASSIGN_OR_RETURN(const auto delta, reader.ReadDelta(record, i));
     right &= delta.has_value();
     if (!delta) continue;
-    RETURN_IF_ERROR(visit({.shard = record.sections[i].shard,
-                           .incarnation = record.sections[i].incarnation,
-                           .words = *delta,
-                           .checksum = record.sections[i].checksum,
-                           .offset = record.delta_offsets[i]}));
+    PENSTOCK_RETURN_IF_ERROR(visit({.shard = record.sections[i].shard,
+                                    .incarnation = record.sections[i].incarnation,
+                                    .words = *delta,
+                                    .checksum = record.sections[i].checksum,
+                                    .offset = record.delta_offsets[i]}));
   }
   return right;
 }
@@ -200,27 +200,28 @@ Status BadRecord(const SegmentReader& reader, uint64_t offset) {
 
 Status ForEachDelta(FileLayer& files, const std::string& dir, const SegmentInfo& info,
                     const DeltaVisitor& visit) {
-  ASSIGN_OR_RETURN(auto reader, SegmentReader::Open(files, dir, {info.number, info.aside}, info.bytes));
+  PENSTOCK_ASSIGN_OR_RETURN(auto reader,
+                            SegmentReader::Open(files, dir, {info.number, info.aside}, info.bytes));
   uint64_t offset = sizeof(SegmentHeader);
   while (offset < info.bytes) {
-    ASSIGN_OR_RETURN(std::optional<Record> record, reader->ReadHead(offset));
+    PENSTOCK_ASSIGN_OR_RETURN(std::optional<Record> record, reader->ReadHead(offset));
     bool whole = record.has_value();
     const bool sure = offset < info.trusted && !info.damaged;
     if (whole && !sure) {
-      ASSIGN_OR_RETURN(const std::vector<size_t> bad, reader->BadSections(*record));
+      PENSTOCK_ASSIGN_OR_RETURN(const std::vector<size_t> bad, reader->BadSections(*record));
       whole = bad.empty();
     }
     if (!whole && sure) return BadRecord(*reader, offset);
     if (!whole && offset >= info.trusted) return Status::Ok();
     if (!record) {
-      ASSIGN_OR_RETURN(const std::optional<Record> next, reader->FindHead(offset + 8));
+      PENSTOCK_ASSIGN_OR_RETURN(const std::optional<Record> next, reader->FindHead(offset + 8));
       const uint64_t end = next ? next->head.place.offset : reader->end();
       if (end <= offset) return Status::Ok();
-      ASSIGN_OR_RETURN(SegmentReader::Salvage saved, reader->SalvageSections(offset, end));
+      PENSTOCK_ASSIGN_OR_RETURN(SegmentReader::Salvage saved, reader->SalvageSections(offset, end));
       record = std::move(saved.record);
     }
     // What is sure to be right is read once.
-    ASSIGN_OR_RETURN(const bool right, VisitSections(*reader, *record, visit));
+    PENSTOCK_ASSIGN_OR_RETURN(const bool right, VisitSections(*reader, *record, visit));
     if (!right && sure) return BadRecord(*reader, offset);
     offset = record->end();
   }

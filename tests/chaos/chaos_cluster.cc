@@ -83,19 +83,21 @@ Status ChaosCluster::AddLink(const std::string& from, const std::string& to,
 }
 
 Status ChaosCluster::MakeLinks() {
-  RETURN_IF_ERROR(MakeDirectories(dir_ + "/links"));
+  PENSTOCK_RETURN_IF_ERROR(MakeDirectories(dir_ + "/links"));
   std::vector<std::string> to_scheduler{"client"};
   for (const auto& name : processes_->names()) {
     if (name != "scheduler") to_scheduler.push_back(name);
     if (!name.starts_with("worker")) ports_[name] = FindPort();
     if (name.starts_with("server")) {
-      RETURN_IF_ERROR(
+      PENSTOCK_RETURN_IF_ERROR(
           AddLink("client", name, {.host = kProxied, .port = ports_[name], .target_port = ports_[name]}));
     }
   }
   for (const auto& from : to_scheduler) {
-    RETURN_IF_ERROR(AddLink(from, "scheduler", {.host = kProxied, .target_port = ports_["scheduler"]}));
-    RETURN_IF_ERROR(WriteFileAtomically(SchedulerFor(from), Link(from, "scheduler").endpoint() + "\n"));
+    PENSTOCK_RETURN_IF_ERROR(
+        AddLink(from, "scheduler", {.host = kProxied, .target_port = ports_["scheduler"]}));
+    PENSTOCK_RETURN_IF_ERROR(
+        WriteFileAtomically(SchedulerFor(from), Link(from, "scheduler").endpoint() + "\n"));
   }
   return Status::Ok();
 }
@@ -123,8 +125,8 @@ Status ChaosCluster::StartOne(const std::string& name,
 }
 
 Status ChaosCluster::Start() {
-  if (options_.proxies) RETURN_IF_ERROR(MakeLinks());
-  for (const auto& name : processes_->names()) RETURN_IF_ERROR(StartOne(name));
+  if (options_.proxies) PENSTOCK_RETURN_IF_ERROR(MakeLinks());
+  for (const auto& name : processes_->names()) PENSTOCK_RETURN_IF_ERROR(StartOne(name));
   if (Status served = processes_->WaitServing(); !served.ok())
     return served.Prepend("start: " + processes_->Output("scheduler") + processes_->Output("server-0"));
   auto client = Client::Connect({.scheduler = SchedulerFor("client"),
@@ -145,11 +147,11 @@ Status ChaosCluster::Start() {
 }
 
 Status ChaosCluster::BeginLoad(uint64_t pushes) {
-  RETURN_IF_ERROR(Lsns(&lsns_));
+  PENSTOCK_RETURN_IF_ERROR(Lsns(&lsns_));
   const uint64_t before = load_->pushes();
   failed_ = load_->failed();
   clock_.Begin();
-  RETURN_IF_ERROR(load_->Start().Prepend("start of the load"));
+  PENSTOCK_RETURN_IF_ERROR(load_->Start().Prepend("start of the load"));
   if (!WaitFor(kServiceMs, [&] { return load_->pushes() >= before + pushes && load_->in_flight() > 0; }))
     return DeadlineExceeded("the load does not get on before the fault: " + load_->first_error());
   if (options_.chaos.level == Durability::kMemory) return load_->Confirm().Prepend("flush before the fault");

@@ -49,10 +49,10 @@ class Corrupt : public SuiteRun {
     victim_ = DrawBelow(random, 3) == 0 ? "scheduler" : "server-0";
     const std::string folder = cluster_->dir() + "/" + victim_;
     for (int part = 0; part < 2; ++part) {
-      RETURN_IF_ERROR(cluster_->BeginLoad(kPushes + DrawBelow(random, 2 * kPushes)));
+      PENSTOCK_RETURN_IF_ERROR(cluster_->BeginLoad(kPushes + DrawBelow(random, 2 * kPushes)));
       cluster_->load().Stop();
-      if (DrawBelow(random, 2) == 0) RETURN_IF_ERROR(cluster_->client().Fold());
-      RETURN_IF_ERROR(cluster_->load().Confirm());
+      if (DrawBelow(random, 2) == 0) PENSTOCK_RETURN_IF_ERROR(cluster_->client().Fold());
+      PENSTOCK_RETURN_IF_ERROR(cluster_->load().Confirm());
       Last(kReportedMs);
       std::error_code error;  // files that a fold removes meanwhile are not in the copy
       if (part == 0) {
@@ -69,7 +69,7 @@ class Corrupt : public SuiteRun {
   }
 
   Status DamageAndJudge(std::mt19937_64& random, Iteration* iteration) {
-    RETURN_IF_ERROR(NoteEpochs());
+    PENSTOCK_RETURN_IF_ERROR(NoteEpochs());
     const bool killed = DrawBelow(random, 2) == 0;
     if (killed) {
       cluster_->processes().Kill(victim_);
@@ -89,31 +89,31 @@ class Corrupt : public SuiteRun {
       iteration->skipped = "there is no file to damage so";
       return Status::Ok();
     }
-    RETURN_IF_ERROR(cluster_->StartOne(victim_));
-    ASSIGN_OR_RETURN(Outcome outcome, Judge(damage, &iteration->note));
+    PENSTOCK_RETURN_IF_ERROR(cluster_->StartOne(victim_));
+    PENSTOCK_ASSIGN_OR_RETURN(Outcome outcome, Judge(damage, &iteration->note));
     if (outcome != Outcome::kServes) return Status::Ok();
     return GoOnAndJudgeAgain(damage, &iteration->note);
   }
 
   // What was taken for whole takes pushes, and is right after one more restart from disk alone.
   Status GoOnAndJudgeAgain(const Damage& damage, std::string* note) {
-    RETURN_IF_ERROR(cluster_->BeginLoad(100).Prepend("after the damage"));
+    PENSTOCK_RETURN_IF_ERROR(cluster_->BeginLoad(100).Prepend("after the damage"));
     cluster_->load().Stop();
-    RETURN_IF_ERROR(cluster_->client().Fold());
-    RETURN_IF_ERROR(cluster_->load().Confirm());
-    RETURN_IF_ERROR(NoteEpochs());
+    PENSTOCK_RETURN_IF_ERROR(cluster_->client().Fold());
+    PENSTOCK_RETURN_IF_ERROR(cluster_->load().Confirm());
+    PENSTOCK_RETURN_IF_ERROR(NoteEpochs());
     if (cluster_->processes().Terminate(victim_) != 0)
       return Internal(victim_ + " does not end well: " + cluster_->processes().Output(victim_));
-    RETURN_IF_ERROR(cluster_->StartOne(victim_));
+    PENSTOCK_RETURN_IF_ERROR(cluster_->StartOne(victim_));
     std::string again;
-    ASSIGN_OR_RETURN(const Outcome outcome, Judge(damage, &again));
+    PENSTOCK_ASSIGN_OR_RETURN(const Outcome outcome, Judge(damage, &again));
     if (outcome != Outcome::kServes) *note += ", after one more restart " + again;
     return Status::Ok();
   }
 
   // The grants of what is down are not those it will serve with.
   Status NoteEpochs() {
-    ASSIGN_OR_RETURN(const nlohmann::json shards, cluster_->client().Inspect("shards"));
+    PENSTOCK_ASSIGN_OR_RETURN(const nlohmann::json shards, cluster_->client().Inspect("shards"));
     epochs_.clear();
     for (const auto& shard : shards) {
       if (victim_ == "scheduler" || shard.at("node_name") == victim_)
@@ -170,7 +170,7 @@ class Corrupt : public SuiteRun {
       return Outcome::kRefuses;
     }
     if (!decided) return Internal("neither served nor refused: " + last + "\n" + Said());
-    RETURN_IF_ERROR(CheckShards());
+    PENSTOCK_RETURN_IF_ERROR(CheckShards());
     *note = quarantined == 0 ? "all is there" : StrCat(quarantined, " shards quarantined");
     if (quarantined > 0 && last.find("quarantined, the first is") == std::string::npos)
       return Internal("shards are quarantined, and the status does not name them: " + last);
@@ -196,7 +196,7 @@ class Corrupt : public SuiteRun {
   // Each shard is right, or it is in quarantine and answers with an error.
   Status CheckShards() {
     Client& client = cluster_->client();
-    ASSIGN_OR_RETURN(const nlohmann::json shards, client.Inspect("shards"));
+    PENSTOCK_ASSIGN_OR_RETURN(const nlohmann::json shards, client.Inspect("shards"));
     const TableId table = cluster_->load().table().id;
     std::map<ShardId, std::vector<Key>> rows;
     for (Key row = 0; row < 1000; ++row)

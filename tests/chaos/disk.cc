@@ -46,7 +46,7 @@ class Disk : public SuiteRun {
   // A push that gives up soon: the error that the load's pushes wait out.
   Status Probe() {
     if (prober_ == nullptr) {
-      ASSIGN_OR_RETURN(prober_, cluster_->client().NewProducer());
+      PENSTOCK_ASSIGN_OR_RETURN(prober_, cluster_->client().NewProducer());
     }
     return cluster_->client()
         .Push(*prober_, {{cluster_->load().table().id, {kOther}, std::vector<float>(kDim, 1.0f)}},
@@ -82,8 +82,8 @@ class Disk : public SuiteRun {
     } else if (cluster_->processes().Terminate(kVictim) != 0) {
       return Internal("the server does not end well: " + cluster_->processes().Output(kVictim));
     }
-    RETURN_IF_ERROR(cluster_->StartOne(kVictim));
-    RETURN_IF_ERROR(cluster_->WaitWhole());
+    PENSTOCK_RETURN_IF_ERROR(cluster_->StartOne(kVictim));
+    PENSTOCK_RETURN_IF_ERROR(cluster_->WaitWhole());
     const std::string wrong = cluster_->load().Check();
     return wrong.empty() ? Status::Ok() : DataLoss("after a restart: " + wrong);
   }
@@ -93,22 +93,22 @@ class Disk : public SuiteRun {
     const bool kill = DrawBelow(random, 2) == 0;
     const uint64_t pushes = 100 + DrawBelow(random, 1000);
     iteration->what += kill ? ", kill -9 afterwards" : ", stop afterwards";
-    RETURN_IF_ERROR(cluster_->Start());
-    RETURN_IF_ERROR(cluster_->BeginLoad(pushes));
+    PENSTOCK_RETURN_IF_ERROR(cluster_->Start());
+    PENSTOCK_RETURN_IF_ERROR(cluster_->BeginLoad(pushes));
     cluster_->Fault(iteration);
     // Again and again, as a fold may give some back.
     Status status = WaitRefused("No space left on device", [&] { disk.Fill(); });
     if (status.ok()) status = PullsGoOn();
     disk.Free();
     cluster_->Finish(iteration, /*lossy=*/false);
-    RETURN_IF_ERROR(status);
+    PENSTOCK_RETURN_IF_ERROR(status);
     return iteration->error.empty() ? CheckAfterRestart(kill) : Status::Ok();
   }
 
   // A server that meets the error while it starts says so and ends; then another draw of when it comes.
   Status StartFailing(const std::string& where, uint64_t fault_seed) {
     for (uint64_t attempt = 0; attempt < 20; ++attempt) {
-      RETURN_IF_ERROR(cluster_->StartOne(
+      PENSTOCK_RETURN_IF_ERROR(cluster_->StartOne(
           kVictim,
           {{"PENSTOCK_FAULT_POINTS", where}, {"PENSTOCK_FAULT_SEED", std::to_string(fault_seed + attempt)}}));
       (void)WaitFor(20000, [&] { return !cluster_->processes().Running(kVictim) || Answers(); });
@@ -134,11 +134,11 @@ class Disk : public SuiteRun {
     const std::string where = StrCat(point, full ? "=error:ENOSPC" : "=error:EIO",
                                      point.starts_with("log.append") ? "%0.02" : "%0.3");
     iteration->what = StrCat(where, kill ? ", kill -9 afterwards" : ", stop afterwards");
-    RETURN_IF_ERROR(cluster_->Start());
+    PENSTOCK_RETURN_IF_ERROR(cluster_->Start());
     if (cluster_->processes().Terminate(kVictim) != 0) return Internal("the server does not end well");
-    RETURN_IF_ERROR(StartFailing(where, random() % 100000));
-    RETURN_IF_ERROR(cluster_->WaitWhole());
-    RETURN_IF_ERROR(cluster_->BeginLoad(10));
+    PENSTOCK_RETURN_IF_ERROR(StartFailing(where, random() % 100000));
+    PENSTOCK_RETURN_IF_ERROR(cluster_->WaitWhole());
+    PENSTOCK_RETURN_IF_ERROR(cluster_->BeginLoad(10));
     cluster_->Fault(iteration);
     Status status = WaitRefused(full ? "No space left on device" : "Input/output error", [] {});
     if (status.ok()) status = PullsGoOn();
@@ -147,7 +147,7 @@ class Disk : public SuiteRun {
     iteration->note = StrCat(
         static_cast<uint64_t>(cluster_->processes().Metric(kVictim, "penstock_server_log_failures_total")),
         " failures of the log");
-    RETURN_IF_ERROR(status);
+    PENSTOCK_RETURN_IF_ERROR(status);
     if (!goes_on) return Internal("pushes do not go on between the errors");
     return iteration->error.empty() ? CheckAfterRestart(kill) : Status::Ok();
   }

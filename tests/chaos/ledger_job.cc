@@ -18,7 +18,8 @@ constexpr uint64_t kRecords = 4000;
 
 Status LedgerJob::Begin() {
   const std::string data = cluster_.dir() + "/train.libsvm";
-  if (!ReadWholeFile(data).ok()) RETURN_IF_ERROR(WriteFileAtomically(data, GenerateLibsvm(kRecords, 2)));
+  if (!ReadWholeFile(data).ok())
+    PENSTOCK_RETURN_IF_ERROR(WriteFileAtomically(data, GenerateLibsvm(kRecords, 2)));
   std::vector<std::string> argv{ProgramFolder() + "/penstock", "train",
                                 PENSTOCK_SOURCE_DIR "/conf/jobs/a9a_logistic.toml", "--data-dir",
                                 cluster_.dir()};
@@ -33,7 +34,7 @@ Status LedgerJob::Begin() {
   set("train.consistency=" + consistency_);
   set(StrCat("train.passes=", passes_));
   if (consistency_ != "sync") set("data.partitions=8");
-  ASSIGN_OR_RETURN(
+  PENSTOCK_ASSIGN_OR_RETURN(
       ChildProgram train,
       ChildProgram::Start({.argv = argv, .output = Path(".out"), .errors = "", .environment = {}}));
   train_ = std::move(train);

@@ -30,7 +30,7 @@ Namespaces::Inside::~Inside() {
 
 Result<std::unique_ptr<Namespaces>> Namespaces::Make(const std::vector<std::string>& names) {
   std::unique_ptr<Namespaces> made(new Namespaces(names.front()));
-  RETURN_IF_ERROR(made->Build(names));
+  PENSTOCK_RETURN_IF_ERROR(made->Build(names));
   return made;
 }
 
@@ -51,8 +51,8 @@ Status Namespaces::Build(const std::vector<std::string>& names) {
         .fd = OpenCurrent(), .address = "10.77.0." + number, .hardware = "02:00:00:00:00:" + number};
   }
   if (::setns(members_.at(hub_).fd, CLONE_NEWNET) != 0) return ErrnoStatus(errno, "setns");
-  RETURN_IF_ERROR(Ip(hub_, StrCat("link add ", kDevice, " type bridge")));
-  for (const auto& name : names) RETURN_IF_ERROR(Join(name));
+  PENSTOCK_RETURN_IF_ERROR(Ip(hub_, StrCat("link add ", kDevice, " type bridge")));
+  for (const auto& name : names) PENSTOCK_RETURN_IF_ERROR(Join(name));
   return Heal();
 }
 
@@ -60,7 +60,7 @@ Status Namespaces::Join(const std::string& name) {
   const Member& member = members_.at(name);
   if (name != hub_) {
     const std::string port = "port-" + member.address.substr(member.address.rfind('.') + 1);
-    RETURN_IF_ERROR(
+    PENSTOCK_RETURN_IF_ERROR(
         Ip(hub_, StrCat("link add ", port, " type veth peer name ", kDevice, " netns /proc/", ::getpid(),
                         "/fd/", member.fd, "\n", "link set ", port, " master ", kDevice, " up")));
   }
@@ -92,7 +92,7 @@ Status Namespaces::Heal() {
         commands += StrCat("neighbour replace ", of_other.address, " lladdr ", of_other.hardware,
                            " nud permanent dev ", kDevice, "\n");
     }
-    RETURN_IF_ERROR(Ip(name, commands));
+    PENSTOCK_RETURN_IF_ERROR(Ip(name, commands));
   }
   return Status::Ok();
 }

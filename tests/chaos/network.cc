@@ -80,8 +80,8 @@ class Network : public ClusterRun {
 
   Status Begin(const Cut& cut) {
     for (const auto& other : cut.others) {
-      if (cut.way != Way::kBack) RETURN_IF_ERROR(networks_->Cut(cut.one, other));
-      if (cut.way != Way::kTo) RETURN_IF_ERROR(networks_->Cut(other, cut.one));
+      if (cut.way != Way::kBack) PENSTOCK_RETURN_IF_ERROR(networks_->Cut(cut.one, other));
+      if (cut.way != Way::kTo) PENSTOCK_RETURN_IF_ERROR(networks_->Cut(other, cut.one));
     }
     return Status::Ok();
   }

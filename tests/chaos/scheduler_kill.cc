@@ -38,8 +38,8 @@ class SchedulerKill : public ClusterRun {
   }
 
   static Status Begin(ChaosCluster& cluster, LedgerJob& job, double share) {
-    RETURN_IF_ERROR(job.Begin());
-    RETURN_IF_ERROR(job.WaitShare(share));
+    PENSTOCK_RETURN_IF_ERROR(job.Begin());
+    PENSTOCK_RETURN_IF_ERROR(job.WaitShare(share));
     return cluster.BeginLoad(20);
   }
 

@@ -35,11 +35,11 @@ class WorkerKill : public ClusterRun {
 
   static Status KillOne(ChaosCluster& cluster, LedgerJob& job, const std::string& victim, double share,
                         Iteration* iteration) {
-    RETURN_IF_ERROR(job.WaitShare(share));
+    PENSTOCK_RETURN_IF_ERROR(job.WaitShare(share));
     iteration->what += " " + victim;
     cluster.processes().Kill(victim);
     const auto killed = AnswerClock::Clock::now();
-    RETURN_IF_ERROR(job.WaitProgress());
+    PENSTOCK_RETURN_IF_ERROR(job.WaitProgress());
     const double ms = std::chrono::duration<double, std::milli>(AnswerClock::Clock::now() - killed).count();
     iteration->recovery_ms = std::max(iteration->recovery_ms, ms);
     return cluster.StartOne(victim);

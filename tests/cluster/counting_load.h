@@ -16,7 +16,7 @@
 #include <thread>
 #include <vector>
 
-#include "worker/client/client.h"
+#include "client/client.h"
 
 namespace penstock {
 

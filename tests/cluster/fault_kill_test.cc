@@ -125,8 +125,8 @@ Result<Place> MiddleOfTheLog(const std::string& folder) {
   if (names.empty()) return NotFound("no segment in " + folder);
   const std::string oldest = *std::min_element(names.begin(), names.end());
   PosixFileLayer files;
-  ASSIGN_OR_RETURN(auto reader, SegmentReader::Open(files, folder, *ParseSegmentFileName(oldest)));
-  ASSIGN_OR_RETURN(const auto record, reader->FindHead(reader->end() / 2));
+  PENSTOCK_ASSIGN_OR_RETURN(auto reader, SegmentReader::Open(files, folder, *ParseSegmentFileName(oldest)));
+  PENSTOCK_ASSIGN_OR_RETURN(const auto record, reader->FindHead(reader->end() / 2));
   if (!record) return NotFound("no record behind the middle of " + reader->path());
   return Place{.file = reader->path(),
                .offset = record->delta_offsets[0] + record->sections[0].bytes() / 2,

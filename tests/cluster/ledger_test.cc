@@ -14,9 +14,9 @@
 #include <nlohmann/json.hpp>
 #include <numeric>
 
+#include "data/data_plan.h"
 #include "tests/cluster/penstock_command.h"
 #include "tests/cluster/training_data.h"
-#include "worker/data/data_plan.h"
 
 namespace penstock {
 namespace {

@@ -117,7 +117,7 @@ Status CommandCluster::Up(int deadline_ms) {
   ++lives_;
   const std::string output = folder_.path() + "/up-" + std::to_string(lives_) + ".out";
   launcher_.reset();
-  ASSIGN_OR_RETURN(
+  PENSTOCK_ASSIGN_OR_RETURN(
       ChildProgram launcher,
       ChildProgram::Start({.argv = Argv(arguments), .output = output, .errors = "", .environment = {}}));
   launcher_ = std::move(launcher);

@@ -12,11 +12,11 @@
 #include <nlohmann/json.hpp>
 
 #include "common/base/atomic_file.h"
+#include "data/data_plan.h"
+#include "data/minibatch_plan.h"
 #include "tests/cluster/penstock_command.h"
 #include "tests/cluster/test_cluster.h"
 #include "tests/cluster/training_data.h"
-#include "worker/data/data_plan.h"
-#include "worker/data/minibatch_plan.h"
 
 namespace penstock {
 namespace {

@@ -40,7 +40,7 @@ std::vector<std::string> TestCluster::names() const {
 }
 
 Status TestCluster::Start() {
-  for (const auto& name : names()) RETURN_IF_ERROR(StartOne(name));
+  for (const auto& name : names()) PENSTOCK_RETURN_IF_ERROR(StartOne(name));
   return WaitServing();
 }
 
@@ -60,7 +60,7 @@ Status TestCluster::StartOne(const std::string& name, const std::map<std::string
   for (const auto& assignment : options_.set) set(assignment);
   for (const auto& assignment : more) set(assignment);
   running_.erase(name);
-  ASSIGN_OR_RETURN(
+  PENSTOCK_ASSIGN_OR_RETURN(
       ChildProgram child,
       ChildProgram::Start(
           {.argv = argv, .output = dir_ + "/" + name + ".out", .errors = "", .environment = environment}));

@@ -7,9 +7,9 @@
 #include <string>
 #include <vector>
 
+#include "client/client.h"
 #include "common/base/status.h"
 #include "tests/cluster/child_program.h"
-#include "worker/client/client.h"
 
 namespace penstock {
 

@@ -7,7 +7,7 @@
 #include <cmath>
 #include <limits>
 
-#include "worker/data/dataset.h"
+#include "data/dataset.h"
 
 namespace penstock {
 namespace {

@@ -11,10 +11,10 @@
 #include <string>
 #include <vector>
 
+#include "data/examples.h"
+#include "job/job_spec.h"
 #include "model/blas.h"
-#include "model/job_spec.h"
 #include "model/model.h"
-#include "worker/data/examples.h"
 
 namespace penstock {
 namespace {

@@ -11,7 +11,7 @@
 #include <random>
 #include <string>
 
-#include "worker/data/dataset.h"
+#include "data/dataset.h"
 
 namespace penstock {
 namespace {

@@ -3,8 +3,8 @@
 
 #include <memory>
 
+#include "client/producer_window.h"
 #include "tests/sim/sim_pusher.h"
-#include "worker/client/producer_window.h"
 
 namespace penstock::sim {
 

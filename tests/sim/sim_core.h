@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-#include "server/node/shard_replica.h"
+#include "server/replica/shard_replica.h"
 #include "server/storage/base_store.h"
 #include "server/storage/delta_log.h"
 #include "server/storage/fold.h"

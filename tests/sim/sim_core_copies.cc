@@ -17,16 +17,16 @@ constexpr uint64_t kSegmentBytes = 24 << 10;
 // --- A restart.
 
 Status SimCore::LoadBase(std::map<ShardId, ShardFolded>* folded, std::vector<StoredMeta>* metas) {
-  ASSIGN_OR_RETURN(
+  PENSTOCK_ASSIGN_OR_RETURN(
       base_, BaseStore::Open("/node/base",
                              {.cluster = kSimCluster, .block_cache_bytes = 1 << 20, .env = disk_.env()}));
-  ASSIGN_OR_RETURN(*metas, base_->LoadMeta());
+  PENSTOCK_ASSIGN_OR_RETURN(*metas, base_->LoadMeta());
   for (const StoredMeta& stored : *metas) {
     const auto meta = stored.reader();
     auto& shard = opened_[meta.getShard()];
     shard = std::make_unique<Shard>(
         ShardOptions{.cluster = kSimCluster, .shard = meta.getShard(), .incarnation = meta.getIncarnation()});
-    RETURN_IF_ERROR(shard->LoadMeta(meta));
+    PENSTOCK_RETURN_IF_ERROR(shard->LoadMeta(meta));
     (*folded)[meta.getShard()] = FoldedOf(meta);
   }
   return Status::Ok();
@@ -42,13 +42,14 @@ Status SimCore::ReplayLog(const std::map<ShardId, ShardFolded>& folded) {
     }
     return shard->ApplyDelta(delta, checksum);
   };
-  ASSIGN_OR_RETURN(const ReplayReport report, Replay(disk_.files(), kLogDir, kSimCluster, folded, apply));
+  PENSTOCK_ASSIGN_OR_RETURN(const ReplayReport report,
+                            Replay(disk_.files(), kLogDir, kSimCluster, folded, apply));
   for (const auto& [shard, reason] : report.damaged) {
     world_.Note(self_, "shard ", shard, " is damaged: ", reason);
     const auto replayed = report.shards.find(shard);
     damaged_lives_[shard] = replayed == report.shards.end() ? 0 : replayed->second.incarnation;
   }
-  ASSIGN_OR_RETURN(
+  PENSTOCK_ASSIGN_OR_RETURN(
       log_,
       DeltaLog::Open(disk_.files(), kLogDir,
                      {.cluster = kSimCluster, .node = disk_.node_file().node, .segment_bytes = kSegmentBytes},
@@ -74,18 +75,18 @@ Status SimCore::ReplayLog(const std::map<ShardId, ShardFolded>& folded) {
 Status SimCore::Open() {
   std::map<ShardId, ShardFolded> folded;
   std::vector<StoredMeta> metas;
-  if (disk_.env() != nullptr) RETURN_IF_ERROR(LoadBase(&folded, &metas));
-  RETURN_IF_ERROR(ReplayLog(folded));
+  if (disk_.env() != nullptr) PENSTOCK_RETURN_IF_ERROR(LoadBase(&folded, &metas));
+  PENSTOCK_RETURN_IF_ERROR(ReplayLog(folded));
   for (const StoredMeta& stored : metas) {
     const auto meta = stored.reader();
     const SimSlot* slot = GetSlot(meta.getShard());
     if (slot == nullptr || slot->shard->incarnation() != meta.getIncarnation()) continue;
-    RETURN_IF_ERROR(base_->ForEachRow(meta.getIncarnation(), [&](const BaseRow& row) {
+    PENSTOCK_RETURN_IF_ERROR(base_->ForEachRow(meta.getIncarnation(), [&](const BaseRow& row) {
       return slot->shard->LoadRow(row.table, row.key, row.lsn, {row.push_count, row.flags}, row.floats);
     }));
   }
   for (auto& [id, slot] : slots_) {
-    for (const auto& [table, spec] : tables_) RETURN_IF_ERROR(slot->shard->CreateTable(spec));
+    for (const auto& [table, spec] : tables_) PENSTOCK_RETURN_IF_ERROR(slot->shard->CreateTable(spec));
     world_.Note(self_, "shard ", id, " is replayed up to lsn ", slot->shard->last_lsn());
   }
   return Status::Ok();

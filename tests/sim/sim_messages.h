@@ -5,8 +5,8 @@
 #include <vector>
 
 #include "common/cluster/table_spec.h"
-#include "scheduler/control_plane.h"
-#include "server/node/shard_replica.h"
+#include "scheduler/node/control_plane.h"
+#include "server/replica/shard_replica.h"
 
 namespace penstock::sim {
 

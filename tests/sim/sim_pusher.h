@@ -5,8 +5,8 @@
 #include <map>
 #include <memory>
 
+#include "client/retry_policy.h"
 #include "tests/sim/sim_invariants.h"
-#include "worker/client/retry_policy.h"
 
 namespace penstock::sim {
 

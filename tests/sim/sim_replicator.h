@@ -1,5 +1,5 @@
 // SimReplicator: sends the deltas of a simulated server's shards to their backups and seeds new ones. A thin
-// imitation of server/node/replicator.h over the product's CopySet, with small pieces and few in flight.
+// imitation of server/replica/replicator.h over the product's CopySet, with small pieces and few in flight.
 #pragma once
 
 #include <deque>

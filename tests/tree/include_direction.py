@@ -1,5 +1,6 @@
 #!/usr/bin/python3
-"""Refuses includes that point the wrong way: proto <- common <- model <- {server | worker | scheduler} <- serving, python, tools.
+"""Refuses includes that point the wrong way: proto <- common <- {client | job <- model <- data}
+<- {server | worker | scheduler} <- serving, python, tools.
 
   include_direction.py ROOT        checks the tree at ROOT; exits with 1 and one line for each wrong include
   include_direction.py --selftest  shows on planted trees that each kind of wrong include is found
@@ -11,23 +12,29 @@ import re
 import sys
 import tempfile
 
-RANK = {"proto": 0, "common": 1, "model": 2, "server": 3, "worker": 3, "scheduler": 3,
-        "serving": 4, "python": 4, "tools": 4}
-INCLUDE = re.compile(r'^\s*#\s*include\s*(?:"([^"]+)"|<((?:%s)/[^>]+)>)' % "|".join(RANK))
+# What each folder may include beside itself.
+ALLOWED = {"proto": (), "common": ("proto",)}
+ALLOWED["client"] = ALLOWED["job"] = ("proto", "common")
+ALLOWED["model"] = ("proto", "common", "job")
+ALLOWED["data"] = ("proto", "common", "job", "model")
+ALLOWED["server"] = ("proto", "common")
+ALLOWED["scheduler"] = ("proto", "common", "job", "model")
+ALLOWED["worker"] = ("proto", "common", "client", "job", "model", "data")
+ALLOWED["serving"] = ALLOWED["python"] = ALLOWED["tools"] = ALLOWED["worker"] + ("server", "scheduler", "worker")
+INCLUDE = re.compile(r'^\s*#\s*include\s*(?:"([^"]+)"|<((?:%s)/[^>]+)>)' % "|".join(ALLOWED))
 SOURCE = (".h", ".cc", ".cu", ".cuh", ".inl")
 
 
 def complaint(root, source, target):
     """Why the file `source` may not include `target` (both relative to root), or None."""
     top, other = source.split("/")[0], target.split("/")[0]
-    if ".." in target.split("/") or other not in RANK:
-        return "is not a path from the root of the tree, beginning with one of: " + ", ".join(RANK)
+    if ".." in target.split("/") or other not in ALLOWED:
+        return "is not a path from the root of the tree, beginning with one of: " + ", ".join(ALLOWED)
     generated = target.endswith(".capnp.h") and os.path.exists(os.path.join(root, target[:-2]))
     if not generated and not os.path.exists(os.path.join(root, target)):
         return "does not exist"
-    if top != other and RANK[other] >= RANK[top]:
-        return f"points the wrong way: {top} may include only " + ", ".join(
-            [t for t, rank in RANK.items() if rank < RANK[top]] + [top])
+    if top != other and other not in ALLOWED[top]:
+        return f"points the wrong way: {top} may include only " + ", ".join((*ALLOWED[top], top))
     if source.startswith("common/base/") and not target.startswith("common/base/"):
         return "points the wrong way: common/base stands below the rest of common"
     return None
@@ -35,7 +42,7 @@ def complaint(root, source, target):
 
 def check(root):
     complaints, files = [], 0
-    for top in RANK:
+    for top in ALLOWED:
         for folder, _, names in os.walk(os.path.join(root, top)):
             for name in sorted(n for n in names if n.endswith(SOURCE)):
                 path = os.path.join(folder, name)
@@ -52,15 +59,17 @@ def check(root):
 
 def selftest():
     headers = ["common/base/a.h", "common/net/a.h", "model/a.h", "server/a.h", "worker/a.h", "scheduler/a.h",
-               "tools/a.h", "serving/a.h", "proto/data.capnp"]
+               "client/a.h", "job/a.h", "data/a.h", "tools/a.h", "serving/a.h", "proto/data.capnp"]
     right = [("common/net/x.cc", "common/base/a.h"), ("common/net/x.cc", "proto/data.capnp.h"),
              ("model/x.cc", "common/net/a.h"), ("server/x.cc", "server/a.h"), ("worker/x.cc", "model/a.h"),
-             ("tools/x.cc", "scheduler/a.h"), ("common/base/x.cc", "common/base/a.h")]
+             ("tools/x.cc", "scheduler/a.h"), ("common/base/x.cc", "common/base/a.h"), ("client/x.cc", "common/net/a.h"),
+             ("model/x.cc", "job/a.h"), ("data/x.cc", "model/a.h"), ("worker/x.cc", "client/a.h"), ("scheduler/x.cc", "job/a.h")]
     wrong = [("common/net/x.cc", "model/a.h"), ("common/base/x.cc", "common/net/a.h"), ("model/x.h", "server/a.h"),
              ("common/base/x.cc", "proto/data.capnp.h"), ("server/x.cc", "worker/a.h"), ("worker/x.cc", "scheduler/a.h"),
              ("scheduler/x.h", "server/a.h"), ("server/x.cc", "tools/a.h"), ("tools/x.cc", "serving/a.h"),
              ("server/x.cc", "a.h"), ("server/x.cc", "server/missing.h"), ("server/x.cc", "server/../worker/a.h"),
-             ("server/x.cc", "proto/missing.capnp.h")]
+             ("server/x.cc", "proto/missing.capnp.h"), ("server/x.cc", "client/a.h"), ("scheduler/x.cc", "client/a.h"),
+             ("job/x.cc", "model/a.h"), ("model/x.cc", "data/a.h"), ("client/x.cc", "job/a.h")]
     for cases, expected in ((right, 0), (wrong, 1)):
         for source, target in cases:
             for quotes in ('"%s"', "<%s>") if "/" in target else ('"%s"',):

@@ -23,14 +23,15 @@ class BenchWorker {
 
  private:
   Result<nlohmann::json> Prepare(const nlohmann::json& order) {
-    ASSIGN_OR_RETURN(client_, Client::Connect({.scheduler = order.at("scheduler").get<std::string>(),
+    PENSTOCK_ASSIGN_OR_RETURN(client_,
+                              Client::Connect({.scheduler = order.at("scheduler").get<std::string>(),
                                                .token_file = order.at("token_file").get<std::string>(),
                                                .name = "bench worker",
                                                .deadline_ms = kDeadlineMs,
                                                .attempt_timeout_ms = kDeadlineMs,
                                                .spin_us = order.at("spin_us").get<uint64_t>()}));
     const bool dense = order.at("kind") == "dense";
-    ASSIGN_OR_RETURN(task_, dense ? MakeDenseTask(*client_, order) : MakeRowsTask(*client_, order));
+    PENSTOCK_ASSIGN_OR_RETURN(task_, dense ? MakeDenseTask(*client_, order) : MakeRowsTask(*client_, order));
     return nlohmann::json::object();
   }
 

@@ -9,9 +9,9 @@
 #include <memory>
 #include <nlohmann/json_fwd.hpp>
 
+#include "client/client.h"
 #include "common/base/status.h"
 #include "tools/bench/step_loop.h"
-#include "worker/client/client.h"
 
 namespace penstock {
 

@@ -4,10 +4,10 @@
 #include <nlohmann/json.hpp>
 #include <vector>
 
+#include "client/dense_tensor.h"
 #include "common/base/strings.h"
 #include "common/net/identity.h"
 #include "tools/bench/workload.h"
-#include "worker/client/dense_tensor.h"
 
 namespace penstock {
 namespace {
@@ -28,12 +28,12 @@ class DenseRun {
   ~DenseRun() { static_cast<void>(client_.DropTable(table_.name)); }
 
   Status Prepare() {
-    ASSIGN_OR_RETURN(const auto producer, client_.NewProducer());
+    PENSTOCK_ASSIGN_OR_RETURN(const auto producer, client_.NewProducer());
     std::vector<float> values(options_.slice_floats());
     for (uint64_t slice = 0; slice < options_.slices(); ++slice) {
       const uint64_t begin = slice * values.size();
       for (uint64_t i = 0; i < values.size(); ++i) values[i] = DenseFilled(begin + i);
-      RETURN_IF_ERROR(
+      PENSTOCK_RETURN_IF_ERROR(
           tensor_.Push(client_, *producer, values, begin).get().status().Prepend("fill the tensor"));
     }
     return workers_.Prepare([&](uint32_t) {
@@ -45,7 +45,7 @@ class DenseRun {
   Result<double> Measure(double seconds, bool fold, uint64_t* calls) {
     std::function<Status()> meanwhile;
     if (fold) meanwhile = [this] { return client_.Fold().Prepend("fold"); };
-    ASSIGN_OR_RETURN(const auto answers, workers_.Go(seconds, {{"sign", sign_}}, meanwhile));
+    PENSTOCK_ASSIGN_OR_RETURN(const auto answers, workers_.Go(seconds, {{"sign", sign_}}, meanwhile));
     double bytes_per_second = 0;
     for (const nlohmann::json& answer : answers) {
       bytes_per_second += answer.at("bytes_per_second").get<double>();
@@ -56,7 +56,7 @@ class DenseRun {
       }
     }
     sign_ = -sign_;
-    RETURN_IF_ERROR(Check());
+    PENSTOCK_RETURN_IF_ERROR(Check());
     return bytes_per_second;
   }
 
@@ -105,7 +105,7 @@ Status CheckDenseOptions(const DenseOptions& o) {
   if (o.repeats < 1) return InvalidArgument("--repeats 0: must be at least 1");
   if (!(o.seconds > 0 && o.seconds <= 3600))
     return InvalidArgument(StrCat("--seconds ", o.seconds, ": must be above 0, at most 3600"));
-  RETURN_IF_ERROR(CheckLag(o.work, o.seconds, o.memory_lag_ms));
+  PENSTOCK_RETURN_IF_ERROR(CheckLag(o.work, o.seconds, o.memory_lag_ms));
   return ParseDurability(o.durability).status().Prepend("--durability");
 }
 
@@ -124,22 +124,23 @@ void from_json(const nlohmann::json& json, DenseOptions& o) {
 
 Result<DenseFigures> RunDenseBench(Client& client, const DenseOptions& options, WorkersOptions workers,
                                    bool folds, const std::function<bool()>& interrupted) {
-  RETURN_IF_ERROR(CheckDenseOptions(options));
-  ASSIGN_OR_RETURN(const Durability durability, ParseDurability(options.durability));
+  PENSTOCK_RETURN_IF_ERROR(CheckDenseOptions(options));
+  PENSTOCK_ASSIGN_OR_RETURN(const Durability durability, ParseDurability(options.durability));
   TableSpec wanted{.name = StrCat("bench/dense-", RandomId()), .dim = options.dim, .durability = durability};
   wanted.optimizer.kind = OptimizerKind::kAdd;
   wanted.dense_size = options.floats();
-  ASSIGN_OR_RETURN(const TableSpec table, client.CreateTable(wanted));
-  ASSIGN_OR_RETURN(const DenseTensor tensor, DenseTensor::Of(table));
+  PENSTOCK_ASSIGN_OR_RETURN(const TableSpec table, client.CreateTable(wanted));
+  PENSTOCK_ASSIGN_OR_RETURN(const DenseTensor tensor, DenseTensor::Of(table));
   workers.count = 1;
   DenseRun run(client, options, workers, table, tensor, interrupted);
-  RETURN_IF_ERROR(run.Prepare());
+  PENSTOCK_RETURN_IF_ERROR(run.Prepare());
   DenseFigures figures{.folds = folds};
-  RETURN_IF_ERROR(run.Measure(std::min(kWarmUpSeconds, options.seconds), false, &figures.calls).status());
+  PENSTOCK_RETURN_IF_ERROR(
+      run.Measure(std::min(kWarmUpSeconds, options.seconds), false, &figures.calls).status());
   std::vector<double> rates;
   for (uint32_t i = 0; i < options.repeats; ++i) {
     const bool fold = folds && options.work == Work::kPush;
-    ASSIGN_OR_RETURN(const double rate, run.Measure(options.seconds, fold, &figures.calls));
+    PENSTOCK_ASSIGN_OR_RETURN(const double rate, run.Measure(options.seconds, fold, &figures.calls));
     rates.push_back(rate);
   }
   figures.bytes_per_second = Spread::Of(std::move(rates));

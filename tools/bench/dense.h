@@ -11,11 +11,11 @@
 #include <nlohmann/json_fwd.hpp>
 #include <string>
 
+#include "client/client.h"
 #include "common/base/status.h"
 #include "tools/bench/limit.h"
 #include "tools/bench/step_loop.h"
 #include "tools/bench/workers.h"
-#include "worker/client/client.h"
 
 namespace penstock {
 

@@ -5,10 +5,10 @@
 #include <nlohmann/json.hpp>
 #include <thread>
 
+#include "client/dense_tensor.h"
 #include "common/base/strings.h"
 #include "tools/bench/bench_worker.h"
 #include "tools/bench/dense.h"
-#include "worker/client/dense_tensor.h"
 
 namespace penstock {
 namespace {
@@ -30,7 +30,7 @@ class DenseTask final : public BenchTask {
     std::vector<uint32_t> done(options_.slices(), 0);
     uint64_t counted = 0;
     const auto finish = [&](Call& call) -> Status {
-      RETURN_IF_ERROR(Finish(call));
+      PENSTOCK_RETURN_IF_ERROR(Finish(call));
       ++done[call.slice];
       if (Clock::now() <= end) ++counted;
       return Status::Ok();
@@ -40,10 +40,10 @@ class DenseTask final : public BenchTask {
     for (Call& call : calls) Begin(values, call);
     for (size_t turn = 0; Clock::now() < end; ++turn) {
       Call& call = calls[turn % calls.size()];
-      RETURN_IF_ERROR(finish(call));
+      PENSTOCK_RETURN_IF_ERROR(finish(call));
       Begin(values, call);
     }
-    for (Call& call : calls) RETURN_IF_ERROR(finish(call));
+    for (Call& call : calls) PENSTOCK_RETURN_IF_ERROR(finish(call));
     const double bytes = static_cast<double>(counted * options_.slice_floats() * sizeof(float));
     return nlohmann::json{{"bytes_per_second", bytes / seconds}, {"done", done}};
   }
@@ -74,7 +74,7 @@ class DenseTask final : public BenchTask {
   Status Finish(Call& call) {
     constexpr uint64_t kEvery = 509;
     if (call.push.valid()) return call.push.get().status().Prepend("push");
-    RETURN_IF_ERROR(call.pull.get().Prepend("pull"));
+    PENSTOCK_RETURN_IF_ERROR(call.pull.get().Prepend("pull"));
     const uint64_t begin = call.slice * options_.slice_floats();
     for (uint64_t i = 0; i < call.values.size(); i += kEvery) {
       if (call.values[i] == DenseFilled(begin + i)) continue;
@@ -95,9 +95,9 @@ class DenseTask final : public BenchTask {
 
 Result<std::unique_ptr<BenchTask>> MakeDenseTask(Client& client, const nlohmann::json& order) {
   const auto options = order.at("options").get<DenseOptions>();
-  ASSIGN_OR_RETURN(const TableSpec table, client.OpenTable(order.at("table").get<std::string>()));
-  ASSIGN_OR_RETURN(const DenseTensor tensor, DenseTensor::Of(table));
-  ASSIGN_OR_RETURN(auto producer, client.NewProducer());
+  PENSTOCK_ASSIGN_OR_RETURN(const TableSpec table, client.OpenTable(order.at("table").get<std::string>()));
+  PENSTOCK_ASSIGN_OR_RETURN(const DenseTensor tensor, DenseTensor::Of(table));
+  PENSTOCK_ASSIGN_OR_RETURN(auto producer, client.NewProducer());
   return std::unique_ptr<BenchTask>(
       std::make_unique<DenseTask>(client, options, tensor, std::move(producer)));
 }

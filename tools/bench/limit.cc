@@ -114,13 +114,13 @@ class Peer {
 // The child counts what it receives until the end and answers with the number, so that only what has arrived
 // counts.
 Result<double> TcpBandwidth(size_t buffer_bytes, double seconds, std::optional<int> processor) {
-  ASSIGN_OR_RETURN(Peer peer, Peer::Start(processor, [buffer_bytes](int fd) {
-                     std::vector<char> buffer(buffer_bytes);
-                     uint64_t total = 0;
-                     for (ssize_t n; (n = ::read(fd, buffer.data(), buffer.size())) > 0;)
-                       total += static_cast<uint64_t>(n);
-                     WriteFully(fd, reinterpret_cast<const char*>(&total), sizeof total);
-                   }));
+  PENSTOCK_ASSIGN_OR_RETURN(Peer peer, Peer::Start(processor, [buffer_bytes](int fd) {
+                              std::vector<char> buffer(buffer_bytes);
+                              uint64_t total = 0;
+                              for (ssize_t n; (n = ::read(fd, buffer.data(), buffer.size())) > 0;)
+                                total += static_cast<uint64_t>(n);
+                              WriteFully(fd, reinterpret_cast<const char*>(&total), sizeof total);
+                            }));
   std::vector<char> buffer(buffer_bytes, 'x');
   const auto begin = Clock::now();
   while (SecondsSince(begin) < seconds) {
@@ -137,11 +137,12 @@ Result<double> TcpBandwidth(size_t buffer_bytes, double seconds, std::optional<i
 Result<double> PingPong(double seconds, bool spin, std::optional<int> processor) {
   constexpr size_t kBytes = 64;
   const int flags = spin ? MSG_DONTWAIT : 0;
-  ASSIGN_OR_RETURN(Peer peer, Peer::Start(processor, [flags](int fd) {
-                     char message[kBytes];
-                     while (ReadFully(fd, message, kBytes, flags) && WriteFully(fd, message, kBytes)) {
-                     }
-                   }));
+  PENSTOCK_ASSIGN_OR_RETURN(
+      Peer peer, Peer::Start(processor, [flags](int fd) {
+        char message[kBytes];
+        while (ReadFully(fd, message, kBytes, flags) && WriteFully(fd, message, kBytes)) {
+        }
+      }));
   char message[kBytes] = {};
   std::vector<double> trips;
   const auto begin = Clock::now();
@@ -193,7 +194,7 @@ Result<Limit> MeasureLimit(const LimitOptions& options) {
   for (size_t bytes : {16 << 10, 64 << 10, 256 << 10, 1 << 20, 4 << 20}) {
     std::vector<double> figures;
     for (int i = 0; i < options.repeats; ++i) {
-      ASSIGN_OR_RETURN(const double figure, TcpBandwidth(bytes, options.seconds, child));
+      PENSTOCK_ASSIGN_OR_RETURN(const double figure, TcpBandwidth(bytes, options.seconds, child));
       figures.push_back(figure);
     }
     const Spread spread = Spread::Of(std::move(figures));
@@ -206,7 +207,7 @@ Result<Limit> MeasureLimit(const LimitOptions& options) {
     if (spin && !pinned) pin();  // two that spin on one processor only wait for each other
     std::vector<double> medians;
     for (int i = 0; i < options.repeats; ++i) {
-      ASSIGN_OR_RETURN(const double median, PingPong(options.seconds, spin, child));
+      PENSTOCK_ASSIGN_OR_RETURN(const double median, PingPong(options.seconds, spin, child));
       medians.push_back(median);
     }
     (spin ? limit.pingpong_spin_us : limit.pingpong_us) = Spread::Of(std::move(medians));

@@ -27,18 +27,18 @@ Result<std::vector<LogRecord>> MakeDeltas(const LogOptions& options, uint64_t* b
   TableSpec spec{.id = kTable, .name = "bench", .dim = options.dim};
   spec.optimizer.kind = OptimizerKind::kAdd;
   Shard shard({.cluster = kCluster, .shard = 0, .incarnation = 1});
-  RETURN_IF_ERROR(shard.CreateTable(spec));
-  RETURN_IF_ERROR(shard.BeginEpoch(1, 1));
+  PENSTOCK_RETURN_IF_ERROR(shard.CreateTable(spec));
+  PENSTOCK_RETURN_IF_ERROR(shard.BeginEpoch(1, 1));
   std::vector<Key> keys(options.keys);
   const std::vector<float> values(options.keys * options.dim, 1);
   std::vector<LogRecord> records;
   *bytes = 0;
   for (Sequence sequence = 1; *bytes < options.mib << 20; ++sequence) {
     std::iota(keys.begin(), keys.end(), sequence % 16 * options.keys);
-    RETURN_IF_ERROR(
+    PENSTOCK_RETURN_IF_ERROR(
         shard.PushUnit({.producer = 1, .sequence = sequence, .low = sequence}, kTable, keys, values.data())
             .status());
-    ASSIGN_OR_RETURN(BuiltDelta delta, shard.BuildDelta());
+    PENSTOCK_ASSIGN_OR_RETURN(BuiltDelta delta, shard.BuildDelta());
     *bytes += delta.words.asBytes().size();
     LogRecord record;
     record.sections.push_back(
@@ -51,19 +51,20 @@ Result<std::vector<LogRecord>> MakeDeltas(const LogOptions& options, uint64_t* b
 // Seconds that it takes to append all of them, one after the other, each synced if `sync`.
 Result<double> Append(FileLayer& files, const std::string& dir, const std::vector<LogRecord>& records,
                       bool sync) {
-  ASSIGN_OR_RETURN(const auto log, DeltaLog::Open(files, dir, {.cluster = kCluster, .node = 1}, {}));
+  PENSTOCK_ASSIGN_OR_RETURN(const auto log, DeltaLog::Open(files, dir, {.cluster = kCluster, .node = 1}, {}));
   const auto begin = Clock::now();
   for (const LogRecord& record : records) {
-    RETURN_IF_ERROR(log->Append({&record, 1}));
-    if (sync) RETURN_IF_ERROR(log->Sync());
+    PENSTOCK_RETURN_IF_ERROR(log->Append({&record, 1}));
+    if (sync) PENSTOCK_RETURN_IF_ERROR(log->Sync());
   }
   return std::chrono::duration<double>(Clock::now() - begin).count();
 }
 
 Status Check(FileLayer& files, const std::string& dir, size_t deltas) {
-  ASSIGN_OR_RETURN(const ReplayReport report, Replay(files, dir, kCluster, {},
-                                                     [](ShardId, Incarnation, const proto::Delta::Reader&,
-                                                        uint32_t) { return Status::Ok(); }));
+  PENSTOCK_ASSIGN_OR_RETURN(
+      const ReplayReport report,
+      Replay(files, dir, kCluster, {},
+             [](ShardId, Incarnation, const proto::Delta::Reader&, uint32_t) { return Status::Ok(); }));
   if (report.deltas == deltas && report.damaged.empty() && report.discarded_bytes == 0) return Status::Ok();
   return DataLoss(StrCat("the log holds ", report.deltas, " of the ", deltas, " deltas that were appended"));
 }
@@ -86,10 +87,10 @@ Status CheckLogOptions(const LogOptions& o) {
 
 Result<LogFigures> RunLogBench(const LogOptions& options, const std::string& folder,
                                const std::function<bool()>& interrupted) {
-  RETURN_IF_ERROR(CheckLogOptions(options));
+  PENSTOCK_RETURN_IF_ERROR(CheckLogOptions(options));
   LogFigures figures;
   uint64_t bytes = 0;
-  ASSIGN_OR_RETURN(const std::vector<LogRecord> records, MakeDeltas(options, &bytes));
+  PENSTOCK_ASSIGN_OR_RETURN(const std::vector<LogRecord> records, MakeDeltas(options, &bytes));
   figures.deltas = records.size();
   figures.delta_bytes = bytes / records.size();
   PosixFileLayer files;
@@ -98,8 +99,8 @@ Result<LogFigures> RunLogBench(const LogOptions& options, const std::string& fol
     for (uint32_t i = 0; i < options.repeats; ++i) {
       if (interrupted()) return Cancelled("interrupted");
       const std::string dir = StrCat(folder, "/", sync ? "synced-" : "logged-", i);
-      ASSIGN_OR_RETURN(const double seconds, Append(files, dir, records, sync));
-      RETURN_IF_ERROR(Check(files, dir, records.size()));
+      PENSTOCK_ASSIGN_OR_RETURN(const double seconds, Append(files, dir, records, sync));
+      PENSTOCK_RETURN_IF_ERROR(Check(files, dir, records.size()));
       rates.push_back(static_cast<double>(bytes) / seconds);
       std::error_code ignored;
       std::filesystem::remove_all(dir, ignored);

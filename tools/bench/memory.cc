@@ -77,9 +77,9 @@ class MemoryRun {
       }
       pushes.push_back(client_.Push(*producer_, {{table_.id, std::move(keys), std::move(values)}},
                                     {.deadline_ms = kDeadlineMs}));
-      if (pushes.size() >= options_.inflight) RETURN_IF_ERROR(settle());
+      if (pushes.size() >= options_.inflight) PENSTOCK_RETURN_IF_ERROR(settle());
     }
-    while (!pushes.empty()) RETURN_IF_ERROR(settle());
+    while (!pushes.empty()) PENSTOCK_RETURN_IF_ERROR(settle());
     return static_cast<double>(options_.rows) / SecondsSince(begin);
   }
 
@@ -96,7 +96,7 @@ class MemoryRun {
       }
       const auto pulled = pulls.front().second.get();
       if (!pulled.ok()) return pulled.status().Prepend("read");
-      RETURN_IF_ERROR(CheckRows(KeysFrom(pulls.front().first), pulled->values[0]));
+      PENSTOCK_RETURN_IF_ERROR(CheckRows(KeysFrom(pulls.front().first), pulled->values[0]));
       pulls.pop_front();
     }
     return static_cast<double>(options_.rows) / SecondsSince(begin);
@@ -109,7 +109,7 @@ class MemoryRun {
     for (uint32_t i = 0; i <= options_.repeats; ++i) {  // the first one warms up
       std::vector<std::vector<Key>> pool(steps + steps / 2);
       for (auto& batch : pool) batch = (zipf ? zipf_ : random_).Next(options_.keys);
-      ASSIGN_OR_RETURN(const double rate, Run(pool));
+      PENSTOCK_ASSIGN_OR_RETURN(const double rate, Run(pool));
       if (i > 0) figures.push_back(rate);
       steps = std::clamp<size_t>(
           static_cast<size_t>(rate * options_.seconds / static_cast<double>(options_.keys)), 64, 2000);
@@ -166,15 +166,15 @@ class MemoryRun {
 
 Result<MemoryFigures> Measure(MemoryRun& run, const std::function<void(const std::string&)>& say) {
   MemoryFigures figures;
-  ASSIGN_OR_RETURN(figures.load_rows_per_second, run.Load());
+  PENSTOCK_ASSIGN_OR_RETURN(figures.load_rows_per_second, run.Load());
   say("loaded");
-  ASSIGN_OR_RETURN(figures.read_rows_per_second, run.Check());
+  PENSTOCK_ASSIGN_OR_RETURN(figures.read_rows_per_second, run.Check());
   say("every row read back");
-  ASSIGN_OR_RETURN(figures.random_rows_per_second, run.Measure(/*zipf=*/false));
+  PENSTOCK_ASSIGN_OR_RETURN(figures.random_rows_per_second, run.Measure(/*zipf=*/false));
   say("random steps measured");
-  ASSIGN_OR_RETURN(figures.zipf_rows_per_second, run.Measure(/*zipf=*/true));
+  PENSTOCK_ASSIGN_OR_RETURN(figures.zipf_rows_per_second, run.Measure(/*zipf=*/true));
   say("Zipf steps measured");
-  RETURN_IF_ERROR(run.Check().status());
+  PENSTOCK_RETURN_IF_ERROR(run.Check().status());
   figures.steps = run.steps();
   return figures;
 }
@@ -210,12 +210,12 @@ Status CheckMemoryOptions(const MemoryOptions& o) {
 Result<MemoryFigures> RunMemoryBench(Client& client, const MemoryOptions& options,
                                      const std::function<void(const std::string&)>& say,
                                      const std::function<bool()>& interrupted) {
-  RETURN_IF_ERROR(CheckMemoryOptions(options));
-  ASSIGN_OR_RETURN(const Durability durability, ParseDurability(options.durability));
+  PENSTOCK_RETURN_IF_ERROR(CheckMemoryOptions(options));
+  PENSTOCK_ASSIGN_OR_RETURN(const Durability durability, ParseDurability(options.durability));
   TableSpec spec{.name = StrCat("bench/memory-", RandomId()), .dim = options.dim, .durability = durability};
   spec.optimizer = {.kind = OptimizerKind::kSgd, .learning_rate = 1};
-  ASSIGN_OR_RETURN(const TableSpec table, client.CreateTable(spec));
-  ASSIGN_OR_RETURN(auto producer, client.NewProducer());
+  PENSTOCK_ASSIGN_OR_RETURN(const TableSpec table, client.CreateTable(spec));
+  PENSTOCK_ASSIGN_OR_RETURN(auto producer, client.NewProducer());
   MemoryRun run(client, options, table, producer, interrupted);
   auto figures = Measure(run, say);
   const Status dropped = client.DropTable(table.name);

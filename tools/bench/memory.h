@@ -15,9 +15,9 @@
 #include <nlohmann/json_fwd.hpp>
 #include <string>
 
+#include "client/client.h"
 #include "common/base/status.h"
 #include "tools/bench/statistics.h"
-#include "worker/client/client.h"
 
 namespace penstock {
 

@@ -33,7 +33,7 @@ Result<std::string> Exchange(const sockaddr_in& to, const std::string& request) 
 }  // namespace
 
 Result<double> ReadMetric(const std::string& address_file, const std::string& metric) {
-  ASSIGN_OR_RETURN(const std::string address, ReadWholeFile(address_file));
+  PENSTOCK_ASSIGN_OR_RETURN(const std::string address, ReadWholeFile(address_file));
   const size_t colon = address.rfind(':');
   sockaddr_in to{};
   to.sin_family = AF_INET;

@@ -47,7 +47,7 @@ Status PinProcess(pid_t pid, int processor) {
       status = ErrnoStatus(errno, StrCat("pin process ", pid, " to processor ", processor));
     }
     ::closedir(folder);
-    RETURN_IF_ERROR(status);
+    PENSTOCK_RETURN_IF_ERROR(status);
   }
   return Status::Ok();
 }

@@ -234,8 +234,8 @@ std::vector<ReportRow> AcceptanceRows(const std::string& job) {
 Result<ReportLine> MakeLine(const ReportRow& row, const nlohmann::json& report) {
   ReportLine line{
       .work = row.work, .command = CommandOf(row.arguments), .figure = {}, .ratio = {}, .target = {}};
-  ASSIGN_OR_RETURN(const nlohmann::json figure, At(report, row.figure));
-  ASSIGN_OR_RETURN(const nlohmann::json ratio, At(report, row.ratio));
+  PENSTOCK_ASSIGN_OR_RETURN(const nlohmann::json figure, At(report, row.figure));
+  PENSTOCK_ASSIGN_OR_RETURN(const nlohmann::json ratio, At(report, row.ratio));
   line.figure = Figure(figure, row.unit, row.unit_name);
   // What stands beside may be left out by an option.
   if (const auto beside = row.beside.empty() ? NotFound("") : At(report, row.beside); beside.ok()) {

@@ -22,10 +22,10 @@ class RowsTask final : public BenchTask {
  public:
   static Result<std::unique_ptr<BenchTask>> Make(Client& client, const nlohmann::json& order) {
     const auto options = order.at("options").get<WorkloadOptions>();
-    ASSIGN_OR_RETURN(const TableSpec table, client.OpenTable(order.at("table").get<std::string>()));
-    ASSIGN_OR_RETURN(auto producer, client.NewProducer());
+    PENSTOCK_ASSIGN_OR_RETURN(const TableSpec table, client.OpenTable(order.at("table").get<std::string>()));
+    PENSTOCK_ASSIGN_OR_RETURN(auto producer, client.NewProducer());
     std::unique_ptr<RowsTask> task(new RowsTask(client, options, table, std::move(producer)));
-    RETURN_IF_ERROR(task->oracle_.Prepare(kMostFillPushes));
+    PENSTOCK_RETURN_IF_ERROR(task->oracle_.Prepare(kMostFillPushes));
     task->pool_ = MakePool(options, order.at("worker").get<uint32_t>());
     return std::unique_ptr<BenchTask>(std::move(task));
   }
@@ -44,7 +44,7 @@ class RowsTask final : public BenchTask {
       if (options_.inflight == 1) took_us.push_back(std::chrono::duration<double, std::micro>(took).count());
       return Status::Ok();
     };
-    ASSIGN_OR_RETURN(const double rows_per_second, loop_.Run(pool_, begin, seconds, hooks));
+    PENSTOCK_ASSIGN_OR_RETURN(const double rows_per_second, loop_.Run(pool_, begin, seconds, hooks));
     return nlohmann::json{{"rows_per_second", rows_per_second},
                           {"done", done},
                           {"p50_us", Quantile(took_us, 0.5)},

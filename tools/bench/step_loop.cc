@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <thread>
 
-#include "worker/client/spin_get.h"
+#include "client/spin_get.h"
 
 namespace penstock {
 namespace {
@@ -31,7 +31,7 @@ Result<double> StepLoop::Run(const std::vector<std::vector<Key>>& pool, Clock::t
       begin + std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(seconds));
   uint64_t rows = 0;
   const auto advance = [&](Flight& flight) -> Status {
-    RETURN_IF_ERROR(Advance(pool, flight, hooks));
+    PENSTOCK_RETURN_IF_ERROR(Advance(pool, flight, hooks));
     if (flight.flies()) return Status::Ok();
     const auto now = Clock::now();
     if (now <= end) rows += pool[flight.batch].size();
@@ -43,11 +43,11 @@ Result<double> StepLoop::Run(const std::vector<std::vector<Key>>& pool, Clock::t
   for (size_t turn = 0; Clock::now() < end; ++turn) {
     if (hooks.interrupted()) return Cancelled("interrupted");
     Flight& flight = flights[turn % flights.size()];
-    RETURN_IF_ERROR(advance(flight));
+    PENSTOCK_RETURN_IF_ERROR(advance(flight));
     if (!flight.flies()) Begin(pool, flight);
   }
   for (Flight& flight : flights) {
-    while (flight.flies()) RETURN_IF_ERROR(advance(flight));
+    while (flight.flies()) PENSTOCK_RETURN_IF_ERROR(advance(flight));
   }
   return static_cast<double>(rows) / seconds;
 }
@@ -77,8 +77,8 @@ void StepLoop::Push(const std::vector<Key>& keys, std::span<const float> values,
 Status StepLoop::Advance(const std::vector<std::vector<Key>>& pool, Flight& flight, const Hooks& hooks) {
   const uint64_t spin_us = client_.options().spin_us;
   if (flight.push.valid()) return SpinGet(std::move(flight.push), spin_us).status().Prepend("push");
-  RETURN_IF_ERROR(SpinGet(std::move(flight.pull), spin_us).Prepend("pull"));
-  if (hooks.pulled) RETURN_IF_ERROR(hooks.pulled(flight.batch, flight.values));
+  PENSTOCK_RETURN_IF_ERROR(SpinGet(std::move(flight.pull), spin_us).Prepend("pull"));
+  if (hooks.pulled) PENSTOCK_RETURN_IF_ERROR(hooks.pulled(flight.batch, flight.values));
   if (options_.work == Work::kPull) return Status::Ok();
   // The gradient is written over the pulled rows, as a model that computes in place would: the memory is
   // there and warm.

@@ -11,7 +11,7 @@
 #include <span>
 #include <vector>
 
-#include "worker/client/client.h"
+#include "client/client.h"
 
 namespace penstock {
 

@@ -30,15 +30,15 @@ class StoreRun {
 
   Status Prepare() {
     for (auto& shard : shards_) {
-      RETURN_IF_ERROR(shard->CreateTable(table_));
-      RETURN_IF_ERROR(shard->BeginEpoch(1, 1));
+      PENSTOCK_RETURN_IF_ERROR(shard->CreateTable(table_));
+      PENSTOCK_RETURN_IF_ERROR(shard->BeginEpoch(1, 1));
     }
     for (const auto& batch : MakePool(options_, 0)) pool_.push_back(Bucketed(batch));
     for (Key first = 0; first < options_.rows; first += options_.keys) {
       std::vector<Key> keys;
       for (Key key = first; key < std::min<Key>(first + options_.keys, options_.rows); ++key)
         keys.push_back(key);
-      RETURN_IF_ERROR(Push(Bucketed(keys)));
+      PENSTOCK_RETURN_IF_ERROR(Push(Bucketed(keys)));
     }
     return Status::Ok();
   }
@@ -50,21 +50,21 @@ class StoreRun {
     const auto seconds = [&] { return std::chrono::duration<double>(Clock::now() - begin).count(); };
     while (seconds() < options_.seconds) {
       const auto& batch = pool_[next_++ % pool_.size()];
-      RETURN_IF_ERROR(push ? Push(batch) : Pull(batch));
+      PENSTOCK_RETURN_IF_ERROR(push ? Push(batch) : Pull(batch));
       rows += options_.keys;
     }
     const double rate = static_cast<double>(rows) / seconds();
     // As a server does when the lag is over; here it is not measured.
-    for (auto& shard : shards_) RETURN_IF_ERROR(shard->BuildDelta().status());
+    for (auto& shard : shards_) PENSTOCK_RETURN_IF_ERROR(shard->BuildDelta().status());
     return rate;
   }
 
   Status Check() {
     for (Key key = 0; key < options_.rows; ++key) {
-      RETURN_IF_ERROR(oracle_.Prepare(pushes_[key]));
+      PENSTOCK_RETURN_IF_ERROR(oracle_.Prepare(pushes_[key]));
       std::vector<float> row(options_.dim);
       Shard& shard = *shards_[ShardOf(HashOf(key), static_cast<uint32_t>(shards_.size()))];
-      RETURN_IF_ERROR(shard.PullRows(kTable, {&key, 1}, row.data(), nullptr));
+      PENSTOCK_RETURN_IF_ERROR(shard.PullRows(kTable, {&key, 1}, row.data(), nullptr));
       for (uint32_t d = 0; d < options_.dim; ++d) {
         if (row[d] == oracle_.Value(pushes_[key], d)) continue;
         return DataLoss(StrCat("row ", key, ", column ", d, " holds ", row[d], ", but its pushes make ",
@@ -111,7 +111,7 @@ class StoreRun {
   Status Pull(const Units& units) {
     float* out = pulled_.data();
     for (const auto& [shard, keys] : units) {
-      RETURN_IF_ERROR(shards_[shard]->PullRows(kTable, keys, out, nullptr));
+      PENSTOCK_RETURN_IF_ERROR(shards_[shard]->PullRows(kTable, keys, out, nullptr));
       out += keys.size() * options_.dim;
     }
     return Status::Ok();
@@ -132,21 +132,21 @@ class StoreRun {
 
 Result<StoreFigures> RunStoreBench(const WorkloadOptions& options, uint32_t shards,
                                    const std::function<bool()>& interrupted) {
-  ASSIGN_OR_RETURN(TableSpec table, WorkloadTable(options, "bench"));
+  PENSTOCK_ASSIGN_OR_RETURN(TableSpec table, WorkloadTable(options, "bench"));
   table.id = kTable;
   StoreRun run(options, shards, table);
-  RETURN_IF_ERROR(run.Prepare());
+  PENSTOCK_RETURN_IF_ERROR(run.Prepare());
   StoreFigures figures;
   for (const bool push : {false, true}) {
     std::vector<double> rates;
     for (uint32_t i = 0; i <= options.repeats; ++i) {
       if (interrupted()) return Cancelled("interrupted");
-      ASSIGN_OR_RETURN(const double rate, run.Measure(push));
+      PENSTOCK_ASSIGN_OR_RETURN(const double rate, run.Measure(push));
       if (i > 0) rates.push_back(rate);  // the first one warms up
     }
     (push ? figures.push_rows_per_second : figures.pull_rows_per_second) = Spread::Of(std::move(rates));
   }
-  RETURN_IF_ERROR(run.Check());
+  PENSTOCK_RETURN_IF_ERROR(run.Check());
   return figures;
 }
 

@@ -47,21 +47,21 @@ Status CheckWorkloadOptions(const WorkloadOptions& o) {
     if (value >= min && value <= max) return Status::Ok();
     return InvalidArgument(StrCat(name, " ", value, ": must be from ", min, " to ", max));
   };
-  RETURN_IF_ERROR(in_range("--rows", o.rows, 1, UINT32_MAX));
-  RETURN_IF_ERROR(in_range("--keys", o.keys, 1, 1'000'000));
-  ASSIGN_OR_RETURN(const std::optional<double> zipf, ParseSkew(o.skew));
+  PENSTOCK_RETURN_IF_ERROR(in_range("--rows", o.rows, 1, UINT32_MAX));
+  PENSTOCK_RETURN_IF_ERROR(in_range("--keys", o.keys, 1, 1'000'000));
+  PENSTOCK_ASSIGN_OR_RETURN(const std::optional<double> zipf, ParseSkew(o.skew));
   if (o.keys > o.rows && !zipf)
     return InvalidArgument(StrCat("--keys ", o.keys, ": must be from 1 to --rows (", o.rows, ")"));
-  RETURN_IF_ERROR(in_range("--dim", o.dim, 1, 65536));
-  RETURN_IF_ERROR(in_range("--inflight", o.inflight, 1, 1024));
-  RETURN_IF_ERROR(in_range("--workers", o.workers, 1, 256));
-  RETURN_IF_ERROR(in_range("--batches", o.batches, 1, 1'000'000));
-  RETURN_IF_ERROR(in_range("--repeats", o.repeats, 1, 1000));
-  RETURN_IF_ERROR(in_range("--spin-us", o.spin_us, 0, 100'000));
+  PENSTOCK_RETURN_IF_ERROR(in_range("--dim", o.dim, 1, 65536));
+  PENSTOCK_RETURN_IF_ERROR(in_range("--inflight", o.inflight, 1, 1024));
+  PENSTOCK_RETURN_IF_ERROR(in_range("--workers", o.workers, 1, 256));
+  PENSTOCK_RETURN_IF_ERROR(in_range("--batches", o.batches, 1, 1'000'000));
+  PENSTOCK_RETURN_IF_ERROR(in_range("--repeats", o.repeats, 1, 1000));
+  PENSTOCK_RETURN_IF_ERROR(in_range("--spin-us", o.spin_us, 0, 100'000));
   if (!(o.seconds > 0 && o.seconds <= 3600))
     return InvalidArgument(StrCat("--seconds ", o.seconds, ": must be above 0, at most 3600"));
-  RETURN_IF_ERROR(CheckLag(o.work, o.seconds, o.memory_lag_ms));
-  ASSIGN_OR_RETURN(const TableSpec spec, WorkloadTable(o, "bench"));
+  PENSTOCK_RETURN_IF_ERROR(CheckLag(o.work, o.seconds, o.memory_lag_ms));
+  PENSTOCK_ASSIGN_OR_RETURN(const TableSpec spec, WorkloadTable(o, "bench"));
   if (zipf && Pushes(o.work) && !RowOracle(spec.optimizer, 1).linear()) {
     return InvalidArgument("--skew with --optimizer '" + o.optimizer +
                            "': must be sgd or add, because rows that a batch names twice may be pushed once "
@@ -72,7 +72,7 @@ Status CheckWorkloadOptions(const WorkloadOptions& o) {
 
 Result<TableSpec> WorkloadTable(const WorkloadOptions& options, const std::string& name) {
   TableSpec spec{.name = name, .dim = options.dim};
-  ASSIGN_OR_RETURN(spec.optimizer, RowOracle::Spec(options.optimizer));
+  PENSTOCK_ASSIGN_OR_RETURN(spec.optimizer, RowOracle::Spec(options.optimizer));
   auto durability = ParseDurability(options.durability);
   if (!durability.ok()) return durability.status().Prepend("--durability");
   spec.durability = *durability;

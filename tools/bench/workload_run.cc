@@ -21,13 +21,14 @@ constexpr size_t kSomeRows = 1000;
 Result<std::unique_ptr<WorkloadRun>> WorkloadRun::Start(Client& client, const WorkloadOptions& options,
                                                         WorkersOptions workers,
                                                         const std::function<bool()>& interrupted) {
-  RETURN_IF_ERROR(CheckWorkloadOptions(options));
-  ASSIGN_OR_RETURN(const TableSpec wanted, WorkloadTable(options, StrCat("bench/rows-", RandomId())));
-  ASSIGN_OR_RETURN(const TableSpec table, client.CreateTable(wanted));
+  PENSTOCK_RETURN_IF_ERROR(CheckWorkloadOptions(options));
+  PENSTOCK_ASSIGN_OR_RETURN(const TableSpec wanted,
+                            WorkloadTable(options, StrCat("bench/rows-", RandomId())));
+  PENSTOCK_ASSIGN_OR_RETURN(const TableSpec table, client.CreateTable(wanted));
   workers.count = options.workers;
   std::unique_ptr<WorkloadRun> run(new WorkloadRun(client, options, workers, table, interrupted));
-  RETURN_IF_ERROR(run->Fill());
-  RETURN_IF_ERROR(run->workers_.Prepare([&](uint32_t worker) {
+  PENSTOCK_RETURN_IF_ERROR(run->Fill());
+  PENSTOCK_RETURN_IF_ERROR(run->workers_.Prepare([&](uint32_t worker) {
     return nlohmann::json{{"kind", "rows"}, {"table", table.name}, {"worker", worker}, {"options", options}};
   }));
   if (Pushes(options.work)) {
@@ -51,12 +52,12 @@ WorkloadRun::WorkloadRun(Client& client, const WorkloadOptions& options, const W
 WorkloadRun::~WorkloadRun() { static_cast<void>(client_.DropTable(table_.name)); }
 
 Status WorkloadRun::Fill() {
-  ASSIGN_OR_RETURN(const auto producer, client_.NewProducer());
+  PENSTOCK_ASSIGN_OR_RETURN(const auto producer, client_.NewProducer());
   const std::vector<float> gradient = RowOracle::Gradient(options_.dim);
   std::deque<std::future<Result<PushResult>>> calls;
   const auto settle = [&](size_t leave) -> Status {
     for (; calls.size() > leave; calls.pop_front())
-      RETURN_IF_ERROR(calls.front().get().status().Prepend("fill the table"));
+      PENSTOCK_RETURN_IF_ERROR(calls.front().get().status().Prepend("fill the table"));
     return Status::Ok();
   };
   for (int64_t round = 0; round < kMostFillPushes; ++round) {
@@ -70,7 +71,7 @@ Status WorkloadRun::Fill() {
         push.values.insert(push.values.end(), gradient.begin(), gradient.end());
       }
       if (push.keys.empty()) continue;
-      RETURN_IF_ERROR(settle(kCallsInFlight - 1));
+      PENSTOCK_RETURN_IF_ERROR(settle(kCallsInFlight - 1));
       std::vector<TablePush> tables;
       tables.push_back(std::move(push));
       calls.push_back(client_.Push(*producer, tables));
@@ -82,8 +83,8 @@ Status WorkloadRun::Fill() {
 Result<WorkloadRun::Repeat> WorkloadRun::Measure(double seconds, bool fold) {
   std::function<Status()> meanwhile;
   if (fold) meanwhile = [this] { return client_.Fold().Prepend("fold"); };
-  ASSIGN_OR_RETURN(const std::vector<nlohmann::json> answers,
-                   workers_.Go(seconds, {{"sign", sign_}}, meanwhile));
+  PENSTOCK_ASSIGN_OR_RETURN(const std::vector<nlohmann::json> answers,
+                            workers_.Go(seconds, {{"sign", sign_}}, meanwhile));
   Repeat repeat;
   for (size_t worker = 0; worker < answers.size(); ++worker) {
     const nlohmann::json& answer = answers[worker];
@@ -99,14 +100,14 @@ Result<WorkloadRun::Repeat> WorkloadRun::Measure(double seconds, bool fold) {
     }
   }
   if (oracle_.linear()) sign_ = -sign_;
-  RETURN_IF_ERROR(Check());
+  PENSTOCK_RETURN_IF_ERROR(Check());
   return repeat;
 }
 
 Status WorkloadRun::Check() {
   const auto [least, most] = std::minmax_element(pushes_.begin(), pushes_.end());
-  RETURN_IF_ERROR(oracle_.Prepare(*most));
-  RETURN_IF_ERROR(oracle_.Prepare(*least));
+  PENSTOCK_RETURN_IF_ERROR(oracle_.Prepare(*most));
+  PENSTOCK_RETURN_IF_ERROR(oracle_.Prepare(*least));
   std::deque<std::pair<Key, std::future<Result<PullResult>>>> calls;
   for (Key first = 0; first < options_.rows || !calls.empty();) {
     if (interrupted_()) return Cancelled("interrupted");
@@ -142,14 +143,14 @@ std::future<Result<PullResult>> WorkloadRun::PullSome() {
 Result<WorkloadFigures> RunWorkload(Client& client, const WorkloadOptions& options,
                                     const WorkersOptions& workers, bool folds,
                                     const std::function<bool()>& interrupted) {
-  ASSIGN_OR_RETURN(const auto run, WorkloadRun::Start(client, options, workers, interrupted));
-  ASSIGN_OR_RETURN(const WorkloadRun::Repeat warm_up,
-                   run->Measure(std::min(kWarmUpSeconds, options.seconds), /*fold=*/false));
+  PENSTOCK_ASSIGN_OR_RETURN(const auto run, WorkloadRun::Start(client, options, workers, interrupted));
+  PENSTOCK_ASSIGN_OR_RETURN(const WorkloadRun::Repeat warm_up,
+                            run->Measure(std::min(kWarmUpSeconds, options.seconds), /*fold=*/false));
   WorkloadFigures figures{.calls = warm_up.calls, .folds = folds};
   std::vector<double> rows, p50, p99, p999;
   for (uint32_t i = 0; i < options.repeats; ++i) {
-    ASSIGN_OR_RETURN(const WorkloadRun::Repeat repeat,
-                     run->Measure(options.seconds, folds && Pushes(options.work)));
+    PENSTOCK_ASSIGN_OR_RETURN(const WorkloadRun::Repeat repeat,
+                              run->Measure(options.seconds, folds && Pushes(options.work)));
     rows.push_back(repeat.rows_per_second);
     p50.push_back(repeat.p50_us);
     p99.push_back(repeat.p99_us);
@@ -170,14 +171,14 @@ Result<PairFigures> RunPairs(Client& client, const WorkloadOptions& first, const
   std::unique_ptr<WorkloadRun> runs[2];
   std::vector<double> rates[2], ratios;
   for (int i = 0; i < 2; ++i) {
-    ASSIGN_OR_RETURN(runs[i], WorkloadRun::Start(client, *options[i], workers, interrupted));
-    RETURN_IF_ERROR(runs[i]->Measure(std::min(kWarmUpSeconds, options[i]->seconds), false).status());
+    PENSTOCK_ASSIGN_OR_RETURN(runs[i], WorkloadRun::Start(client, *options[i], workers, interrupted));
+    PENSTOCK_RETURN_IF_ERROR(runs[i]->Measure(std::min(kWarmUpSeconds, options[i]->seconds), false).status());
   }
   for (uint32_t pair = 0; pair < pairs; ++pair) {
     for (const uint32_t turn : {0u, 1u}) {
       const uint32_t i = (pair + turn) % 2;  // neither is always the first
-      ASSIGN_OR_RETURN(const WorkloadRun::Repeat repeat,
-                       runs[i]->Measure(options[i]->seconds, Pushes(options[i]->work)));
+      PENSTOCK_ASSIGN_OR_RETURN(const WorkloadRun::Repeat repeat,
+                                runs[i]->Measure(options[i]->seconds, Pushes(options[i]->work)));
       rates[i].push_back(repeat.rows_per_second);
     }
     ratios.push_back(rates[0].back() / rates[1].back());

@@ -12,10 +12,10 @@
 #include <memory>
 #include <vector>
 
+#include "client/client.h"
 #include "tools/bench/row_oracle.h"
 #include "tools/bench/workers.h"
 #include "tools/bench/workload.h"
-#include "worker/client/client.h"
 
 namespace penstock {
 

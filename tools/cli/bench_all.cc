@@ -45,7 +45,7 @@ Result<nlohmann::json> RunCommand(const std::vector<std::string>& arguments, con
   }
   if (ended->signal != 0 || ended->code != 0)
     return FailedPrecondition("the command ended with " + ended->ToString());
-  ASSIGN_OR_RETURN(const std::string text, ReadWholeFile(output));
+  PENSTOCK_ASSIGN_OR_RETURN(const std::string text, ReadWholeFile(output));
   auto report = nlohmann::json::parse(text, nullptr, false);
   if (report.is_discarded()) return Internal("the command's report is no JSON");
   return report;
@@ -55,7 +55,7 @@ Result<nlohmann::json> RunCommand(const std::vector<std::string>& arguments, con
 
 Result<int> RunBenchAll(const Arguments& arguments, Console& console) {
   InterruptSignals signals;
-  ASSIGN_OR_RETURN(const std::string folder, MakeTemporaryFolder());
+  PENSTOCK_ASSIGN_OR_RETURN(const std::string folder, MakeTemporaryFolder());
   std::map<std::string, Result<nlohmann::json>> reports;  // by command: some serve two rows
   std::vector<ReportLine> lines;
   nlohmann::json first;
@@ -97,7 +97,7 @@ Result<int> RunBenchAll(const Arguments& arguments, Console& console) {
   if (arguments.report.empty()) {
     console.out << text;
   } else {
-    RETURN_IF_ERROR(WriteFileAtomically(AbsolutePath(arguments.report), text));
+    PENSTOCK_RETURN_IF_ERROR(WriteFileAtomically(AbsolutePath(arguments.report), text));
   }
   return measured ? kExitOk : kExitFailed;
 }

@@ -17,7 +17,7 @@ constexpr uint64_t kDeadlineMs = 120'000;
 constexpr uint64_t kDayMs = 86'400'000;
 
 Result<uint64_t> CountServers(Client& client) {
-  ASSIGN_OR_RETURN(const nlohmann::json nodes, client.Inspect("nodes"));
+  PENSTOCK_ASSIGN_OR_RETURN(const nlohmann::json nodes, client.Inspect("nodes"));
   uint64_t servers = 0;
   for (const auto& node : nodes)
     servers += node.value("role", "") == "server" && node.value("state", "") == "alive" ? 1 : 0;
@@ -42,17 +42,17 @@ Result<std::unique_ptr<BenchCluster>> BenchCluster::Start(const TargetArguments&
         StrCat("server.memory_lag_ms=", options.folds ? options.memory_lag_ms : kDayMs),
         StrCat("server.spin_us=", options.spin_us), StrCat("scheduler.copies=", options.copies)};
     assignments.insert(assignments.end(), options.assignments.begin(), options.assignments.end());
-    ASSIGN_OR_RETURN(cluster->own_, PrivateCluster::Start(options.servers, options.workers, signals, console,
-                                                          std::move(assignments)));
+    PENSTOCK_ASSIGN_OR_RETURN(cluster->own_, PrivateCluster::Start(options.servers, options.workers, signals,
+                                                                   console, std::move(assignments)));
     reached = cluster->own_->target();
     cluster->pin_ = options.pin;
-    if (options.pin) RETURN_IF_ERROR(cluster->PinServers());
+    if (options.pin) PENSTOCK_RETURN_IF_ERROR(cluster->PinServers());
   }
   ClientOptions client = TargetOptions(reached, "penstock bench");
   client.deadline_ms = kDeadlineMs;
-  ASSIGN_OR_RETURN(cluster->client_, ConnectTo(reached, client));
-  ASSIGN_OR_RETURN(cluster->servers_, CountServers(*cluster->client_));
-  if (options.copies > 1) RETURN_IF_ERROR(cluster->WaitForCopies());
+  PENSTOCK_ASSIGN_OR_RETURN(cluster->client_, ConnectTo(reached, client));
+  PENSTOCK_ASSIGN_OR_RETURN(cluster->servers_, CountServers(*cluster->client_));
+  if (options.copies > 1) PENSTOCK_RETURN_IF_ERROR(cluster->WaitForCopies());
   return cluster;
 }
 
@@ -60,7 +60,7 @@ Result<std::unique_ptr<BenchCluster>> BenchCluster::Start(const TargetArguments&
 Status BenchCluster::WaitForCopies() {
   constexpr int kTries = 600;
   for (int i = 0; i < kTries && !signals_.Received(); ++i) {
-    ASSIGN_OR_RETURN(const nlohmann::json status, client_->Inspect("status"));
+    PENSTOCK_ASSIGN_OR_RETURN(const nlohmann::json status, client_->Inspect("status"));
     if (status.at("copies").at("complete") == status.at("shards").at("total")) return Status::Ok();
     std::this_thread::sleep_for(std::chrono::milliseconds(100));
   }
@@ -70,7 +70,8 @@ Status BenchCluster::WaitForCopies() {
 Status BenchCluster::PinServers() {
   size_t next = 0;
   for (const ChildState& child : own_->Children()) {
-    if (child.name.starts_with("server")) RETURN_IF_ERROR(PinProcess(child.pid, ProcessorAt(next++)));
+    if (child.name.starts_with("server"))
+      PENSTOCK_RETURN_IF_ERROR(PinProcess(child.pid, ProcessorAt(next++)));
   }
   return Status::Ok();
 }
@@ -79,7 +80,8 @@ Result<double> BenchCluster::ServerMetric(const std::string& name) const {
   double sum = 0;
   for (const ChildState& child : own_->Children()) {
     if (!child.name.starts_with("server")) continue;
-    ASSIGN_OR_RETURN(const double value, ReadMetric(own_->paths().node(child.name) + "/http_address", name));
+    PENSTOCK_ASSIGN_OR_RETURN(const double value,
+                              ReadMetric(own_->paths().node(child.name) + "/http_address", name));
     sum += value;
   }
   return sum;

@@ -5,10 +5,10 @@
 #include <string>
 #include <vector>
 
+#include "client/client.h"
 #include "tools/bench/workers.h"
 #include "tools/cli/arguments.h"
 #include "tools/cli/private_cluster.h"
-#include "worker/client/client.h"
 
 namespace penstock {
 

@@ -59,12 +59,12 @@ Result<int> RunBench(const Arguments& arguments, Console& console) {
     return kExitOk;
   }
   if (arguments.command == "bench all") return RunBenchAll(arguments, console);
-  RETURN_IF_ERROR(CheckBenchArguments(arguments));
-  ASSIGN_OR_RETURN(const Limit limit,
-                   MeasureLimit({.seconds = arguments.limit_seconds, .pin = arguments.pin}));
+  PENSTOCK_RETURN_IF_ERROR(CheckBenchArguments(arguments));
+  PENSTOCK_ASSIGN_OR_RETURN(const Limit limit,
+                            MeasureLimit({.seconds = arguments.limit_seconds, .pin = arguments.pin}));
   InterruptSignals signals;
   BenchContext context{arguments, console, signals, limit};
-  ASSIGN_OR_RETURN(const nlohmann::json results, MeasurementOf(arguments.command)(context));
+  PENSTOCK_ASSIGN_OR_RETURN(const nlohmann::json results, MeasurementOf(arguments.command)(context));
   const nlohmann::json report = {
       {"machine", DescribeMachine()}, {"limit", LimitJson(limit)}, {"results", results}};
   console.out << (arguments.output == OutputFormat::kJson ? RenderJson(report) : BenchText(report));

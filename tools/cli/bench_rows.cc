@@ -32,8 +32,9 @@ std::vector<bool> FoldsToMeasure(const Arguments& arguments, bool pushes, const 
 // What the servers say of it: a fold that was asked for has been, and what is off was off.
 Status AddEvidence(const BenchCluster& cluster, nlohmann::json* result) {
   if (!cluster.own()) return Status::Ok();
-  ASSIGN_OR_RETURN(const double folds, cluster.ServerMetric("penstock_server_folds_total"));
-  ASSIGN_OR_RETURN(const double bytes, cluster.ServerMetric("penstock_server_log_written_bytes_total"));
+  PENSTOCK_ASSIGN_OR_RETURN(const double folds, cluster.ServerMetric("penstock_server_folds_total"));
+  PENSTOCK_ASSIGN_OR_RETURN(const double bytes,
+                            cluster.ServerMetric("penstock_server_log_written_bytes_total"));
   (*result)["folds_done"] = static_cast<uint64_t>(folds);
   (*result)["logged_bytes"] = static_cast<uint64_t>(bytes);
   (*result)["copies"] = cluster.copies();
@@ -42,13 +43,14 @@ Status AddEvidence(const BenchCluster& cluster, nlohmann::json* result) {
 
 Result<Results> MeasurePairs(BenchContext& context, const WorkloadOptions& first,
                              const WorkloadOptions& second, const std::string& what) {
-  ASSIGN_OR_RETURN(const auto cluster, Start(context, first.memory_lag_ms, true));
-  ASSIGN_OR_RETURN(const PairFigures figures, RunPairs(cluster->client(), first, second, cluster->workers(),
-                                                       context.arguments.pairs, cluster->interrupted()));
+  PENSTOCK_ASSIGN_OR_RETURN(const auto cluster, Start(context, first.memory_lag_ms, true));
+  PENSTOCK_ASSIGN_OR_RETURN(const PairFigures figures,
+                            RunPairs(cluster->client(), first, second, cluster->workers(),
+                                     context.arguments.pairs, cluster->interrupted()));
   WorkloadFigures of_first{.rows_per_second = figures.first_rows_per_second};
   nlohmann::json result = WorkloadResult(first, of_first, cluster->servers(), context.limit);
   for (const char* left_out : {"calls", "repeats", "rows_per_second"}) result.erase(left_out);
-  RETURN_IF_ERROR(AddEvidence(*cluster, &result));
+  PENSTOCK_RETURN_IF_ERROR(AddEvidence(*cluster, &result));
   result["work"] = what;
   result["pairs"] = context.arguments.pairs;
   result["ratio"] = SpreadJson(figures.ratio);
@@ -64,12 +66,13 @@ Result<nlohmann::json> MeasureRows(BenchContext& context) {
   options.pin = context.arguments.pin;
   Results results = Results::array();
   for (const bool folds : FoldsToMeasure(context.arguments, Pushes(options.work), options.durability)) {
-    ASSIGN_OR_RETURN(const auto cluster, Start(context, options.memory_lag_ms, folds, options.spin_us));
-    ASSIGN_OR_RETURN(
+    PENSTOCK_ASSIGN_OR_RETURN(const auto cluster,
+                              Start(context, options.memory_lag_ms, folds, options.spin_us));
+    PENSTOCK_ASSIGN_OR_RETURN(
         const WorkloadFigures figures,
         RunWorkload(cluster->client(), options, cluster->workers(), folds, cluster->interrupted()));
     results.push_back(WorkloadResult(options, figures, cluster->servers(), context.limit));
-    RETURN_IF_ERROR(AddEvidence(*cluster, &results.back()));
+    PENSTOCK_RETURN_IF_ERROR(AddEvidence(*cluster, &results.back()));
   }
   return results;
 }
@@ -79,15 +82,15 @@ Result<nlohmann::json> MeasureDense(BenchContext& context) {
   options.pin = context.arguments.pin;
   Results results = Results::array();
   for (const bool folds : FoldsToMeasure(context.arguments, true, options.durability)) {
-    ASSIGN_OR_RETURN(const auto cluster, Start(context, options.memory_lag_ms, folds));
+    PENSTOCK_ASSIGN_OR_RETURN(const auto cluster, Start(context, options.memory_lag_ms, folds));
     for (const Work work : {Work::kPush, Work::kPull}) {
       if (work == Work::kPull && !folds) continue;
       options.work = work;
-      ASSIGN_OR_RETURN(
+      PENSTOCK_ASSIGN_OR_RETURN(
           const DenseFigures figures,
           RunDenseBench(cluster->client(), options, cluster->workers(), folds, cluster->interrupted()));
       results.push_back(DenseResult(options, figures, cluster->servers(), context.limit));
-      RETURN_IF_ERROR(AddEvidence(*cluster, &results.back()));
+      PENSTOCK_RETURN_IF_ERROR(AddEvidence(*cluster, &results.back()));
     }
   }
   return results;
@@ -102,10 +105,11 @@ Result<nlohmann::json> MeasureLatency(BenchContext& context) {
     if (spin && spin_us == 0) continue;
     options.spin_us = spin ? spin_us : 0;
     const Spread& pingpong = spin ? context.limit.pingpong_spin_us : context.limit.pingpong_us;
-    ASSIGN_OR_RETURN(const auto cluster, Start(context, options.memory_lag_ms, true, options.spin_us));
+    PENSTOCK_ASSIGN_OR_RETURN(const auto cluster,
+                              Start(context, options.memory_lag_ms, true, options.spin_us));
     for (const Work work : {Work::kPull, Work::kPush}) {
       options.work = work;
-      ASSIGN_OR_RETURN(
+      PENSTOCK_ASSIGN_OR_RETURN(
           const WorkloadFigures figures,
           RunWorkload(cluster->client(), options, cluster->workers(), true, cluster->interrupted()));
       nlohmann::json result = WorkloadResult(options, figures, cluster->servers(), context.limit);
@@ -132,8 +136,8 @@ Result<nlohmann::json> MeasureLarge(BenchContext& context) {
   large.pin = context.arguments.pin;
   WorkloadOptions small = large;
   small.rows = context.arguments.over_rows;
-  ASSIGN_OR_RETURN(Results results,
-                   MeasurePairs(context, large, small, "step over a large table and a small one"));
+  PENSTOCK_ASSIGN_OR_RETURN(Results results,
+                            MeasurePairs(context, large, small, "step over a large table and a small one"));
   results[0]["over_rows"] = small.rows;
   return results;
 }

@@ -34,7 +34,7 @@ const char* const kServer = "server-1";  // of a cluster with one
 class Folder {
  public:
   static Result<Folder> Make() {
-    ASSIGN_OR_RETURN(std::string path, MakeTemporaryFolder());
+    PENSTOCK_ASSIGN_OR_RETURN(std::string path, MakeTemporaryFolder());
     return Folder(std::move(path));
   }
   Folder(Folder&& other) noexcept : path_(std::exchange(other.path_, "")) {}
@@ -61,7 +61,7 @@ Status WaitUntil(const BenchContext& context, const std::string& what,
   for (const auto end = Clock::now() + kPatience; Clock::now() < end;
        std::this_thread::sleep_for(kLookEvery)) {
     if (context.Interrupted()) return Cancelled("interrupted");
-    ASSIGN_OR_RETURN(const bool yes, done());
+    PENSTOCK_ASSIGN_OR_RETURN(const bool yes, done());
     if (yes) return Status::Ok();
   }
   return DeadlineExceeded(what);
@@ -69,11 +69,11 @@ Status WaitUntil(const BenchContext& context, const std::string& what,
 
 // Everything that was applied is in the base, and the log is as good as empty.
 Status FoldAll(const BenchContext& context, BenchCluster& cluster) {
-  ASSIGN_OR_RETURN(const double before, cluster.ServerMetric("penstock_server_folds_total"));
-  RETURN_IF_ERROR(cluster.client().Fold());
+  PENSTOCK_ASSIGN_OR_RETURN(const double before, cluster.ServerMetric("penstock_server_folds_total"));
+  PENSTOCK_RETURN_IF_ERROR(cluster.client().Fold());
   return WaitUntil(context, "the fold does not end", [&]() -> Result<bool> {
-    ASSIGN_OR_RETURN(const double folds, cluster.ServerMetric("penstock_server_folds_total"));
-    ASSIGN_OR_RETURN(const double log_bytes, cluster.ServerMetric("penstock_server_log_bytes"));
+    PENSTOCK_ASSIGN_OR_RETURN(const double folds, cluster.ServerMetric("penstock_server_folds_total"));
+    PENSTOCK_ASSIGN_OR_RETURN(const double log_bytes, cluster.ServerMetric("penstock_server_log_bytes"));
     return folds > before && log_bytes < (1 << 20);
   });
 }
@@ -81,9 +81,9 @@ Status FoldAll(const BenchContext& context, BenchCluster& cluster) {
 // The server looks at the length of its log from time to time.
 Result<double> SettledLogBytes(const BenchContext& context, const BenchCluster& cluster) {
   double bytes = -1;
-  RETURN_IF_ERROR(WaitUntil(context, "the log does not come to rest", [&]() -> Result<bool> {
+  PENSTOCK_RETURN_IF_ERROR(WaitUntil(context, "the log does not come to rest", [&]() -> Result<bool> {
     std::this_thread::sleep_for(5 * kLookEvery);
-    ASSIGN_OR_RETURN(const double now, cluster.ServerMetric("penstock_server_log_bytes"));
+    PENSTOCK_ASSIGN_OR_RETURN(const double now, cluster.ServerMetric("penstock_server_log_bytes"));
     return std::exchange(bytes, now) == now;
   }));
   return bytes;
@@ -111,30 +111,30 @@ Result<double> LastReplaySeconds(const std::string& logs, size_t lines_before, s
 
 Result<nlohmann::json> MeasureStore(BenchContext& context) {
   const WorkloadOptions& options = context.arguments.workload;
-  ASSIGN_OR_RETURN(const StoreFigures figures,
-                   RunStoreBench(options, kShards, [&] { return context.Interrupted(); }));
+  PENSTOCK_ASSIGN_OR_RETURN(const StoreFigures figures,
+                            RunStoreBench(options, kShards, [&] { return context.Interrupted(); }));
   return StoreResult(options, kShards, figures, context.limit);
 }
 
 Result<nlohmann::json> MeasureLog(BenchContext& context) {
-  ASSIGN_OR_RETURN(const Folder folder, Folder::Make());
-  ASSIGN_OR_RETURN(const LogFigures figures,
-                   RunLogBench(context.arguments.log, folder.path(), [&] { return context.Interrupted(); }));
+  PENSTOCK_ASSIGN_OR_RETURN(const Folder folder, Folder::Make());
+  PENSTOCK_ASSIGN_OR_RETURN(const LogFigures figures, RunLogBench(context.arguments.log, folder.path(),
+                                                                  [&] { return context.Interrupted(); }));
   return Results{LogResult(context.arguments.log, figures)};
 }
 
 Result<nlohmann::json> MeasureMemory(BenchContext& context) {
   const MemoryOptions& options = context.arguments.memory;
-  ASSIGN_OR_RETURN(
+  PENSTOCK_ASSIGN_OR_RETURN(
       const auto cluster,
       BenchCluster::Start({}, {.assignments = {StrCat("server.memory_budget_bytes=", options.budget_bytes)}},
                           context.signals, context.console));
   const auto say = [&](const std::string& line) { context.console.err << "penstock: " << line << std::endl; };
-  ASSIGN_OR_RETURN(const MemoryFigures figures,
-                   RunMemoryBench(cluster->client(), options, say, cluster->interrupted()));
-  ASSIGN_OR_RETURN(const ChildState server, ServerOf(*cluster));
+  PENSTOCK_ASSIGN_OR_RETURN(const MemoryFigures figures,
+                            RunMemoryBench(cluster->client(), options, say, cluster->interrupted()));
+  PENSTOCK_ASSIGN_OR_RETURN(const ChildState server, ServerOf(*cluster));
   if (server.starts != 1) return Internal(server.name + " died in the run: its memory is not known");
-  ASSIGN_OR_RETURN(const uint64_t peak, PeakResidentBytes(server.pid));
+  PENSTOCK_ASSIGN_OR_RETURN(const uint64_t peak, PeakResidentBytes(server.pid));
   return Results{MemoryJson(options, figures, peak)};
 }
 
@@ -143,23 +143,25 @@ Result<nlohmann::json> MeasureResident(BenchContext& context) {
   WorkloadOptions options = context.arguments.workload;
   options.work = Work::kPush;
   options.batches = 1;
-  ASSIGN_OR_RETURN(const auto cluster, BenchCluster::Start({}, {.memory_lag_ms = options.memory_lag_ms},
-                                                           context.signals, context.console));
-  ASSIGN_OR_RETURN(const auto run, WorkloadRun::Start(cluster->client(), options, cluster->workers(),
-                                                      cluster->interrupted()));
-  ASSIGN_OR_RETURN(const ChildState server, ServerOf(*cluster));
+  PENSTOCK_ASSIGN_OR_RETURN(
+      const auto cluster,
+      BenchCluster::Start({}, {.memory_lag_ms = options.memory_lag_ms}, context.signals, context.console));
+  PENSTOCK_ASSIGN_OR_RETURN(const auto run, WorkloadRun::Start(cluster->client(), options, cluster->workers(),
+                                                               cluster->interrupted()));
+  PENSTOCK_ASSIGN_OR_RETURN(const ChildState server, ServerOf(*cluster));
   std::vector<double> bytes;
   for (uint32_t i = 0; i < options.repeats; ++i) {
-    RETURN_IF_ERROR(run->Fill());
-    RETURN_IF_ERROR(FoldAll(context, *cluster));
+    PENSTOCK_RETURN_IF_ERROR(run->Fill());
+    PENSTOCK_RETURN_IF_ERROR(FoldAll(context, *cluster));
     const auto folded = Clock::now();
-    RETURN_IF_ERROR(run->Check());
-    RETURN_IF_ERROR(WaitUntil(context, "the server does not give its memory back",
-                              [&]() -> Result<bool> { return Clock::now() >= folded + kKeptAfterFold; }));
-    ASSIGN_OR_RETURN(const uint64_t resident, ResidentBytes(server.pid));
+    PENSTOCK_RETURN_IF_ERROR(run->Check());
+    PENSTOCK_RETURN_IF_ERROR(
+        WaitUntil(context, "the server does not give its memory back",
+                  [&]() -> Result<bool> { return Clock::now() >= folded + kKeptAfterFold; }));
+    PENSTOCK_ASSIGN_OR_RETURN(const uint64_t resident, ResidentBytes(server.pid));
     bytes.push_back(static_cast<double>(resident));
   }
-  ASSIGN_OR_RETURN(const TableSpec table, WorkloadTable(options, "bench"));
+  PENSTOCK_ASSIGN_OR_RETURN(const TableSpec table, WorkloadTable(options, "bench"));
   const double values = static_cast<double>(options.rows * table.row_floats() * sizeof(float));
   const Spread resident = Spread::Of(std::move(bytes));
   return Results{{{"work", "resident"},
@@ -187,42 +189,43 @@ Result<nlohmann::json> MeasureRecover(BenchContext& context) {
   of_cluster.assignments = {StrCat("server.fold_bytes=", fold_bytes),
                             StrCat("server.log_limit_bytes=", 2 * fold_bytes),
                             StrCat("server.memory_budget_bytes=", 8 * fold_bytes)};
-  ASSIGN_OR_RETURN(const auto cluster, BenchCluster::Start({}, of_cluster, context.signals, context.console));
-  ASSIGN_OR_RETURN(const auto run, WorkloadRun::Start(cluster->client(), options, cluster->workers(),
-                                                      cluster->interrupted()));
-  RETURN_IF_ERROR(FoldAll(context, *cluster));
-  ASSIGN_OR_RETURN(const double folds, cluster->ServerMetric("penstock_server_folds_total"));
+  PENSTOCK_ASSIGN_OR_RETURN(const auto cluster,
+                            BenchCluster::Start({}, of_cluster, context.signals, context.console));
+  PENSTOCK_ASSIGN_OR_RETURN(const auto run, WorkloadRun::Start(cluster->client(), options, cluster->workers(),
+                                                               cluster->interrupted()));
+  PENSTOCK_RETURN_IF_ERROR(FoldAll(context, *cluster));
+  PENSTOCK_ASSIGN_OR_RETURN(const double folds, cluster->ServerMetric("penstock_server_folds_total"));
   double log_bytes = 0;
   while (log_bytes < static_cast<double>(mib << 20)) {
-    RETURN_IF_ERROR(run->Measure(options.seconds, /*fold=*/false).status());
-    ASSIGN_OR_RETURN(log_bytes, SettledLogBytes(context, *cluster));
+    PENSTOCK_RETURN_IF_ERROR(run->Measure(options.seconds, /*fold=*/false).status());
+    PENSTOCK_ASSIGN_OR_RETURN(log_bytes, SettledLogBytes(context, *cluster));
   }
-  ASSIGN_OR_RETURN(const double folds_now, cluster->ServerMetric("penstock_server_folds_total"));
+  PENSTOCK_ASSIGN_OR_RETURN(const double folds_now, cluster->ServerMetric("penstock_server_folds_total"));
   if (folds_now > folds) return Internal("the server has folded its log: nothing is left to replay");
   const std::string logs = cluster->processes().paths().logs();
   size_t lines = 0;
   static_cast<void>(LastReplaySeconds(logs, 0, &lines));
   std::vector<double> rates, first_pulls, beyond_replay;
   for (uint32_t i = 0; i < options.repeats; ++i) {
-    ASSIGN_OR_RETURN(const ChildState server, ServerOf(*cluster));
+    PENSTOCK_ASSIGN_OR_RETURN(const ChildState server, ServerOf(*cluster));
     ::kill(server.pid, SIGKILL);
     const auto killed = Clock::now();
     auto answered = std::async(std::launch::async, [&]() -> Result<double> {
-      RETURN_IF_ERROR(run->PullSome().get().status().Prepend("the first pull"));
+      PENSTOCK_RETURN_IF_ERROR(run->PullSome().get().status().Prepend("the first pull"));
       return std::chrono::duration<double>(Clock::now() - killed).count();
     });
     double replay = 0;
     const size_t before = lines;
-    RETURN_IF_ERROR(WaitUntil(context, "the server does not come back", [&]() -> Result<bool> {
+    PENSTOCK_RETURN_IF_ERROR(WaitUntil(context, "the server does not come back", [&]() -> Result<bool> {
       const auto took = LastReplaySeconds(logs, before, &lines);
       if (took.ok()) replay = *took;
       return took.ok();
     }));
-    ASSIGN_OR_RETURN(const double first_pull, answered.get());
+    PENSTOCK_ASSIGN_OR_RETURN(const double first_pull, answered.get());
     rates.push_back(log_bytes / std::max(replay, 0.001));
     first_pulls.push_back(first_pull);
     beyond_replay.push_back(first_pull - replay);
-    RETURN_IF_ERROR(run->Check());
+    PENSTOCK_RETURN_IF_ERROR(run->Check());
   }
   return Results{{{"work", "recover"},
                   {"dim", options.dim},

@@ -4,6 +4,7 @@
 
 #include "common/base/atomic_file.h"
 #include "common/base/strings.h"
+#include "data/data_plan.h"
 #include "tools/bench/metrics_page.h"
 #include "tools/bench/training_text.h"
 #include "tools/bench/workload.h"
@@ -12,7 +13,6 @@
 #include "tools/cli/follow.h"
 #include "tools/cli/job_metrics.h"
 #include "tools/cli/job_submission.h"
-#include "worker/data/data_plan.h"
 
 namespace penstock {
 namespace {
@@ -24,7 +24,7 @@ using Results = nlohmann::json;  // an array, as in the report
 class DataFolder {
  public:
   static Result<std::unique_ptr<DataFolder>> Make() {
-    ASSIGN_OR_RETURN(const std::string path, MakeTemporaryFolder());
+    PENSTOCK_ASSIGN_OR_RETURN(const std::string path, MakeTemporaryFolder());
     return std::make_unique<DataFolder>(path);
   }
   explicit DataFolder(const std::string& path) : path_(path) {}
@@ -49,7 +49,7 @@ Result<double> WaitedSeconds(const BenchCluster& cluster, uint32_t workers) {
   double sum = 0;
   for (uint32_t worker = 1; worker <= workers; ++worker) {
     const std::string address = cluster.processes().paths().node(StrCat("worker-", worker)) + "/http_address";
-    ASSIGN_OR_RETURN(const double waited, ReadMetric(address, "penstock_worker_wait_seconds_total"));
+    PENSTOCK_ASSIGN_OR_RETURN(const double waited, ReadMetric(address, "penstock_worker_wait_seconds_total"));
     sum += waited;
   }
   return sum;
@@ -59,19 +59,19 @@ Result<double> WaitedSeconds(const BenchCluster& cluster, uint32_t workers) {
 Result<nlohmann::json> MeasureJob(BenchContext& context, const std::string& model, const JobSpec& job) {
   const Arguments& a = context.arguments;
   const uint32_t workers = a.workers.value_or(1);
-  ASSIGN_OR_RETURN(const nlohmann::json submission, MakeSubmission(job));
+  PENSTOCK_ASSIGN_OR_RETURN(const nlohmann::json submission, MakeSubmission(job));
   const auto records = submission.at("plan").at("train").at("records").get<uint64_t>();
-  ASSIGN_OR_RETURN(
+  PENSTOCK_ASSIGN_OR_RETURN(
       const auto cluster,
       BenchCluster::Start({}, {.servers = a.servers.value_or(1), .workers = workers, .pin = a.pin},
                           context.signals, context.console));
   std::vector<double> rates, shares;
   for (uint32_t i = 0; i < a.workload.repeats; ++i) {
-    ASSIGN_OR_RETURN(const double waited, WaitedSeconds(*cluster, workers));
-    ASSIGN_OR_RETURN(const uint32_t id, cluster->client().SubmitJob(submission));
-    ASSIGN_OR_RETURN(const nlohmann::json done,
-                     FollowJob(cluster->client(), id, {}, context.signals, context.console));
-    ASSIGN_OR_RETURN(const nlohmann::json metrics, JobMetrics(done));
+    PENSTOCK_ASSIGN_OR_RETURN(const double waited, WaitedSeconds(*cluster, workers));
+    PENSTOCK_ASSIGN_OR_RETURN(const uint32_t id, cluster->client().SubmitJob(submission));
+    PENSTOCK_ASSIGN_OR_RETURN(const nlohmann::json done,
+                              FollowJob(cluster->client(), id, {}, context.signals, context.console));
+    PENSTOCK_ASSIGN_OR_RETURN(const nlohmann::json metrics, JobMetrics(done));
     const nlohmann::json report = JobReport(done, metrics);
     if (report.at("status") != "done")
       return FailedPrecondition(
@@ -82,7 +82,7 @@ Result<nlohmann::json> MeasureJob(BenchContext& context, const std::string& mode
           StrCat("the job counts ", report.at("examples").get<uint64_t>(), " examples of ", examples));
     const double rate = report.at("examples_per_second").get<double>();
     rates.push_back(rate);
-    ASSIGN_OR_RETURN(const double waited_now, WaitedSeconds(*cluster, workers));
+    PENSTOCK_ASSIGN_OR_RETURN(const double waited_now, WaitedSeconds(*cluster, workers));
     shares.push_back((waited_now - waited) / (static_cast<double>(examples) / rate * workers));
   }
   return nlohmann::json{{"work", "train " + model},
@@ -107,20 +107,20 @@ Result<nlohmann::json> MeasureTrain(BenchContext& context) {
   if (a.passes || a.job_file.empty()) overrides.push_back(StrCat("train.passes=", a.passes.value_or(2)));
   Results results = Results::array();
   if (!a.job_file.empty()) {
-    ASSIGN_OR_RETURN(const JobSpec job, LoadJob(a.job_file, overrides));
-    ASSIGN_OR_RETURN(const nlohmann::json result, MeasureJob(context, job.name, job));
+    PENSTOCK_ASSIGN_OR_RETURN(const JobSpec job, LoadJob(a.job_file, overrides));
+    PENSTOCK_ASSIGN_OR_RETURN(const nlohmann::json result, MeasureJob(context, job.name, job));
     results.push_back(result);
     return results;
   }
-  ASSIGN_OR_RETURN(const auto folder, DataFolder::Make());
+  PENSTOCK_ASSIGN_OR_RETURN(const auto folder, DataFolder::Make());
   const std::string data = folder->Of("clicks.tsv");
-  RETURN_IF_ERROR(WriteTrainingText(data, "clicklog", 0, a.records, a.workload.seed).status());
+  PENSTOCK_RETURN_IF_ERROR(WriteTrainingText(data, "clicklog", 0, a.records, a.workload.seed).status());
   for (const std::string model : {"linear", "fm", "deep"}) {
     if (!a.model.empty() && model != a.model) continue;
     const std::string file = folder->Of(model + ".toml");
-    RETURN_IF_ERROR(WriteFileAtomically(file, TrainJob(model, data)));
-    ASSIGN_OR_RETURN(const JobSpec job, LoadJob(file, overrides));
-    ASSIGN_OR_RETURN(const nlohmann::json result, MeasureJob(context, model, job));
+    PENSTOCK_RETURN_IF_ERROR(WriteFileAtomically(file, TrainJob(model, data)));
+    PENSTOCK_ASSIGN_OR_RETURN(const JobSpec job, LoadJob(file, overrides));
+    PENSTOCK_ASSIGN_OR_RETURN(const nlohmann::json result, MeasureJob(context, model, job));
     results.push_back(result);
   }
   return results;
@@ -128,21 +128,21 @@ Result<nlohmann::json> MeasureTrain(BenchContext& context) {
 
 Result<nlohmann::json> MeasureParse(BenchContext& context) {
   const Arguments& a = context.arguments;
-  ASSIGN_OR_RETURN(const auto folder, DataFolder::Make());
+  PENSTOCK_ASSIGN_OR_RETURN(const auto folder, DataFolder::Make());
   Results results = Results::array();
   for (const std::string format : {"libsvm", "clicklog", "csv", "ratings"}) {
     const std::string data = folder->Of(format);
-    ASSIGN_OR_RETURN(const uint64_t records,
-                     WriteTrainingText(data, format, a.mib << 20, 0, a.workload.seed));
+    PENSTOCK_ASSIGN_OR_RETURN(const uint64_t records,
+                              WriteTrainingText(data, format, a.mib << 20, 0, a.workload.seed));
     const std::string job_text =
         StrCat("[job]\nname = \"bench\"\n[data]\nformat = \"", format, "\"\ntrain = \"", data, "\"\n",
                format == "csv" ? StrCat("columns = ", kCsvColumns, "\n") : "", "[model]\nkind = \"",
                format == "ratings" ? "mf" : "linear", "\"\nloss = \"",
                format == "ratings" ? "squared" : "logistic", "\"\n");
-    RETURN_IF_ERROR(WriteFileAtomically(data + ".toml", job_text));
-    ASSIGN_OR_RETURN(const JobSpec job, LoadJob(data + ".toml", {}));
-    ASSIGN_OR_RETURN(const auto dataset, OpenJobData(job, DataRole::kTrain));
-    ASSIGN_OR_RETURN(const DataIndex index, dataset->Index());
+    PENSTOCK_RETURN_IF_ERROR(WriteFileAtomically(data + ".toml", job_text));
+    PENSTOCK_ASSIGN_OR_RETURN(const JobSpec job, LoadJob(data + ".toml", {}));
+    PENSTOCK_ASSIGN_OR_RETURN(const auto dataset, OpenJobData(job, DataRole::kTrain));
+    PENSTOCK_ASSIGN_OR_RETURN(const DataIndex index, dataset->Index());
     const auto pieces = static_cast<uint32_t>(std::max<uint64_t>(1, dataset->size_bytes() >> 24));
     std::vector<double> rates;
     for (uint32_t i = 0; i < a.workload.repeats; ++i) {
@@ -150,7 +150,7 @@ Result<nlohmann::json> MeasureParse(BenchContext& context) {
       uint64_t read = 0;
       const auto begin = Clock::now();
       for (const PartitionRange& range : index.Cut(pieces)) {
-        ASSIGN_OR_RETURN(const Examples examples, dataset->ReadPartition(range));
+        PENSTOCK_ASSIGN_OR_RETURN(const Examples examples, dataset->ReadPartition(range));
         read += examples.size();
       }
       const double seconds = std::chrono::duration<double>(Clock::now() - begin).count();

@@ -3,7 +3,7 @@
 #include <cstdlib>
 
 #include "common/config/cluster_options.h"
-#include "model/job_spec.h"
+#include "job/job_spec.h"
 #include "tools/cli/commands.h"
 #include "tools/cli/exit_code.h"
 
@@ -40,7 +40,7 @@ Result<int> RunConfig(const Arguments& arguments, Console& console) {
   }
   const bool of_job = job_set.HasSection(arguments.name.substr(0, arguments.name.find('.')));
   if (!of_job)
-    RETURN_IF_ERROR(cluster_set.LoadEnvironment([](const char* name) { return std::getenv(name); }));
+    PENSTOCK_RETURN_IF_ERROR(cluster_set.LoadEnvironment([](const char* name) { return std::getenv(name); }));
   auto text = of_job ? job_set.Explain(arguments.name) : cluster_set.Explain(arguments.name);
   if (!text.ok()) return InvalidArgument(text.status().message());
   if (of_job) DropEnvironmentLine(&*text);

@@ -1,7 +1,9 @@
 // penstock evaluate: the metrics of a job, or of its weights as they are now on other data.
 #include <nlohmann/json.hpp>
 
-#include "model/job_table_names.h"
+#include "data/data_plan.h"
+#include "data/minibatch_plan.h"
+#include "job/job_table_names.h"
 #include "model/model.h"
 #include "tools/cli/commands.h"
 #include "tools/cli/exit_code.h"
@@ -9,8 +11,6 @@
 #include "tools/cli/print.h"
 #include "tools/cli/target.h"
 #include "tools/launch/data_dir.h"
-#include "worker/data/data_plan.h"
-#include "worker/data/minibatch_plan.h"
 
 namespace penstock {
 namespace {
@@ -27,17 +27,18 @@ struct TrainedModel {
 Result<TrainedModel> OpenModel(Client& client, const nlohmann::json& job) {
   TrainedModel trained;
   try {
-    ASSIGN_OR_RETURN(trained.spec, JobFromJson(job.at("spec").at("options")));
+    PENSTOCK_ASSIGN_OR_RETURN(trained.spec, JobFromJson(job.at("spec").at("options")));
     const auto plan = job.at("spec").at("data_plan").get<JobPlan>();
-    ASSIGN_OR_RETURN(trained.model, CreateModel(trained.spec, plan.shape()));
+    PENSTOCK_ASSIGN_OR_RETURN(trained.model, CreateModel(trained.spec, plan.shape()));
     // Of a job that runs, the weights as they are.
     const bool best =
         trained.spec.train.keep_best && job.at("state") == "done" && !job.at("best_pass").is_null();
     const auto name = job.at("name").get<std::string>();
     const auto id = job.at("id").get<uint32_t>();
     for (const TableSpec& wanted : trained.model->Tables()) {
-      ASSIGN_OR_RETURN(TableSpec table, client.OpenTable(best ? BestTableName(name, id, wanted.name)
-                                                              : JobTableName(name, id, wanted.name)));
+      PENSTOCK_ASSIGN_OR_RETURN(TableSpec table,
+                                client.OpenTable(best ? BestTableName(name, id, wanted.name)
+                                                      : JobTableName(name, id, wanted.name)));
       trained.tables.push_back(std::move(table));
     }
   } catch (const nlohmann::json::exception& e) {
@@ -57,8 +58,8 @@ Result<Evaluation> EvaluateExamples(Client& client, TrainedModel& trained, const
     std::vector<TableKeys> keys;
     for (size_t t = 0; t < trained.tables.size(); ++t)
       keys.push_back({trained.tables[t].id, prepared.keys[t]});
-    ASSIGN_OR_RETURN(const PullResult pulled,
-                     client.Pull(std::move(keys), {.deadline_ms = kPullDeadlineMs}).get());
+    PENSTOCK_ASSIGN_OR_RETURN(const PullResult pulled,
+                              client.Pull(std::move(keys), {.deadline_ms = kPullDeadlineMs}).get());
     trained.model->Evaluate(batch, prepared, TableValues(pulled.values.begin(), pulled.values.end()),
                             &evaluation);
   }
@@ -66,7 +67,7 @@ Result<Evaluation> EvaluateExamples(Client& client, TrainedModel& trained, const
 }
 
 Result<nlohmann::json> EvaluateFile(Client& client, const nlohmann::json& job, const Arguments& arguments) {
-  ASSIGN_OR_RETURN(TrainedModel trained, OpenModel(client, job));
+  PENSTOCK_ASSIGN_OR_RETURN(TrainedModel trained, OpenModel(client, job));
   trained.spec.data.test = AbsoluteFiles(arguments.data);
   trained.spec.data.test_labels = arguments.labels.empty() ? "" : AbsolutePath(arguments.labels);
   auto data = OpenJobData(trained.spec, DataRole::kTest);
@@ -86,7 +87,7 @@ Result<nlohmann::json> EvaluateFile(Client& client, const nlohmann::json& job, c
        index->Cut(static_cast<uint32_t>((*data)->size_bytes() / kPieceBytes + 1))) {
     auto examples = (*data)->ReadPartition(piece);
     if (!examples.ok()) return FailedPrecondition(examples.status().message());
-    ASSIGN_OR_RETURN(const Evaluation part, EvaluateExamples(client, trained, *examples));
+    PENSTOCK_ASSIGN_OR_RETURN(const Evaluation part, EvaluateExamples(client, trained, *examples));
     all.Merge(part);
   }
   if (all.examples() == 0) return FailedPrecondition(arguments.data + " has no examples");
@@ -97,8 +98,8 @@ Result<nlohmann::json> EvaluateFile(Client& client, const nlohmann::json& job, c
 }  // namespace
 
 Result<int> RunEvaluate(const Arguments& arguments, Console& console) {
-  ASSIGN_OR_RETURN(auto client, ConnectTo(arguments.target, "penstock evaluate"));
-  ASSIGN_OR_RETURN(const nlohmann::json job, client->Inspect("job", std::to_string(arguments.id)));
+  PENSTOCK_ASSIGN_OR_RETURN(auto client, ConnectTo(arguments.target, "penstock evaluate"));
+  PENSTOCK_ASSIGN_OR_RETURN(const nlohmann::json job, client->Inspect("job", std::to_string(arguments.id)));
   auto metrics = arguments.data.empty() ? JobMetrics(job) : EvaluateFile(*client, job, arguments);
   if (!metrics.ok()) return metrics.status();
   if (metrics->empty()) {

@@ -80,7 +80,7 @@ void SayEvaluated(Client& client, const nlohmann::json& job, uint64_t* said, Pro
 }  // namespace
 
 Result<nlohmann::json> FindJob(Client& client, uint32_t job) {
-  ASSIGN_OR_RETURN(const nlohmann::json jobs, client.Inspect("jobs"));
+  PENSTOCK_ASSIGN_OR_RETURN(const nlohmann::json jobs, client.Inspect("jobs"));
   for (const auto& element : jobs) {
     if (element.value("id", 0u) == job) return element;
   }

@@ -3,10 +3,10 @@
 
 #include <nlohmann/json_fwd.hpp>
 
+#include "client/client.h"
 #include "common/base/status.h"
 #include "tools/cli/console.h"
 #include "tools/launch/interrupt.h"
-#include "worker/client/client.h"
 
 namespace penstock {
 

@@ -4,10 +4,10 @@
 #include <nlohmann/json.hpp>
 
 #include "common/base/strings.h"
+#include "data/data_plan.h"
 #include "model/metrics.h"
 #include "model/model.h"
 #include "tools/cli/print.h"
-#include "worker/data/data_plan.h"
 
 namespace penstock {
 namespace {
@@ -23,7 +23,7 @@ Result<Evaluation> ReadPart(const nlohmann::json& part) {
 Result<Evaluation> MergeParts(const nlohmann::json& parts) {
   Evaluation all;
   for (const auto& part : parts) {
-    ASSIGN_OR_RETURN(const Evaluation one, ReadPart(part));
+    PENSTOCK_ASSIGN_OR_RETURN(const Evaluation one, ReadPart(part));
     all.Merge(one);
   }
   return all;
@@ -53,13 +53,13 @@ Result<nlohmann::json> JobMetrics(const nlohmann::json& job) {
   try {
     const auto evaluations = job.value("evaluations", nlohmann::json::object());
     if (evaluations.empty()) return metrics;
-    ASSIGN_OR_RETURN(const JobSpec spec, JobFromJson(job.at("spec").at("options")));
+    PENSTOCK_ASSIGN_OR_RETURN(const JobSpec spec, JobFromJson(job.at("spec").at("options")));
     const auto plan = job.at("spec").at("data_plan").get<JobPlan>();
-    ASSIGN_OR_RETURN(const auto model, CreateModel(spec, plan.shape()));
+    PENSTOCK_ASSIGN_OR_RETURN(const auto model, CreateModel(spec, plan.shape()));
     for (const char* role : {"train", "test"}) {
       const auto parts = evaluations.find(role);
       if (parts == evaluations.end() || !parts->is_array() || parts->empty()) continue;
-      ASSIGN_OR_RETURN(const Evaluation merged, MergeParts(*parts));
+      PENSTOCK_ASSIGN_OR_RETURN(const Evaluation merged, MergeParts(*parts));
       // The norm belongs to the objective that was minimised, which is that of the training data; on other
       // data it is the same formula.
       metrics[role] = merged.Results(model->objective());

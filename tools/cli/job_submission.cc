@@ -2,9 +2,9 @@
 
 #include <nlohmann/json.hpp>
 
-#include "model/job_table_names.h"
+#include "data/data_plan.h"
+#include "job/job_table_names.h"
 #include "model/model.h"
-#include "worker/data/data_plan.h"
 
 namespace penstock {
 namespace {
@@ -44,7 +44,7 @@ Result<nlohmann::json> MakeSubmission(const JobSpec& job) {
     const bool missing = plan.status().code() == Code::kNotFound;
     return Status(missing ? Code::kNotFound : Code::kFailedPrecondition, plan.status().message());
   }
-  ASSIGN_OR_RETURN(const auto model, CreateModel(job, plan->shape()));
+  PENSTOCK_ASSIGN_OR_RETURN(const auto model, CreateModel(job, plan->shape()));
   if (job.train.early_stop_patience > 0 && !plan->test) {
     return InvalidArgument(
         "train.early_stop_patience needs held-out data: set data.test or data.holdout_every");

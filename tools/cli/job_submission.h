@@ -5,7 +5,7 @@
 #include <nlohmann/json_fwd.hpp>
 
 #include "common/base/status.h"
-#include "model/job_spec.h"
+#include "job/job_spec.h"
 
 namespace penstock {
 

@@ -8,12 +8,12 @@ Result<std::unique_ptr<PrivateCluster>> PrivateCluster::Start(uint32_t servers, 
                                                               InterruptSignals& signals, Console& console,
                                                               std::vector<std::string> assignments) {
   std::unique_ptr<PrivateCluster> cluster(new PrivateCluster(signals));
-  ASSIGN_OR_RETURN(cluster->folder_, MakeTemporaryFolder());
+  PENSTOCK_ASSIGN_OR_RETURN(cluster->folder_, MakeTemporaryFolder());
   LaunchOptions options{.data_dir = cluster->folder_ + "/cluster", .servers = servers, .workers = workers};
   options.assignments = std::move(assignments);
   options.say = [&console](const std::string& line) { console.err << "penstock: " << line << std::endl; };
-  ASSIGN_OR_RETURN(cluster->launcher_, ClusterLauncher::Start(std::move(options)));
-  RETURN_IF_ERROR(cluster->launcher_->WaitUntilReady(kReadyMs, &signals));
+  PENSTOCK_ASSIGN_OR_RETURN(cluster->launcher_, ClusterLauncher::Start(std::move(options)));
+  PENSTOCK_RETURN_IF_ERROR(cluster->launcher_->WaitUntilReady(kReadyMs, &signals));
   return cluster;
 }
 

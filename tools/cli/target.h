@@ -4,9 +4,9 @@
 #include <memory>
 #include <string>
 
+#include "client/client.h"
 #include "common/base/status.h"
 #include "tools/cli/arguments.h"
-#include "worker/client/client.h"
 
 namespace penstock {
 

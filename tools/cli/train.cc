@@ -42,7 +42,7 @@ void SayJobGoesOn(uint32_t job, const Arguments& arguments, Console& console) {
 }
 
 Result<int> Finish(const nlohmann::json& job, const Arguments& arguments, Console& console) {
-  ASSIGN_OR_RETURN(const nlohmann::json metrics, JobMetrics(job));
+  PENSTOCK_ASSIGN_OR_RETURN(const nlohmann::json metrics, JobMetrics(job));
   const nlohmann::json report = JobReport(job, metrics);
   console.out << job.value("name", "") << ": " << report["status"].get<std::string>() << ", "
               << FormatCount(report["examples"].get<uint64_t>()) << " examples in "
@@ -51,7 +51,7 @@ Result<int> Finish(const nlohmann::json& job, const Arguments& arguments, Consol
               << " a second)\n"
               << MetricsText(metrics);
   if (!arguments.report.empty())
-    RETURN_IF_ERROR(WriteFileAtomically(AbsolutePath(arguments.report), report.dump(2) + "\n"));
+    PENSTOCK_RETURN_IF_ERROR(WriteFileAtomically(AbsolutePath(arguments.report), report.dump(2) + "\n"));
   if (report["status"] == "done") return kExitOk;
   const std::string error =
       job.contains("error") && job["error"].is_string() ? job["error"].get<std::string>() : "";
@@ -63,21 +63,21 @@ Result<int> Finish(const nlohmann::json& job, const Arguments& arguments, Consol
 
 Result<int> RunTrain(const Arguments& arguments, Console& console) {
   InterruptSignals signals;
-  RETURN_IF_ERROR(CheckReport(arguments.report));
-  ASSIGN_OR_RETURN(const JobSpec spec, LoadJob(arguments.job_file, arguments.assignments));
+  PENSTOCK_RETURN_IF_ERROR(CheckReport(arguments.report));
+  PENSTOCK_ASSIGN_OR_RETURN(const JobSpec spec, LoadJob(arguments.job_file, arguments.assignments));
   std::unique_ptr<Client> client;  // a cluster that is not there is said before the data are read
   if (!arguments.local) {
-    ASSIGN_OR_RETURN(client, ConnectTo(arguments.target, "penstock train"));
+    PENSTOCK_ASSIGN_OR_RETURN(client, ConnectTo(arguments.target, "penstock train"));
   }
-  ASSIGN_OR_RETURN(const nlohmann::json submission, MakeSubmission(spec));
+  PENSTOCK_ASSIGN_OR_RETURN(const nlohmann::json submission, MakeSubmission(spec));
   std::unique_ptr<PrivateCluster> own;
   if (arguments.local) {
-    ASSIGN_OR_RETURN(own, PrivateCluster::Start(arguments.servers.value_or(1), arguments.workers.value_or(1),
-                                                signals, console));
-    ASSIGN_OR_RETURN(client, ConnectTo(own->target(), "penstock train"));
+    PENSTOCK_ASSIGN_OR_RETURN(own, PrivateCluster::Start(arguments.servers.value_or(1),
+                                                         arguments.workers.value_or(1), signals, console));
+    PENSTOCK_ASSIGN_OR_RETURN(client, ConnectTo(own->target(), "penstock train"));
   }
   if (signals.Received()) return Cancelled("interrupted before the job was submitted");
-  ASSIGN_OR_RETURN(const uint32_t id, client->SubmitJob(submission));
+  PENSTOCK_ASSIGN_OR_RETURN(const uint32_t id, client->SubmitJob(submission));
   console.err << "job " << id << " '" << spec.name << "': " << submission["plan"]["train"]["records"]
               << " examples in " << submission["plan"]["train"]["partitions"] << " partitions, "
               << spec.train.passes << " passes" << std::endl;

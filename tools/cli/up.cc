@@ -47,10 +47,10 @@ void SayWhereThingsAre(const ClusterLauncher& cluster, Console& console) {
 }
 
 Status SayWhichJobsGoOn(const ClusterLauncher& cluster, Console& console) {
-  ASSIGN_OR_RETURN(
+  PENSTOCK_ASSIGN_OR_RETURN(
       auto client,
       ConnectTo({.data_dir = cluster.paths().root, .token_file = cluster.token_file()}, "penstock up"));
-  ASSIGN_OR_RETURN(const nlohmann::json jobs, client->Inspect("jobs"));
+  PENSTOCK_ASSIGN_OR_RETURN(const nlohmann::json jobs, client->Inspect("jobs"));
   for (const auto& job : jobs) {
     const JobProgress progress = ReadProgress(job);
     if (!progress.ended())
@@ -67,7 +67,7 @@ Result<int> RunCluster(const Arguments& arguments, Console& console, InterruptSi
   if (arguments.config) options.config = arguments.config;
   if (!arguments.assignments.empty()) options.assignments = arguments.assignments;
   options.say = [&console](const std::string& line) { console.err << "penstock: " << line << std::endl; };
-  ASSIGN_OR_RETURN(auto cluster, ClusterLauncher::Start(std::move(options)));
+  PENSTOCK_ASSIGN_OR_RETURN(auto cluster, ClusterLauncher::Start(std::move(options)));
   const Status waited = cluster->WaitUntilReady(uint64_t{arguments.ready_seconds} * 1000, &signals);
   if (!waited.ok()) {
     cluster->Stop(&signals);

@@ -9,11 +9,11 @@
 #include <nlohmann/json.hpp>
 #include <thread>
 
+#include "client/client.h"
 #include "common/base/atomic_file.h"
 #include "common/base/strings.h"
 #include "common/net/identity.h"
 #include "tools/launch/launch_plan.h"
-#include "worker/client/client.h"
 
 namespace penstock {
 namespace {
@@ -67,7 +67,7 @@ Result<LaunchRecord> Decide(const LaunchOptions& options, const DataDirPaths& pa
   if (!read.ok() && read.status().code() != Code::kNotFound) {
     return FailedPrecondition("data directory " + paths.root + " cannot be used: " + read.status().message());
   }
-  ASSIGN_OR_RETURN(LaunchRecord record, DecideLaunch(options.servers, options.workers, last));
+  PENSTOCK_ASSIGN_OR_RETURN(LaunchRecord record, DecideLaunch(options.servers, options.workers, last));
   if (options.config) record.config = options.config->empty() ? "" : AbsolutePath(*options.config);
   if (options.assignments) record.assignments = *options.assignments;
   return record;
@@ -84,27 +84,27 @@ std::string ProgramFolder() {
 Result<std::unique_ptr<ClusterLauncher>> ClusterLauncher::Start(LaunchOptions options) {
   // What is wrong with the request is said before anything is made.
   const DataDirPaths paths(AbsolutePath(options.data_dir));
-  ASSIGN_OR_RETURN(const LaunchRecord wanted, Decide(options, paths));
-  RETURN_IF_ERROR(LoadClusterOptions(wanted.config, wanted.assignments).status());
+  PENSTOCK_ASSIGN_OR_RETURN(const LaunchRecord wanted, Decide(options, paths));
+  PENSTOCK_RETURN_IF_ERROR(LoadClusterOptions(wanted.config, wanted.assignments).status());
   const std::string programs = options.programs.empty() ? ProgramFolder() : options.programs;
-  RETURN_IF_ERROR(CheckPrograms(programs));
-  ASSIGN_OR_RETURN(DataDirLock lock, DataDirLock::Acquire(paths));
+  PENSTOCK_RETURN_IF_ERROR(CheckPrograms(programs));
+  PENSTOCK_ASSIGN_OR_RETURN(DataDirLock lock, DataDirLock::Acquire(paths));
   std::unique_ptr<ClusterLauncher> launcher(new ClusterLauncher(paths, std::move(lock)));
-  ASSIGN_OR_RETURN(launcher->record_, Decide(options, paths));
-  ASSIGN_OR_RETURN(const ClusterOptions cluster,
-                   LoadClusterOptions(launcher->record_.config, launcher->record_.assignments));
+  PENSTOCK_ASSIGN_OR_RETURN(launcher->record_, Decide(options, paths));
+  PENSTOCK_ASSIGN_OR_RETURN(const ClusterOptions cluster,
+                            LoadClusterOptions(launcher->record_.config, launcher->record_.assignments));
   launcher->token_file_ = cluster.security.token_file;
   if (launcher->token_file_.empty()) {
     launcher->token_file_ = paths.token();
-    RETURN_IF_ERROR(EnsureTokenFile(paths.token()).status());
+    PENSTOCK_RETURN_IF_ERROR(EnsureTokenFile(paths.token()).status());
   }
-  RETURN_IF_ERROR(WriteLaunchRecord(paths, launcher->record_));
+  PENSTOCK_RETURN_IF_ERROR(WriteLaunchRecord(paths, launcher->record_));
   // An address of the last life must not be taken for that of the new one.
   std::error_code ignored;
   std::filesystem::remove(paths.scheduler_address(), ignored);
   launcher->supervisor_ = std::make_unique<Supervisor>(
       PlanLaunch(paths, programs, launcher->record_, cluster), options.policy, std::move(options.say));
-  RETURN_IF_ERROR(launcher->supervisor_->Start());
+  PENSTOCK_RETURN_IF_ERROR(launcher->supervisor_->Start());
   return launcher;
 }
 
@@ -131,7 +131,7 @@ Status ClusterLauncher::WaitUntilReady(uint64_t deadline_ms, InterruptSignals* s
   std::unique_ptr<Client> client;
   std::string missing = "the scheduler does not answer yet";
   while (Clock::now() < end) {
-    RETURN_IF_ERROR(CheckChildren());
+    PENSTOCK_RETURN_IF_ERROR(CheckChildren());
     if (client == nullptr) {
       auto connected = Client::Connect(options);
       if (connected.ok()) client = std::move(*connected);

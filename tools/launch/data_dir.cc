@@ -78,7 +78,7 @@ std::optional<pid_t> LockHolder(const DataDirPaths& paths) {
 }
 
 Result<LaunchRecord> ReadLaunchRecord(const DataDirPaths& paths) {
-  ASSIGN_OR_RETURN(const std::string text, ReadWholeFile(paths.record()));
+  PENSTOCK_ASSIGN_OR_RETURN(const std::string text, ReadWholeFile(paths.record()));
   try {
     const auto json = nlohmann::json::parse(text);
     return LaunchRecord{.servers = json.at("servers"),

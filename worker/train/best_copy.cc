@@ -4,7 +4,7 @@
 
 #include <algorithm>
 
-#include "worker/data/minibatch_plan.h"
+#include "data/minibatch_plan.h"
 
 namespace penstock {
 namespace {
@@ -39,20 +39,20 @@ void BestCopy::Cut(const Examples& examples) {
 }
 
 Status BestCopy::CopyFrom(Producer& producer) {
-  ASSIGN_OR_RETURN(const Sequence begin, producer.Rewind());
+  PENSTOCK_ASSIGN_OR_RETURN(const Sequence begin, producer.Rewind());
   for (Sequence k = begin; k < pieces_.size(); ++k) {
     const Piece& piece = pieces_[k];
-    ASSIGN_OR_RETURN(const PullResult rows,
-                     client_.Pull({{context_.tables()[piece.table].id, piece.keys}}).get());
+    PENSTOCK_ASSIGN_OR_RETURN(const PullResult rows,
+                              client_.Pull({{context_.tables()[piece.table].id, piece.keys}}).get());
     std::vector<TablePush> push;
     push.push_back({context_.best_tables()[piece.table].id, piece.keys, rows.values[0]});
-    RETURN_IF_ERROR(client_.PushAt(producer, k, push).get().status());
+    PENSTOCK_RETURN_IF_ERROR(client_.PushAt(producer, k, push).get().status());
     Report(producer);
     if (task_.dropped()) return Cancelled("the lease was taken away");
     if (producer.rewound()) return Unavailable("a shard came back with less than it had answered", 50);
   }
   while (producer.recorded() < pieces_.size()) {
-    RETURN_IF_ERROR(client_.Flush());
+    PENSTOCK_RETURN_IF_ERROR(client_.Flush());
     if (producer.rewound()) return Unavailable("a shard came back with less than it had answered", 50);
     if (task_.dropped()) return Cancelled("the lease was taken away");
   }

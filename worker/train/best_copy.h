@@ -1,5 +1,5 @@
 // BestCopy: works off a lease of the phase keepBest: copies the rows that the examples of one partition need
-// from the job's tables to those that keep its best weights (model/job_table_names.h).
+// from the job's tables to those that keep its best weights (job/job_table_names.h).
 //
 // Nothing trains meanwhile, so the copy is of one moment. The rows are cut into pieces, a pure function of
 // the partition, which are pushed as the sequences 0, 1, ... of its producer: a worker that takes over goes

@@ -12,7 +12,7 @@
 #include <cstdint>
 #include <memory>
 
-#include "worker/client/client.h"
+#include "client/client.h"
 #include "worker/train/lease_task.h"
 
 namespace penstock {

@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
-#include "model/job_table_names.h"
+#include "job/job_table_names.h"
 #include "worker/train/ledger.h"
 
 namespace penstock {
@@ -22,21 +22,23 @@ Result<std::unique_ptr<JobContext>> JobContext::Create(Client& client, const Lea
 
 Status JobContext::Load(Client& client, const LeaseInfo& lease) {
   try {
-    ASSIGN_OR_RETURN(job_, JobFromJson(lease.spec.at("options")));
+    PENSTOCK_ASSIGN_OR_RETURN(job_, JobFromJson(lease.spec.at("options")));
     plan_ = lease.spec.at("data_plan").get<JobPlan>();
   } catch (const nlohmann::json::exception& e) {
     return InvalidArgument(std::string("its specification: ") + e.what());
   }
-  ASSIGN_OR_RETURN(model_, CreateModel(job_, plan_.shape()));
+  PENSTOCK_ASSIGN_OR_RETURN(model_, CreateModel(job_, plan_.shape()));
   for (const TableSpec& wanted : model_->Tables()) {
-    ASSIGN_OR_RETURN(TableSpec table, client.OpenTable(JobTableName(lease.job_name, lease.job, wanted.name)));
+    PENSTOCK_ASSIGN_OR_RETURN(TableSpec table,
+                              client.OpenTable(JobTableName(lease.job_name, lease.job, wanted.name)));
     tables_.push_back(std::move(table));
     if (!job_.train.keep_best) continue;
-    ASSIGN_OR_RETURN(TableSpec best, client.OpenTable(BestTableName(lease.job_name, lease.job, wanted.name)));
+    PENSTOCK_ASSIGN_OR_RETURN(TableSpec best,
+                              client.OpenTable(BestTableName(lease.job_name, lease.job, wanted.name)));
     best_tables_.push_back(std::move(best));
   }
   if (job_.train.ledger) {
-    ASSIGN_OR_RETURN(ledger_, client.OpenTable(JobTableName(lease.job_name, lease.job, "/ledger")));
+    PENSTOCK_ASSIGN_OR_RETURN(ledger_, client.OpenTable(JobTableName(lease.job_name, lease.job, "/ledger")));
   }
   return Status::Ok();
 }
@@ -61,7 +63,7 @@ Result<const Examples*> JobContext::ReadStream(const LeaseInfo& lease, uint32_t 
   if (examples != nullptr) return examples.get();
   LeaseInfo its = lease;
   its.partition = stream;
-  ASSIGN_OR_RETURN(examples, ReadPartition(its));
+  PENSTOCK_ASSIGN_OR_RETURN(examples, ReadPartition(its));
   for (const auto& message : examples->bad_messages)
     LOG(WARNING) << its.Describe() << ": skipped: " << message;
   return examples.get();
@@ -77,8 +79,9 @@ Result<std::shared_ptr<const Examples>> JobContext::ReadPartition(const LeaseInf
   }
   auto& data = test ? test_ : train_;
   if (data == nullptr) {
-    ASSIGN_OR_RETURN(auto opened, OpenJobData(job_, test ? DataRole::kTest : DataRole::kTrain, cache_));
-    RETURN_IF_ERROR(CheckUnchanged(*opened, *plan));
+    PENSTOCK_ASSIGN_OR_RETURN(auto opened,
+                              OpenJobData(job_, test ? DataRole::kTest : DataRole::kTrain, cache_));
+    PENSTOCK_RETURN_IF_ERROR(CheckUnchanged(*opened, *plan));
     data = std::move(opened);
   }
   return store_.Get(data, plan->partitions[lease.partition]);

@@ -10,11 +10,11 @@
 #include <string>
 #include <vector>
 
-#include "model/job_spec.h"
+#include "client/client.h"
+#include "data/data_plan.h"
+#include "data/partition_store.h"
+#include "job/job_spec.h"
 #include "model/model.h"
-#include "worker/client/client.h"
-#include "worker/data/data_plan.h"
-#include "worker/data/partition_store.h"
 #include "worker/train/lease_forecast.h"
 #include "worker/train/lease_task.h"
 

@@ -9,7 +9,7 @@
 #include <cstdint>
 #include <optional>
 
-#include "model/job_train.h"
+#include "job/job_train.h"
 #include "worker/train/lease_task.h"
 
 namespace penstock {

@@ -5,8 +5,8 @@
 
 #include <span>
 
-#include "worker/client/client.h"
-#include "worker/data/data_plan.h"
+#include "client/client.h"
+#include "data/data_plan.h"
 
 namespace penstock {
 

@@ -12,10 +12,10 @@
 #include <limits>
 #include <vector>
 
+#include "client/client.h"
+#include "data/examples.h"
+#include "data/minibatch_plan.h"
 #include "model/model.h"
-#include "worker/client/client.h"
-#include "worker/data/examples.h"
-#include "worker/data/minibatch_plan.h"
 
 namespace penstock {
 

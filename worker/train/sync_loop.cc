@@ -4,10 +4,10 @@
 
 #include <utility>
 
+#include "client/loop_call.h"
+#include "client/spin_get.h"
 #include "common/base/fault.h"
 #include "common/cluster/scheduler_link.h"
-#include "worker/client/loop_call.h"
-#include "worker/client/spin_get.h"
 #include "worker/train/ledger.h"
 
 namespace penstock {
@@ -35,7 +35,7 @@ Status SyncLoop::Run() {
       task_.Update([](LeaseProgress& p) { p.done = true; });
       return Status::Ok();
     }
-    RETURN_IF_ERROR(Carry(*order));
+    PENSTOCK_RETURN_IF_ERROR(Carry(*order));
   }
   return Status::Ok();
 }
@@ -88,8 +88,8 @@ Status SyncLoop::Carry(const Order& order) {
 Status SyncLoop::Commit(const Order& order) {
   std::vector<TableId> tables;
   for (const TableSpec& table : context_.tables()) tables.push_back(table.id);
-  RETURN_IF_ERROR(PENSTOCK_FAULT("worker.commit"));
-  RETURN_IF_ERROR(client_.CommitRound(tables, order.round, order.examples, order.step));
+  PENSTOCK_RETURN_IF_ERROR(PENSTOCK_FAULT("worker.commit"));
+  PENSTOCK_RETURN_IF_ERROR(client_.CommitRound(tables, order.round, order.examples, order.step));
   committed_ = order.round;
   return Status::Ok();
 }
@@ -105,7 +105,7 @@ const MinibatchPlan& SyncLoop::PlanOf(uint32_t stream, size_t records) {
 }
 
 Status SyncLoop::Work(const Order& order) {
-  ASSIGN_OR_RETURN(const Examples* examples, context_.ReadStream(task_.info(), order.stream));
+  PENSTOCK_ASSIGN_OR_RETURN(const Examples* examples, context_.ReadStream(task_.info(), order.stream));
   const MinibatchPlan& plan = PlanOf(order.stream, examples->size());
   const uint64_t k = order.round - task_.info().pass * plan.count() - 1;
   if (k >= plan.count()) {
@@ -120,8 +120,8 @@ Status SyncLoop::Work(const Order& order) {
   if (!indices.empty()) {
     examples->Gather(indices, &batch_);
     context_.model().Prepare(batch_, Purpose::kTrain, &prepared_);
-    RETURN_IF_ERROR(PullRows(order.round, prepared_.keys));
-    RETURN_IF_ERROR(PENSTOCK_FAULT("worker.step"));
+    PENSTOCK_RETURN_IF_ERROR(PullRows(order.round, prepared_.keys));
+    PENSTOCK_RETURN_IF_ERROR(PENSTOCK_FAULT("worker.step"));
     done.loss_sum = context_.model().Compute(
         batch_, prepared_, TableValues(pulled_.values.begin(), pulled_.values.end()), &gradients_);
     std::vector<TablePush> pushes;
@@ -131,7 +131,7 @@ Status SyncLoop::Work(const Order& order) {
       for (float& g : gradients_[t]) g *= count;  // the mean, of the model
       pushes.push_back({context_.tables()[t].id, prepared_.keys[t], std::move(gradients_[t])});
     }
-    RETURN_IF_ERROR(Push(order, std::move(pushes), indices));
+    PENSTOCK_RETURN_IF_ERROR(Push(order, std::move(pushes), indices));
   }
   finished_ = done;
   task_.Update([&](LeaseProgress& p) {
@@ -179,7 +179,7 @@ Status SyncLoop::Push(const Order& order, std::vector<TablePush> pushes, std::sp
       (void)gradients.get();
       return pushed.status();
     }
-    if (!pushed->logged()) RETURN_IF_ERROR(client_.Flush());
+    if (!pushed->logged()) PENSTOCK_RETURN_IF_ERROR(client_.Flush());
   }
   return gradients.get().status();
 }

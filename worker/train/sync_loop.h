@@ -14,8 +14,8 @@
 #include <map>
 #include <vector>
 
+#include "data/minibatch_plan.h"
 #include "proto/control.capnp.h"
-#include "worker/data/minibatch_plan.h"
 #include "worker/train/job_context.h"
 #include "worker/train/patience.h"
 

@@ -5,10 +5,10 @@
 #include <algorithm>
 #include <chrono>
 
+#include "client/spin_get.h"
 #include "common/base/fault.h"
-#include "worker/client/spin_get.h"
-#include "worker/data/idx.h"
-#include "worker/data/minibatch_plan.h"
+#include "data/idx.h"
+#include "data/minibatch_plan.h"
 #include "worker/train/best_copy.h"
 #include "worker/train/ledger.h"
 #include "worker/train/sync_loop.h"
@@ -92,7 +92,7 @@ Status Trainer::TrainFrom(LeaseTask& task, JobContext& context, const Examples& 
   feed_.Begin({&context.model(), &context.tables(), &examples, &plan, Purpose::kTrain});
   for (uint64_t k = *begin; k < plan.count(); ++k) {
     if (!feed_.Pulling(k)) {
-      RETURN_IF_ERROR(PassGate(task, clock + 1));
+      PENSTOCK_RETURN_IF_ERROR(PassGate(task, clock + 1));
       feed_.Pull(k);
     }
     feed_.Prepare(k + 1);
@@ -100,7 +100,7 @@ Status Trainer::TrainFrom(LeaseTask& task, JobContext& context, const Examples& 
     auto pulled = Await(minibatch.rows);
     if (!pulled.ok()) return pulled.status();
     if (gate_ == nullptr || gate_->Open(clock + 2)) feed_.Pull(k + 1);
-    RETURN_IF_ERROR(PENSTOCK_FAULT("worker.step"));
+    PENSTOCK_RETURN_IF_ERROR(PENSTOCK_FAULT("worker.step"));
     TableValues values(pulled->values.begin(), pulled->values.end());
     const double loss = context.model().Compute(minibatch.batch, minibatch.prepared, values, &gradients_);
     ++clock;
@@ -108,13 +108,13 @@ Status Trainer::TrainFrom(LeaseTask& task, JobContext& context, const Examples& 
     task.Update([&](LeaseProgress& p) { p.loss_sum += loss; });
     Report(task, plan, producer);
     feed_.Prepare(k + 2);
-    RETURN_IF_ERROR(FinishPushes(task, inflight - 1));
+    PENSTOCK_RETURN_IF_ERROR(FinishPushes(task, inflight - 1));
     if (task.dropped()) return Cancelled("the lease was taken away");
     if (producer.rewound()) return Unavailable("a shard came back with less than it had answered", 50);
   }
-  RETURN_IF_ERROR(FinishPushes(task, 0));
+  PENSTOCK_RETURN_IF_ERROR(FinishPushes(task, 0));
   while (producer.recorded() < plan.count()) {
-    RETURN_IF_ERROR(client_.Flush());
+    PENSTOCK_RETURN_IF_ERROR(client_.Flush());
     if (producer.rewound()) return Unavailable("a shard came back with less than it had answered", 50);
     if (task.dropped()) return Cancelled("the lease was taken away");
   }
@@ -158,7 +158,7 @@ Result<T> Trainer::Await(std::future<Result<T>>& answer) {
 Status Trainer::PassGate(LeaseTask& task, uint64_t clock) {
   if (gate_ == nullptr) return Status::Ok();
   // The scheduler must know of all the own steps that it waits for.
-  RETURN_IF_ERROR(FinishPushes(task, gate_->staleness() - 1));
+  PENSTOCK_RETURN_IF_ERROR(FinishPushes(task, gate_->staleness() - 1));
   return gate_->Wait(clock);
 }
 
@@ -204,7 +204,7 @@ Status Trainer::Evaluate(LeaseTask& task, JobContext& context, const Examples& e
     task.Update([&](LeaseProgress& p) { p.examples += minibatch.batch.rows; });
     ++k;
   }
-  if (task.info().partition == 0) RETURN_IF_ERROR(EvaluateWeights(context, tables, &evaluation));
+  if (task.info().partition == 0) PENSTOCK_RETURN_IF_ERROR(EvaluateWeights(context, tables, &evaluation));
   task.Update([&](LeaseProgress& p) {
     p.loss_sum = evaluation.loss_sum();
     p.result = evaluation.ToJson().dump();

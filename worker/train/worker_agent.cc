@@ -4,7 +4,7 @@
 
 #include <chrono>
 
-#include "worker/client/loop_call.h"
+#include "client/loop_call.h"
 
 namespace penstock {
 namespace {
@@ -213,7 +213,7 @@ kj::Promise<void> WorkerAgent::FillHeartbeat(proto::Scheduler::HeartbeatParams::
 }
 
 Status WorkerAgent::OnRegistered(proto::Scheduler::RegisterResults::Reader results) {
-  RETURN_IF_ERROR(on_registered_(results.getNode()));
+  PENSTOCK_RETURN_IF_ERROR(on_registered_(results.getNode()));
   std::lock_guard lock(mutex_);
   registered_ = true;
   if (task_) task_->Drop();  // a lease ends with the session that it was given to

@@ -10,8 +10,8 @@
 #include <optional>
 #include <string>
 
+#include "client/client.h"
 #include "common/cluster/node_session.h"
-#include "worker/client/client.h"
 #include "worker/train/lease_task.h"
 
 namespace penstock {

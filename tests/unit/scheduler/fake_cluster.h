@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-#include "scheduler/control_plane.h"
+#include "scheduler/node/control_plane.h"
 
 namespace penstock {
 
@@ -92,7 +92,7 @@ class FakeCluster {
       request.lines.back().backups.clear();
     }
     auto answer = plane->Register(request, now);
-    RETURN_IF_ERROR(answer.status());
+    PENSTOCK_RETURN_IF_ERROR(answer.status());
     node.id = answer->node;
     node.session = answer->session;
     node.granted.clear();
@@ -106,7 +106,7 @@ class FakeCluster {
     HeartbeatRequest request{.node = node.id, .session = node.session, .lines = {}, .busy = false};
     for (const auto& [id, line] : node.lines) request.lines.push_back(Report(node, line));
     auto answer = plane->Heartbeat(std::move(request), now);
-    RETURN_IF_ERROR(answer.status());
+    PENSTOCK_RETURN_IF_ERROR(answer.status());
     node.granted.clear();
     node.followed.clear();
     node.grants.clear();

@@ -5,13 +5,13 @@
 #include <nlohmann/json.hpp>
 
 #include "common/base/atomic_file.h"
-#include "model/job_spec.h"
+#include "data/data_plan.h"
+#include "job/job_spec.h"
 #include "tests/unit/tools/temp_folder.h"
 #include "tools/bench/log_append.h"
 #include "tools/bench/metrics_page.h"
 #include "tools/bench/store.h"
 #include "tools/bench/training_text.h"
-#include "worker/data/data_plan.h"
 
 namespace penstock {
 namespace {

@@ -6,8 +6,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include "data/data_plan.h"
 #include "tests/unit/tools/temp_folder.h"
-#include "worker/data/data_plan.h"
 
 namespace penstock {
 namespace {

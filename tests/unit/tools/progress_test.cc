@@ -6,10 +6,10 @@
 
 #include <nlohmann/json.hpp>
 
-#include "model/job_spec.h"
+#include "data/data_plan.h"
+#include "job/job_spec.h"
 #include "model/metrics.h"
 #include "tools/cli/job_metrics.h"
-#include "worker/data/data_plan.h"
 
 namespace penstock {
 namespace {

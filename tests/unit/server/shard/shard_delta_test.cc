@@ -371,9 +371,9 @@ struct Base {
                     .ok());
   }
   Status Load(Shard& shard) {
-    RETURN_IF_ERROR(shard.LoadMeta(message.getRoot<proto::ShardMeta>().asReader()));
+    PENSTOCK_RETURN_IF_ERROR(shard.LoadMeta(message.getRoot<proto::ShardMeta>().asReader()));
     for (const Row& row : rows) {
-      RETURN_IF_ERROR(
+      PENSTOCK_RETURN_IF_ERROR(
           shard.LoadRow(row.table, row.header.key, row.header.lsn, {row.header.push_count, 0}, row.floats));
     }
     return Status::Ok();

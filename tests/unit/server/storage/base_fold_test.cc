@@ -33,17 +33,17 @@ Status PutRows(BaseStore& base, Incarnation incarnation, Key keys, Lsn lsn, floa
   BaseWriter writer(base);
   for (Key key = 0; key < keys; ++key) {
     const float floats[3] = {value, static_cast<float>(key), 0.5f};
-    RETURN_IF_ERROR(writer.PutRow(incarnation, {.table = 1,
-                                                .key = key << 40 | key,
-                                                .lsn = lsn,
-                                                .push_count = static_cast<uint32_t>(key),
-                                                .flags = 9,
-                                                .layout = kRowLayout,
-                                                .floats = floats}));
+    PENSTOCK_RETURN_IF_ERROR(writer.PutRow(incarnation, {.table = 1,
+                                                         .key = key << 40 | key,
+                                                         .lsn = lsn,
+                                                         .push_count = static_cast<uint32_t>(key),
+                                                         .flags = 9,
+                                                         .layout = kRowLayout,
+                                                         .floats = floats}));
   }
   const auto words = MetaOf(static_cast<ShardId>(incarnation - 100), lsn);
-  RETURN_IF_ERROR(writer.PutMeta(static_cast<ShardId>(incarnation - 100), words));
-  RETURN_IF_ERROR(writer.Finish());
+  PENSTOCK_RETURN_IF_ERROR(writer.PutMeta(static_cast<ShardId>(incarnation - 100), words));
+  PENSTOCK_RETURN_IF_ERROR(writer.Finish());
   return writer.Commit();
 }
 
@@ -228,11 +228,11 @@ void FlipByte(const fs::path& path, uint64_t offset) {
 
 // Reads all that there is: the first error, or Ok with everything as it was written.
 Status ReadEverything(const std::string& dir, uint64_t rows) {
-  ASSIGN_OR_RETURN(auto base, BaseStore::Open(dir, {.cluster = kTestCluster}));
-  ASSIGN_OR_RETURN(const auto metas, base->LoadMeta());
+  PENSTOCK_ASSIGN_OR_RETURN(auto base, BaseStore::Open(dir, {.cluster = kTestCluster}));
+  PENSTOCK_ASSIGN_OR_RETURN(const auto metas, base->LoadMeta());
   if (metas.size() != 1 || metas[0].reader().getLsn() != 7) return Internal("silently another meta");
   uint64_t seen = 0;
-  RETURN_IF_ERROR(base->ForEachRow(105, [&](const BaseRow& row) {
+  PENSTOCK_RETURN_IF_ERROR(base->ForEachRow(105, [&](const BaseRow& row) {
     const bool same = row.key == (seen << 40 | seen) && row.floats.size() == 3 && row.floats[0] == 1.0f &&
                       row.floats[1] == seen;
     ++seen;

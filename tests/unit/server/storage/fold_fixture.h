@@ -365,16 +365,17 @@ class TestNode {
 
   Status Open() {
     Close();
-    ASSIGN_OR_RETURN(base_, BaseStore::Open(folder_ + "/base", {.cluster = kTestCluster, .env = env_}));
+    PENSTOCK_ASSIGN_OR_RETURN(base_,
+                              BaseStore::Open(folder_ + "/base", {.cluster = kTestCluster, .env = env_}));
     std::map<ShardId, ShardFolded> folded;
-    ASSIGN_OR_RETURN(recovered_, LoadBase(&folded));
-    ASSIGN_OR_RETURN(replayed_, Replay(files_, log_dir(), kTestCluster, folded,
-                                       [&](ShardId, Incarnation incarnation,
-                                           const proto::Delta::Reader& delta, uint32_t checksum) {
-                                         recovered_.Apply(delta, incarnation, checksum);
-                                         return Status::Ok();
-                                       }));
-    ASSIGN_OR_RETURN(
+    PENSTOCK_ASSIGN_OR_RETURN(recovered_, LoadBase(&folded));
+    PENSTOCK_ASSIGN_OR_RETURN(replayed_, Replay(files_, log_dir(), kTestCluster, folded,
+                                                [&](ShardId, Incarnation incarnation,
+                                                    const proto::Delta::Reader& delta, uint32_t checksum) {
+                                                  recovered_.Apply(delta, incarnation, checksum);
+                                                  return Status::Ok();
+                                                }));
+    PENSTOCK_ASSIGN_OR_RETURN(
         log_, DeltaLog::Open(
                   files_, log_dir(),
                   {.cluster = kTestCluster, .node = 1, .segment_bytes = segment_bytes_, .spare_segments = 3},
@@ -388,18 +389,18 @@ class TestNode {
   Status Write(DeltaSource& source, int records) {
     for (int i = 0; i < records; ++i) {
       const LogRecord record = source.NextRecord();
-      RETURN_IF_ERROR(log_->Append({&record, 1}));
+      PENSTOCK_RETURN_IF_ERROR(log_->Append({&record, 1}));
     }
     return Status::Ok();
   }
   Result<FoldReport> FoldAll(const FoldOptions& options = {}, const QuarantinedLives& quarantined = {}) {
-    RETURN_IF_ERROR(log_->Seal());
+    PENSTOCK_RETURN_IF_ERROR(log_->Seal());
     return Fold(files_, log_dir(), *log_, *base_, kTestCluster, quarantined, options);
   }
   // What the base alone holds.
   Result<Model> LoadBase(std::map<ShardId, ShardFolded>* folded = nullptr) const {
     Model model;
-    ASSIGN_OR_RETURN(const auto metas, base_->LoadMeta());
+    PENSTOCK_ASSIGN_OR_RETURN(const auto metas, base_->LoadMeta());
     for (const StoredMeta& stored : metas) {
       const auto meta = stored.reader();
       ModelShard& shard = model.shards[meta.getShard()];
@@ -411,7 +412,7 @@ class TestNode {
         to.slots = table.getSlots();
         to.MergeMarks(table);
       }
-      RETURN_IF_ERROR(base_->ForEachRow(meta.getIncarnation(), [&](const BaseRow& row) {
+      PENSTOCK_RETURN_IF_ERROR(base_->ForEachRow(meta.getIncarnation(), [&](const BaseRow& row) {
         if (!shard.tables.contains(row.table)) return DataLoss("a row of a table that is not there");
         shard.tables[row.table].rows[row.key] = {
             row.lsn, row.push_count, row.flags, {row.floats.begin(), row.floats.end()}};

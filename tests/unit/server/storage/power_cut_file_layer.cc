@@ -37,7 +37,7 @@ class PowerCutFileLayer::OpenFile final : public File {
   }
 
   Result<size_t> Read(void* into, size_t size, uint64_t offset) override {
-    RETURN_IF_ERROR(layer_.Check("read", path_));
+    PENSTOCK_RETURN_IF_ERROR(layer_.Check("read", path_));
     std::lock_guard lock(layer_.mutex_);
     const auto& bytes = inode_->current;
     if (offset >= bytes.size()) return size_t{0};
@@ -47,7 +47,7 @@ class PowerCutFileLayer::OpenFile final : public File {
   }
 
   Status Sync() override {
-    RETURN_IF_ERROR(layer_.Check("sync", path_));
+    PENSTOCK_RETURN_IF_ERROR(layer_.Check("sync", path_));
     std::lock_guard lock(layer_.mutex_);
     inode_->synced = inode_->current;
     inode_->unsynced.clear();
@@ -55,7 +55,7 @@ class PowerCutFileLayer::OpenFile final : public File {
   }
 
   Status Truncate(uint64_t size) override {
-    RETURN_IF_ERROR(layer_.Check("truncate", path_));
+    PENSTOCK_RETURN_IF_ERROR(layer_.Check("truncate", path_));
     std::lock_guard lock(layer_.mutex_);
     if (size == inode_->current.size()) return Status::Ok();
     Change change{.truncate = true, .offset = size, .bytes = {}};
@@ -147,7 +147,7 @@ std::vector<char> PowerCutFileLayer::Contents(const std::string& path) {
 }
 
 Result<std::unique_ptr<File>> PowerCutFileLayer::Create(const std::string& path, uint64_t) {
-  RETURN_IF_ERROR(Check("create", path));
+  PENSTOCK_RETURN_IF_ERROR(Check("create", path));
   std::lock_guard lock(mutex_);
   if (names_.contains(path)) return AlreadyExists("create " + path);
   name_changes_.push_back({.from = "", .to = path, .inode = std::make_shared<Inode>()});
@@ -156,7 +156,7 @@ Result<std::unique_ptr<File>> PowerCutFileLayer::Create(const std::string& path,
 }
 
 Result<std::unique_ptr<File>> PowerCutFileLayer::Open(const std::string& path) {
-  RETURN_IF_ERROR(Check("open", path));
+  PENSTOCK_RETURN_IF_ERROR(Check("open", path));
   std::lock_guard lock(mutex_);
   const auto found = names_.find(path);
   if (found == names_.end()) return ErrnoStatus(ENOENT, "open " + path);
@@ -164,7 +164,7 @@ Result<std::unique_ptr<File>> PowerCutFileLayer::Open(const std::string& path) {
 }
 
 Result<std::vector<std::string>> PowerCutFileLayer::List(const std::string& dir) {
-  RETURN_IF_ERROR(Check("list", dir));
+  PENSTOCK_RETURN_IF_ERROR(Check("list", dir));
   std::lock_guard lock(mutex_);
   if (std::find(dirs_.begin(), dirs_.end(), dir) == dirs_.end()) return ErrnoStatus(ENOENT, "list " + dir);
   std::vector<std::string> found;
@@ -175,7 +175,7 @@ Result<std::vector<std::string>> PowerCutFileLayer::List(const std::string& dir)
 }
 
 Status PowerCutFileLayer::Remove(const std::string& path) {
-  RETURN_IF_ERROR(Check("remove", path));
+  PENSTOCK_RETURN_IF_ERROR(Check("remove", path));
   std::lock_guard lock(mutex_);
   if (!names_.contains(path)) return ErrnoStatus(ENOENT, "remove " + path);
   name_changes_.push_back({.from = path, .to = "", .inode = nullptr});
@@ -184,7 +184,7 @@ Status PowerCutFileLayer::Remove(const std::string& path) {
 }
 
 Status PowerCutFileLayer::Rename(const std::string& from, const std::string& to) {
-  RETURN_IF_ERROR(Check("rename", from));
+  PENSTOCK_RETURN_IF_ERROR(Check("rename", from));
   std::lock_guard lock(mutex_);
   const auto found = names_.find(from);
   if (found == names_.end()) return ErrnoStatus(ENOENT, "rename " + from);
@@ -194,7 +194,7 @@ Status PowerCutFileLayer::Rename(const std::string& from, const std::string& to)
 }
 
 Status PowerCutFileLayer::SyncDir(const std::string& dir) {
-  RETURN_IF_ERROR(Check("sync_dir", dir));
+  PENSTOCK_RETURN_IF_ERROR(Check("sync_dir", dir));
   std::lock_guard lock(mutex_);
   if (std::find(dirs_.begin(), dirs_.end(), dir) == dirs_.end())
     return ErrnoStatus(ENOENT, "sync_dir " + dir);
@@ -204,7 +204,7 @@ Status PowerCutFileLayer::SyncDir(const std::string& dir) {
 }
 
 Status PowerCutFileLayer::MakeDir(const std::string& dir) {
-  RETURN_IF_ERROR(Check("mkdir", dir));
+  PENSTOCK_RETURN_IF_ERROR(Check("mkdir", dir));
   std::lock_guard lock(mutex_);
   if (std::find(dirs_.begin(), dirs_.end(), dir) == dirs_.end()) dirs_.push_back(dir);
   return Status::Ok();

@@ -1,0 +1,72 @@
+// JobPlan: what a job's submitter finds out about its data, once, so that every worker cuts it in the same
+// way.
+//
+// It travels and is journaled with the job. A worker opens the same files and refuses to go on when they are
+// not the ones that were planned with: minibatches are a function of the data (MinibatchPlan), and so must be
+// every re-run.
+#pragma once
+
+#include <memory>
+#include <nlohmann/json_fwd.hpp>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "common/base/status.h"
+#include "data/dataset.h"
+#include "job/job_spec.h"
+#include "model/batch.h"
+
+namespace penstock {
+
+struct DataPlan {
+  std::string fingerprint;  // Dataset::Fingerprint
+  uint64_t size_bytes = 0;
+  uint64_t records = 0;  // good ones, of all partitions
+  bool dense = false;
+  uint64_t features = 0;                   // Dataset::features
+  uint64_t fields = 0;                     // Dataset::fields
+  uint64_t categories = 0;                 // DataShape::categories
+  double label_mean = 0;                   // of the good records, weighted where they have weights
+  std::vector<PartitionRange> partitions;  // with the number of good records of each
+};
+
+struct JobPlan {
+  DataPlan train;
+  std::optional<DataPlan> test;  // absent where the job neither names nor holds out test data
+
+  DataShape shape() const {
+    return {.dense = train.dense,
+            .features = train.features,
+            .training_examples = train.records,
+            .label_mean = train.label_mean,
+            .fields = train.fields,
+            .categories = train.categories};
+  }
+};
+
+enum class DataRole { kTrain, kTest };
+
+// The data set of a job; data.test or data.holdout_every must be set for kTest. Errors are prefixed with the
+// option that names the file.
+Result<std::unique_ptr<Dataset>> OpenJobData(const JobSpec& job, DataRole role,
+                                             std::shared_ptr<IdxCache> cache = nullptr);
+
+// Reads all data, which tells where it is cut and how many good records each partition has. Malformed records
+// are left to the workers, which count them against max_bad_records. data.partitions = 0 means one for every
+// 16 MiB of (unpacked) data, at least 8, and never so many that a partition has less than one full minibatch.
+// InvalidArgument when there are no good records or test and training data differ in kind.
+Result<JobPlan> MakeJobPlan(const JobSpec& job);
+
+// The optimizer steps of a pass of a sync job: so many that no stream gives more than its share of batch_size
+// to any.
+uint64_t RoundsPerPass(const DataPlan& plan, uint32_t batch_size);
+
+// FailedPrecondition if the data are not those of the plan any more.
+Status CheckUnchanged(const Dataset& dataset, const DataPlan& plan);
+
+void to_json(nlohmann::json& json, const JobPlan& plan);
+// Missing members throw nlohmann's exceptions.
+void from_json(const nlohmann::json& json, JobPlan& plan);
+
+}  // namespace penstock

@@ -1,0 +1,35 @@
+// CopyDecision: what the copies of all shards shall become, from the journal and from what nodes said last
+// (rules 18 to 22). Pure.
+//
+//   DecideCopies (this; copy_election.h where a primary is lost) -> commands -> CommittedState::Commit
+//
+// Repeating it after its commands were committed decides the next step: a shard changes its in-sync copies by
+// one epoch at a time, and the primary confirms one before the next. Only what is broken leaves at once,
+// because pushes wait for it.
+#pragma once
+
+#include "scheduler/copies/copy_election.h"
+
+namespace penstock {
+
+struct CopyOptions {
+  uint32_t max_seeding = 8;  // copies that a node receives at a time
+};
+
+struct CopyDecision {
+  ConfirmEpochs confirm;
+  ChangeCopies change;
+  DropCopies drop;
+  AddCopies add;
+  QuarantineShards quarantine;
+  uint32_t signs_wanted = 0;  // copies and leaders of which the next sign of some node may decide
+};
+
+// `held_may_go`: the leases that an accepted loss has rewound have ended.
+CopyDecision DecideCopies(const ClusterState& state, const NodeTable& nodes, int64_t now_ms, bool held_may_go,
+                          const CopyOptions& options);
+
+// Of a placed shard with fewer in-sync copies than wanted: what it waits for.
+std::string WhyFewCopies(const CopyHealth& health, ShardId id);
+
+}  // namespace penstock

@@ -1,0 +1,71 @@
+// NodeTable: what nodes said last, and who is silent. Not journaled: after a restart every node counts as
+// just heard of.
+//
+// Pure: times (milliseconds of a clock that only rises) are passed in. One thread.
+#pragma once
+
+#include <map>
+#include <string_view>
+
+#include "scheduler/copies/grant_decision.h"
+
+namespace penstock {
+
+enum class Liveness : uint8_t { kAlive, kSuspect, kDead };
+std::string_view ToString(Liveness);
+
+struct NodeTableOptions {
+  int64_t suspect_ms = 1500;
+  int64_t dead_ms = 3000;
+};
+
+class NodeTable {
+ public:
+  NodeTable(const NodeTableOptions& options, int64_t started_ms)
+      : options_(options), started_ms_(started_ms) {}
+
+  struct Entry {
+    int64_t seen_ms = 0;
+    bool beating = false;  // a heartbeat came since its latest register, or since the scheduler started
+    bool busy = false;
+    uint64_t registered = 0;  // when, in signs of all nodes; 0: not in this life of the scheduler
+    uint64_t seen = 0;
+    uint64_t answered = 0;  // the latest register or heartbeat
+    uint64_t known = 0;     // its lines are from after this sign was answered; 0: they may be of any age
+    std::map<ShardId, ShardLine> lines;  // of the latest register or heartbeat
+  };
+
+  void OnRegister(NodeId node, const std::vector<ShardLine>& lines, int64_t now_ms);
+  // Whether the map of shards, or what its copies shall become, may look different now: anything but lsns and
+  // sizes has changed.
+  bool OnHeartbeat(NodeId node, bool busy, std::vector<ShardLine> lines, int64_t now_ms);
+  // It called, so it lives.
+  void OnSign(NodeId node, int64_t now_ms);
+  // The scheduler itself stood still for so long: nobody was silent meanwhile.
+  void Forgive(int64_t ms);
+
+  Liveness StateOf(NodeId node, int64_t now_ms) const;
+  int64_t SilentMs(NodeId node, int64_t now_ms) const;
+  bool Heard(NodeId node) const;  // in this life of the scheduler
+  bool Beating(NodeId node) const;
+  bool Busy(NodeId node) const;
+  // Whether `node` gave a sign after the latest register of `other`: then it did not end together with that
+  // one.
+  bool HeardSinceRegister(NodeId node, NodeId other) const;
+  // Whether `node` said its lines after the latest register of `other`. A message may have waited for the
+  // scheduler since before that; only one that follows an answer shows when it was sent.
+  bool KnownSinceRegister(NodeId node, NodeId other) const;
+  // Whether `node` gave a sign after `dead` counted as dead: then it did not end meanwhile itself.
+  bool HeardSinceDeath(NodeId node, NodeId dead) const;
+  // nullptr: it did not report the shard.
+  const ShardLine* Line(NodeId node, ShardId shard) const;
+  const std::map<ShardId, ShardLine>& Lines(NodeId node) const;
+
+ private:
+  const NodeTableOptions options_;
+  int64_t started_ms_;
+  uint64_t signs_ = 0;
+  std::map<NodeId, Entry> entries_;
+};
+
+}  // namespace penstock

@@ -1,0 +1,207 @@
+// ControlPlane: the scheduler's answers, as plain values: registrations, heartbeats, the shard map, tables,
+// producers, jobs, leases.
+//
+// Pure but for the commits: no sockets, no clock of its own. scheduler_service.h decodes the RPCs and calls
+// it; scheduler.h calls Tick. One thread, the scheduler's loop. Commits block that loop on the disk on
+// purpose: answers must come after the command is durable, and in the order of the commands, and the control
+// plane is small (a synced write of a few hundred bytes, some a second).
+#pragma once
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "common/cluster/shard_map.h"
+#include "scheduler/copies/copy_decision.h"
+#include "scheduler/copies/node_table.h"
+#include "scheduler/jobs/lease_fsm.h"
+#include "scheduler/jobs/sync_jobs.h"
+#include "scheduler/state/committed_state.h"
+
+namespace penstock {
+
+struct ControlPlaneOptions {
+  std::string cluster_name = "penstock";
+  uint32_t shards = 128;  // of a new cluster
+  uint32_t servers = 1;   // to wait for before the shards are placed
+  uint32_t copies = 1;    // of each shard, of a new cluster
+  uint32_t min_copies = 1;
+  CopyOptions copying;
+  NodeTableOptions nodes;
+  LeaseOptions leases;
+  int64_t lsn_ms = 1000;  // how often reported lsns are journaled
+};
+
+struct RegisterRequest {
+  NodeRole role = NodeRole::kServer;
+  NodeId node = 0;  // 0: give me one
+  std::string name;
+  std::vector<std::string> endpoints;
+  std::string http;
+  std::vector<ShardLine> lines;
+  uint64_t highest_term = 0;
+  uint64_t highest_map_version = 0;
+};
+struct RegisterAnswer {
+  NodeId node = 0;
+  uint64_t session = 0;
+};
+
+struct HeartbeatRequest {
+  NodeId node = 0;
+  uint64_t map_version = 0;  // the highest that it has seen
+  uint64_t session = 0;
+  std::vector<ShardLine> lines;
+  bool busy = false;
+};
+struct GrantedBackup {
+  NodeId node = 0;
+  std::string name;
+  Incarnation incarnation = 0;
+  std::string endpoint;  // of the core that follows; empty until that is known
+  bool in_sync = false;
+  bool operator==(const GrantedBackup&) const = default;
+};
+struct NodeGrant {
+  ShardGrantRecord grant;
+  Incarnation incarnation = 0;
+  std::vector<GrantedBackup> backups;
+  uint32_t min_copies = 1;
+  bool operator==(const NodeGrant&) const = default;
+};
+struct NodeFollow {
+  ShardId shard = 0;
+  Incarnation incarnation = 0;
+  Epoch epoch = 0;
+  bool operator==(const NodeFollow&) const = default;
+};
+// What a node shall hold and know. Equal ones need not be said twice.
+struct WantedState {
+  std::vector<NodeGrant> grants;
+  std::vector<NodeFollow> follows;
+  uint64_t table_version = 0;
+  ProducerRanges finished;
+  uint64_t complete_batches = 0;  // of complete producers, of whom a node is told at the latest then
+  // Rises when the scheduler needs a sign of life: whoever is told asks again.
+  uint64_t sign = 0;
+  bool operator==(const WantedState&) const = default;
+};
+struct HeartbeatAnswer {
+  uint64_t map_version = 0;
+  WantedState wanted;
+};
+
+class ControlPlane {
+ public:
+  // Begins a new term on what the journal holds; `cluster` is the id of a new cluster. An error: the journal
+  // did not take the term.
+  static Result<std::unique_ptr<ControlPlane>> Start(ClusterState state, CommandLog& log,
+                                                     const ControlPlaneOptions& options, uint64_t cluster,
+                                                     Now now);
+
+  Result<RegisterAnswer> Register(const RegisterRequest& request, Now now);
+  // kFailedPrecondition: register again.
+  Result<HeartbeatAnswer> Heartbeat(HeartbeatRequest request, Now now);
+  // What Heartbeat would answer now, for one that was held; no sign of life.
+  Result<HeartbeatAnswer> Wanted(NodeId node, uint64_t session, Now now);
+  // Rises with whatever may change what some node is answered.
+  uint64_t wanted_version() const { return state_.commits() + lines_changed_; }
+  // kUnavailable for a moment after a restart, while owners have not reported yet: clients go on with the map
+  // they have.
+  Result<const ShardMap*> Map(Now now);
+
+  Result<TableSpec> Create(TableSpec spec, Now now);
+  Result<TableSpec> Open(const std::string& name) const;
+  Status Drop(const std::string& name, Now now);
+  Result<ProducerId> NewProducers(uint32_t count);
+
+  Result<JobId> Submit(const std::string& spec, Now now);
+  Status Cancel(JobId job, Now now);
+  Status Pause(JobId job, Now now);
+  Status Resume(JobId job, Now now);
+  Result<LeaseAnswer> Lease(NodeId node, uint64_t session, uint32_t count, Now now);
+  // ssp: what LeaseFsm::Clock answers.
+  Result<uint64_t> Clock(NodeId node, uint64_t session, JobId job, LeaseToken token, uint64_t clock, Now now);
+  // sync: what SyncJobs::Ask answers.
+  Result<SyncAnswer> Minibatch(NodeId node, uint64_t session, const SyncQuestion& question, Now now);
+  // One result for each line. An error: nothing is known of any line, report again.
+  Result<std::vector<Status>> Report(NodeId node, uint64_t session,
+                                     const std::vector<ReportedProgress>& progress, Now now);
+
+  Result<nlohmann::json> Inspect(const std::string& what, const std::string& name, Now now);
+  Status Accept(ShardId shard, Now now);
+  // kInvalidArgument: not 1 <= min_copies <= copies <= 3.
+  Status SetCopies(uint32_t copies, uint32_t min_copies, Now now);
+  // kFailedPrecondition: what stands against it; also when the shard is quarantined now, because the node has
+  // less than was reported.
+  Status Force(ShardId shard, NodeId node, Now now);
+
+  // What time does: silence, placement, journaling of lsns and progress. Call it about every 100 ms.
+  void Tick(Now now);
+
+  const StateData& data() const { return state_.data(); }
+  const ClusterState& state() const { return *state_; }
+  uint64_t commits() const { return state_.commits(); }
+  // Ok when all shards serve and the journal takes commands; otherwise what is missing.
+  Status Ready(Now now);
+  uint32_t CountShards(ShardState state) const;
+  uint32_t CountNodes(NodeRole role, Liveness liveness, Now now) const;
+  // Placed ones with fewer in-sync copies than wanted.
+  uint32_t CountShortOfCopies() const;
+  uint64_t promotions() const { return promotions_; }  // since the start, like the next
+  uint64_t epoch_changes() const { return epoch_changes_; }
+
+ private:
+  ControlPlane(ClusterState state, CommandLog& log, const ControlPlaneOptions& options, Now now);
+
+  Status CheckLeads() const;
+  uint64_t Version() const;
+  void NoteSuperseded(const std::string& who, uint64_t term, uint64_t version,
+                      const std::vector<ShardLine>& lines);
+  Status NoSuchShard(ShardId id) const;
+  ReportVerdict ReportSeat(NodeId node, uint64_t session, const ReportedProgress& line, Now now);
+  Status CheckSession(NodeId node, uint64_t session) const;
+  Status CheckRegister(const RegisterRequest& request) const;
+  Result<NodeId> ChooseNode(const RegisterRequest& request, Now now) const;
+  Status CommitLsns();
+  Status QuarantineDamaged(NodeId node, uint64_t session);
+  std::vector<NodeGrant> GrantsOf(NodeId node, uint64_t session) const;
+  std::vector<NodeFollow> FollowsOf(NodeId node, uint64_t session) const;
+  std::vector<GrantedBackup> BackupsOf(ShardId id) const;
+  CopyHealth Health(Now now) const { return CopyHealth(*state_, nodes_, now.ms); }
+  // Decides what the copies shall become, and commits it.
+  Status CommitCopies(Now now);
+  Status TryCommitCopies(Now now);
+  Status CommitChanges(ChangeCopies changes);
+  Status CommitQuarantines(QuarantineShards quarantines);
+  // By `remaining` of `node`.
+  Status CommitAccept(ShardId id, Lsn remaining, const std::string& node, Now now);
+  std::string CopiesProblem(Now now) const;
+  Status PlaceIfReady(Now now);
+  Status GrantHeld(Now now);
+  bool Settling(Now now) const;
+  void RefreshMap(Now now);
+  void NoteLiveness(Now now);
+  std::vector<std::string> Problems(Now now) const;
+
+  const ControlPlaneOptions options_;
+  CommittedState state_;
+  NodeTable nodes_;
+  LeaseFsm leases_;
+  SyncJobs sync_;
+  const int64_t started_ms_;
+  int64_t ticked_ms_;
+  int64_t lsns_ms_;
+  // Workers of leases that a rewind ended may push on until then (they learn it with their next report).
+  int64_t rewound_until_ms_ = 0;
+  std::string superseded_;  // not empty: a scheduler of a later term leads, and how that is known
+  ShardMap map_;
+  bool map_stale_ = true;
+  uint64_t lines_changed_ = 0;
+  uint64_t sign_ = 0;
+  uint32_t signs_wanted_ = 0;  // as CommitCopies has found last
+  uint64_t promotions_ = 0, epoch_changes_ = 0;
+  std::map<NodeId, Liveness> liveness_;  // as the map was built with
+};
+
+}  // namespace penstock

@@ -1,0 +1,195 @@
+// ControlPlane: the copies of shards, and what an operator decides of shards.
+#include <glog/logging.h>
+
+#include <algorithm>
+
+#include "common/base/strings.h"
+#include "scheduler/node/control_plane.h"
+
+namespace penstock {
+
+// --- what nodes are told ---
+
+std::vector<GrantedBackup> ControlPlane::BackupsOf(ShardId id) const {
+  std::vector<GrantedBackup> backups;
+  for (const CopyRecord& copy : state_.data().shards[id].backups) {
+    const NodeRecord* node = state_->FindNode(copy.node);
+    const ShardLine* line = nodes_.Line(copy.node, id);
+    const bool known =
+        line != nullptr && line->incarnation == copy.incarnation && line->core < node->endpoints.size();
+    backups.push_back({.node = copy.node,
+                       .name = node->name,
+                       .incarnation = copy.incarnation,
+                       .endpoint = known ? node->endpoints[line->core] : "",
+                       .in_sync = copy.in_sync});
+  }
+  return backups;
+}
+
+std::vector<NodeGrant> ControlPlane::GrantsOf(NodeId node, uint64_t session) const {
+  std::vector<NodeGrant> grants;
+  const auto& shards = state_.data().shards;
+  for (ShardId id = 0; id < shards.size(); ++id) {
+    const ShardRecord& shard = shards[id];
+    if (shard.node != node || shard.granted_session != session) continue;
+    grants.push_back({.grant = {.shard = id, .epoch = shard.epoch, .min_lsn = shard.min_lsn},
+                      .incarnation = shard.incarnation,
+                      .backups = BackupsOf(id),
+                      .min_copies = state_.data().min_copies});
+  }
+  return grants;
+}
+
+std::vector<NodeFollow> ControlPlane::FollowsOf(NodeId node, uint64_t session) const {
+  std::vector<NodeFollow> follows;
+  const auto& shards = state_.data().shards;
+  for (ShardId id = 0; id < shards.size(); ++id) {
+    for (const CopyRecord& copy : shards[id].backups) {
+      if (copy.node == node && copy.session == session)
+        follows.push_back({.shard = id, .incarnation = copy.incarnation, .epoch = shards[id].epoch});
+    }
+  }
+  return follows;
+}
+
+// --- what copies become ---
+
+Status ControlPlane::CommitChanges(ChangeCopies command) {
+  if (command.changes.empty()) return Status::Ok();
+  std::vector<std::string> lines;
+  uint32_t promotions = 0;
+  for (const auto& change : command.changes) {
+    const ShardRecord& shard = state_.data().shards[change.shard];
+    const bool promoted = change.node != shard.node;
+    std::vector<std::string> in_sync;
+    for (const CopyRecord& copy : change.backups) {
+      if (copy.in_sync) in_sync.push_back(state_->FindNode(copy.node)->name);
+    }
+    promotions += promoted;
+    lines.push_back(StrCat(
+        "shard ", change.shard, ", epoch ", change.epoch, ": ", state_->FindNode(change.node)->name,
+        promoted ? " is promoted" : " stays primary",
+        in_sync.empty() ? ", no copies are in sync" : StrCat(", in sync with ", StrJoin(in_sync, ", "))));
+  }
+  PENSTOCK_RETURN_IF_ERROR(state_.Commit(command));
+  for (const auto& line : lines) LOG(INFO) << line;
+  LOG_IF(WARNING, promotions > 0) << promotions << " shards have lost their primary and go on with a backup";
+  promotions_ += promotions;
+  epoch_changes_ += command.changes.size();
+  map_stale_ = true;
+  return Status::Ok();
+}
+
+Status ControlPlane::CommitCopies(Now now) {
+  const Status status = TryCommitCopies(now);
+  // The journal's failures it says itself; others are decisions that break a rule, and would be made again.
+  LOG_IF(ERROR, status.code() == Code::kInternal) << "copies: " << status.ToString();
+  return status;
+}
+
+Status ControlPlane::TryCommitCopies(Now now) {
+  const auto decide = [&] {
+    return DecideCopies(*state_, nodes_, now.ms, now.ms >= rewound_until_ms_, options_.copying);
+  };
+  CopyDecision decision = decide();
+  if (!decision.change.changes.empty()) {
+    // What was reported before a change is owed by those that come after it.
+    PENSTOCK_RETURN_IF_ERROR(CommitLsns());
+    decision = decide();
+  }
+  signs_wanted_ = decision.signs_wanted;
+  if (!decision.confirm.confirmations.empty()) PENSTOCK_RETURN_IF_ERROR(state_.Commit(decision.confirm));
+  PENSTOCK_RETURN_IF_ERROR(CommitChanges(std::move(decision.change)));
+  if (!decision.drop.copies.empty()) PENSTOCK_RETURN_IF_ERROR(state_.Commit(decision.drop));
+  if (!decision.add.copies.empty()) PENSTOCK_RETURN_IF_ERROR(state_.Commit(decision.add));
+  return CommitQuarantines(std::move(decision.quarantine));
+}
+
+// --- the operator's word ---
+
+Status ControlPlane::SetCopies(uint32_t copies, uint32_t min_copies, Now now) {
+  PENSTOCK_RETURN_IF_ERROR(CheckLeads());
+  const penstock::SetCopies command{.copies = copies, .min_copies = min_copies};
+  const StateData& data = state_.data();
+  if (data.copies == copies && data.min_copies == min_copies) return Status::Ok();
+  PENSTOCK_RETURN_IF_ERROR(state_->Check(command));
+  PENSTOCK_RETURN_IF_ERROR(state_.Commit(command));
+  LOG(INFO) << copies << " copies of each shard are wanted, " << min_copies << " must be in sync";
+  (void)CommitCopies(now);  // a failure of the journal: the next tick tries again
+  return Status::Ok();
+}
+
+Status ControlPlane::Force(ShardId id, NodeId node, Now now) {
+  PENSTOCK_RETURN_IF_ERROR(CheckLeads());
+  if (id >= state_.data().shards.size()) return NoSuchShard(id);
+  PENSTOCK_RETURN_IF_ERROR(CommitLsns());
+  PENSTOCK_ASSIGN_OR_RETURN(Election election, ForceLeader(Health(now), id, node));
+  if (election.change) {
+    LOG(WARNING) << "shard " << id << " is forced to go on with node " << node;
+    return CommitChanges({.changes = {std::move(*election.change)}});
+  }
+  if (election.quarantine)
+    PENSTOCK_RETURN_IF_ERROR(CommitQuarantines({.quarantines = {std::move(*election.quarantine)}}));
+  return FailedPrecondition(StrCat("shard ", id, " is quarantined: ", state_.data().shards[id].quarantine));
+}
+
+Status ControlPlane::NoSuchShard(ShardId id) const {
+  return NotFound(StrCat("there is no shard ", id, ", shards are 0 to ", state_.data().shards.size() - 1));
+}
+
+Status ControlPlane::Accept(ShardId id, Now now) {
+  PENSTOCK_RETURN_IF_ERROR(CheckLeads());
+  const StateData& data = state_.data();
+  if (id >= data.shards.size()) return NoSuchShard(id);
+  const ShardRecord& shard = data.shards[id];
+  if (shard.quarantine.empty())
+    return FailedPrecondition(StrCat("shard ", id, " is not quarantined: there is no loss to accept"));
+  if (HasPromotable(shard)) {
+    PENSTOCK_ASSIGN_OR_RETURN(const Candidate best, BestCandidate(Health(now), id));
+    return CommitAccept(id, best.held, best.name, now);
+  }
+  const NodeRecord* owner = state_->FindNode(shard.node);
+  if (!nodes_.Heard(owner->id) || nodes_.StateOf(owner->id, now.ms) == Liveness::kDead) {
+    return FailedPrecondition(
+        StrCat("shard ", id, ": its owner ", owner->name, " does not answer: start it first"));
+  }
+  const ShardLine* line = nodes_.Line(owner->id, id);
+  const bool present = line != nullptr && line->incarnation == shard.incarnation;
+  return CommitAccept(id, present ? HeldLsn(*line) : 0, owner->name, now);
+}
+
+Status ControlPlane::CommitAccept(ShardId id, Lsn remaining, const std::string& node, Now now) {
+  const bool leases = leases_.AnyTrainLease() || sync_.AnySeat();
+  PENSTOCK_RETURN_IF_ERROR(state_.Commit(AcceptLoss{.shard = id, .remaining = remaining}));
+  LOG(WARNING) << "shard " << id << ": loss accepted, it goes on with lsn " << remaining << " of " << node
+               << "; jobs that train are rewound to the start of their pass";
+  leases_.Forget();
+  sync_.Rewind();
+  if (leases) rewound_until_ms_ = now.ms + options_.leases.lease_ms;
+  map_stale_ = true;
+  PENSTOCK_RETURN_IF_ERROR(GrantHeld(now));
+  return CommitCopies(now);
+}
+
+// --- questions ---
+
+uint32_t ControlPlane::CountShortOfCopies() const {
+  const StateData& data = state_.data();
+  return static_cast<uint32_t>(std::count_if(
+      data.shards.begin(), data.shards.end(),
+      [&](const ShardRecord& shard) { return shard.node != 0 && CountPromotable(shard) < data.copies; }));
+}
+
+std::string ControlPlane::CopiesProblem(Now now) const {
+  const StateData& data = state_.data();
+  const uint32_t count = CountShortOfCopies();
+  if (count == 0) return "";
+  const auto first = std::find_if(data.shards.begin(), data.shards.end(), [&](const ShardRecord& shard) {
+    return shard.node != 0 && CountPromotable(shard) < data.copies;
+  });
+  const auto id = static_cast<ShardId>(first - data.shards.begin());
+  return StrCat(count, " of ", data.shards.size(), " shards have fewer in-sync copies than ", data.copies,
+                ", the first is ", id, " with ", CountInSync(*first), ": ", WhyFewCopies(Health(now), id));
+}
+
+}  // namespace penstock

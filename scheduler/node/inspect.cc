@@ -1,0 +1,301 @@
+#include "scheduler/node/inspect.h"
+
+#include <algorithm>
+#include <cstdio>
+#include <optional>
+
+#include "common/base/strings.h"
+#include "scheduler/jobs/job_course.h"
+#include "scheduler/jobs/lease_order.h"
+
+namespace penstock {
+namespace {
+
+using nlohmann::json;
+
+std::optional<uint32_t> ParseNumber(const std::string& text) {
+  if (text.empty() || text.size() > 9 || text.find_first_not_of("0123456789") != std::string::npos)
+    return std::nullopt;
+  return static_cast<uint32_t>(std::stoul(text));
+}
+
+std::string NodeName(const InspectView& view, NodeId id) {
+  const NodeRecord* node = view.state.FindNode(id);
+  return node == nullptr ? "" : node->name;
+}
+
+uint32_t CountAlive(const InspectView& view, NodeRole role) {
+  const auto& nodes = view.state.data().nodes;
+  return static_cast<uint32_t>(std::count_if(nodes.begin(), nodes.end(), [&](const auto& entry) {
+    return entry.second.role == role && view.nodes.StateOf(entry.first, view.now.ms) != Liveness::kDead;
+  }));
+}
+
+json NodeJson(const InspectView& view, const NodeRecord& node) {
+  const auto& shards = view.state.data().shards;
+  uint64_t rows = 0, bytes = 0;
+  for (const auto& [id, line] : view.nodes.Lines(node.id)) {
+    if (id >= shards.size() || shards[id].node != node.id || shards[id].incarnation != line.incarnation)
+      continue;
+    rows += line.rows;
+    bytes += line.bytes;
+  }
+  const auto owned =
+      std::count_if(shards.begin(), shards.end(), [&](const ShardRecord& s) { return s.node == node.id; });
+  return {{"id", node.id},
+          {"role", node.role == NodeRole::kServer ? "server" : "worker"},
+          {"name", node.name},
+          {"state", ToString(view.nodes.StateOf(node.id, view.now.ms))},
+          {"endpoints", node.endpoints},
+          {"http", node.http},
+          {"shards", owned},
+          {"backups",
+           std::count_if(shards.begin(), shards.end(),
+                         [&](const ShardRecord& s) { return s.node != node.id && IsMember(s, node.id); })},
+          {"rows", rows},
+          {"bytes", bytes},
+          {"last_seen_ms", view.nodes.SilentMs(node.id, view.now.ms)},
+          {"busy", view.nodes.Busy(node.id)}};
+}
+
+json BackupsJson(const InspectView& view, const ShardRecord& shard) {
+  json backups = json::array();
+  for (const CopyRecord& copy : shard.backups) {
+    backups.push_back({{"node", copy.node},
+                       {"name", NodeName(view, copy.node)},
+                       {"incarnation", copy.incarnation},
+                       {"state", copy.in_sync ? "in-sync" : "seeding"}});
+  }
+  return backups;
+}
+
+// How many shards have all their copies in sync, each ready to lead.
+size_t CountComplete(const StateData& data) {
+  return static_cast<size_t>(std::count_if(
+      data.shards.begin(), data.shards.end(),
+      [&](const ShardRecord& shard) { return shard.node != 0 && CountPromotable(shard) >= data.copies; }));
+}
+
+json ShardJson(const InspectView& view, ShardId id) {
+  const ShardRecord& shard = view.state.data().shards[id];
+  const ShardEntry& entry = view.shards[id];
+  const ShardLine* line = view.nodes.Line(shard.node, id);
+  if (line != nullptr && line->incarnation != shard.incarnation) line = nullptr;
+  return {{"shard", id},
+          {"state", ToString(entry.state)},
+          {"node", shard.node},
+          {"node_name", NodeName(view, shard.node)},
+          {"endpoint", entry.endpoint},
+          {"epoch", shard.epoch},
+          {"incarnation", shard.incarnation},
+          {"backups", BackupsJson(view, shard)},
+          {"in_sync", shard.node == 0 ? 0 : CountInSync(shard)},
+          {"copies", view.state.data().copies},
+          {"lsn", line ? line->applied : shard.highest},
+          {"logged", line ? line->logged : shard.logged},
+          {"synced", line ? line->synced : shard.synced},
+          {"rows", line ? line->rows : 0},
+          {"bytes", line ? line->bytes : 0},
+          {"detail", entry.detail}};
+}
+
+json StatusJson(const InspectView& view) {
+  const StateData& data = view.state.data();
+  uint32_t counts[5] = {};
+  for (const auto& entry : view.shards) ++counts[static_cast<size_t>(entry.state)];
+  char cluster[20];
+  std::snprintf(cluster, sizeof cluster, "%016llx", static_cast<unsigned long long>(data.cluster));
+  json nodes = json::array(), jobs = json::array();
+  for (const auto& [id, node] : data.nodes) nodes.push_back(NodeJson(view, node));
+  for (const auto& [id, job] : data.jobs)
+    jobs.push_back({{"id", id}, {"name", job.name}, {"state", ToString(job.state)}});
+  return {{"cluster", cluster},
+          {"name", view.cluster_name},
+          {"version", PENSTOCK_VERSION},
+          {"term", data.term},
+          {"uptime_seconds", static_cast<double>(view.uptime_ms) / 1000},
+          {"ready", view.ready},
+          {"problems", view.problems},
+          {"nodes", nodes},
+          {"shards",
+           {{"total", view.shards.size()},
+            {"serving", counts[static_cast<size_t>(ShardState::kServing)]},
+            {"granting", counts[static_cast<size_t>(ShardState::kGranting)]},
+            {"unavailable", counts[static_cast<size_t>(ShardState::kUnavailable)]},
+            {"quarantined", counts[static_cast<size_t>(ShardState::kQuarantined)]},
+            {"unplaced", counts[static_cast<size_t>(ShardState::kUnplaced)]}}},
+          {"copies", {{"wanted", data.copies}, {"min", data.min_copies}, {"complete", CountComplete(data)}}},
+          {"tables", data.tables.size()},
+          {"jobs", jobs}};
+}
+
+json Loss(const Tally& pass) {
+  if (pass.examples == 0) return nullptr;
+  const double loss = pass.loss_sum / static_cast<double>(pass.examples);
+  return std::abs(pass.loss_sum) >= kTooHugeLoss ? json(nullptr) : json(loss);
+}
+
+json JobJson(const InspectView& view, const JobRecord& job) {
+  Tally present;  // of the pass that runs
+  uint32_t done = 0;
+  for (const auto& partition : job.partitions) {
+    if (partition.state == PartitionState::kDone) ++done;
+    if (job.phase != JobPhase::kTrain) continue;
+    present += partition.before;
+    present += partition.now;
+  }
+  uint64_t partitions = job.partitions.size();
+  if (IsOver(job.state)) {
+    partitions = job.phase == JobPhase::kEvaluateTest ? job.test_partitions : job.train_partitions;
+    if (job.state == JobState::kDone) done = static_cast<uint32_t>(partitions);
+  }
+  const auto seconds = [&](int64_t end_ms) {
+    if (job.started_ms == 0) return 0.0;
+    int64_t until = end_ms != 0 ? end_ms : view.now.wall_ms;
+    if (job.state == JobState::kPaused) until = std::min(until, job.paused_at_ms);
+    return static_cast<double>(std::max<int64_t>(until - job.started_ms - job.paused_ms, 0)) / 1000;
+  };
+  const BestPass best = FindBest(job.history, job.policy);
+  const uint64_t examples = job.trained.examples + present.examples;
+  const double training = seconds(job.trained_ms);
+  return {{"id", job.id},
+          {"name", job.name},
+          {"state", ToString(job.state)},
+          {"phase", ToString(job.phase)},
+          {"pass", job.pass},
+          {"passes", job.passes},
+          {"consistency", job.policy.ssp()    ? "ssp"
+                          : job.policy.sync() ? "sync"
+                                              : "async"},
+          {"round", job.round},
+          {"rounds", job.policy.rounds * job.passes},
+          {"partitions_done", done},
+          {"partitions", partitions},
+          {"examples", examples},
+          {"examples_total", job.train_records * job.passes},
+          {"loss", Loss(present.examples > 0 ? present : job.last_pass)},
+          {"seconds", seconds(job.ended_ms)},
+          {"examples_per_second", training > 0 ? static_cast<double>(examples) / training : 0.0},
+          {"bad_records", job.trained.bad_records + present.bad_records},
+          {"stopped", job.stopped},
+          {"evaluated", job.history.empty() ? json(nullptr) : json(job.history.back())},
+          {"best_pass", best.pass == 0 ? json(nullptr) : json(best.pass)},
+          {"error", job.error}};
+}
+
+json Results(const std::vector<std::string>& over, const JobRecord& job, JobPhase phase) {
+  json list = json::array();
+  for (const auto& result : over) list.push_back(json::parse(result, nullptr, false));
+  if (job.phase != phase || !job.finishing) return list;
+  for (const auto& partition : job.partitions) {
+    if (partition.state == PartitionState::kDone)
+      list.push_back(json::parse(partition.result, nullptr, false));
+  }
+  return list;
+}
+
+json JobDetail(const InspectView& view, const JobRecord& job) {
+  json out = JobJson(view, job);
+  out["spec"] = json::parse(job.spec, nullptr, false);
+  out["evaluations"] = {{"train", Results(job.train_results, job, JobPhase::kEvaluateTrain)},
+                        {"test", Results(job.test_results, job, JobPhase::kEvaluateTest)}};
+  out["history"] = job.history;
+  json leases = json::array();
+  LeaseOrder order;
+  for (size_t i = 0; i < job.partitions.size(); ++i) {
+    const PartitionRecord& partition = job.partitions[i];
+    const bool leased = partition.state == PartitionState::kLeased;
+    const int64_t held_ms = std::max<int64_t>(view.now.wall_ms - partition.leased_ms, 0);
+    leases.push_back({{"phase", ToString(job.phase)},
+                      {"pass", job.pass},
+                      {"partition", i},
+                      {"position", order.PositionOf(job, static_cast<uint32_t>(i))},
+                      {"state", ToString(partition.state)},
+                      {"worker", NodeName(view, partition.node)},
+                      {"recorded", partition.recorded},
+                      {"examples", partition.before.examples + partition.now.examples},
+                      {"held_seconds", leased ? json(static_cast<double>(held_ms) / 1000) : json(nullptr)},
+                      {"producer", partition.producer}});
+  }
+  out["leases"] = leases;
+  out["servers"] = CountAlive(view, NodeRole::kServer);
+  out["workers"] = CountAlive(view, NodeRole::kWorker);
+  return out;
+}
+
+json ClocksJson(const InspectView& view, const JobRecord& job) {
+  json workers = json::array(), tables = json::array();
+  for (const auto& line : view.clocks.Lines(job.id)) {
+    workers.push_back({{"node", line.node},
+                       {"worker", NodeName(view, line.node)},
+                       {"clock", line.known ? json(line.clock) : json(nullptr)},
+                       {"works", line.holds}});
+  }
+  for (const TableId id : job.tables) {
+    if (auto spec = view.state.data().tables.find(id); spec != view.state.data().tables.end())
+      tables.push_back(spec->second.name);
+  }
+  return {{"id", job.id},
+          {"name", job.name},
+          {"staleness", job.policy.staleness},
+          {"minimum", view.clocks.Known(job.id) ? json(view.clocks.Minimum(job.id)) : json(nullptr)},
+          {"workers", workers},
+          {"tables", tables}};
+}
+
+// By id, or the latest of that name.
+const JobRecord* LookUpJob(const ClusterState& state, const std::string& name) {
+  if (const auto id = ParseNumber(name)) {
+    if (const JobRecord* job = state.FindJob(*id)) return job;
+  }
+  const auto& jobs = state.data().jobs;
+  for (auto it = jobs.rbegin(); it != jobs.rend(); ++it) {
+    if (it->second.name == name) return &it->second;
+  }
+  return nullptr;
+}
+
+}  // namespace
+
+Result<json> Inspect(const InspectView& view, const std::string& what, const std::string& name) {
+  const StateData& data = view.state.data();
+  json list = json::array();
+  if (what == "status") return StatusJson(view);
+  if (what == "nodes") {
+    for (const auto& [id, node] : data.nodes) list.push_back(NodeJson(view, node));
+    return list;
+  }
+  if (what == "shards") {
+    for (ShardId id = 0; id < data.shards.size(); ++id) list.push_back(ShardJson(view, id));
+    return list;
+  }
+  if (what == "tables") {
+    for (const auto& [id, spec] : data.tables) list.push_back(spec);
+    return list;
+  }
+  if (what == "jobs") {
+    for (const auto& [id, job] : data.jobs) list.push_back(JobJson(view, job));
+    return list;
+  }
+  if (what == "shard") {
+    const auto id = ParseNumber(name);
+    if (id && *id < data.shards.size()) return ShardJson(view, *id);
+    return NotFound(StrCat("there is no shard '", name, "', shards are 0 to ", data.shards.size() - 1));
+  }
+  if (what == "table") {
+    if (const TableSpec* spec = view.state.FindTable(name)) return json(*spec);
+    return NotFound("there is no table '" + name + "'");
+  }
+  if (what == "clocks") {
+    if (const JobRecord* job = LookUpJob(view.state, name)) return ClocksJson(view, *job);
+    return NotFound("there is no job '" + name + "'");
+  }
+  if (what == "job") {
+    if (const JobRecord* job = LookUpJob(view.state, name)) return JobDetail(view, *job);
+    return NotFound("there is no job '" + name + "'");
+  }
+  return InvalidArgument("inspect '" + what +
+                         "': allowed are status, nodes, shards, shard, tables, table, jobs, job, clocks");
+}
+
+}  // namespace penstock

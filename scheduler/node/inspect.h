@@ -1,0 +1,31 @@
+// Inspect: what `penstock -o json` prints about the cluster, as JSON values. Pure.
+#pragma once
+
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "common/cluster/shard_map.h"
+#include "scheduler/copies/node_table.h"
+#include "scheduler/jobs/clock_table.h"
+#include "scheduler/jobs/lease_fsm.h"
+
+namespace penstock {
+
+struct InspectView {
+  const ClusterState& state;
+  const NodeTable& nodes;
+  const ClockTable& clocks;
+  const std::vector<ShardEntry>& shards;  // of the present map
+  std::string cluster_name;
+  bool ready = false;
+  std::vector<std::string> problems;
+  int64_t uptime_ms = 0;
+  Now now;
+};
+
+// what: status | nodes | shards | shard (name: its number) | tables | table (name) | jobs | job, clocks (name
+// of a job, or id). kNotFound: there is no such thing; kInvalidArgument: no such question.
+Result<nlohmann::json> Inspect(const InspectView& view, const std::string& what, const std::string& name);
+
+}  // namespace penstock

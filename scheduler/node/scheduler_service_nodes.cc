@@ -1,0 +1,195 @@
+// SchedulerService: registrations and heartbeats.
+#include "common/base/strings.h"
+#include "common/cluster/wire.h"
+#include "scheduler/node/scheduler_service.h"
+#include "scheduler/node/service_text.h"
+
+namespace penstock {
+namespace {
+
+constexpr uint32_t kMaxEndpoints = 256;
+constexpr uint32_t kMaxBackupReports = 16;
+
+Result<std::vector<BackupLine>> ReadBackups(capnp::List<proto::BackupReport>::Reader in) {
+  if (in.size() > kMaxBackupReports)
+    return InvalidArgument(StrCat("a report of ", in.size(), " backups of a shard"));
+  std::vector<BackupLine> backups;
+  for (auto report : in) {
+    if (report.getFailed().size() > kMaxTextBytes)
+      return InvalidArgument("a report of a backup's failure with too many characters");
+    backups.push_back({.node = report.getNode(),
+                       .incarnation = report.getIncarnation(),
+                       .caught_up = report.getCaughtUp(),
+                       .failed = report.hasFailed() ? ReadText(report.getFailed()) : ""});
+  }
+  return backups;
+}
+
+Result<std::vector<ShardLine>> ReadLines(capnp::List<proto::ShardReport>::Reader in, size_t shards) {
+  if (in.size() > shards)
+    return InvalidArgument(StrCat("reports of ", in.size(), " shards, the cluster has ", shards));
+  std::vector<ShardLine> lines;
+  lines.reserve(in.size());
+  for (auto report : in) {
+    if (report.getShard() >= shards)
+      return InvalidArgument(StrCat("a report of shard ", report.getShard(), ", the cluster has ", shards));
+    if (report.getDamage().size() > kMaxTextBytes)
+      return InvalidArgument("a report with a damage of too many characters");
+    PENSTOCK_ASSIGN_OR_RETURN(auto backups, ReadBackups(report.getBackups()));
+    lines.push_back({.shard = report.getShard(),
+                     .incarnation = report.getIncarnation(),
+                     .epoch = report.getEpoch(),
+                     .applied = report.getApplied(),
+                     .logged = report.getLogged(),
+                     .synced = report.getSynced(),
+                     .core = report.getCore(),
+                     .rows = report.getRows(),
+                     .bytes = report.getBytes(),
+                     .damage = report.hasDamage() ? ReadText(report.getDamage()) : "",
+                     .seen = report.getSeen(),
+                     .complete = report.getComplete(),
+                     .backups = std::move(backups)});
+  }
+  return lines;
+}
+
+template <typename Builder>
+void WriteTables(const std::map<TableId, TableSpec>& tables, Builder out) {
+  uint32_t i = 0;
+  for (const auto& [id, spec] : tables) WriteTableSpec(spec, out[i++]);
+}
+
+void WriteGrant(const NodeGrant& grant, proto::ShardGrant::Builder out) {
+  out.setShard(grant.grant.shard);
+  out.setIncarnation(grant.incarnation);
+  out.setEpoch(grant.grant.epoch);
+  out.setMinLsn(grant.grant.min_lsn);
+  out.setMinCopies(grant.min_copies);
+  auto backups = out.initBackups(static_cast<uint32_t>(grant.backups.size()));
+  for (uint32_t i = 0; i < backups.size(); ++i) {
+    backups[i].setNode(grant.backups[i].node);
+    backups[i].setName(grant.backups[i].name);
+    backups[i].setIncarnation(grant.backups[i].incarnation);
+    backups[i].setEndpoint(grant.backups[i].endpoint);
+    backups[i].setInSync(grant.backups[i].in_sync);
+  }
+}
+
+}  // namespace
+
+Status SchedulerService::Register(RegisterContext& context) {
+  const auto params = context.getParams();
+  RegisterRequest request{
+      .role = params.getRole() == proto::Role::SERVER ? NodeRole::kServer : NodeRole::kWorker,
+      .node = params.getNode(),
+      .name = ReadText(params.getName()),
+      .endpoints = {},
+      .http = ReadText(params.getHttpEndpoint()),
+      .lines = {},
+      .highest_term = params.getHighestTerm(),
+      .highest_map_version = params.getHighestMapVersion()};
+  if (params.getRole() > proto::Role::WORKER)
+    return InvalidArgument("register: a role that this version does not know");
+  if (params.getEndpoints().size() > kMaxEndpoints)
+    return InvalidArgument("register: more than 256 endpoints");
+  for (auto endpoint : params.getEndpoints()) request.endpoints.push_back(ReadText(endpoint));
+  PENSTOCK_ASSIGN_OR_RETURN(request.lines, ReadLines(params.getShards(), plane_.data().shards.size()));
+  PENSTOCK_ASSIGN_OR_RETURN(const RegisterAnswer answer, plane_.Register(request, clock_()));
+  const StateData& data = plane_.data();
+  auto results = context.getResults();
+  results.setNode(answer.node);
+  results.setCluster(data.cluster);
+  results.setTerm(data.term);
+  results.setShardCount(static_cast<uint32_t>(data.shards.size()));
+  WriteTables(data.tables, results.initTables(static_cast<uint32_t>(data.tables.size())));
+  results.setSession(answer.session);
+  return Status::Ok();
+}
+
+void SchedulerService::FillWantedState(proto::Scheduler::HeartbeatParams::Reader params,
+                                       const HeartbeatAnswer& answer,
+                                       proto::Scheduler::HeartbeatResults::Builder results) {
+  const StateData& data = plane_.data();
+  const WantedState& wanted = answer.wanted;
+  results.setTerm(data.term);
+  results.setMapVersion(answer.map_version);
+  auto grants = results.initGrants(static_cast<uint32_t>(wanted.grants.size()));
+  for (uint32_t i = 0; i < grants.size(); ++i) WriteGrant(wanted.grants[i], grants[i]);
+  auto follows = results.initFollows(static_cast<uint32_t>(wanted.follows.size()));
+  for (uint32_t i = 0; i < follows.size(); ++i) {
+    follows[i].setShard(wanted.follows[i].shard);
+    follows[i].setIncarnation(wanted.follows[i].incarnation);
+    follows[i].setEpoch(wanted.follows[i].epoch);
+  }
+  results.setTableVersion(data.table_version);
+  if (params.getTableVersion() < data.table_version) {
+    WriteTables(data.tables, results.initTables(static_cast<uint32_t>(data.tables.size())));
+    auto dropped = results.initDroppedTables(static_cast<uint32_t>(data.dropped_tables.size()));
+    for (uint32_t i = 0; i < data.dropped_tables.size(); ++i) dropped.set(i, data.dropped_tables[i]);
+  }
+  const NodeRecord* node = plane_.state().FindNode(params.getNode());
+  if (node->role != NodeRole::kServer) return;
+  results.setForgetFloor(plane_.state().ForgetFloor());
+  WriteProducerRanges(wanted.finished, [&](uint32_t size) { return results.initFinishedProducers(size); });
+  WriteProducerRanges(plane_.state().complete_producers(),
+                      [&](uint32_t size) { return results.initCompleteProducers(size); });
+}
+
+// --- heartbeats ---
+
+Result<HeartbeatAnswer> SchedulerService::Beat(proto::Scheduler::HeartbeatParams::Reader params) {
+  HeartbeatRequest request{.node = params.getNode(),
+                           .map_version = params.getMapVersion(),
+                           .session = params.getSession(),
+                           .lines = {},
+                           .busy = params.getBusy()};
+  try {
+    PENSTOCK_ASSIGN_OR_RETURN(request.lines, ReadLines(params.getShards(), plane_.data().shards.size()));
+    return plane_.Heartbeat(std::move(request), clock_());
+  } catch (const std::exception& e) {
+    LOG(ERROR) << "scheduler: heartbeat: " << e.what();
+    return Internal(StrCat("scheduler: ", e.what()));
+  }
+}
+
+bool SchedulerService::WorthSaying(proto::Scheduler::HeartbeatParams::Reader params,
+                                   const WantedState& wanted) const {
+  if (!params.getHold() || params.getTableVersion() < wanted.table_version) return true;
+  auto it = told_.find(params.getNode());
+  return it == told_.end() || it->second.session != params.getSession() || it->second.wanted != wanted;
+}
+
+kj::Promise<void> SchedulerService::AnswerHeartbeat(HeartbeatContext context, Result<HeartbeatAnswer> answer,
+                                                    uint64_t until_ms) {
+  const auto params = context.getParams();
+  if (answer.ok() && !WorthSaying(params, answer->wanted) && held_.NowMs() < until_ms) {
+    return held_.Wait(until_ms - held_.NowMs()).then([this, context, until_ms]() mutable {
+      const auto asked = context.getParams();
+      return AnswerHeartbeat(context, plane_.Wanted(asked.getNode(), asked.getSession(), clock_()), until_ms);
+    });
+  }
+  WriteStatus(answer.status(), context.getResults().initStatus());
+  if (!answer.ok()) return kj::READY_NOW;
+  FillWantedState(params, *answer, context.getResults());
+  told_[params.getNode()] = {.session = params.getSession(), .wanted = std::move(answer->wanted)};
+  return kj::READY_NOW;
+}
+
+void SchedulerService::WakeHeld() {
+  if (plane_.wanted_version() == woken_version_) return;
+  woken_version_ = plane_.wanted_version();
+  held_.Wake();
+}
+
+kj::Promise<void> SchedulerService::register_(RegisterContext context) {
+  return Answer(context, [&] { return Register(context); });
+}
+
+// A sign of life when it comes, whenever it is answered.
+kj::Promise<void> SchedulerService::heartbeat(HeartbeatContext context) {
+  auto answered = AnswerHeartbeat(context, Beat(context.getParams()), held_.NowMs() + hold_ms_);
+  WakeHeld();
+  return answered;
+}
+
+}  // namespace penstock

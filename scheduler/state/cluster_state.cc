@@ -1,0 +1,198 @@
+// Commands about the cluster itself: terms, nodes, tables, producers.
+#include "scheduler/state/cluster_state.h"
+
+#include <algorithm>
+#include <bit>
+#include <limits>
+
+namespace penstock {
+
+Status ClusterState::Check(const Command& command) const {
+  return std::visit([this](const auto& c) { return CheckIt(c); }, command).Prepend(CommandName(command));
+}
+
+Status ClusterState::Apply(const Command& command) {
+  PENSTOCK_RETURN_IF_ERROR(Check(command));
+  std::visit([this](const auto& c) { Do(c); }, command);
+  ++data_.commands;
+  return Status::Ok();
+}
+
+Result<ClusterState> ClusterState::FromJson(const nlohmann::json& json) {
+  try {
+    ClusterState state;
+    state.data_ = json.get<StateData>();
+    for (const auto& [id, job] : state.data_.jobs) {
+      for (const auto& partition : job.partitions) {
+        if (partition.state == PartitionState::kDone && partition.producer != 0)
+          AddProducer(&state.complete_, partition.producer);
+      }
+    }
+    return state;
+  } catch (const std::exception& e) {
+    return DataLoss(std::string("not a state of the cluster: ") + e.what());
+  }
+}
+
+const NodeRecord* ClusterState::FindNode(NodeId id) const {
+  auto it = data_.nodes.find(id);
+  return it == data_.nodes.end() ? nullptr : &it->second;
+}
+
+const NodeRecord* ClusterState::FindNode(NodeRole role, const std::string& name) const {
+  for (const auto& [id, node] : data_.nodes) {
+    if (node.role == role && node.name == name) return &node;
+  }
+  return nullptr;
+}
+
+const TableSpec* ClusterState::FindTable(const std::string& name) const {
+  for (const auto& [id, spec] : data_.tables) {
+    if (spec.name == name) return &spec;
+  }
+  return nullptr;
+}
+
+const JobRecord* ClusterState::FindJob(JobId id) const {
+  auto it = data_.jobs.find(id);
+  return it == data_.jobs.end() ? nullptr : &it->second;
+}
+
+ProducerId ClusterState::ForgetFloor() const {
+  ProducerId floor = data_.next_producer;
+  if (data_.first_client_producer != 0) floor = std::min(floor, data_.first_client_producer);
+  for (const auto& [id, job] : data_.jobs) {
+    for (const auto& partition : job.partitions) {
+      if (partition.producer != 0) floor = std::min(floor, partition.producer);
+    }
+  }
+  return floor;
+}
+
+// --- terms ---
+
+Status ClusterState::CheckIt(const BeginTerm& c) const {
+  if (c.term != data_.term + 1) {
+    return Internal("term " + std::to_string(c.term) + " after term " + std::to_string(data_.term));
+  }
+  if (c.cluster == 0 || !std::has_single_bit(c.shards) || c.shards < 2 || c.shards > 65536) {
+    return Internal("a cluster of " + std::to_string(c.shards) + " shards");
+  }
+  if (data_.cluster != 0 && (c.cluster != data_.cluster || c.shards != data_.shards.size())) {
+    return Internal("the id and the number of shards of a cluster do not change");
+  }
+  if (data_.cluster != 0 && (c.copies != data_.copies || c.min_copies != data_.min_copies))
+    return Internal("a new term does not change the number of copies");
+  return CheckIt(SetCopies{.copies = c.copies, .min_copies = c.min_copies});
+}
+
+void ClusterState::Do(const BeginTerm& c) {
+  data_.term = c.term;
+  data_.cluster = c.cluster;
+  data_.copies = c.copies;
+  data_.min_copies = c.min_copies;
+  data_.shards.resize(c.shards);
+}
+
+// --- nodes ---
+
+Status ClusterState::CheckIt(const RegisterNode& c) const {
+  const NodeRecord* known = FindNode(c.node.id);
+  if (known == nullptr && c.node.id != data_.last_node + 1)
+    return Internal("node " + std::to_string(c.node.id) + " is not known");
+  if (known != nullptr && known->role != c.node.role)
+    return Internal("node " + std::to_string(c.node.id) + " changed its role");
+  if (c.node.session <= data_.last_session)
+    return Internal("session " + std::to_string(c.node.session) + " is not new");
+  const auto owned = [&](ShardId shard) -> Status {
+    PENSTOCK_RETURN_IF_ERROR(CheckShard(shard));
+    if (data_.shards[shard].node == c.node.id) return Status::Ok();
+    return Internal("shard " + std::to_string(shard) + " is not of node " + std::to_string(c.node.id));
+  };
+  for (const auto& lsns : c.lsns) PENSTOCK_RETURN_IF_ERROR(owned(lsns.shard));
+  for (const auto& quarantine : c.quarantines) PENSTOCK_RETURN_IF_ERROR(owned(quarantine.shard));
+  for (const auto& grant : c.grants) {
+    PENSTOCK_RETURN_IF_ERROR(owned(grant.shard));
+    PENSTOCK_RETURN_IF_ERROR(CheckGrant(grant));
+  }
+  return Status::Ok();
+}
+
+void ClusterState::Do(const RegisterNode& c) {
+  data_.nodes[c.node.id] = c.node;
+  data_.last_node = std::max(data_.last_node, c.node.id);
+  data_.last_session = c.node.session;
+  for (auto& shard : data_.shards) {
+    if (shard.node == c.node.id) shard.granted_session = 0;
+  }
+  for (auto& [id, job] : data_.jobs) {
+    for (auto& partition : job.partitions) {
+      if (partition.state == PartitionState::kLeased && partition.node == c.node.id) FreePartition(partition);
+    }
+  }
+  for (const auto& lsns : c.lsns) RaiseLsns(lsns);
+  for (const auto& quarantine : c.quarantines) Quarantine(quarantine);
+  for (const auto& grant : c.grants) Grant(grant, c.node.session);
+}
+
+// --- tables ---
+
+Status ClusterState::CheckNewTable(const TableSpec& spec, TableId expected) const {
+  PENSTOCK_RETURN_IF_ERROR(spec.Validate());
+  if (spec.id != expected) return Internal("table '" + spec.name + "' has id " + std::to_string(spec.id));
+  if (FindTable(spec.name) != nullptr) return AlreadyExists("table '" + spec.name + "' exists");
+  return Status::Ok();
+}
+
+void ClusterState::AddTable(const TableSpec& spec) {
+  data_.tables[spec.id] = spec;
+  data_.last_table = spec.id;
+  ++data_.table_version;
+}
+
+Status ClusterState::CheckIt(const CreateTable& c) const {
+  return CheckNewTable(c.spec, data_.last_table + 1);
+}
+void ClusterState::Do(const CreateTable& c) { AddTable(c.spec); }
+
+Status ClusterState::CheckIt(const DropTable& c) const {
+  auto it = data_.tables.find(c.table);
+  if (it == data_.tables.end()) return NotFound("there is no table " + std::to_string(c.table));
+  for (const auto& [id, job] : data_.jobs) {
+    if (!IsOver(job.state) && std::count(job.tables.begin(), job.tables.end(), c.table) > 0) {
+      return FailedPrecondition("table '" + it->second.name + "' is in use by job " + std::to_string(id) +
+                                " '" + job.name + "': cancel the job first");
+    }
+  }
+  return Status::Ok();
+}
+
+void ClusterState::Do(const DropTable& c) {
+  data_.tables.erase(c.table);
+  data_.dropped_tables.push_back(c.table);
+  ++data_.table_version;
+}
+
+// --- producers ---
+
+Status ClusterState::CheckIt(const AllocateProducers& c) const {
+  if (c.first != data_.next_producer)
+    return Internal("producer " + std::to_string(c.first) + " is not the next one");
+  if (c.count == 0 || c.first > std::numeric_limits<ProducerId>::max() - c.count)
+    return Internal("a wrong count of producers");
+  return Status::Ok();
+}
+
+void ClusterState::Do(const AllocateProducers& c) {
+  data_.next_producer += c.count;
+  if (data_.first_client_producer == 0) data_.first_client_producer = c.first;
+}
+
+void ClusterState::FinishProducer(ProducerId id) {
+  RemoveProducer(&complete_, id);
+  AddProducer(&data_.finished, id);
+}
+
+void ClusterState::PruneFinished() { DropProducersBelow(&data_.finished, ForgetFloor()); }
+
+}  // namespace penstock

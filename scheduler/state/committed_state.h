@@ -1,0 +1,44 @@
+// CommittedState: the cluster's state together with the log that makes its changes last.
+//
+// One thread. A command is checked first, then made durable, then applied: a failed write leaves the state as
+// it was.
+#pragma once
+
+#include <string>
+#include <utility>
+
+#include "common/base/status.h"
+#include "scheduler/state/cluster_state.h"
+
+namespace penstock {
+
+// Where commands are made durable (journal.h; in tests, memory).
+class CommandLog {
+ public:
+  virtual ~CommandLog() = default;
+  // Returns when `command` is durable. `state` is the one before it, for snapshots. An error: it is not, and
+  // may be appended again; the message names the directory.
+  virtual Status Append(const Command& command, const ClusterState& state) = 0;
+};
+
+class CommittedState {
+ public:
+  CommittedState(ClusterState state, CommandLog& log) : state_(std::move(state)), log_(log) {}
+
+  const ClusterState& operator*() const { return state_; }
+  const ClusterState* operator->() const { return &state_; }
+  const StateData& data() const { return state_.data(); }
+
+  Status Commit(const Command& command);
+  // Of the log; ok again after the next command that it took.
+  const Status& log_status() const { return log_status_; }
+  uint64_t commits() const { return commits_; }
+
+ private:
+  ClusterState state_;
+  CommandLog& log_;
+  Status log_status_;
+  uint64_t commits_ = 0;
+};
+
+}  // namespace penstock

@@ -1,0 +1,211 @@
+#include "server/replica/copy_set.h"
+
+#include <algorithm>
+
+#include "common/base/strings.h"
+
+namespace penstock {
+namespace {
+
+// A copy that has confirmed nothing for so long holds up no new pushes: they are refused.
+constexpr uint64_t kSilentMs = 3000;
+constexpr uint32_t kRetryMs = 200;
+
+bool Silent(const CopySet::Copy& copy, uint64_t now_ms) {
+  return copy.waits_since_ms != 0 && now_ms > copy.waits_since_ms + kSilentMs;
+}
+
+std::string NameOf(const CopySet::Copy& copy) {
+  return StrCat(copy.grant.name, " (node ", copy.grant.node, ")");
+}
+
+}  // namespace
+
+CopySet::Copy* CopySet::Find(NodeId node, Incarnation incarnation) {
+  const auto found = std::find_if(copies_.begin(), copies_.end(), [&](const Copy& copy) {
+    return copy.grant.node == node && copy.grant.incarnation == incarnation;
+  });
+  return found == copies_.end() ? nullptr : &*found;
+}
+
+void CopySet::Want(Epoch epoch, uint32_t min_copies, const std::vector<BackupGrant>& backups,
+                   uint64_t now_ms) {
+  epoch_ = epoch;
+  min_copies_ = min_copies;
+  std::vector<Copy> wanted;
+  for (const BackupGrant& grant : backups) {
+    Copy* known = Find(grant.node, grant.incarnation);
+    Copy copy = known == nullptr ? Copy{} : std::move(*known);
+    // It listens elsewhere now: another process.
+    if (copy.grant.endpoint != grant.endpoint && copy.stage != Stage::kFailed && !copy.grant.endpoint.empty())
+      Detached(copy, "it has moved to " + grant.endpoint);
+    copy.grant = grant;
+    wanted.push_back(std::move(copy));
+  }
+  copies_ = std::move(wanted);
+  for (Copy& copy : copies_) NoteWaiting(copy, now_ms);
+}
+
+void CopySet::Add(TailDelta delta, uint64_t now_ms) {
+  tail_.Add(std::move(delta));
+  for (Copy& copy : copies_) NoteWaiting(copy, now_ms);
+}
+
+void CopySet::NoteWaiting(Copy& copy, uint64_t now_ms) {
+  const bool waits = copy.logged < tail_.End().lsn;
+  if (!waits) copy.waits_since_ms = 0;
+  if (waits && copy.waits_since_ms == 0) copy.waits_since_ms = std::max<uint64_t>(now_ms, 1);
+}
+
+bool CopySet::Attached(Copy& copy, const ReplicaStanding& standing, uint64_t now_ms) {
+  ++copy.attachment;
+  copy.unsent_pieces.clear();
+  if (standing.complete && tail_.Holds(standing.point)) {
+    copy.stage = Stage::kFollowing;
+    copy.sent = standing.point.lsn;
+    copy.logged = copy.synced = 0;
+    Confirmed(copy, std::min(standing.logged, standing.point.lsn), false, now_ms);
+    copy.synced = std::min(standing.synced, copy.logged);
+    return false;
+  }
+  const bool empty = !standing.complete && standing.pieces == 0 && standing.point == ReplicaPoint{};
+  if (!empty) {
+    Fail(copy,
+         StrCat("it holds ", standing.complete
+                                 ? StrCat("delta ", standing.point.lsn, ", which is not among the latest")
+                                 : StrCat(standing.pieces, " pieces of a seed that was interrupted")));
+    return false;
+  }
+  if (copy.grant.in_sync) {
+    Fail(copy, "it holds nothing, though it counts as in sync");
+    return false;
+  }
+  copy.stage = Stage::kSeeding;
+  copy.pieces = 0;
+  copy.sent = tail_.End().lsn;
+  copy.logged = copy.synced = 0;
+  return true;
+}
+
+std::optional<CopySet::Outgoing> CopySet::Next(Copy& copy) {
+  if (copy.stage != Stage::kFollowing && copy.stage != Stage::kSeeding) return std::nullopt;
+  const TailDelta* delta = tail_.After(copy.sent);
+  if (!copy.unsent_pieces.empty() &&
+      (delta == nullptr || delta->lsn > copy.unsent_pieces.front().delta.lsn)) {
+    Outgoing piece = std::move(copy.unsent_pieces.front());
+    copy.unsent_pieces.pop_front();
+    return piece;
+  }
+  if (delta == nullptr) return std::nullopt;
+  copy.sent = delta->lsn;
+  return Outgoing{.delta = *delta};
+}
+
+void CopySet::AddPiece(Copy& copy, TailDelta piece, bool last) {
+  ++copy.pieces;
+  copy.unsent_pieces.push_back({.delta = std::move(piece), .piece = true, .last = last});
+}
+
+void CopySet::Confirmed(Copy& copy, Lsn lsn, bool synced, uint64_t now_ms) {
+  if (lsn > copy.logged) {
+    copy.logged = lsn;
+    copy.waits_since_ms = 0;  // it answers: what it still owes counts from now
+  }
+  if (synced) copy.synced = std::max(copy.synced, lsn);
+  Trim();
+  NoteWaiting(copy, now_ms);
+}
+
+void CopySet::Detached(Copy& copy, const std::string& why) {
+  if (copy.stage == Stage::kFailed) return;
+  ++copy.attachment;
+  if (copy.stage == Stage::kSeeding) return Fail(copy, "its seed was interrupted: " + why);
+  copy.stage = Stage::kDetached;
+  copy.sent = copy.logged;
+}
+
+void CopySet::Fail(Copy& copy, const std::string& why) {
+  if (copy.stage == Stage::kFailed) return;
+  copy.stage = Stage::kFailed;
+  copy.failure = why;
+  copy.unsent_pieces.clear();
+}
+
+Lsn CopySet::Logged(Lsn own) const {
+  for (const Copy& copy : copies_) {
+    if (copy.grant.in_sync) own = std::min(own, copy.logged);
+  }
+  return own;
+}
+
+Lsn CopySet::Synced(Lsn own) const {
+  for (const Copy& copy : copies_) {
+    if (copy.grant.in_sync) own = std::min(own, copy.synced);
+  }
+  return own;
+}
+
+Status CopySet::Writable(uint64_t now_ms) const {
+  const auto in_sync =
+      1 + std::count_if(copies_.begin(), copies_.end(), [](const Copy& copy) { return copy.grant.in_sync; });
+  if (static_cast<uint32_t>(in_sync) < min_copies_) {
+    return Status(Code::kNotEnoughCopies,
+                  StrCat("shard ", shard_, " has ", in_sync, " of the ", min_copies_,
+                         " copies in sync that pushes need (scheduler.min_copies)"),
+                  kRetryMs);
+  }
+  for (const Copy& copy : copies_) {
+    if (!copy.grant.in_sync) continue;
+    if (!Silent(copy, now_ms) && copy.stage != Stage::kFailed) continue;
+    return Status(Code::kNotEnoughCopies,
+                  StrCat("shard ", shard_, ": its copy on ", NameOf(copy),
+                         copy.stage == Stage::kFailed ? " has failed: " + copy.failure : " does not answer",
+                         "; until the scheduler takes it out of the set, pushes wait"),
+                  kRetryMs);
+  }
+  return Status::Ok();
+}
+
+std::string CopySet::WhyNotStay(const Copy& copy, uint64_t now_ms) const {
+  if (copy.stage == Stage::kFailed) return copy.failure;
+  if (!copy.grant.in_sync || !Silent(copy, now_ms)) return "";
+  const auto answering =
+      1 + std::count_if(copies_.begin(), copies_.end(), [&](const Copy& other) {
+        return other.grant.in_sync && other.stage != Stage::kFailed && !Silent(other, now_ms);
+      });
+  if (static_cast<uint32_t>(answering) < min_copies_) return "";
+  return StrCat("it has confirmed nothing to its primary for ", kSilentMs, " ms");
+}
+
+std::string CopySet::Missing(Lsn lsn) const {
+  std::string names;
+  for (const Copy& copy : copies_) {
+    if (!copy.grant.in_sync || copy.logged >= lsn) continue;
+    names += (names.empty() ? "" : ", ") + NameOf(copy);
+  }
+  return names;
+}
+
+void CopySet::Trim() {
+  Lsn confirmed = tail_.End().lsn;
+  for (const Copy& copy : copies_) {
+    // One that was never attached begins with a seed. One that was goes on from where it stands: it may have
+    // heard of the epoch in which it is in sync before this primary did.
+    const bool fresh = copy.stage == Stage::kDetached && !copy.grant.in_sync && copy.logged == 0;
+    if (copy.stage == Stage::kFailed || fresh) continue;
+    // A seed needs what was not sent yet; whoever may have to attach again, what was not confirmed.
+    confirmed = std::min(confirmed, copy.stage == Stage::kSeeding ? copy.sent : copy.logged);
+  }
+  tail_.Trim(confirmed, 0);
+}
+
+CopySet::Copy* CopySet::Slowest() {
+  Copy* slowest = nullptr;
+  for (Copy& copy : copies_) {
+    if (copy.stage == Stage::kFailed) continue;
+    if (slowest == nullptr || copy.logged < slowest->logged) slowest = &copy;
+  }
+  return slowest;
+}
+
+}  // namespace penstock

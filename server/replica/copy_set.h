@@ -1,0 +1,122 @@
+// CopySet: what the primary of a shard knows of its backups: who must confirm a delta before it counts as
+// logged, what each has still to be sent, and when a copy can only be seeded again (rules 18 to 20).
+//
+// Pure: events and times (milliseconds of a clock that only rises) in, decisions out. replicator.h performs
+// them. The set of in-sync copies changes only by Want, with the scheduler's word; a copy that fails here or
+// falls silent stays in it, and nothing is confirmed, until the scheduler takes it out.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <string>
+#include <vector>
+
+#include "common/base/ids.h"
+#include "common/base/status.h"
+#include "server/replica/delta_tail.h"
+
+namespace penstock {
+
+// A backup, as the scheduler granted it (proto::ShardGrant.Backup).
+struct BackupGrant {
+  NodeId node = 0;
+  std::string name;
+  Incarnation incarnation = 0;
+  std::string endpoint;  // empty: it is not known yet where it follows
+  bool in_sync = false;
+  bool operator==(const BackupGrant&) const = default;
+};
+
+// What a copy says of itself (proto::ReplicaState).
+struct ReplicaStanding {
+  bool complete = false;
+  uint64_t pieces = 0;  // of a seed that has not ended
+  ReplicaPoint point;
+  Lsn logged = 0, synced = 0;
+};
+
+class CopySet {
+ public:
+  enum class Stage {
+    kDetached,   // it must be attached first
+    kSeeding,    // pieces of a seed, and the deltas since it began, go to it
+    kFollowing,  // it holds all deltas but the latest
+    kFailed,     // it must be seeded again as another life
+  };
+  // What goes to a copy next.
+  struct Outgoing {
+    TailDelta delta;
+    bool piece = false;  // of its seed; it follows the delta of its lsn
+    bool last = false;
+  };
+  struct Copy {
+    BackupGrant grant;
+    Stage stage = Stage::kDetached;
+    std::string failure;
+    uint64_t attachment = 0;     // counts them: answers to what was sent in an earlier one say nothing
+    Lsn sent = 0;                // deltas up to here are sent or on their way
+    Lsn logged = 0, synced = 0;  // confirmed
+    uint64_t pieces = 0;         // of its seed, made so far
+    std::deque<Outgoing> unsent_pieces;
+    uint64_t waits_since_ms = 0;  // something of it is unconfirmed since then; 0: nothing is
+  };
+
+  CopySet(ShardId shard, DeltaTail tail) : shard_(shard), tail_(std::move(tail)) {}
+
+  // The scheduler's word. Copies of another node or incarnation than before begin anew.
+  void Want(Epoch epoch, uint32_t min_copies, const std::vector<BackupGrant>& backups, uint64_t now_ms);
+  // A delta was built, of the primary itself.
+  void Add(TailDelta delta, uint64_t now_ms);
+
+  // What a copy said when it was attached: it goes on from where it stands, is to be seeded from the
+  // beginning (then true), or fails. A seed's first piece is made at once and has no rows yet: it begins the
+  // copy's chain here, so that all deltas from now on go to the copy, whatever is looked at when.
+  bool Attached(Copy& copy, const ReplicaStanding& standing, uint64_t now_ms);
+  // The next delta or piece for the copy, which counts as sent then; nullopt: there is none.
+  std::optional<Outgoing> Next(Copy& copy);
+  void AddPiece(Copy& copy, TailDelta piece, bool last);
+  // The copy has logged (and synced) every delta up to here.
+  void Confirmed(Copy& copy, Lsn lsn, bool synced, uint64_t now_ms);
+  // The last piece of its seed is logged.
+  void Seeded(Copy& copy) { copy.stage = Stage::kFollowing; }
+  // Its connection failed: what was not confirmed is sent again. A seed does not survive that.
+  void Detached(Copy& copy, const std::string& why);
+  void Fail(Copy& copy, const std::string& why);
+
+  // Up to where every in-sync backup has confirmed, at most `own`.
+  Lsn Logged(Lsn own) const;
+  Lsn Synced(Lsn own) const;
+  // Every in-sync backup has logged the lsn, and one that has not synced it was not told to: it was attached
+  // or seeded after it had logged it. A later delta that is to be synced makes up for it.
+  bool OwesSync(Lsn lsn) const { return Logged(lsn) >= lsn && Synced(lsn) < lsn; }
+  // kNotEnoughCopies: pushes that need copies are refused now, and why.
+  Status Writable(uint64_t now_ms) const;
+  // Why the scheduler shall take the copy out; empty: it may stay. A copy that is only silent may where
+  // pushes could not go on without it.
+  std::string WhyNotStay(const Copy& copy, uint64_t now_ms) const;
+  // Names the in-sync copies that have not confirmed the lsn.
+  std::string Missing(Lsn lsn) const;
+  // Drops the deltas that no copy needs any more.
+  void Trim();
+  // The copy that most is kept for, if any.
+  Copy* Slowest();
+
+  ShardId shard() const { return shard_; }
+  Epoch epoch() const { return epoch_; }
+  std::vector<Copy>& copies() { return copies_; }
+  const std::vector<Copy>& copies() const { return copies_; }
+  // nullptr when it is wanted no more.
+  Copy* Find(NodeId node, Incarnation incarnation);
+  const DeltaTail& tail() const { return tail_; }
+
+ private:
+  void NoteWaiting(Copy& copy, uint64_t now_ms);
+
+  const ShardId shard_;
+  Epoch epoch_ = 0;
+  uint32_t min_copies_ = 1;
+  DeltaTail tail_;
+  std::vector<Copy> copies_;
+};
+
+}  // namespace penstock

@@ -1,0 +1,231 @@
+// What a primary makes of its backups' answers.
+#include "server/replica/copy_set.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace penstock {
+namespace {
+
+using testing::HasSubstr;
+using Stage = CopySet::Stage;
+
+constexpr uint64_t kNow = 1000;
+
+TailDelta Delta(Lsn lsn) {
+  return {.lsn = lsn, .checksum = static_cast<uint32_t>(lsn * 11), .words = kj::heapArray<capnp::word>(4)};
+}
+BackupGrant Backup(NodeId node, bool in_sync, Incarnation incarnation = 7) {
+  return {.node = node,
+          .name = "server-" + std::to_string(node),
+          .incarnation = incarnation,
+          .endpoint = "host:" + std::to_string(node),
+          .in_sync = in_sync};
+}
+ReplicaStanding At(Lsn lsn, Lsn logged) {
+  return {.complete = true, .point = {lsn, static_cast<uint32_t>(lsn * 11)}, .logged = logged};
+}
+
+class CopySetTest : public testing::Test {
+ protected:
+  CopySetTest() : set_(3, DeltaTail({10, 110})) {}
+  void Want(const std::vector<BackupGrant>& backups, uint32_t min_copies = 1) {
+    set_.Want(5, min_copies, backups, kNow);
+  }
+  void Add(Lsn lsn) { set_.Add(Delta(lsn), kNow); }
+  CopySet::Copy& Copy(NodeId node) {
+    for (auto& copy : set_.copies()) {
+      if (copy.grant.node == node) return copy;
+    }
+    ADD_FAILURE() << "no copy on " << node;
+    abort();
+  }
+  std::vector<Lsn> Sent(NodeId node) {
+    std::vector<Lsn> lsns;
+    while (const auto next = set_.Next(Copy(node))) lsns.push_back(next->piece ? 0 : next->delta.lsn);
+    return lsns;
+  }
+
+  CopySet set_;
+};
+
+TEST_F(CopySetTest, CountsWhatEveryCopyInSyncHasLogged) {
+  Want({Backup(2, true), Backup(3, true), Backup(4, false)});
+  for (NodeId node : {2, 3, 4}) EXPECT_FALSE(set_.Attached(Copy(node), At(10, 10), kNow));
+  Add(11);
+  Add(12);
+  EXPECT_EQ(Sent(2), (std::vector<Lsn>{11, 12}));
+  EXPECT_EQ(Sent(2), (std::vector<Lsn>{}));
+  EXPECT_EQ(set_.Logged(12), 10u);
+  set_.Confirmed(Copy(2), 12, false, kNow);
+  EXPECT_EQ(set_.Logged(12), 10u);
+  set_.Confirmed(Copy(3), 11, true, kNow);
+  EXPECT_EQ(set_.Logged(12), 11u) << "the one that is not in sync does not count";
+  EXPECT_EQ(set_.Synced(12), 0u) << "server-2 has synced nothing";
+  EXPECT_THAT(set_.Missing(12), HasSubstr("server-3"));
+  set_.Confirmed(Copy(3), 12, false, kNow);
+  EXPECT_EQ(set_.Logged(12), 12u);
+  EXPECT_EQ(set_.Logged(11), 11u) << "and what the primary has not logged itself does not";
+}
+
+// Nobody has told it to sync what it had logged before it was attached.
+TEST_F(CopySetTest, OwesASyncOfWhatWasLoggedBefore) {
+  Add(11);
+  Want({Backup(2, true)});
+  set_.Attached(Copy(2), At(11, 11), kNow);
+  EXPECT_EQ(set_.Logged(11), 11u);
+  EXPECT_TRUE(set_.OwesSync(11));
+  Add(12);
+  EXPECT_FALSE(set_.OwesSync(12)) << "not even logged";
+  set_.Confirmed(Copy(2), 12, true, kNow);
+  EXPECT_FALSE(set_.OwesSync(11));
+  EXPECT_FALSE(set_.OwesSync(12));
+}
+
+TEST_F(CopySetTest, AMemberThatLeavesHoldsNothingUp) {
+  Want({Backup(2, true), Backup(3, true)});
+  for (NodeId node : {2, 3}) set_.Attached(Copy(node), At(10, 10), kNow);
+  Add(11);
+  set_.Confirmed(Copy(2), 11, false, kNow);
+  EXPECT_EQ(set_.Logged(11), 10u);
+  Want({Backup(2, true)});
+  EXPECT_EQ(set_.Logged(11), 11u);
+  // Taken in again as another life, it begins anew.
+  Want({Backup(2, true), Backup(3, false, 8)});
+  EXPECT_EQ(Copy(3).stage, Stage::kDetached);
+  EXPECT_EQ(Copy(2).logged, 11u);
+}
+
+TEST_F(CopySetTest, ResumesWhereTheCopyStands) {
+  Want({Backup(2, true)});
+  for (Lsn lsn = 11; lsn <= 14; ++lsn) Add(lsn);
+  EXPECT_EQ(Sent(2), (std::vector<Lsn>{})) << "not attached";
+  EXPECT_FALSE(set_.Attached(Copy(2), At(12, 11), kNow));
+  EXPECT_EQ(Sent(2), (std::vector<Lsn>{13, 14}));
+  EXPECT_EQ(set_.Logged(14), 11u);
+  set_.Detached(Copy(2), "the cable");
+  EXPECT_EQ(Copy(2).stage, Stage::kDetached);
+  EXPECT_FALSE(set_.Attached(Copy(2), At(13, 13), kNow));
+  EXPECT_EQ(Sent(2), (std::vector<Lsn>{14})) << "what was not taken is sent again";
+}
+
+TEST_F(CopySetTest, ACopyThatHoldsOtherDeltasFails) {
+  Want({Backup(2, true), Backup(3, true), Backup(4, true)});
+  Add(11);
+  ReplicaStanding other = At(11, 11);
+  other.point.checksum ^= 1;
+  set_.Attached(Copy(2), other, kNow);
+  EXPECT_EQ(Copy(2).stage, Stage::kFailed);
+  set_.Attached(Copy(3), At(20, 20), kNow);
+  EXPECT_EQ(Copy(3).stage, Stage::kFailed) << "beyond what there is";
+  set_.Attached(Copy(4), {}, kNow);
+  EXPECT_EQ(Copy(4).stage, Stage::kFailed) << "in sync, and empty";
+  EXPECT_EQ(set_.Logged(11), 0u) << "a copy that failed stays in the set until the scheduler takes it out";
+  EXPECT_EQ(set_.Writable(kNow).code(), Code::kNotEnoughCopies);
+}
+
+TEST_F(CopySetTest, SeedsAnEmptyCopy) {
+  Want({Backup(2, false)});
+  Add(11);
+  EXPECT_TRUE(set_.Attached(Copy(2), {}, kNow));
+  set_.AddPiece(Copy(2), Delta(11), false);
+  Add(12);
+  EXPECT_EQ(Sent(2), (std::vector<Lsn>{0, 12}))
+      << "its rows may have been looked at before they were written";
+  set_.AddPiece(Copy(2), Delta(12), false);
+  Add(13);
+  set_.AddPiece(Copy(2), Delta(13), true);
+  Add(14);
+  EXPECT_EQ(Sent(2), (std::vector<Lsn>{0, 13, 0, 14})) << "pieces stand behind the delta they name";
+  set_.Seeded(Copy(2));
+  EXPECT_EQ(Copy(2).stage, Stage::kFollowing);
+}
+
+TEST_F(CopySetTest, AnInterruptedSeedFails) {
+  Want({Backup(2, false), Backup(3, false)});
+  EXPECT_TRUE(set_.Attached(Copy(2), {}, kNow));
+  set_.AddPiece(Copy(2), Delta(10), false);
+  set_.Detached(Copy(2), "the cable");
+  EXPECT_EQ(Copy(2).stage, Stage::kFailed);
+  set_.Attached(Copy(3), {.pieces = 4}, kNow);
+  EXPECT_EQ(Copy(3).stage, Stage::kFailed) << "a part of another one's";
+  EXPECT_TRUE(set_.Writable(kNow).ok()) << "nobody waits for copies that are not in sync";
+}
+
+TEST_F(CopySetTest, RefusesPushesWithTooFewCopies) {
+  Want({}, 2);
+  const Status few = set_.Writable(kNow);
+  EXPECT_EQ(few.code(), Code::kNotEnoughCopies);
+  EXPECT_GT(few.retry_after_ms(), 0u);
+  Want({Backup(2, false)}, 2);
+  EXPECT_FALSE(set_.Writable(kNow).ok());
+  Want({Backup(2, true)}, 2);
+  set_.Attached(Copy(2), At(10, 10), kNow);
+  EXPECT_TRUE(set_.Writable(kNow).ok());
+}
+
+TEST_F(CopySetTest, ASilentCopyIsNamed) {
+  Want({Backup(2, true)});
+  set_.Attached(Copy(2), At(10, 10), kNow);
+  EXPECT_TRUE(set_.Writable(kNow + 100000).ok()) << "it owes nothing";
+  Add(11);
+  EXPECT_TRUE(set_.Writable(kNow + 3000).ok());
+  const Status silent = set_.Writable(kNow + 3001);
+  EXPECT_EQ(silent.code(), Code::kNotEnoughCopies);
+  EXPECT_THAT(silent.message(), HasSubstr("server-2"));
+  set_.Confirmed(Copy(2), 11, false, kNow + 3002);
+  EXPECT_TRUE(set_.Writable(kNow + 9000).ok());
+}
+
+// The scheduler hears both of them, and cannot know that they do not hear each other.
+TEST_F(CopySetTest, ASilentCopyIsToLeaveWherePushesGoOnWithoutIt) {
+  Want({Backup(2, true), Backup(3, true), Backup(4, false)}, 2);
+  for (NodeId node : {2, 3, 4}) set_.Attached(Copy(node), At(10, 10), kNow);
+  Add(11);
+  set_.Confirmed(Copy(3), 11, false, kNow);
+  EXPECT_EQ(set_.WhyNotStay(Copy(2), kNow + 3000), "");
+  EXPECT_THAT(set_.WhyNotStay(Copy(2), kNow + 3001), HasSubstr("confirmed nothing"));
+  EXPECT_EQ(set_.WhyNotStay(Copy(3), kNow + 3001), "");
+  EXPECT_EQ(set_.WhyNotStay(Copy(4), kNow + 3001), "") << "nobody waits for it";
+  set_.Detached(Copy(2), "no answer");
+  EXPECT_NE(set_.WhyNotStay(Copy(2), kNow + 3001), "");
+  Want({Backup(2, true), Backup(3, true)}, 3);
+  EXPECT_EQ(set_.WhyNotStay(Copy(2), kNow + 3001), "") << "pushes would be refused without it, too";
+  set_.Fail(Copy(2), "it is broken");
+  EXPECT_EQ(set_.WhyNotStay(Copy(2), kNow), "it is broken");
+}
+
+// A copy may hear of the epoch in which it is in sync before its primary does: it refuses what comes in the
+// old one.
+TEST_F(CopySetTest, KeepsWhatACopyNeedsThatIsAboutToBeInSync) {
+  Want({Backup(2, false)});
+  set_.Attached(Copy(2), At(10, 10), kNow);
+  Add(11);
+  Sent(2);
+  set_.Detached(Copy(2), "it has seen epoch 6");
+  Add(12);
+  set_.Trim();
+  Want({Backup(2, true)});
+  set_.Attached(Copy(2), At(10, 10), kNow);
+  EXPECT_EQ(Copy(2).stage, Stage::kFollowing) << Copy(2).failure;
+  EXPECT_EQ(Sent(2), (std::vector<Lsn>{11, 12}));
+}
+
+TEST_F(CopySetTest, KeepsWhatCopiesNeed) {
+  Want({Backup(2, true), Backup(3, true)});
+  for (NodeId node : {2, 3}) set_.Attached(Copy(node), At(10, 10), kNow);
+  for (Lsn lsn = 11; lsn <= 20; ++lsn) Add(lsn);
+  set_.Confirmed(Copy(2), 20, false, kNow);
+  set_.Confirmed(Copy(3), 15, false, kNow);
+  set_.Trim();
+  EXPECT_FALSE(set_.tail().Holds({14, 14 * 11}));
+  EXPECT_TRUE(set_.tail().Holds({15, 15 * 11}));
+  EXPECT_EQ(set_.Slowest()->grant.node, 3u);
+  set_.Fail(Copy(3), "slow");
+  set_.Trim();
+  EXPECT_TRUE(set_.tail().Holds({20, 20 * 11}));
+  EXPECT_EQ(set_.tail().bytes(), 0u);
+}
+
+}  // namespace
+}  // namespace penstock
