@@ -80,7 +80,7 @@ struct Lease {
   # A partition of a job's phase, given to one worker until it finishes it or goes silent.
   job @0 :UInt32;
   jobName @1 :Text;
-  spec @2 :Text;           # the job, as JSON
+  spec @2 :Text;           # the job, as JSON; empty when the worker said that it knows the job
   phase @3 :Phase;
   pass @4 :UInt32;         # 0-based
   partition @5 :UInt32;
@@ -155,7 +155,7 @@ interface Scheduler {
   # `spec` is the JSON of a validated job file with the `plan` that its submitter made: partitions and fingerprints of its data.
   cancelJob @8 (job :UInt32) -> (status :Common.Status);
 
-  lease @9 (node :UInt32, session :UInt64, count :UInt32) -> (status :Common.Status, leases :List(Lease), retryAfterMs :UInt32);
+  lease @9 (node :UInt32, session :UInt64, count :UInt32, knownJobs :List(UInt32)) -> (status :Common.Status, leases :List(Lease), retryAfterMs :UInt32);
   # By workers: at most `count` partitions to work on; none: ask again after retryAfterMs.
   report @10 (node :UInt32, session :UInt64, progress :List(Progress)) -> (status :Common.Status, results :List(Common.Status));
   # By workers, at least every heartbeat. A result other than ok (an old token, a cancelled job, a rewind): drop that lease at once.

@@ -64,6 +64,7 @@ void LeaseFsm::Adopt(int64_t now_ms) {
 }
 
 void LeaseFsm::Forget() {
+  order_.Rewound();
   std::vector<LeaseToken> ended;
   for (const auto& [token, held] : held_) {
     const JobRecord* job = state_->FindJob(held.job);
@@ -97,15 +98,17 @@ bool LeaseFsm::Cool(JobId job, uint32_t partition, int64_t now_ms) const {
   return it != cooling_.end() && now_ms < it->second.until_ms;
 }
 
-std::map<JobId, std::deque<uint32_t>> LeaseFsm::FreePartitions(Now now) {
+std::map<JobId, std::deque<uint32_t>> LeaseFsm::FreePartitions(uint32_t count, Now now) {
   std::map<JobId, std::deque<uint32_t>> free;
   for (const auto& [id, job] : state_.data().jobs) {
     if (job.state != JobState::kRunning) continue;
     const bool training = job.phase == JobPhase::kTrain;
     // A sync job gives out seats (sync_jobs.h). Nobody joins the clocks before their minimum is known.
     if (training && (job.policy.sync() || !clocks_.Known(id))) continue;
-    for (const uint32_t i : order_.Of(job)) {
-      if (job.partitions[i].state == PartitionState::kFree && !Cool(id, i, now.ms)) free[id].push_back(i);
+    for (const uint32_t i : order_.OpenOf(job)) {
+      if (job.partitions[i].state != PartitionState::kFree || Cool(id, i, now.ms)) continue;
+      free[id].push_back(i);
+      if (free[id].size() == count) break;
     }
   }
   return free;
@@ -116,7 +119,7 @@ LeasePartitions LeaseFsm::Plan(NodeId node, uint64_t session, uint32_t count, No
   LeasePartitions command{.node = node, .session = session, .leases = {}, .at_ms = now.wall_ms};
   LeaseToken token = data.last_token;
   ProducerId producer = data.next_producer;
-  auto free = FreePartitions(now);
+  auto free = FreePartitions(count, now);
   FairShare share = share_;
   for (const auto& [id, partitions] : free) share.Offer(id, 0);
   for (const auto& [held_token, held] : held_) share.Count(held.job);

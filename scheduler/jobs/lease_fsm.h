@@ -143,7 +143,8 @@ class LeaseFsm {
   LeasePartitions Plan(NodeId node, uint64_t session, uint32_t count, Now now);
   std::optional<LeaseToken> SlowerLease(NodeId node, Now now) const;
   Result<LeasePartitions> TakeFromSlower(NodeId node, uint64_t session, Now now);
-  std::map<JobId, std::deque<uint32_t>> FreePartitions(Now now);
+  // Of each job the first ones, at most `count`.
+  std::map<JobId, std::deque<uint32_t>> FreePartitions(uint32_t count, Now now);
   bool Cool(JobId job, uint32_t partition, int64_t now_ms) const;
   Status WhyUnknown(const ReportedProgress& progress) const;
   ReportVerdict TakeError(LeaseToken token, const ReportedProgress& progress, bool cluster_whole, Now now);

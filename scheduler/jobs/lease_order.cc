@@ -11,7 +11,7 @@ std::vector<uint32_t> PartitionOrder(const TrainPolicy& policy, uint32_t pass, u
   return PartitionOrder(policy.shuffle, policy.seed, pass, partitions);
 }
 
-const LeaseOrder::Order& LeaseOrder::Find(const JobRecord& job) {
+LeaseOrder::Order& LeaseOrder::Find(const JobRecord& job) {
   Order& order = orders_[job.id];
   if (order.phase == job.phase && order.pass == job.pass && order.partitions.size() == job.partitions.size())
     return order;
@@ -19,13 +19,25 @@ const LeaseOrder::Order& LeaseOrder::Find(const JobRecord& job) {
   order.pass = job.pass;
   const auto partitions = static_cast<uint32_t>(job.partitions.size());
   const TrainPolicy policy = job.phase == JobPhase::kTrain ? job.policy : TrainPolicy{.shuffle = false};
+  order.done = 0;
   order.partitions = PartitionOrder(policy, job.pass, partitions);
   order.positions.resize(partitions);
   for (uint32_t i = 0; i < partitions; ++i) order.positions[order.partitions[i]] = i;
   return order;
 }
 
-const std::vector<uint32_t>& LeaseOrder::Of(const JobRecord& job) { return Find(job).partitions; }
+std::span<const uint32_t> LeaseOrder::OpenOf(const JobRecord& job) {
+  Order& order = Find(job);
+  while (order.done < order.partitions.size() &&
+         job.partitions[order.partitions[order.done]].state == PartitionState::kDone) {
+    ++order.done;
+  }
+  return std::span(order.partitions).subspan(order.done);
+}
+
+void LeaseOrder::Rewound() {
+  for (auto& [id, order] : orders_) order.done = 0;
+}
 
 uint32_t LeaseOrder::PositionOf(const JobRecord& job, uint32_t partition) {
   return Find(job).positions[partition];

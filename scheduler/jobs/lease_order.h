@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <map>
+#include <span>
 #include <vector>
 
 #include "scheduler/state/state_types.h"
@@ -17,8 +18,11 @@ std::vector<uint32_t> PartitionOrder(const TrainPolicy& policy, uint32_t pass, u
 // The orders of the present passes, remembered.
 class LeaseOrder {
  public:
-  // Of the job's present phase; evaluations go by the data's order.
-  const std::vector<uint32_t>& Of(const JobRecord& job);
+  // Of the job's present phase; evaluations go by the data's order. Without those at its beginning that are
+  // done: they stay so until a rewind (Rewound).
+  std::span<const uint32_t> OpenOf(const JobRecord& job);
+  // Partitions that were done may be free again.
+  void Rewound();
   // How many partitions come before it in that order.
   uint32_t PositionOf(const JobRecord& job, uint32_t partition);
   // Those of jobs that need none any more.
@@ -33,8 +37,9 @@ class LeaseOrder {
     uint32_t pass = 0;
     std::vector<uint32_t> partitions;  // by position
     std::vector<uint32_t> positions;   // by partition
+    size_t done = 0;                   // so many at the beginning of `partitions` are
   };
-  const Order& Find(const JobRecord& job);
+  Order& Find(const JobRecord& job);
 
   std::map<JobId, Order> orders_;
 };

@@ -1,5 +1,7 @@
 #include "scheduler/node/scheduler_service.h"
 
+#include <algorithm>
+
 #include "common/base/strings.h"
 #include "common/cluster/wire.h"
 #include "model/metrics.h"
@@ -28,13 +30,15 @@ ReportedProgress ReadProgress(proto::Progress::Reader in) {
       .clock = in.getClock()};
 }
 
-void WriteLease(const GivenLease& lease, proto::Lease::Builder out) {
+void WriteLease(const GivenLease& lease, capnp::List<uint32_t>::Reader known_jobs,
+                proto::Lease::Builder out) {
   const JobRecord& job = *lease.job;
   const PartitionRecord seat{.token = lease.seat};
   const PartitionRecord& partition = lease.seat != 0 ? seat : job.partitions[lease.partition];
   out.setJob(job.id);
   out.setJobName(job.name);
-  out.setSpec(job.spec);
+  // A text of megabytes where there are many partitions.
+  if (std::find(known_jobs.begin(), known_jobs.end(), job.id) == known_jobs.end()) out.setSpec(job.spec);
   out.setPhase(static_cast<proto::Lease::Phase>(job.phase));
   out.setPass(job.pass);
   out.setPartition(lease.partition);
@@ -121,7 +125,8 @@ kj::Promise<void> SchedulerService::lease(LeaseContext context) {
                                                                      params.getCount(), clock_()));
     auto results = context.getResults();
     auto leases = results.initLeases(static_cast<uint32_t>(answer.leases.size()));
-    for (uint32_t i = 0; i < answer.leases.size(); ++i) WriteLease(answer.leases[i], leases[i]);
+    for (uint32_t i = 0; i < answer.leases.size(); ++i)
+      WriteLease(answer.leases[i], params.getKnownJobs(), leases[i]);
     results.setRetryAfterMs(answer.retry_after_ms);
     return Status::Ok();
   });

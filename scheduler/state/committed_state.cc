@@ -7,7 +7,7 @@ namespace penstock {
 Status CommittedState::Commit(const Command& command) {
   PENSTOCK_RETURN_IF_ERROR(state_.Check(command));
   const bool failed_before = !log_status_.ok();
-  log_status_ = log_.Append(command, state_);
+  log_status_ = log_.Append(command);
   if (!log_status_.ok()) {
     // Once, not with every command of a full disk's minutes.
     if (!failed_before) LOG(ERROR) << log_status_.ToString();

@@ -16,9 +16,9 @@ namespace penstock {
 class CommandLog {
  public:
   virtual ~CommandLog() = default;
-  // Returns when `command` is durable. `state` is the one before it, for snapshots. An error: it is not, and
-  // may be appended again; the message names the directory.
-  virtual Status Append(const Command& command, const ClusterState& state) = 0;
+  // Returns when `command` is durable. An error: it is not, and may be appended again; the message names the
+  // directory.
+  virtual Status Append(const Command& command) = 0;
 };
 
 class CommittedState {

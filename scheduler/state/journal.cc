@@ -4,7 +4,6 @@
 #include <rocksdb/db.h>
 #include <rocksdb/env.h>
 #include <rocksdb/options.h>
-#include <rocksdb/write_batch.h>
 
 #include <cstdarg>
 #include <cstdio>
@@ -12,23 +11,11 @@
 
 #include "common/base/atomic_file.h"
 #include "common/base/fault.h"
+#include "scheduler/state/journal_format.h"
+#include "scheduler/state/journal_snapshots.h"
 
 namespace penstock {
 namespace {
-
-constexpr char kSnapshotKey[] = "snapshot";
-constexpr char kCommandPrefix[] = "c/";
-
-std::string CommandKey(uint64_t index) {
-  char key[32];
-  std::snprintf(key, sizeof key, "%s%020llu", kCommandPrefix, static_cast<unsigned long long>(index));
-  return key;
-}
-
-// Messages of peers may hold bytes that are no UTF-8, which JSON does not know.
-std::string Text(const nlohmann::json& json) {
-  return json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
-}
 
 // RocksDB names the damaged log file in its information log only: this keeps that line for the error.
 class DamageLogger : public rocksdb::Logger {
@@ -106,18 +93,14 @@ std::string WrittenLog(const std::string& directory) {
   return "";
 }
 
-rocksdb::ReadOptions Verified() {
-  rocksdb::ReadOptions options;
-  options.verify_checksums = true;
-  options.total_order_seek = true;
-  return options;
-}
-
 }  // namespace
 
 Journal::Journal(std::string directory, const JournalOptions& options)
     : directory_(std::move(directory)), options_(options) {}
 Journal::~Journal() = default;
+
+uint64_t Journal::snapshot_index() const { return snapshots_->index(); }
+void Journal::WaitForSnapshot() { snapshots_->Wait(); }
 
 Result<std::unique_ptr<Journal>> Journal::Open(const std::string& directory, const JournalOptions& options) {
   PENSTOCK_RETURN_IF_ERROR(MakeDirectories(directory).Prepend("journal"));
@@ -151,13 +134,16 @@ Status Journal::OpenDatabase() {
 }
 
 Status Journal::Load() {
-  PENSTOCK_RETURN_IF_ERROR(LoadSnapshot());
-  return LoadCommands();
+  uint64_t snapshot_index = 0;
+  PENSTOCK_RETURN_IF_ERROR(LoadSnapshot(&snapshot_index));
+  PENSTOCK_RETURN_IF_ERROR(LoadCommands());
+  snapshots_ = std::make_unique<JournalSnapshots>(state_, last_index_, snapshot_index);
+  return Status::Ok();
 }
 
-Status Journal::LoadSnapshot() {
+Status Journal::LoadSnapshot(uint64_t* index) {
   std::string text;
-  const rocksdb::Status found = db_->Get(Verified(), kSnapshotKey, &text);
+  const rocksdb::Status found = db_->Get(VerifiedReads(), kSnapshotKey, &text);
   if (found.IsNotFound()) return Status::Ok();
   if (!found.ok()) return Damaged(directory_, "snapshot: " + found.ToString());
   const auto json = nlohmann::json::parse(text, nullptr, false);
@@ -171,23 +157,20 @@ Status Journal::LoadSnapshot() {
   auto state = ClusterState::FromJson(json["state"]);
   if (!state.ok()) return Damaged(directory_, "key 'snapshot': " + state.status().message());
   state_ = std::move(*state);
-  last_index_ = snapshot_index_ = json["index"].get<uint64_t>();
+  last_index_ = *index = json["index"].get<uint64_t>();
   return Status::Ok();
 }
 
 Status Journal::LoadCommands() {
-  std::unique_ptr<rocksdb::Iterator> it(db_->NewIterator(Verified()));
+  std::unique_ptr<rocksdb::Iterator> it(db_->NewIterator(VerifiedReads()));
   for (it->Seek(kCommandPrefix); it->Valid() && it->key().starts_with(kCommandPrefix); it->Next()) {
     const std::string key = it->key().ToString();
     const std::string expected = CommandKey(last_index_ + 1);
     if (key != expected) return Damaged(directory_, "key '" + key + "' where '" + expected + "' must be");
-    const auto json = nlohmann::json::parse(it->value().ToStringView(), nullptr, false);
-    auto command = CommandFromJson(json);
-    if (!command.ok() && command.status().code() == Code::kFailedPrecondition) {
-      return FailedPrecondition("journal in " + directory_ + ": key '" + key +
-                                "': " + command.status().message());
-    }
-    if (!command.ok()) return Damaged(directory_, "key '" + key + "': " + command.status().message());
+    const auto command = ReadCommand(key, it->value().ToStringView());
+    if (!command.ok() && command.status().code() == Code::kFailedPrecondition)
+      return FailedPrecondition("journal in " + directory_ + ": " + command.status().message());
+    if (!command.ok()) return Damaged(directory_, command.status().message());
     const Status applied = state_.Apply(*command);
     if (!applied.ok())
       return Damaged(directory_, "key '" + key + "' cannot be applied: " + applied.message());
@@ -197,29 +180,26 @@ Status Journal::LoadCommands() {
   return Status::Ok();
 }
 
-Status Journal::Append(const Command& command, const ClusterState& state) {
+Status Journal::Append(const Command& command) {
   // The last write failed and left the database read-only. The index is used again, so that whatever it left
   // is overwritten.
-  if (db_ == nullptr) PENSTOCK_RETURN_IF_ERROR(OpenDatabase());
-  rocksdb::WriteBatch batch;
-  const bool snapshot = last_index_ - snapshot_index_ >= options_.snapshot_every;
-  if (snapshot) {
-    const nlohmann::json json{{"v", kCommandVersion}, {"index", last_index_}, {"state", state.ToJson()}};
-    batch.Put(kSnapshotKey, Text(json));
-    for (uint64_t index = snapshot_index_ + 1; index <= last_index_; ++index) batch.Delete(CommandKey(index));
+  if (db_ == nullptr) {
+    snapshots_->Wait();
+    PENSTOCK_RETURN_IF_ERROR(OpenDatabase());
   }
-  batch.Put(CommandKey(last_index_ + 1), Text(CommandToJson(command)));
   rocksdb::WriteOptions synced;
   synced.sync = true;
   Status written = PENSTOCK_FAULT("scheduler.journal.write");
-  if (written.ok()) written = FromRocks(db_->Write(synced, &batch), directory_);
+  if (written.ok())
+    written = FromRocks(db_->Put(synced, CommandKey(last_index_ + 1), JournalText(CommandToJson(command))),
+                        directory_);
   if (written.ok()) written = PENSTOCK_FAULT("scheduler.journal.written");
   if (!written.ok()) {
     db_.reset();
     return written;
   }
-  if (snapshot) snapshot_index_ = last_index_;
   ++last_index_;
+  if (last_index_ - snapshots_->index() > options_.snapshot_every) snapshots_->Begin(db_, last_index_);
   return Status::Ok();
 }
 

@@ -3,8 +3,9 @@
 //   "c/<20 digits>"  {"v":1,"type":...}: the command with that index; indices rise by one
 //   "snapshot"       {"v":1,"index":N,"state":...}: the state after command N
 //
-// Each command is one synced write. Every `snapshot_every` commands the write also holds a snapshot and
-// deletes the commands that it replaces, so that the database always holds exactly one state. A torn tail (a
+// Each command is one synced write. Every `snapshot_every` commands a thread of its own makes a snapshot
+// (journal_snapshots.h) and deletes, in the same write, the commands that it replaces, so that the database
+// always holds exactly one state. A torn tail (a
 // write that was never answered) is dropped on opening; damage anywhere else is refused (RocksDB's default
 // would silently drop everything behind it).
 //
@@ -17,6 +18,7 @@
 #include <string>
 
 #include "scheduler/state/committed_state.h"
+#include "scheduler/state/journal_snapshots.h"
 
 namespace rocksdb {
 class DB;
@@ -41,24 +43,27 @@ class Journal final : public CommandLog {
   ClusterState TakeState() { return std::move(state_); }
 
   // kOverloaded: the disk is full; kUnavailable: another failure of the disk.
-  Status Append(const Command& command, const ClusterState& state) override;
+  Status Append(const Command& command) override;
 
   uint64_t last_index() const { return last_index_; }
-  uint64_t snapshot_index() const { return snapshot_index_; }
+  // The last command that the newest snapshot holds; 0: there is none.
+  uint64_t snapshot_index() const;
+  // Until none is being made.
+  void WaitForSnapshot();
 
  private:
   Journal(std::string directory, const JournalOptions& options);
   Status OpenDatabase();
   Status Load();
-  Status LoadSnapshot();
+  Status LoadSnapshot(uint64_t* index);
   Status LoadCommands();
 
   const std::string directory_;
   const JournalOptions options_;
-  std::unique_ptr<rocksdb::DB> db_;  // null after a failed write
+  std::shared_ptr<rocksdb::DB> db_;  // null after a failed write
   ClusterState state_;
   uint64_t last_index_ = 0;
-  uint64_t snapshot_index_ = 0;
+  std::unique_ptr<JournalSnapshots> snapshots_;
 };
 
 }  // namespace penstock

@@ -21,17 +21,24 @@ class LedgerJob {
   Status WaitShare(double share, int deadline_ms = 120000);
   // Until more has been trained on than now, or the job is over.
   Status WaitProgress(int deadline_ms = 60000);
-  // Until it is done, and each row of the ledger is 1. Empty, or what is wrong.
-  std::string Finish(int deadline_ms = 240000);
+  // A loss that was accepted while it trained.
+  struct Loss {
+    bool any = false;
+    uint64_t pass = 0;  // that the job was in: rows of earlier ones may be among what was lost
+  };
+  // The pass that it is in.
+  Result<uint64_t> Pass();
+  // Until it is done, and each row of the ledger is 1, but for what was lost. Empty, or what is wrong.
+  std::string Finish(const Loss& loss = {}, int deadline_ms = 240000);
 
  private:
   struct Seen {
     std::string state;
-    uint64_t id = 0, examples = 0;
+    uint64_t id = 0, examples = 0, pass = 0;
   };
   // As the scheduler shows it; "" when it cannot be asked or does not know it yet.
   Seen Look();
-  std::string CheckLedger(uint64_t id);
+  std::string CheckLedger(uint64_t id, const Loss& loss);
   std::string Output() const;
   std::string Path(const std::string& suffix) const { return cluster_.dir() + "/" + name_ + suffix; }
 

@@ -59,6 +59,7 @@ std::unique_ptr<SuiteRun> BeginPause(const ChaosOptions& options);
 std::unique_ptr<SuiteRun> BeginPartition(const ChaosOptions& options);
 std::unique_ptr<SuiteRun> BeginNetwork(const ChaosOptions& options);
 std::unique_ptr<SuiteRun> BeginCorrupt(const ChaosOptions& options);
+std::unique_ptr<SuiteRun> BeginAcceptLoss(const ChaosOptions& options);
 std::unique_ptr<SuiteRun> BeginDisk(const ChaosOptions& options);
 
 // --- Draws. Not std::uniform_*_distribution, whose numbers differ between libraries.

@@ -17,6 +17,9 @@ const std::vector<Suite>& AllSuites() {
        BeginNetwork},
       {"corrupt", "files of servers and scheduler flipped, cut, zeroed, deleted, put back to an older state",
        30, BeginCorrupt},
+      {"accept-loss",
+       "a log damaged while jobs train, and the loss accepted with workers parked, stopped and alive", 30,
+       BeginAcceptLoss},
       {"disk", "a full disk, and errors of writes and syncs, of a server that is the only one", 20,
        BeginDisk},
   };

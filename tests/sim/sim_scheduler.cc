@@ -4,7 +4,7 @@
 
 namespace penstock::sim {
 
-Status SimJournal::Append(const Command& command, const ClusterState&) {
+Status SimJournal::Append(const Command& command) {
   if (full) return Overloaded("the journal is full");
   const ClusterState before = state_;
   if (const Status applied = state_.Apply(command); !applied.ok()) {

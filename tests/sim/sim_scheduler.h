@@ -14,7 +14,7 @@ class SimCluster;
 class SimJournal final : public CommandLog {
  public:
   explicit SimJournal(SimCluster& cluster) : cluster_(cluster) {}
-  Status Append(const Command& command, const ClusterState& state) override;
+  Status Append(const Command& command) override;
   const ClusterState& state() const { return state_; }
 
   bool full = false;

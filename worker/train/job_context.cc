@@ -22,8 +22,8 @@ Result<std::unique_ptr<JobContext>> JobContext::Create(Client& client, const Lea
 
 Status JobContext::Load(Client& client, const LeaseInfo& lease) {
   try {
-    PENSTOCK_ASSIGN_OR_RETURN(job_, JobFromJson(lease.spec.at("options")));
-    plan_ = lease.spec.at("data_plan").get<JobPlan>();
+    PENSTOCK_ASSIGN_OR_RETURN(job_, JobFromJson(lease.spec->at("options")));
+    plan_ = lease.spec->at("data_plan").get<JobPlan>();
   } catch (const nlohmann::json::exception& e) {
     return InvalidArgument(std::string("its specification: ") + e.what());
   }

@@ -21,10 +21,24 @@ std::string LeaseInfo::Describe() const {
   return text + ", partition " + std::to_string(partition);
 }
 
-Result<LeaseInfo> ReadLease(proto::Lease::Reader lease) {
+namespace {
+
+constexpr size_t kKnownJobs = 16;  // texts of megabytes where there are many partitions
+
+// Jobs are given out one after the other: the oldest is not asked for again soon.
+void KeepFew(JobSpecs* specs, uint32_t wanted) {
+  while (specs->size() > kKnownJobs) {
+    const auto oldest = specs->begin()->first == wanted ? std::next(specs->begin()) : specs->begin();
+    specs->erase(oldest);
+  }
+}
+
+}  // namespace
+
+Result<LeaseInfo> ReadLease(proto::Lease::Reader lease, JobSpecs* specs) {
   LeaseInfo info{.job = lease.getJob(),
                  .job_name = lease.getJobName().cStr(),
-                 .spec = nlohmann::json::parse(lease.getSpec().cStr(), nullptr, /*allow_exceptions=*/false),
+                 .spec = nullptr,
                  .phase = lease.getPhase(),
                  .pass = lease.getPass(),
                  .partition = lease.getPartition(),
@@ -35,7 +49,15 @@ Result<LeaseInfo> ReadLease(proto::Lease::Reader lease) {
                  .position = lease.getPosition(),
                  .clock = lease.getClock(),
                  .best = lease.getBest()};
-  if (info.spec.is_discarded()) return InvalidArgument(info.Describe() + ": its specification is not JSON");
+  if (lease.getSpec().size() > 0) {
+    auto spec = nlohmann::json::parse(lease.getSpec().cStr(), nullptr, /*allow_exceptions=*/false);
+    if (spec.is_discarded()) return InvalidArgument(info.Describe() + ": its specification is not JSON");
+    (*specs)[info.job] = std::make_shared<const nlohmann::json>(std::move(spec));
+    KeepFew(specs, info.job);
+  }
+  const auto known = specs->find(info.job);
+  if (known == specs->end()) return InvalidArgument(info.Describe() + ": it came without its specification");
+  info.spec = known->second;
   if (info.partition >= info.partitions) {
     return InvalidArgument(info.Describe() + ": there are " + std::to_string(info.partitions) +
                            " partitions");

@@ -6,6 +6,8 @@
 
 #include <atomic>
 #include <cstdint>
+#include <map>
+#include <memory>
 #include <mutex>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -19,7 +21,7 @@ namespace penstock {
 struct LeaseInfo {
   uint32_t job = 0;
   std::string job_name;
-  nlohmann::json spec;
+  std::shared_ptr<const nlohmann::json> spec;
   proto::Lease::Phase phase = proto::Lease::Phase::TRAIN;
   uint32_t pass = 0;
   uint32_t partition = 0;
@@ -39,8 +41,12 @@ struct LeaseInfo {
   std::string Describe() const;
 };
 
-// kInvalidArgument when the spec is not JSON.
-Result<LeaseInfo> ReadLease(proto::Lease::Reader lease);
+// The texts of the jobs that a worker has leases of: each is sent to it once a session.
+using JobSpecs = std::map<uint32_t, std::shared_ptr<const nlohmann::json>>;
+
+// A job's text that comes with the lease is added to `specs`. kInvalidArgument when it is not JSON, or none
+// came and none is known.
+Result<LeaseInfo> ReadLease(proto::Lease::Reader lease, JobSpecs* specs);
 
 // What a report says of the lease (proto::Progress).
 struct LeaseProgress {

@@ -73,8 +73,12 @@ kj::Promise<Result<std::shared_ptr<LeaseTask>>> WorkerAgent::AskForLease() {
   if (session_->session() == 0) return Result<std::shared_ptr<LeaseTask>>(Unavailable("not registered yet"));
   return client_.scheduler()
       .Call("lease", kCallMs,
-            [node = session_->node(), session = session_->session()](proto::Scheduler::Client& scheduler) {
+            [this, node = session_->node(),
+             session = session_->session()](proto::Scheduler::Client& scheduler) {
               auto request = scheduler.leaseRequest();
+              auto known = request.initKnownJobs(static_cast<uint32_t>(specs_.size()));
+              uint32_t i = 0;
+              for (const auto& [job, spec] : specs_) known.set(i++, job);
               request.setNode(node);
               request.setSession(session);
               request.setCount(1);
@@ -86,7 +90,7 @@ kj::Promise<Result<std::shared_ptr<LeaseTask>>> WorkerAgent::AskForLease() {
         last_report_ms_ = asked;
         auto leases = (*response).getLeases();
         if (leases.size() == 0) return Unavailable("no partition is free", (*response).getRetryAfterMs());
-        auto info = ReadLease(leases[0]);
+        auto info = ReadLease(leases[0], &specs_);
         if (!info.ok()) return info.status();
         info->node = node;
         info->session = session;
@@ -214,6 +218,7 @@ kj::Promise<void> WorkerAgent::FillHeartbeat(proto::Scheduler::HeartbeatParams::
 
 Status WorkerAgent::OnRegistered(proto::Scheduler::RegisterResults::Reader results) {
   PENSTOCK_RETURN_IF_ERROR(on_registered_(results.getNode()));
+  specs_.clear();  // perhaps of another cluster
   std::lock_guard lock(mutex_);
   registered_ = true;
   if (task_) task_->Drop();  // a lease ends with the session that it was given to

@@ -57,6 +57,7 @@ class WorkerAgent : public NodeSession::Host {
   std::function<Status(NodeId)> on_registered_;
   std::unique_ptr<NodeSession> session_;  // on the loop
   uint64_t last_report_ms_ = 0;  // on the loop: when the scheduler last took a report or gave a lease
+  JobSpecs specs_;               // on the loop: of jobs of this cluster
   std::optional<kj::Promise<void>> running_;  // on the loop: session and reports
   mutable std::mutex mutex_;
   std::condition_variable wake_;

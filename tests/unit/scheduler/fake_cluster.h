@@ -17,9 +17,10 @@ namespace penstock {
 // Keeps commands as the journal would, and the state before each of them.
 class MemoryLog final : public CommandLog {
  public:
-  Status Append(const Command& command, const ClusterState& state) override {
+  Status Append(const Command& command) override {
     if (full) return Overloaded("journal in memory: it is full");
-    states.push_back(state.ToJson().dump());
+    states.push_back(state_.ToJson().dump());
+    PENSTOCK_RETURN_IF_ERROR(state_.Apply(command));
     commands.push_back(CommandToJson(command).dump());
     return Status::Ok();
   }
@@ -44,6 +45,9 @@ class MemoryLog final : public CommandLog {
   bool full = false;
   std::vector<std::string> commands;
   std::vector<std::string> states;
+
+ private:
+  ClusterState state_;  // after all commands
 };
 
 struct FakeNode {

@@ -10,6 +10,7 @@ namespace penstock {
 namespace {
 
 using ::testing::ElementsAre;
+using ::testing::ElementsAreArray;
 
 TEST(PartitionOrderTest, IsAPermutationThatDependsOnSeedAndPass) {
   const TrainPolicy policy{.seed = 7, .shuffle = true};
@@ -30,19 +31,32 @@ TEST(PartitionOrderTest, DoesNotChange) {
   EXPECT_THAT(PartitionOrder({.seed = 1, .shuffle = false}, 1, 4), ElementsAre(0, 1, 2, 3));
 }
 
+TEST(LeaseOrderTest, PassesOverWhatIsDoneUntilARewind) {
+  JobRecord job{.id = 1};
+  job.phase = JobPhase::kEvaluateTrain;
+  job.partitions.resize(4);
+  LeaseOrder order;
+  job.partitions[0].state = job.partitions[1].state = job.partitions[3].state = PartitionState::kDone;
+  EXPECT_THAT(order.OpenOf(job), ElementsAre(2, 3));
+  job.partitions[0].state = PartitionState::kFree;
+  EXPECT_THAT(order.OpenOf(job), ElementsAre(2, 3));
+  order.Rewound();
+  EXPECT_THAT(order.OpenOf(job), ElementsAre(0, 1, 2, 3));
+}
+
 TEST(LeaseOrderTest, FollowsPassAndPhase) {
   JobRecord job;
   job.id = 3;
   job.policy = {.seed = 1, .shuffle = true};
   job.partitions.resize(8);
   LeaseOrder order;
-  EXPECT_EQ(order.Of(job), PartitionOrder(job.policy, 0, 8));
+  EXPECT_THAT(order.OpenOf(job), ElementsAreArray(PartitionOrder(job.policy, 0, 8)));
   job.pass = 1;
-  EXPECT_EQ(order.Of(job), PartitionOrder(job.policy, 1, 8));
-  for (uint32_t i = 0; i < 8; ++i) EXPECT_EQ(order.Of(job)[order.PositionOf(job, i)], i);
+  EXPECT_THAT(order.OpenOf(job), ElementsAreArray(PartitionOrder(job.policy, 1, 8)));
+  for (uint32_t i = 0; i < 8; ++i) EXPECT_EQ(order.OpenOf(job)[order.PositionOf(job, i)], i);
   job.phase = JobPhase::kEvaluateTest;
   job.partitions.resize(4);
-  EXPECT_THAT(order.Of(job), ElementsAre(0, 1, 2, 3)) << "evaluations go by the data's order";
+  EXPECT_THAT(order.OpenOf(job), ElementsAre(0, 1, 2, 3)) << "evaluations go by the data's order";
 }
 
 TEST(FairShareTest, TheJobWithTheFewestLeasesIsNext) {

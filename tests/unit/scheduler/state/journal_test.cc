@@ -10,6 +10,7 @@
 
 #include <filesystem>
 #include <fstream>
+#include <future>
 
 #include "common/base/fault.h"
 
@@ -126,6 +127,37 @@ TEST_F(JournalTest, SnapshotsReplaceTheCommandsBeforeThem) {
     for (it->SeekToFirst(); it->Valid(); it->Next()) ++keys;
   });
   EXPECT_EQ(keys, since + 1);
+}
+
+TEST_F(JournalTest, ASnapshotThatFailsLosesNothingAndIsMadeLater) {
+  ASSERT_TRUE(Open(5).ok());
+  ASSERT_TRUE(ArmFaults("scheduler.journal.snapshot=error:EIO@1", 1).ok());
+  Fill(8);
+  journal_->WaitForSnapshot();
+  EXPECT_EQ(journal_->snapshot_index(), 0u);
+  Fill(1);
+  journal_->WaitForSnapshot();
+  EXPECT_EQ(journal_->snapshot_index(), 10u);
+  const std::string before = Json();
+  ASSERT_TRUE(Open(5).ok());
+  EXPECT_EQ(Json(), before);
+}
+
+TEST_F(JournalTest, CommandsAreTakenWhileASnapshotIsMade) {
+  ASSERT_TRUE(Open(5).ok());
+  std::promise<void> goes_on;
+  ArmFault("scheduler.journal.snapshot", [wait = goes_on.get_future().share()](uint64_t) {
+    wait.wait();
+    return Status::Ok();
+  });
+  Fill(30);
+  EXPECT_EQ(journal_->snapshot_index(), 0u);
+  goes_on.set_value();
+  journal_->WaitForSnapshot();
+  EXPECT_EQ(journal_->snapshot_index(), 6u);
+  const std::string before = Json();
+  ASSERT_TRUE(Open(5).ok());
+  EXPECT_EQ(Json(), before);
 }
 
 TEST_F(JournalTest, ATornTailIsDropped) {
