@@ -3,7 +3,7 @@
 // Sizes are powers of two from 4 KiB; up to kIdleBytes of what was given back are kept, the rest is freed.
 // The buffer that came back last is the first to go out, since it is the likeliest to be in the cache.
 //
-// Belongs to one thread; what still has a buffer of it keeps it alive.
+// Any thread, under one lock. All of a process share one pool (OfProcess), which lives as long as it does.
 #pragma once
 
 #include <array>
