@@ -1,7 +1,5 @@
 #include "scheduler/node/scheduler_service.h"
 
-#include <algorithm>
-
 #include "common/base/strings.h"
 #include "common/cluster/wire.h"
 #include "model/metrics.h"
@@ -38,7 +36,9 @@ void WriteLease(const GivenLease& lease, capnp::List<uint32_t>::Reader known_job
   out.setJob(job.id);
   out.setJobName(job.name);
   // A text of megabytes where there are many partitions.
-  if (std::find(known_jobs.begin(), known_jobs.end(), job.id) == known_jobs.end()) out.setSpec(job.spec);
+  bool known = false;
+  for (const JobId id : known_jobs) known |= id == job.id;
+  if (!known) out.setSpec(job.spec);
   out.setPhase(static_cast<proto::Lease::Phase>(job.phase));
   out.setPass(job.pass);
   out.setPartition(lease.partition);

@@ -29,7 +29,8 @@ class LedgerJob {
   // The pass that it is in.
   Result<uint64_t> Pass();
   // Until it is done, and each row of the ledger is 1, but for what was lost. Empty, or what is wrong.
-  std::string Finish(const Loss& loss = {}, int deadline_ms = 240000);
+  std::string Finish(const Loss& loss, int deadline_ms = 240000);
+  std::string Finish() { return Finish(Loss()); }
 
  private:
   struct Seen {

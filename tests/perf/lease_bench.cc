@@ -3,6 +3,7 @@
 //
 //   build/release/bin/lease_bench
 #include <benchmark/benchmark.h>
+#include <glog/logging.h>
 
 #include <filesystem>
 #include <future>
@@ -26,9 +27,9 @@ std::string TempDir() {
 class LeaseBench {
  public:
   explicit LeaseBench(uint32_t partitions) : dir_(TempDir()) {
-    SchedulerOptions options;
+    ClusterOptions options;
     options.cluster.data_dir = dir_;
-    options.scheduler.shards = 1;
+    options.scheduler.shards = 2;
     options.scheduler.servers = 1;
     options.scheduler.suspect_ms = options.scheduler.dead_ms = options.scheduler.lease_ms = 600000;
     auto scheduler = Scheduler::Start(options);
@@ -121,7 +122,7 @@ class LeaseBench {
 
   const std::string dir_;
   KjLoop loop_{"bench"};
-  std::shared_ptr<Identity> identity_ = std::make_shared<Identity>();
+  std::shared_ptr<ClusterIdentity> identity_ = std::make_shared<ClusterIdentity>();
   std::unique_ptr<Scheduler> scheduler_;
   std::unique_ptr<ConnectionCache> cache_;
   std::unique_ptr<SchedulerLink> link_;
@@ -150,7 +151,7 @@ void BM_JournalWrite(benchmark::State& state) {
     auto journal = Journal::Open(dir);
     CHECK(journal.ok()) << journal.status().ToString();
     uint64_t producer = 1;
-    CHECK((*journal)->Append(BeginTerm{.term = 1, .cluster = 5, .shards = 1}).ok());
+    CHECK((*journal)->Append(BeginTerm{.term = 1, .cluster = 5, .shards = 2}).ok());
     for (auto step : state) {
       CHECK((*journal)->Append(AllocateProducers{.first = producer++, .count = 1}).ok());
     }

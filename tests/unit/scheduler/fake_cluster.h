@@ -24,6 +24,11 @@ class MemoryLog final : public CommandLog {
     commands.push_back(CommandToJson(command).dump());
     return Status::Ok();
   }
+  void DropLast() {
+    state_ = *ClusterState::FromJson(nlohmann::json::parse(states.back()));
+    states.pop_back();
+    commands.pop_back();
+  }
   // The state after all commands, from the one before command `begin`.
   ClusterState Replay(size_t begin = 0) const {
     ClusterState state;

@@ -319,8 +319,7 @@ TEST_F(LeaseTest, AJobMovesOnAfterARestartBetweenTheLastPartitionAndTheNextPass)
   const auto lease = c.Lease(c.w1)[0];
   ASSERT_TRUE(c.Done(c.w1, lease).ok());
   ASSERT_EQ(c.log.Count("advance_job"), 1u);
-  c.log.commands.pop_back();  // the crash came before it was written
-  c.log.states.pop_back();
+  c.log.DropLast();  // the crash came before it was written
   c.Start();
   for (FakeNode* node : All()) ASSERT_TRUE(c.Beat(*node).ok());
   EXPECT_TRUE(c.Lease(c.w1).empty());
