@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <map>
 #include <nlohmann/json.hpp>
 
 #include "common/base/strings.h"
@@ -16,12 +17,12 @@ namespace penstock {
 namespace {
 
 constexpr int kWorkers = 3;
-constexpr uint64_t kPasses = 6;
-constexpr uint64_t kLeaseMs = 1000;
-constexpr uint64_t kInspectMs = 1000;
-constexpr int kDecidedMs = 30000;
+constexpr uint64_t kPasses = 10;
+constexpr uint64_t kLeaseMs = 3000;
 // What servers have logged is in the scheduler's journal after a second.
 constexpr uint64_t kReportedMs = 1300;
+constexpr uint64_t kInspectMs = 1000;
+constexpr int kDecidedMs = 30000;
 // Of a log that was folded: the open segment, and what was written meanwhile.
 constexpr int64_t kFoldedSegments = 3;
 
@@ -52,19 +53,22 @@ class AcceptedLoss : public ClusterRun {
                               LedgerJob::Loss* loss, Iteration* iteration) {
     const std::string victim = cluster.DrawPrimary(random);
     const std::string folder = cluster.dir() + "/" + victim;
+    PENSTOCK_ASSIGN_OR_RETURN(const Epochs before, EpochsOf(cluster, victim));
+    // Nobody could say that what was not reported yet is missing.
+    SignalWorkers(cluster, SIGSTOP);
     Last(kReportedMs);
     cluster.processes().Kill(victim);
+    if (workers != Workers::kStopped) SignalWorkers(cluster, SIGCONT);
     const DamageKind kind =
         DrawOne(random, std::vector<DamageKind>{DamageKind::kFlip, DamageKind::kTruncate, DamageKind::kZero});
     const Damage damage = DoDamage(random, LogOf(folder, ""), kind);
     iteration->what += ", " + (damage.path.empty() ? victim : damage.what);
-    if (workers == Workers::kStopped) SignalWorkers(cluster, SIGSTOP);
     PENSTOCK_RETURN_IF_ERROR(cluster.StartOne(victim));
-    PENSTOCK_ASSIGN_OR_RETURN(const std::vector<ShardId> lost, WaitDecided(cluster));
+    PENSTOCK_ASSIGN_OR_RETURN(const std::vector<ShardId> lost, WaitDecided(cluster, before));
     PENSTOCK_ASSIGN_OR_RETURN(loss->pass, job.Pass());
     loss->any = !lost.empty();
     iteration->note = StrCat(lost.size(), " shards lost something, in pass ", loss->pass);
-    if (workers == Workers::kParked) Last(2 * kLeaseMs);
+    if (workers == Workers::kParked) Last(kLeaseMs + kLeaseMs / 2);
     const auto accepted = AnswerClock::Clock::now();
     for (const ShardId shard : lost)
       PENSTOCK_RETURN_IF_ERROR(cluster.client().AcceptLoss(shard).Prepend(StrCat("shard ", shard)));
@@ -81,8 +85,19 @@ class AcceptedLoss : public ClusterRun {
     for (int i = 0; i < kWorkers; ++i) cluster.processes().Signal(StrCat("worker-", i), signal);
   }
 
-  // Until each shard is served or quarantined; those that are.
-  static Result<std::vector<ShardId>> WaitDecided(ChaosCluster& cluster) {
+  using Epochs = std::map<ShardId, Epoch>;
+  static Result<Epochs> EpochsOf(ChaosCluster& cluster, const std::string& server) {
+    PENSTOCK_ASSIGN_OR_RETURN(const nlohmann::json shards, cluster.client().Inspect("shards"));
+    Epochs epochs;
+    for (const auto& shard : shards) {
+      if (shard.at("node_name") == server) epochs[shard.at("shard")] = shard.at("epoch");
+    }
+    return epochs;
+  }
+
+  // Until each shard is served, those of a server that was killed in a later epoch than `before`, or
+  // quarantined; those that are.
+  static Result<std::vector<ShardId>> WaitDecided(ChaosCluster& cluster, const Epochs& before) {
     std::vector<ShardId> lost;
     std::string last;
     const bool decided = WaitFor(kDecidedMs, [&] {
@@ -95,9 +110,11 @@ class AcceptedLoss : public ClusterRun {
       for (const auto& shard : *shards) {
         if (shard.at("state") == "quarantined") {
           lost.push_back(shard.at("shard"));
-        } else if (shard.at("state") != "serving") {
-          return false;
+          continue;
         }
+        const auto was = before.find(shard.at("shard"));
+        if (shard.at("state") != "serving" || (was != before.end() && shard.at("epoch") <= was->second))
+          return false;
       }
       return true;
     });
