@@ -189,18 +189,18 @@ ServerCore::Applied ServerCore::Apply(ShardId id, const Unit& unit) {
   }
   if (outcome->cold.empty() && unit.pulled != nullptr) outcome->cold = PullUnit(*slot.shard, unit);
   if (!outcome->cold.empty()) return {.status = Status::Ok(), .cold = std::move(outcome->cold)};
-  Applied applied{.status = Status::Ok(), .lsn = outcome->lsn, .level = level};
+  Applied applied{.status = Status::Ok(), .delta = slot.replica.DeltaAt(outcome->lsn), .level = level};
   if (outcome->duplicate) {
     metrics_.duplicate_units++;
     // Reached already at the asked level: nothing to wait for (rule 14).
     const Lsn reached = level == Durability::kSynced ? slot.replica.Synced() : slot.replica.Logged();
-    if (applied.lsn <= reached) applied.level = Durability::kMemory;
+    if (outcome->lsn <= reached) applied.level = Durability::kMemory;
     if (!slot.shard->HasUnlogged(unit.table)) return applied;
   } else {
     metrics_.push_units++;
     metrics_.push_rows += unit.keys.size();
   }
-  if (level == Durability::kMemory && slot.memory_told == 0) slot.memory_told = applied.lsn;
+  if (level == Durability::kMemory && slot.memory_told == 0) slot.memory_told = outcome->lsn;
   if (level == Durability::kMemory && !slot.shard->MarksPress(unit.table)) {
     NoteMemoryDirty(id, slot);
   } else if (level == Durability::kMemory) {
@@ -237,7 +237,7 @@ ServerCore::Applied ServerCore::CommitRound(ShardId id, TableId table, uint64_t 
   const bool logged = !slot.shard->HasUnlogged(table);
   if (!logged) Touch(id, slot);
   return {.status = Status::Ok(),
-          .lsn = logged ? slot.shard->last_lsn() : slot.shard->NextLsn(),
+          .delta = slot.replica.DeltaAt(logged ? slot.shard->last_lsn() : slot.shard->NextLsn()),
           .level = LevelOf(*spec)};
 }
 
@@ -323,7 +323,7 @@ kj::Promise<Status> ServerCore::Reached(Durability level) {
   return kj::mv(paf.promise);
 }
 
-kj::Promise<Status> ServerCore::Reached(Durability level, std::vector<ShardLsn> deltas) {
+kj::Promise<Status> ServerCore::Reached(Durability level, std::vector<DeltaRef> deltas) {
   auto here = Reached(level);
   if (level == Durability::kMemory) return here;
   return here.then(
@@ -334,11 +334,12 @@ kj::Promise<Status> ServerCore::Reached(Durability level, std::vector<ShardLsn> 
 }
 
 kj::Promise<Status> ServerCore::Flush(std::span<const ShardId> shards) {
-  std::vector<ShardLsn> deltas;
+  std::vector<DeltaRef> deltas;
   for (ShardId id : shards) {
     const Slot* slot = GetSlot(id);
     if (slot == nullptr || !slot->replica.granted()) continue;
-    deltas.push_back({id, slot->shard->HasUnlogged() ? slot->shard->NextLsn() : slot->shard->last_lsn()});
+    deltas.push_back(
+        slot->replica.DeltaAt(slot->shard->HasUnlogged() ? slot->shard->NextLsn() : slot->shard->last_lsn()));
   }
   return FlushHere(shards).then(
       [this, deltas = std::move(deltas)](Status&& flushed) mutable -> kj::Promise<Status> {

@@ -35,7 +35,7 @@
 #include "server/node/blocking_thread.h"
 #include "server/node/log_appender.h"
 #include "server/node/server_metrics.h"
-#include "server/replica/shard_replica.h"
+#include "server/replica/replica_host.h"
 #include "server/shard/shard.h"
 #include "server/storage/base_store.h"
 
@@ -55,11 +55,6 @@ struct CoreOptions {
   uint64_t copy_wait_ms = 30000;
   uint64_t copy_tail_bytes = 512ull << 20;
   std::string node_name;  // for errors
-};
-
-struct ShardLsn {
-  ShardId shard = 0;
-  Lsn lsn = 0;
 };
 
 // Up to where the base holds a shard.
@@ -82,7 +77,7 @@ struct ShardLine {
   std::vector<BackupReport> backups;
 };
 
-class ServerCore : private kj::TaskSet::ErrorHandler {
+class ServerCore final : public ReplicaHost, private kj::TaskSet::ErrorHandler {
  public:
   // What the core asks of its server, on its loop.
   struct Asks {
@@ -119,18 +114,18 @@ class ServerCore : private kj::TaskSet::ErrorHandler {
   // Every unit that was told an lsn up to here is logged on all in-sync copies.
   Lsn Logged(ShardId shard) const;
 
-  // --- As a backup: a primary asks where the copy stands, and brings the next delta or piece of a seed. It
-  // is applied at once, and logged with the window that is open now (Reached). kUnavailable: not told to
-  // follow yet; kDataLoss: it does not follow what is here, and nothing has changed.
-  ReplicaAnswer Standing(const ReplicaRef& ref);
-  ReplicaAnswer TakeSection(const ReplicaRef& ref, DeltaWords words, uint32_t checksum);
-  // Resolves when what copies take has room, in memory and log; after a few seconds in any case: a primary
-  // that waits for its answer sends no more.
-  kj::Promise<void> RoomForCopies(int tries = 0);
-  // The shard as it is, served or followed; nullptr: neither.
-  const Shard* AnyShard(ShardId shard) const;
-  // Of a shard that it serves and that has or needs copies; else nullptr.
-  CopySet* CopiesOf(ShardId shard) const;
+  // --- For copies of its shards, there and here (replica_host.h).
+  ShardReplica* FindReplica(ShardId shard) const override;
+  uint64_t folds() const override { return folds_; }
+  void CloseWhole(ShardId shard) override;
+  void SyncCopies(ShardId shard) override;
+  kj::Promise<Result<StoredRows>> ScanBase(Incarnation incarnation, TableId table, Key first,
+                                           size_t rows) override;
+  ReplicaAnswer Standing(const ReplicaRef& ref) override;
+  ReplicaAnswer TakeSection(const ReplicaRef& ref, DeltaWords words, uint32_t checksum) override;
+  kj::Promise<Status> Reached(Durability level) override;
+  kj::Promise<void> RoomForCopies() override { return AwaitRoom(0); }
+  kj::Promise<Result<ContentHash>> Digest(ShardId shard) override;
 
   struct Unit {
     UnitContext context;
@@ -141,8 +136,8 @@ class ServerCore : private kj::TaskSet::ErrorHandler {
   };
   // What must be reached before a unit is answered.
   struct Applied {
-    Status status;  // not ok: the unit was not applied
-    Lsn lsn = 0;    // the delta that holds it
+    Status status;   // not ok: the unit was not applied
+    DeltaRef delta;  // that holds it
     Durability level = Durability::kMemory;
     std::vector<Key> cold;  // not empty: the unit was not applied, ApplyCold takes it from here
   };
@@ -174,8 +169,6 @@ class ServerCore : private kj::TaskSet::ErrorHandler {
   // Adds the table's cold rows to the sums. Rows that are evicted or fetched meanwhile may count twice or not
   // at all.
   kj::Promise<Status> AddColdRows(ShardId shard, TableId table, ShardTableStats* stats);
-  // What the shard holds, served or followed; as far as nothing changes meanwhile.
-  kj::Promise<Result<ContentHash>> Digest(ShardId shard);
   // Closes a round of a table (Shard::CommitRound). kUnavailable while the table is not known here.
   Applied CommitRound(ShardId shard, TableId table, uint64_t round, uint64_t examples, uint64_t step);
   // Shards that it has, served and followed or not; of those, by id (else nullptr).
@@ -209,23 +202,13 @@ class ServerCore : private kj::TaskSet::ErrorHandler {
   Status NoteBase(const Status& read);
   // False: there is no room for so many more rows in memory. Else it counts as taken.
   bool TakeRoom(const Shard& shard, TableId table, size_t rows);
-  // Resolves when everything applied on this core before the call has reached the level here. kMemory: at
-  // once.
-  kj::Promise<Status> Reached(Durability level);
-  // And when the backups that their shards have by then have these deltas at the level.
-  kj::Promise<Status> Reached(Durability level, std::vector<ShardLsn> deltas);
+  // Reached(level), and then Replicator::Wait. kMemory: at once.
+  kj::Promise<Status> Reached(Durability level, std::vector<DeltaRef> deltas);
   // As Reached(kLogged), `memory` tables of these shards included, on all in-sync copies.
   kj::Promise<Status> Flush(std::span<const ShardId> shards);
   // The same here alone.
   kj::Promise<Status> FlushHere(std::span<const ShardId> shards);
   kj::Promise<Status> FlushAll();
-  // Closes a window that takes everything of the shard.
-  void CloseWhole(ShardId shard);
-  // Closes a window with a delta of the shard, empty perhaps, that its copies are told to sync.
-  void SyncCopies(ShardId shard);
-  // Counts the folds that this core has heard of.
-  uint64_t folds() const { return folds_; }
-
   // The appender is about to end: nothing is submitted any more.
   void BeginStop() { stopping_ = true; }
 
@@ -268,6 +251,7 @@ class ServerCore : private kj::TaskSet::ErrorHandler {
   void OnBegun(const Grant& grant, Slot& slot, const ShardReplica::Begun& begun);
   void TakeFollow(const Follow& follow);
   Status NotFollowed(ShardId shard) const;
+  kj::Promise<void> AwaitRoom(int tries);
   void MakeRoom(Shard& shard, proto::Delta::Reader delta);
   Status UnknownTable(TableId table) const;
   void Touch(ShardId shard, Slot& slot);

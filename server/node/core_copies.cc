@@ -117,14 +117,16 @@ ReplicaAnswer ServerCore::TakeSection(const ReplicaRef& ref, DeltaWords words, u
   return answer;
 }
 
-const Shard* ServerCore::AnyShard(ShardId shard) const {
-  const Slot* slot = GetSlot(shard);
-  return slot != nullptr && (slot->replica.granted() || slot->replica.following()) ? slot->shard : nullptr;
+ShardReplica* ServerCore::FindReplica(ShardId shard) const {
+  Slot* slot = GetSlot(shard);
+  return slot == nullptr ? nullptr : &slot->replica;
 }
 
-CopySet* ServerCore::CopiesOf(ShardId shard) const {
-  Slot* slot = GetSlot(shard);
-  return slot == nullptr ? nullptr : slot->replica.copies();
+kj::Promise<Result<StoredRows>> ServerCore::ScanBase(Incarnation incarnation, TableId table, Key first,
+                                                     size_t rows) {
+  return ReadBase([incarnation, table, first, rows](const BaseStore& base) {
+    return base.Scan(incarnation, table, first, rows);
+  });
 }
 
 }  // namespace penstock

@@ -113,10 +113,10 @@ bool ServerCore::TakeRoom(const Shard& shard, TableId table, size_t rows) {
   return true;
 }
 
-kj::Promise<void> ServerCore::RoomForCopies(int tries) {
+kj::Promise<void> ServerCore::AwaitRoom(int tries) {
   const bool full = few_clean_rows_ && ResidentBytes() > options_.memory_budget_bytes;
   if (tries == kRoomTries || (!full && metrics_.log_bytes <= options_.log_limit_bytes)) return kj::READY_NOW;
-  return loop_.Sleep(kRetryMs).then([this, tries] { return RoomForCopies(tries + 1); });
+  return loop_.Sleep(kRetryMs).then([this, tries] { return AwaitRoom(tries + 1); });
 }
 
 bool ServerCore::WantFold() {
@@ -355,9 +355,7 @@ kj::Promise<Result<ContentHash>> ServerCore::Digest(ShardId id) {
 
 kj::Promise<Status> ServerCore::VisitBase(ShardId id, Incarnation incarnation, TableId table, Key first,
                                           BaseVisitor visit) {
-  return ReadBase([incarnation, table, first](const BaseStore& base) {
-           return base.Scan(incarnation, table, first, kScanRows);
-         })
+  return ScanBase(incarnation, table, first, kScanRows)
       .then([this, id, incarnation, table,
              visit = std::move(visit)](Result<StoredRows>&& rows) mutable -> kj::Promise<Status> {
         if (!rows.ok()) return rows.status();

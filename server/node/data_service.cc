@@ -259,14 +259,14 @@ void DataService::PushTable(proto::PushRequest::Reader request, proto::PushReque
                                     .then([this, shard, epoch = found.epoch, result = results[i],
                                            applying](ServerCore::Applied&& late) mutable {
                                       SetResult(late.status, result);
-                                      result.setLsn(late.lsn);
+                                      result.setLsn(late.delta.lsn);
                                       result.setEpoch(core_.Find(shard, epoch).epoch);
-                                      applying->Note(shard, late);
+                                      applying->Note(late);
                                     }));
         }
         found.status = applied.status;
-        results[i].setLsn(applied.lsn);
-        if (applied.cold.empty()) applying->Note(shard, applied);
+        results[i].setLsn(applied.delta.lsn);
+        if (applied.cold.empty()) applying->Note(applied);
       }
     }
     SetResult(found.status, results[i]);
@@ -380,8 +380,8 @@ kj::Promise<void> DataService::commitRound(CommitRoundContext context) {
       auto applied = core_.CommitRound(in[i].getShard(), table, params.getRound(), params.getExamples(),
                                        params.getStep());
       found.status = applied.status;
-      out[i].setLsn(std::max(out[i].getLsn(), applied.lsn));
-      applying.Note(in[i].getShard(), applied);
+      out[i].setLsn(std::max(out[i].getLsn(), applied.delta.lsn));
+      applying.Note(applied);
     }
     SetResult(found.status, out[i]);
     out[i].setEpoch(found.epoch);

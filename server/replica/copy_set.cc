@@ -58,7 +58,6 @@ void CopySet::NoteWaiting(Copy& copy, uint64_t now_ms) {
 }
 
 bool CopySet::Attached(Copy& copy, const ReplicaStanding& standing, uint64_t now_ms) {
-  ++copy.attachment;
   copy.unsent_pieces.clear();
   if (standing.complete && tail_.Holds(standing.point)) {
     copy.stage = Stage::kFollowing;
@@ -118,7 +117,7 @@ void CopySet::Confirmed(Copy& copy, Lsn lsn, bool synced, uint64_t now_ms) {
 
 void CopySet::Detached(Copy& copy, const std::string& why) {
   if (copy.stage == Stage::kFailed) return;
-  ++copy.attachment;
+  copy.attachment = 0;
   if (copy.stage == Stage::kSeeding) return Fail(copy, "its seed was interrupted: " + why);
   copy.stage = Stage::kDetached;
   copy.sent = copy.logged;

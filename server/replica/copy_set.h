@@ -53,7 +53,7 @@ class CopySet {
     BackupGrant grant;
     Stage stage = Stage::kDetached;
     std::string failure;
-    uint64_t attachment = 0;     // counts them: answers to what was sent in an earlier one say nothing
+    uint64_t attachment = 0;     // the attacher's number: answers to what was sent in another one say nothing
     Lsn sent = 0;                // deltas up to here are sent or on their way
     Lsn logged = 0, synced = 0;  // confirmed
     uint64_t pieces = 0;         // of its seed, made so far

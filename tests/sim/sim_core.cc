@@ -21,7 +21,7 @@ SimCore::SimCore(SimCluster& cluster, Endpoint self, const std::string& name, Si
       name_(name),
       disk_(disk),
       tables_(disk.node_file().tables),
-      replicator_(std::make_unique<SimReplicator>(cluster, *this, self)) {
+      replicator_(std::make_unique<SimReplicator>(cluster, *this, self, name)) {
   MemoryTick();
 }
 SimCore::~SimCore() = default;
@@ -49,16 +49,16 @@ void SimCore::Push(const PushRequest& request, std::function<void(PushAnswer)> r
   const TableSpec* spec = slot->shard->FindSpec(request.table);
   const Durability asked = spec == nullptr ? Durability::kMemory : spec->durability;
   if (!answer.status.ok() || level == Durability::kMemory) return Answer(request, asked, answer, reply);
-  Reached(level, [this, request, answer, asked, level, reply](Status reached) mutable {
+  const DeltaRef delta = slot->replica.DeltaAt(answer.lsn);
+  Reached(level, [this, request, answer, asked, level, delta, reply](Status reached) mutable {
     if (!reached.ok()) {
       answer.status = OutcomeUnknown(reached.message());
       return Answer(request, asked, answer, reply);
     }
-    replicator_->Wait(request.shard, answer.lsn, level,
-                      [this, request, answer, asked, reply](Status confirmed) mutable {
-                        if (!confirmed.ok()) answer.status = OutcomeUnknown(confirmed.message());
-                        Answer(request, asked, answer, reply);
-                      });
+    replicator_->Wait({delta}, level, [this, request, answer, asked, reply](Status confirmed) mutable {
+      if (!confirmed.ok()) answer.status = OutcomeUnknown(confirmed.message());
+      Answer(request, asked, answer, reply);
+    });
   });
 }
 

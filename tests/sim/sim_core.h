@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-#include "server/replica/shard_replica.h"
+#include "server/replica/seed.h"
 #include "server/storage/base_store.h"
 #include "server/storage/delta_log.h"
 #include "server/storage/fold.h"
@@ -36,7 +36,7 @@ struct SimSlot {
   std::map<UnitNumber, Lsn> applied;          // in this life of the server, by a push
 };
 
-class SimCore {
+class SimCore final : public ReplicaShards {
  public:
   using Waiter = std::function<void(Status)>;
 
@@ -57,7 +57,9 @@ class SimCore {
   void BeginFold();
 
   // For the replicator and the invariants.
-  CopySet* CopiesOf(ShardId shard) const;
+  ShardReplica* FindReplica(ShardId shard) const override;
+  uint64_t folds() const override { return folds_; }
+  Result<StoredRows> ScanBase(const Seed::BaseRange& range) const;
   SimSlot* GetSlot(ShardId shard) const;
   const std::map<ShardId, std::unique_ptr<SimSlot>>& slots() const { return slots_; }
   void CloseWhole(ShardId shard);
@@ -126,6 +128,7 @@ class SimCore {
   bool close_scheduled_ = false, appending_ = false, folding_ = false;
   Status failure_, log_failure_;
   uint64_t generation_ = 0;
+  uint64_t folds_ = 0;
   uint64_t synced_us_ = 0;  // syncs end in the order in which they began
   std::vector<Waiter> failed_waiters_;
   std::unique_ptr<SimReplicator> replicator_;

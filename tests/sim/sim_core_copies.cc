@@ -107,6 +107,7 @@ void SimCore::RunFold() {
       Fold(disk_.files(), kLogDir, *log_, *base_, kSimCluster, damaged_lives_, {.image_buffer_bytes = 4096});
   if (!report.ok()) return;
   world_.Note(self_, "folded ", report->rows, " rows");
+  ++folds_;
   for (const auto& [id, folded] : report->folded) {
     SimSlot* slot = GetSlot(id);
     if (slot == nullptr || slot->shard->incarnation() != folded.incarnation) continue;
@@ -247,9 +248,13 @@ void SimCore::Append(const ReplicaRequest& request, std::function<void(ReplicaAn
           });
 }
 
-CopySet* SimCore::CopiesOf(ShardId shard) const {
+ShardReplica* SimCore::FindReplica(ShardId shard) const {
   SimSlot* slot = GetSlot(shard);
-  return slot == nullptr ? nullptr : slot->replica.copies();
+  return slot == nullptr ? nullptr : &slot->replica;
+}
+
+Result<StoredRows> SimCore::ScanBase(const Seed::BaseRange& range) const {
+  return base_->Scan(range.incarnation, range.table, range.first, range.rows);
 }
 
 std::vector<ShardLine> SimCore::Report() const {
