@@ -1,11 +1,10 @@
 // ServerCore: the shards of one core, its commit windows, and when a push may be answered.
 //
 // Lives on one KjLoop; every member function runs there. A push is applied by its service (data_service.h)
-// through Apply, which says what it must wait for; the core closes its open window as soon as the previous
-// append has returned (so an idle core answers at once and a busy one groups by itself), builds one delta for
-// each shard that changed and hands them to the LogAppender as one record.
+// through Apply, which says what it must wait for. When windows close, what they take and who may hear of it
+// is the CommitWindow's to decide; the core hands what it wants written to the LogAppender as one record.
 //
-//   Apply -> open window -> Close: Shard::BuildDelta each -> LogAppender -> OnLogged / OnSynced -> waiters
+//   Apply -> CommitWindow::Close -> LogAppender -> OnLogged / OnSynced -> waiters
 //
 // Rows are kept within the core's share of the memory budget (core_memory.cc): what is clean leaves memory
 // when there is no room for what comes, and is fetched from the base when a call names it; such a call waits,
@@ -15,9 +14,8 @@
 // from the primary, are applied to the rows in memory and go into this node's log with the next window. What
 // the backups of its own shards have confirmed is the Replicator's to say.
 //
-// After a failed write nothing is acknowledged any more: the core refuses pushes (kOverloaded with the disk's
-// message), keeps serving pulls, and once a second logs all its unclean rows again in a fresh segment until
-// that succeeds (rule 8).
+// While the log cannot be written the core refuses pushes (kOverloaded with the disk's message) and keeps
+// serving pulls (rule 8).
 #pragma once
 
 #include <absl/container/flat_hash_map.h>
@@ -33,10 +31,11 @@
 #include "common/cluster/producer_ranges.h"
 #include "common/net/kj_loop.h"
 #include "server/node/blocking_thread.h"
+#include "server/node/commit_window.h"
 #include "server/node/log_appender.h"
 #include "server/node/server_metrics.h"
+#include "server/node/shard_slot.h"
 #include "server/replica/replica_host.h"
-#include "server/shard/shard.h"
 #include "server/storage/base_store.h"
 
 namespace penstock {
@@ -55,13 +54,6 @@ struct CoreOptions {
   uint64_t copy_wait_ms = 30000;
   uint64_t copy_tail_bytes = 512ull << 20;
   std::string node_name;  // for errors
-};
-
-// Up to where the base holds a shard.
-struct FoldedPoint {
-  Incarnation incarnation = 0;
-  Lsn lsn = 0;
-  uint32_t checksum = 0;
 };
 
 // One shard's line in a heartbeat (proto::ShardReport without the core).
@@ -217,59 +209,22 @@ class ServerCore final : public ReplicaHost, private kj::TaskSet::ErrorHandler {
   const CoreOptions& options() const { return options_; }
 
  private:
-  struct Slot {
-    Slot(std::unique_ptr<Shard> held, const std::string& node)
-        : replica(std::move(held), node), shard(&replica.shard()) {}
-    ShardReplica replica;
-    Shard* const shard;  // the replica's
-    FoldedPoint folded;
-    bool dirty = false;          // in dirty_
-    bool memory_due = false;     // the next delta takes `memory` tables too
-    uint64_t memory_due_ms = 0;  // 0: no `memory` table is dirty
-    Lsn memory_told = 0;         // lowest lsn told to a `memory` unit that no delta has taken yet; 0: none
-    Lsn memory_appending = 0;    // the same of units in the delta that is being appended
-    std::string damage;
-  };
-  using Waiters = std::vector<kj::Own<kj::PromiseFulfiller<Status>>>;
-  struct LoggedShard {
-    ShardId shard = 0;
-    Incarnation incarnation = 0;
-    Lsn lsn = 0;
-    bool memory_too = false;  // the delta took the `memory` tables as well
-  };
-  struct Window {
-    uint64_t number = 0;
-    Waiters logged, synced;
-    std::vector<LoggedShard> lsns;
-    bool sync() const { return !synced.empty(); }
-  };
-
-  Slot* GetSlot(ShardId shard) const;
-  Slot* GetSlot(const LoggedShard& logged) const;
-  Slot& MakeSlot(ShardId shard, Incarnation incarnation);
+  ShardSlot* GetSlot(ShardId shard) const;
+  ShardSlot& MakeSlot(ShardId shard, Incarnation incarnation);
   void TakeGrant(const Grant& grant);
-  void OnBegun(const Grant& grant, Slot& slot, const ShardReplica::Begun& begun);
+  void OnBegun(const Grant& grant, ShardSlot& slot, const ShardReplica::Begun& begun);
   void TakeFollow(const Follow& follow);
   Status NotFollowed(ShardId shard) const;
   kj::Promise<void> AwaitRoom(int tries);
   void MakeRoom(Shard& shard, proto::Delta::Reader delta);
   Status UnknownTable(TableId table) const;
-  void Touch(ShardId shard, Slot& slot);
-  void NoteMemoryDirty(ShardId shard, Slot& slot);
+  void Touch(ShardSlot& slot);
   void MemoryTick();
   void ScheduleClose();
   void Close();
-  // False when a delta could not be built; its shard stays dirty.
-  bool AddSections(Window& window, LogRecord* record);
-  void AddSection(Window& window, ShardId shard, Slot& slot, BuiltDelta delta, bool memory_too,
-                  LogRecord* record);
-  static void TakeMemory(Slot& slot);
-  void OnLogged(uint64_t number, const Status& status);
-  void OnSynced(uint64_t number, const Status& status);
-  void Fail(const Status& status);
-  void Recover();
+  void Submit(CommitWindow::Write write);
+  void Perform(CommitWindow::Actions actions);
   void RecoverLater();
-  void OnRecovered(const Window& window, const Status& status);
   uint64_t NowMs();
   void Spawn(kj::Promise<void> promise, const char* what);
   void taskFailed(kj::Exception&& e) override;
@@ -311,20 +266,13 @@ class ServerCore final : public ReplicaHost, private kj::TaskSet::ErrorHandler {
   const BaseStore& base_;
   const Asks asks_;
   ServerMetrics& metrics_;
-  absl::flat_hash_map<ShardId, std::unique_ptr<Slot>> slots_;
+  absl::flat_hash_map<ShardId, std::unique_ptr<ShardSlot>> slots_;
   std::map<TableId, TableSpec> tables_;
   ProducerId forget_floor_ = 0;
   ProducerRanges finished_, complete_;
-  std::vector<ShardId> dirty_;
-  std::vector<std::pair<LoggedShard, LogSection>> taken_;  // from primaries, for the open window
-  Window open_;
-  std::map<uint64_t, Window> closed_;  // appended or being appended, with waiters left
+  CommitWindow window_;
   bool close_scheduled_ = false;
-  bool appending_ = false;
   bool stopping_ = false;
-  Status failure_;           // of the log; ok while pushes are served
-  uint64_t generation_ = 0;  // the log's, see LogAppender
-  Waiters failed_waiters_;   // of windows that a failure caught; answered once their rows are logged again
   uint64_t resident_bytes_ = 0;  // as of the last look, and by how much rows have grown since
   uint32_t pushes_since_look_ = 0;
   bool few_clean_rows_ = false;  // as of the last eviction; until something is folded

@@ -120,7 +120,7 @@ kj::Promise<void> ServerCore::AwaitRoom(int tries) {
 }
 
 bool ServerCore::WantFold() {
-  if (fold_wanted_ || !failure_.ok()) return false;
+  if (fold_wanted_ || !window_.failure().ok()) return false;
   fold_wanted_ = true;
   metrics_.early_folds++;
   // What `memory` tables hold back is not clean before it is logged.
@@ -149,7 +149,7 @@ ServerCore::ColdWait::~ColdWait() {
   core_.waiting_bytes_ -= bytes_;
   core_.metrics_.waiting_calls--;
   if (pinned_.empty()) return;
-  Slot* slot = core_.GetSlot(shard_);
+  ShardSlot* slot = core_.GetSlot(shard_);
   if (slot != nullptr && slot->shard->incarnation() == incarnation_) slot->shard->Unpin(table_, pinned_);
 }
 
@@ -171,7 +171,7 @@ Result<kj::Own<ServerCore::ColdWait>> ServerCore::WaitForRows(uint64_t bytes) {
 }
 
 kj::Promise<Status> ServerCore::Fetch(ShardId id, TableId table, std::span<const Key> keys) {
-  Slot* slot = GetSlot(id);
+  ShardSlot* slot = GetSlot(id);
   if (slot == nullptr) return Status::Ok();
   const Incarnation incarnation = slot->shard->incarnation();
   for (const RowFetch& fetch : slot->shard->BeginFetch(table, keys)) {
@@ -217,7 +217,7 @@ void ServerCore::OnFetched(FetchBatch* fetched, Result<StoredRows> rows) {
   } else {
     LOG(ERROR) << options_.node_name << ": core " << options_.core << ": " << rows.status().ToString();
     for (const auto& row : batch->rows) {
-      Slot* slot = GetSlot(row.shard);
+      ShardSlot* slot = GetSlot(row.shard);
       if (slot != nullptr && slot->shard->incarnation() == row.place.incarnation)
         slot->shard->AbandonFetch(row.place.table, {row.place.key, row.number});
       failed.emplace(std::pair(row.shard, row.place.table), rows.status());
@@ -240,7 +240,7 @@ void ServerCore::Install(const FetchBatch& batch, const StoredRows& rows,
            batch.rows[end].place.table == place.table) {
       ++end;
     }
-    Slot* slot = GetSlot(id);
+    ShardSlot* slot = GetSlot(id);
     if (slot == nullptr || slot->shard->incarnation() != place.incarnation) continue;
     Shard& shard = *slot->shard;
     const size_t count = end - first;
@@ -312,7 +312,7 @@ Status ServerCore::NoteBase(const Status& read) {
 }
 
 Status ServerCore::Loaded(ShardId id, TableId table) const {
-  const Slot* slot = GetSlot(id);
+  const ShardSlot* slot = GetSlot(id);
   if (slot == nullptr || !slot->shard->Loading(table)) return Status::Ok();
   return Unavailable(StrCat(options_.node_name, ": shard ", id, ": which rows table ", table,
                             " has is not known yet, the base is still being read after a restart"),
@@ -320,7 +320,7 @@ Status ServerCore::Loaded(ShardId id, TableId table) const {
 }
 
 kj::Promise<Status> ServerCore::AddColdRows(ShardId id, TableId table, ShardTableStats* stats) {
-  Slot* slot = GetSlot(id);
+  ShardSlot* slot = GetSlot(id);
   if (slot == nullptr || slot->shard->cold_rows(table) == 0) return Status::Ok();
   return VisitBase(id, slot->shard->incarnation(), table, 0,
                    [table, stats](const Shard& shard, const BaseRow& row) {
@@ -329,7 +329,7 @@ kj::Promise<Status> ServerCore::AddColdRows(ShardId id, TableId table, ShardTabl
 }
 
 kj::Promise<Result<ContentHash>> ServerCore::Digest(ShardId id) {
-  Slot* slot = GetSlot(id);
+  ShardSlot* slot = GetSlot(id);
   if (slot == nullptr || !(slot->replica.granted() || slot->replica.following()))
     return Result<ContentHash>(NotFound(options_.node_name + " has no copy of shard " + std::to_string(id)));
   for (const TableId table : slot->shard->TableIds()) {
@@ -359,7 +359,7 @@ kj::Promise<Status> ServerCore::VisitBase(ShardId id, Incarnation incarnation, T
       .then([this, id, incarnation, table,
              visit = std::move(visit)](Result<StoredRows>&& rows) mutable -> kj::Promise<Status> {
         if (!rows.ok()) return rows.status();
-        Slot* slot = GetSlot(id);
+        ShardSlot* slot = GetSlot(id);
         if (slot == nullptr || slot->shard->incarnation() != incarnation) return Status::Ok();
         for (size_t i = 0; i < rows->size(); ++i) visit(*slot->shard, rows->row(i));
         if (!rows->next()) return Status::Ok();
