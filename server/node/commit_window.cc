@@ -37,7 +37,7 @@ void CommitWindow::Drop(ShardSlot& slot) {
 
 // --- What changes.
 
-Durability CommitWindow::Pushed(ShardSlot& slot, TableId table, Durability level,
+Durability CommitWindow::Pushed(ShardSlot& slot, Shard::TableHandle table, Durability level,
                                 const PushOutcome& outcome) {
   Durability waits = level;
   if (outcome.duplicate) {

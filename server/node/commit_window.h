@@ -66,7 +66,7 @@ class CommitWindow {
 
   // --- What changes.
   // A unit of the table was applied, or was a duplicate. Returns the level that its answer still waits for.
-  Durability Pushed(ShardSlot& slot, TableId table, Durability level, const PushOutcome& outcome);
+  Durability Pushed(ShardSlot& slot, Shard::TableHandle table, Durability level, const PushOutcome& outcome);
   // Something else of the shard has changed that the next delta takes.
   void Touch(ShardSlot& slot);
   // The same of a table at this level.

@@ -10,6 +10,9 @@ namespace penstock {
 namespace {
 
 constexpr uint64_t kRetryDeltaMs = 100;  // after a delta that there was no memory for
+constexpr uint32_t kRetryMs = 50;
+constexpr int kFetches = 4;           // tries for one unit
+constexpr size_t kFlushedShards = 4;  // at a time
 
 }  // namespace
 
@@ -18,12 +21,14 @@ ServerCore::ServerCore(KjLoop& loop, const CoreOptions& options, LogAppender& ap
     : loop_(loop),
       options_(options),
       appender_(appender),
-      base_(base),
       asks_(std::move(asks)),
       metrics_(metrics),
+      slots_(options.node_name),
       window_(options.node_name + ": core " + std::to_string(options.core), options.memory_lag_ms,
               appender.generation()),
-      disk_(loop),
+      memory_(slots_, options.memory_budget_bytes, metrics, [this] { WantFold(); }),
+      scan_(loop, base, slots_, options.node_name, asks_.base_damaged),
+      cold_(slots_, memory_, scan_, metrics, options.node_name),
       tasks_(*this) {
   MemoryTick();
 }
@@ -39,25 +44,18 @@ void ServerCore::taskFailed(kj::Exception&& e) {
   LOG(ERROR) << options_.node_name << ": " << e.getDescription().cStr();
 }
 
-uint64_t ServerCore::NowMs() {
+uint64_t ServerCore::NowMs() const {
   return (loop_.timer().now() - kj::origin<kj::TimePoint>()) / kj::MILLISECONDS;
 }
 
-ShardSlot* ServerCore::GetSlot(ShardId shard) const {
-  auto it = slots_.find(shard);
-  return it == slots_.end() ? nullptr : it->second.get();
-}
-
 void ServerCore::AdoptShard(std::unique_ptr<Shard> shard, const FoldedPoint& folded, std::string damage) {
-  const ShardId id = shard->id();
   const Lsn kept = shard->last_lsn();  // replay synced it
   auto slot = std::make_unique<ShardSlot>(std::move(shard), options_.node_name);
   slot->replica.LoggedHere(kept);
   slot->replica.SyncedHere(kept);
   slot->folded = folded;
   slot->replica.SetDamage(std::move(damage));
-  window_.Hold(*slot);
-  slots_[id] = std::move(slot);
+  window_.Hold(slots_.Put(std::move(slot)));
 }
 
 void ServerCore::SetTables(const std::vector<TableSpec>& specs, const std::vector<TableId>& dropped) {
@@ -93,11 +91,12 @@ void ServerCore::SetProducers(ProducerId forget_floor, const ProducerRanges& fin
 }
 
 void ServerCore::SetFolded(const std::vector<std::pair<ShardId, FoldedPoint>>& folded) {
-  few_clean_rows_ = fold_wanted_ = false;
+  memory_.OnFolded();
+  fold_wanted_ = false;
   ++folds_;
   for (const auto& [shard, point] : folded) {
-    ShardSlot* slot = GetSlot(shard);
-    if (slot == nullptr || slot->shard->incarnation() != point.incarnation) continue;
+    ShardSlot* slot = slots_.Held(shard, point.incarnation);
+    if (slot == nullptr) continue;
     slot->folded = point;
     slot->shard->SetFolded(point.lsn);
   }
@@ -124,22 +123,6 @@ std::vector<ShardLine> ServerCore::Report() {
   return lines;
 }
 
-ServerCore::Found ServerCore::Find(ShardId id, Epoch epoch) {
-  ShardSlot* slot = GetSlot(id);
-  if (slot == nullptr) {
-    return {nullptr, WrongEpoch("shard " + std::to_string(id) + " is not served by " + options_.node_name),
-            0};
-  }
-  if (Status served = slot->replica.Serves(epoch); !served.ok())
-    return {nullptr, std::move(served), slot->replica.granted() ? slot->shard->epoch() : 0};
-  return {slot->shard, Status::Ok(), epoch};
-}
-
-Lsn ServerCore::Logged(ShardId shard) const {
-  const ShardSlot* slot = GetSlot(shard);
-  return slot == nullptr ? 0 : slot->Logged();
-}
-
 Status ServerCore::Writable() const {
   if (const Status& failure = window_.failure(); !failure.ok()) {
     return Status(Code::kOverloaded, options_.node_name + ": " + failure.message(),
@@ -158,21 +141,19 @@ Status ServerCore::UnknownTable(TableId table) const {
   return Unavailable("table " + std::to_string(table) + " is not known at " + options_.node_name, 50);
 }
 
-ServerCore::Applied ServerCore::Apply(ShardId id, const Unit& unit) {
-  ShardSlot& slot = *GetSlot(id);
+ServerCore::Applied ServerCore::Apply(ShardSlot& slot, Shard::TableHandle table, const Unit& unit) {
   if (Status writable = Writable(); !writable.ok()) return {.status = writable};
-  const TableSpec* spec = slot.shard->FindSpec(unit.table);
-  if (spec == nullptr) return {.status = UnknownTable(unit.table)};
-  const Durability level = LevelOf(*spec);
+  if (!table) return {.status = UnknownTable(unit.table)};
+  const Durability level = LevelOf(table.spec());
   if (level != Durability::kMemory) {
     if (Status writable = slot.replica.Writable(NowMs()); !writable.ok()) return {.status = writable};
   }
-  auto outcome = Push(*slot.shard, unit);
+  auto outcome = memory_.Push(*slot.shard, table, unit.context, unit.keys, unit.values);
   if (!outcome.ok()) {
     metrics_.refused_units++;
     return {.status = outcome.status().Prepend(options_.node_name)};
   }
-  if (outcome->cold.empty() && unit.pulled != nullptr) outcome->cold = PullUnit(*slot.shard, unit);
+  if (outcome->cold.empty() && unit.pulled != nullptr) outcome->cold = PullUnit(*slot.shard, table, unit);
   if (!outcome->cold.empty()) return {.status = Status::Ok(), .cold = std::move(outcome->cold)};
   if (outcome->duplicate) {
     metrics_.duplicate_units++;
@@ -180,26 +161,55 @@ ServerCore::Applied ServerCore::Apply(ShardId id, const Unit& unit) {
     metrics_.push_units++;
     metrics_.push_rows += unit.keys.size();
   }
-  const Durability waits = window_.Pushed(slot, unit.table, level, *outcome);
+  const Durability waits = window_.Pushed(slot, table, level, *outcome);
   ScheduleClose();
-  return {
-      .status = Status::Ok(), .delta = slot.replica.DeltaAt(outcome->lsn), .level = waits, .cold = {}};
+  return {.status = Status::Ok(), .delta = slot.replica.DeltaAt(outcome->lsn), .level = waits, .cold = {}};
 }
 
 // The rows of a unit that was applied. Only those of a duplicate can have left memory since: these keys.
-std::vector<Key> ServerCore::PullUnit(const Shard& shard, const Unit& unit) {
+std::vector<Key> ServerCore::PullUnit(const Shard& shard, Shard::TableHandle table, const Unit& unit) {
   std::vector<uint32_t> cold;
-  const Status pulled = shard.PullRows(unit.table, unit.keys, unit.pulled, &cold);
-  CHECK(pulled.ok()) << pulled.message();  // it was pushed to a moment ago
+  shard.PullRows(table, unit.keys, unit.pulled, &cold);
   std::vector<Key> keys;
   for (const uint32_t i : cold) keys.push_back(unit.keys[i]);
   if (keys.empty()) metrics_.pull_rows += unit.keys.size();
   return keys;
 }
 
-ServerCore::Applied ServerCore::CommitRound(ShardId id, TableId table, uint64_t round, uint64_t examples,
+kj::Promise<ServerCore::Applied> ServerCore::ApplyCold(ShardSlot& slot, Epoch epoch, const Unit& unit,
+                                                       std::vector<Key> cold) {
+  Shard& shard = *slot.shard;
+  auto wait = cold_.WaitForRows(unit.keys.size() * shard.row_bytes(unit.table));
+  if (!wait.ok()) return Applied{.status = wait.status()};
+  (*wait)->Pin(shard, unit.table, unit.keys);
+  return cold_.Fetch(shard.id(), unit.table, cold)
+      .then([this, id = shard.id(), epoch, unit](Status&& fetched) -> kj::Promise<Applied> {
+        if (!fetched.ok()) return Applied{.status = fetched};
+        return ApplyFetched(id, epoch, unit, 1);
+      })
+      .attach(std::move(*wait));
+}
+
+// A row may be cold again: one that another call has in flight was deleted and evicted, or a filter forgot
+// what it had been wrong about.
+kj::Promise<ServerCore::Applied> ServerCore::ApplyFetched(ShardId id, Epoch epoch, const Unit& unit,
+                                                          int attempts) {
+  const Found found = Find(id, epoch);
+  if (!found.status.ok()) return Applied{.status = found.status};
+  Applied applied = Apply(*found.slot, found.shard->Serving(unit.table), unit);
+  if (applied.cold.empty()) return applied;
+  if (attempts == kFetches)
+    return Applied{.status =
+                       Overloaded(options_.node_name + ": rows of the unit left memory again", kRetryMs)};
+  return cold_.Fetch(id, unit.table, applied.cold)
+      .then([this, id, epoch, unit, attempts](Status&& fetched) -> kj::Promise<Applied> {
+        if (!fetched.ok()) return Applied{.status = fetched};
+        return ApplyFetched(id, epoch, unit, attempts + 1);
+      });
+}
+
+ServerCore::Applied ServerCore::CommitRound(ShardSlot& slot, TableId table, uint64_t round, uint64_t examples,
                                             uint64_t step) {
-  ShardSlot& slot = *GetSlot(id);
   if (Status writable = Writable(); !writable.ok()) return {.status = writable};
   const TableSpec* spec = slot.shard->FindSpec(table);
   if (spec == nullptr) return {.status = UnknownTable(table)};
@@ -215,40 +225,13 @@ ServerCore::Applied ServerCore::CommitRound(ShardId id, TableId table, uint64_t 
           .level = LevelOf(*spec)};
 }
 
-std::vector<ShardId> ServerCore::Held() const {
-  std::vector<ShardId> shards;
-  for (const auto& [id, slot] : slots_) shards.push_back(id);
-  std::sort(shards.begin(), shards.end());
-  return shards;
-}
-
-Shard* ServerCore::HeldShard(ShardId shard) const {
-  ShardSlot* slot = GetSlot(shard);
-  return slot == nullptr ? nullptr : slot->shard;
-}
-
-std::vector<ShardId> ServerCore::Served() const {
-  std::vector<ShardId> shards;
-  for (const auto& [id, slot] : slots_) {
-    if (slot->replica.granted()) shards.push_back(id);
-  }
-  std::sort(shards.begin(), shards.end());
-  return shards;
-}
-
-Shard* ServerCore::ServedShard(ShardId shard) {
-  ShardSlot* slot = GetSlot(shard);
-  return slot != nullptr && slot->replica.granted() ? slot->shard : nullptr;
-}
-
 uint64_t ServerCore::TombstoneBytes() const {
   uint64_t bytes = 0;
   for (const auto& [id, slot] : slots_) bytes += slot->shard->TombstoneBytes();
   return bytes;
 }
 
-void ServerCore::NoteDeleted(ShardId shard, TableId table) {
-  ShardSlot& slot = *GetSlot(shard);
+void ServerCore::NoteDeleted(ShardSlot& slot, TableId table) {
   window_.Touch(slot, LevelOf(*slot.shard->FindSpec(table)));
   ScheduleClose();
 }
@@ -286,7 +269,7 @@ kj::Promise<Status> ServerCore::Reached(Durability level, std::vector<DeltaRef> 
 kj::Promise<Status> ServerCore::Flush(std::span<const ShardId> shards) {
   std::vector<DeltaRef> deltas;
   for (ShardId id : shards) {
-    const ShardSlot* slot = GetSlot(id);
+    const ShardSlot* slot = slots_.Held(id);
     if (slot == nullptr || !slot->replica.granted()) continue;
     deltas.push_back(
         slot->replica.DeltaAt(slot->shard->HasUnlogged() ? slot->shard->NextLsn() : slot->shard->last_lsn()));
@@ -299,26 +282,39 @@ kj::Promise<Status> ServerCore::Flush(std::span<const ShardId> shards) {
 }
 
 void ServerCore::CloseWhole(ShardId id) {
-  window_.TouchWhole(*GetSlot(id));
+  window_.TouchWhole(*slots_.Held(id));
   ScheduleClose();
 }
 
 void ServerCore::SyncCopies(ShardId id) {
-  Touch(*GetSlot(id));
+  Touch(*slots_.Held(id));
   Spawn(Reached(Durability::kSynced).ignoreResult(), "sync of copies");
 }
 
 kj::Promise<Status> ServerCore::FlushHere(std::span<const ShardId> shards) {
   for (ShardId id : shards) {
-    if (ShardSlot* slot = GetSlot(id)) window_.TouchMemory(*slot);
+    if (ShardSlot* slot = slots_.Held(id)) window_.TouchMemory(*slot);
   }
   return Reached(Durability::kLogged);
 }
 
-kj::Promise<Status> ServerCore::FlushAll() {
-  std::vector<ShardId> all;
-  for (const auto& [id, slot] : slots_) all.push_back(id);
-  return FlushHere(all);
+bool ServerCore::WantFold() {
+  if (fold_wanted_ || !window_.failure().ok()) return false;
+  fold_wanted_ = true;
+  metrics_.early_folds++;
+  // What `memory` tables hold back is not clean before it is logged.
+  Spawn(FlushSome(slots_.Ids()).then([this] { asks_.fold(); }), "flush for a fold");
+  return true;
+}
+
+// A few shards at a time: deltas are copies of all that is dirty.
+kj::Promise<void> ServerCore::FlushSome(std::vector<ShardId> shards) {
+  if (shards.empty()) return kj::READY_NOW;
+  const size_t left = shards.size() - std::min(shards.size(), kFlushedShards);
+  auto flushed = FlushHere(std::span(shards).subspan(left));
+  shards.resize(left);
+  return flushed.then(
+      [this, shards = std::move(shards)](Status&&) mutable { return FlushSome(std::move(shards)); });
 }
 
 void ServerCore::ScheduleClose() {

@@ -39,14 +39,14 @@ ShardSlot& ServerCore::MakeSlot(ShardId id, Incarnation incarnation) {
     if (!created.ok()) LOG(ERROR) << options_.node_name << ": shard " << id << ": " << created.ToString();
   }
   replicator_->Forget(id);
-  if (ShardSlot* earlier = GetSlot(id)) window_.Drop(*earlier);
-  ShardSlot& slot = *(slots_[id] = std::make_unique<ShardSlot>(std::move(shard), options_.node_name));
+  if (ShardSlot* earlier = slots_.Held(id)) window_.Drop(*earlier);
+  ShardSlot& slot = slots_.Put(std::make_unique<ShardSlot>(std::move(shard), options_.node_name));
   window_.Hold(slot);
   return slot;
 }
 
 void ServerCore::TakeGrant(const Grant& grant) {
-  ShardSlot* slot = GetSlot(grant.shard);
+  ShardSlot* slot = slots_.Held(grant.shard);
   if (slot == nullptr || slot->shard->incarnation() != grant.incarnation)
     slot = &MakeSlot(grant.shard, grant.incarnation);
   const ShardReplica::Begun begun = slot->replica.TakeGrant(grant, NowMs());
@@ -80,7 +80,7 @@ void ServerCore::OnBegun(const Grant& grant, ShardSlot& slot, const ShardReplica
 }
 
 void ServerCore::TakeFollow(const Follow& follow) {
-  ShardSlot* slot = GetSlot(follow.shard);
+  ShardSlot* slot = slots_.Held(follow.shard);
   if (slot == nullptr || slot->shard->incarnation() != follow.incarnation) {
     if (slot != nullptr && slot->shard->incarnation() > follow.incarnation) return;  // an older word
     if (slot != nullptr) {
@@ -98,35 +98,39 @@ Status ServerCore::NotFollowed(ShardId shard) const {
   return Unavailable(StrCat(options_.node_name, ": shard ", shard, " is not followed here yet"));
 }
 
+// What copies take is not refused for lack of room, as they would only have to be seeded again. Their
+// primaries hear of it.
+bool ServerCore::HasRoomForCopies() {
+  return !memory_.Full() && metrics_.log_bytes <= options_.log_limit_bytes;
+}
+
 ReplicaAnswer ServerCore::Standing(const ReplicaRef& ref) {
-  ShardSlot* slot = GetSlot(ref.shard);
-  return slot == nullptr ? ReplicaAnswer{.status = NotFollowed(ref.shard)} : slot->replica.Standing(ref);
+  ShardSlot* slot = slots_.Held(ref.shard);
+  if (slot == nullptr) return {.status = NotFollowed(ref.shard)};
+  ReplicaAnswer answer = slot->replica.Standing(ref);
+  answer.standing.no_room = !HasRoomForCopies();
+  return answer;
 }
 
 ReplicaAnswer ServerCore::TakeSection(const ReplicaRef& ref, DeltaWords words, uint32_t checksum) {
-  ShardSlot* slot = GetSlot(ref.shard);
+  ShardSlot* slot = slots_.Held(ref.shard);
   if (slot == nullptr) return {.status = NotFollowed(ref.shard)};
   if (!window_.failure().ok()) return {.status = window_.failure()};
   ReplicaAnswer answer = slot->replica.Take(
-      ref, words, checksum, [this](Shard& shard, proto::Delta::Reader delta) { MakeRoom(shard, delta); });
+      ref, words, checksum,
+      [this](Shard& shard, proto::Delta::Reader delta) { memory_.MakeRoom(shard, delta); });
   if (answer.taken && answer.status.ok()) {
     window_.Take(*slot, {ref.shard, ref.incarnation, std::move(words), checksum});
     metrics_.replica_deltas++;
     ScheduleClose();
   }
+  answer.standing.no_room = !HasRoomForCopies();
   return answer;
 }
 
 ShardReplica* ServerCore::FindReplica(ShardId shard) const {
-  ShardSlot* slot = GetSlot(shard);
+  ShardSlot* slot = slots_.Held(shard);
   return slot == nullptr ? nullptr : &slot->replica;
-}
-
-kj::Promise<Result<StoredRows>> ServerCore::ScanBase(Incarnation incarnation, TableId table, Key first,
-                                                     size_t rows) {
-  return ReadBase([incarnation, table, first, rows](const BaseStore& base) {
-    return base.Scan(incarnation, table, first, rows);
-  });
 }
 
 }  // namespace penstock

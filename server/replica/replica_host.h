@@ -31,9 +31,6 @@ class ReplicaHost : public ReplicaShards {
   // Resolves when everything applied on this core before the call has reached the level here. kMemory: at
   // once.
   virtual kj::Promise<Status> Reached(Durability level) = 0;
-  // Resolves when what copies take has room, in memory and log; after a few seconds in any case: a primary
-  // that waits for its answer sends no more.
-  virtual kj::Promise<void> RoomForCopies() = 0;
   // What the shard holds, served or followed; as far as nothing changes meanwhile.
   virtual kj::Promise<Result<ContentHash>> Digest(ShardId shard) = 0;
 

@@ -24,6 +24,7 @@ void WriteAnswer(const ReplicaAnswer& answer, proto::ReplicaState::Builder state
   state.setChecksum(answer.standing.point.checksum);
   state.setLogged(answer.standing.logged);
   state.setSynced(answer.standing.synced);
+  state.setNoRoom(answer.standing.no_room);
 }
 
 // All deltas of a call in one array: the message's buffer goes back to its pool, and the log needs them for
@@ -107,7 +108,6 @@ kj::Promise<void> ReplicaService::append(AppendContext context) {
     for (uint32_t i = 0; i < states.size(); ++i) {
       if (states[i].getCode() == proto::Code::OK) WriteAnswer(host_.Standing(refs[i]), states[i]);
     }
-    return host_.RoomForCopies();
   });
 }
 

@@ -108,6 +108,7 @@ void Replication::Tick(uint64_t now_ms) {
       actions_.push_back(Connect{link.id, link.endpoint});
     }
     set->Trim();
+    if (set->OwesQuestion(now_ms)) actions_.push_back(SyncCopies{set->shard()});
   }
   BoundTails();
   PumpAll();
@@ -254,6 +255,7 @@ void Replication::TakeAnswer(CopySet& set, Copy& copy, const Item& item, bool sy
   if (copy.stage == CopySet::Stage::kFailed) return;
   if (Passes(answer.status.code())) return set.Detached(copy, answer.status.message());
   if (!answer.status.ok()) return FailCopy(set, copy, answer.status.message());
+  set.NoteRoom(copy, answer.standing.no_room, now_ms);
   if (item.what.last) {
     set.Seeded(copy);
     seeds_.erase(item.key);

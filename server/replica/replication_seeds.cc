@@ -39,6 +39,7 @@ void Replication::AdvanceSeed(const CopyKey& key) {
   }
   Seeding& seeding = found->second;
   if (seeding.filling || seeding.finishing || seeding.finished || !copy->unsent_pieces.empty() ||
+      copy->full_since_ms != 0 ||
       LinkTo(copy->grant.endpoint).inflight_bytes >= options_.seed_in_flight_bytes)
     return;
   seeding.filling = true;

@@ -19,7 +19,8 @@ ReplicaAnswer ReadAnswer(proto::ReplicaState::Reader state) {
                        .pieces = state.getPieces(),
                        .point = {state.getLsn(), state.getChecksum()},
                        .logged = state.getLogged(),
-                       .synced = state.getSynced()}};
+                       .synced = state.getSynced(),
+                       .no_room = state.getNoRoom()}};
 }
 
 void WriteRef(const ReplicaRef& ref, proto::ReplicaRef::Builder out) {

@@ -69,7 +69,7 @@ PushAnswer SimCore::Apply(const PushRequest& request, SimSlot& slot, Durability*
     slot.unwritten[request.number] = {request.table, request.keys.front(), outcome->lsn};
     world_.Note(self_, "applied unit ", request.number, " to shard ", request.shard, ", lsn ", outcome->lsn);
   }
-  *level = window_.Pushed(slot, request.table, asked, *outcome);
+  *level = window_.Pushed(slot, slot.shard->Serving(request.table), asked, *outcome);
   ScheduleClose(Step::kPushApplied);
   return {.lsn = outcome->lsn};
 }

@@ -42,7 +42,7 @@ class CommitWindowTest : public testing::Test {
     const auto outcome =
         slot_.shard->PushUnit({.producer = 1, .sequence = units_}, table, {&key, 1}, &value, SIZE_MAX);
     EXPECT_TRUE(outcome.ok());
-    window_.Pushed(slot_, table, LevelOfTable(table), *outcome);
+    window_.Pushed(slot_, slot_.shard->Serving(table), LevelOfTable(table), *outcome);
     return outcome->lsn;
   }
   void Wait(Durability level, const char* who) {

@@ -111,6 +111,13 @@ class ReplicationTest : public testing::Test {
     const std::vector<ReplicaAnswer> answers(call->items.size(), ReplicaAnswer{.status = each});
     replication_->OnAppended(link, *call, Status::Ok(), all, answers, now_);
   }
+  void AnswerWithoutRoom() {
+    const auto [link, call] = calls_.front();
+    calls_.pop_front();
+    const std::vector<ReplicaAnswer> answers(call->items.size(),
+                                             ReplicaAnswer{.standing = {.no_room = true}});
+    replication_->OnAppended(link, *call, Status::Ok(), Status::Ok(), answers, now_);
+  }
   void NoAnswer() {
     const auto [link, call] = calls_.front();
     calls_.pop_front();
@@ -294,6 +301,26 @@ TEST_F(ReplicationTest, PiecesStopWhereTooMuchIsUnanswered) {
   EXPECT_THAT(Tick(), IsEmpty());
   Answer();
   EXPECT_THAT(Done(), ElementsAre("append 3:piece@1", "piece"));
+}
+
+TEST_F(ReplicationTest, ASeedWaitsUntilItsCopyHasRoom) {
+  Serve(kShard, 5, {Backup(2, false)});
+  Change(kShard, {1, 2, 3, 4});
+  Tick();
+  Attach({ReplicaAnswer{}});
+  EXPECT_THAT(Done(), ElementsAre("append 3:piece@1", "first piece with rows"));
+  AnswerWithoutRoom();
+  replication_->FillPiece(seed_);
+  EXPECT_THAT(Done(), ElementsAre("append 3:piece@1")) << "what was begun, and no more";
+  AnswerWithoutRoom();
+  EXPECT_THAT(Tick(100), IsEmpty());
+  EXPECT_THAT(Tick(100), ElementsAre("sync 3")) << "nothing else would bring an answer";
+  Change(kShard, {5});
+  replication_->Send();
+  EXPECT_THAT(Done(), ElementsAre("append 3:2"));
+  Answer();
+  EXPECT_THAT(Done(), ElementsAre("piece"));
+  EXPECT_THAT(Tick(1000), IsEmpty());
 }
 
 // Rows that only the base has come from there, and again when a fold has ended while they were read.
