@@ -27,6 +27,7 @@ struct ReplicaState {
   logged @6 :UInt64;       # lsns that it has logged and synced
   synced @7 :UInt64;
   pieces @8 :UInt64;       # of a seed that has not ended: so many are held
+  noRoom @9 :Bool;         # what it takes goes over its memory budget or its log's limit
 }
 
 struct ReplicaSection {

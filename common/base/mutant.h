@@ -24,6 +24,7 @@ enum class Defence : uint8_t {
   kPromoteSettled,  // and only after its primary has confirmed that it waits for it (rule 19)
   kConfirmHeld,     // a backup whose log failed does not confirm what that has dropped (rule 8)
   kQuarantine,      // less than was reported is not served (rule 22)
+  kToldIsLogged,    // a `memory` unit counts as logged only when a delta that holds it is (rule 16)
   kCount,
 };
 

@@ -23,7 +23,7 @@ kj::Promise<void> ColdPull::Run() {
     if (more > 0)
       bytes += more * core_.Find(part.shard, part.epoch).shard->row_bytes(tables[part.table].getTable());
   }
-  auto wait = core_.WaitForRows(bytes);
+  auto wait = core_.cold().WaitForRows(bytes);
   if (wait.ok()) {
     wait_ = std::move(*wait);
     return Next();
@@ -47,7 +47,7 @@ kj::Promise<void> ColdPull::Next() {
     const size_t count = std::min(part.cold.size(), kRowsAtOnce - rows);
     for (size_t k = 0; k < count; ++k) chunk.keys.push_back(part.keys[part.cold[k]]);
     rows += count;
-    fetches.add(core_.Fetch(part.shard, tables[part.table].getTable(), chunk.keys));
+    fetches.add(core_.cold().Fetch(part.shard, tables[part.table].getTable(), chunk.keys));
     chunks.push_back(std::move(chunk));
   }
   if (chunks.empty()) {

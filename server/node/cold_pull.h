@@ -51,7 +51,7 @@ class ColdPull {
   ServerCore& core_;
   Context context_;
   std::vector<PullPart> parts_;
-  kj::Own<ServerCore::ColdWait> wait_;
+  kj::Own<ColdFetch::ColdWait> wait_;
   std::vector<ValuesOut> values_;
   std::vector<float> fetched_;  // scratch
 };

@@ -1,43 +1,39 @@
-// ServerCore: the shards of one core, its commit windows, and when a push may be answered.
+// ServerCore: the shards of one core, put together: what a call finds, what a push must wait for before it is
+// answered, and the scheduler's word.
 //
-// Lives on one KjLoop; every member function runs there. A push is applied by its service (data_service.h)
-// through Apply, which says what it must wait for; the core closes its open window as soon as the previous
-// append has returned (so an idle core answers at once and a busy one groups by itself), builds one delta for
-// each shard that changed and hands them to the LogAppender as one record.
+// Lives on one KjLoop; every member function runs there. What it is made of decides and acts for itself:
 //
-//   Apply -> open window -> Close: Shard::BuildDelta each -> LogAppender -> OnLogged / OnSynced -> waiters
+//   ShardSlots     the shards, by id
+//   CommitWindow   when their deltas are written and who may hear of it
+//   MemoryAccount  what leaves memory when there is no room
+//   ColdFetch      what comes back from the base
+//   BaseScan       what is read of the base otherwise
 //
-// Rows are kept within the core's share of the memory budget (core_memory.cc): what is clean leaves memory
-// when there is no room for what comes, and is fetched from the base when a call names it; such a call waits,
-// others do not.
+//   Find -> Apply -> CommitWindow::Close -> LogAppender -> OnLogged / OnSynced -> who waits
 //
 // A shard is served as its primary, or followed as one of its backups (core_copies.cc): then its deltas come
 // from the primary, are applied to the rows in memory and go into this node's log with the next window. What
 // the backups of its own shards have confirmed is the Replicator's to say.
 //
-// After a failed write nothing is acknowledged any more: the core refuses pushes (kOverloaded with the disk's
-// message), keeps serving pulls, and once a second logs all its unclean rows again in a fresh segment until
-// that succeeds (rule 8).
+// While the log cannot be written the core refuses pushes (kOverloaded with the disk's message) and keeps
+// serving pulls (rule 8).
 #pragma once
 
-#include <absl/container/flat_hash_map.h>
 #include <kj/async.h>
 
-#include <deque>
 #include <functional>
 #include <map>
-#include <memory>
 #include <span>
+#include <string>
+#include <utility>
 #include <vector>
 
 #include "common/cluster/producer_ranges.h"
 #include "common/net/kj_loop.h"
-#include "server/node/blocking_thread.h"
+#include "server/node/cold_fetch.h"
+#include "server/node/commit_window.h"
 #include "server/node/log_appender.h"
-#include "server/node/server_metrics.h"
-#include "server/replica/shard_replica.h"
-#include "server/shard/shard.h"
-#include "server/storage/base_store.h"
+#include "server/replica/replica_host.h"
 
 namespace penstock {
 
@@ -57,32 +53,7 @@ struct CoreOptions {
   std::string node_name;  // for errors
 };
 
-struct ShardLsn {
-  ShardId shard = 0;
-  Lsn lsn = 0;
-};
-
-// Up to where the base holds a shard.
-struct FoldedPoint {
-  Incarnation incarnation = 0;
-  Lsn lsn = 0;
-  uint32_t checksum = 0;
-};
-
-// One shard's line in a heartbeat (proto::ShardReport without the core).
-struct ShardLine {
-  ShardId shard = 0;
-  Incarnation incarnation = 0;
-  Epoch epoch = 0;
-  Lsn applied = 0, logged = 0, synced = 0;
-  uint64_t rows = 0, bytes = 0, marks_bytes = 0;
-  std::string damage;
-  Epoch seen = 0;
-  bool complete = false;
-  std::vector<BackupReport> backups;
-};
-
-class ServerCore : private kj::TaskSet::ErrorHandler {
+class ServerCore final : public ReplicaHost, private kj::TaskSet::ErrorHandler {
  public:
   // What the core asks of its server, on its loop.
   struct Asks {
@@ -95,7 +66,6 @@ class ServerCore : private kj::TaskSet::ErrorHandler {
   // Before serving: a shard as replay left it; `damage` not empty: it may not be served before the operator
   // accepts the loss.
   void AdoptShard(std::unique_ptr<Shard> shard, const FoldedPoint& folded, std::string damage);
-
   // Before the first grant.
   void SetReplicator(Replicator* replicator) { replicator_ = replicator; }
 
@@ -110,27 +80,14 @@ class ServerCore : private kj::TaskSet::ErrorHandler {
 
   // The shard if this core serves it in that epoch; otherwise the status for its group and, with kWrongEpoch,
   // the epoch known here.
-  struct Found {
-    Shard* shard = nullptr;
-    Status status;
-    Epoch epoch = 0;
-  };
-  Found Find(ShardId shard, Epoch epoch);
-  // Every unit that was told an lsn up to here is logged on all in-sync copies.
-  Lsn Logged(ShardId shard) const;
-
-  // --- As a backup: a primary asks where the copy stands, and brings the next delta or piece of a seed. It
-  // is applied at once, and logged with the window that is open now (Reached). kUnavailable: not told to
-  // follow yet; kDataLoss: it does not follow what is here, and nothing has changed.
-  ReplicaAnswer Standing(const ReplicaRef& ref);
-  ReplicaAnswer TakeSection(const ReplicaRef& ref, DeltaWords words, uint32_t checksum);
-  // Resolves when what copies take has room, in memory and log; after a few seconds in any case: a primary
-  // that waits for its answer sends no more.
-  kj::Promise<void> RoomForCopies(int tries = 0);
-  // The shard as it is, served or followed; nullptr: neither.
-  const Shard* AnyShard(ShardId shard) const;
-  // Of a shard that it serves and that has or needs copies; else nullptr.
-  CopySet* CopiesOf(ShardId shard) const;
+  using Found = ShardSlots::Found;
+  Found Find(ShardId shard, Epoch epoch) const { return slots_.Find(shard, epoch); }
+  ShardSlot* Held(ShardId shard) const { return slots_.Held(shard); }
+  const ShardSlots& shards() const { return slots_; }
+  const std::map<TableId, TableSpec>& tables() const { return tables_; }
+  MemoryAccount& memory() { return memory_; }
+  ColdFetch& cold() { return cold_; }
+  BaseScan& scan() { return scan_; }
 
   struct Unit {
     UnitContext context;
@@ -141,217 +98,94 @@ class ServerCore : private kj::TaskSet::ErrorHandler {
   };
   // What must be reached before a unit is answered.
   struct Applied {
-    Status status;  // not ok: the unit was not applied
-    Lsn lsn = 0;    // the delta that holds it
+    Status status;   // not ok: the unit was not applied
+    DeltaRef delta;  // that holds it
     Durability level = Durability::kMemory;
     std::vector<Key> cold;  // not empty: the unit was not applied, ApplyCold takes it from here
   };
-  Applied Apply(ShardId shard, const Unit& unit);
+  // `table`: the unit's, as the shard was asked for it just now.
+  Applied Apply(ShardSlot& slot, Shard::TableHandle table, const Unit& unit);
   // Fetches what Apply found cold, and applies the unit once all its rows are in memory, epoch and marks
   // checked again. The unit's rows are not evicted meanwhile. kOverloaded at once: too much waits already.
-  kj::Promise<Applied> ApplyCold(ShardId shard, Epoch epoch, const Unit& unit, std::vector<Key> cold);
-
-  // What a call holds that waits for cold rows: bytes of the budget, and rows that are not evicted.
-  class ColdWait {
-   public:
-    ColdWait(ServerCore& core, uint64_t bytes);
-    ~ColdWait();
-    void Pin(Shard& shard, TableId table, std::span<const Key> keys);
-
-   private:
-    ServerCore& core_;
-    const uint64_t bytes_;
-    ShardId shard_ = 0;
-    Incarnation incarnation_ = 0;
-    TableId table_ = 0;
-    std::span<const Key> pinned_;
-  };
-  // kOverloaded when calls that wait hold half of the budget.
-  Result<kj::Own<ColdWait>> WaitForRows(uint64_t bytes);
-  // Resolves when each of these rows has been looked for in the base; those that it has are then in memory,
-  // though perhaps not for long. Not ok: the base could not be read.
-  kj::Promise<Status> Fetch(ShardId shard, TableId table, std::span<const Key> keys);
-  // Adds the table's cold rows to the sums. Rows that are evicted or fetched meanwhile may count twice or not
-  // at all.
-  kj::Promise<Status> AddColdRows(ShardId shard, TableId table, ShardTableStats* stats);
-  // What the shard holds, served or followed; as far as nothing changes meanwhile.
-  kj::Promise<Result<ContentHash>> Digest(ShardId shard);
+  kj::Promise<Applied> ApplyCold(ShardSlot& slot, Epoch epoch, const Unit& unit, std::vector<Key> cold);
   // Closes a round of a table (Shard::CommitRound). kUnavailable while the table is not known here.
-  Applied CommitRound(ShardId shard, TableId table, uint64_t round, uint64_t examples, uint64_t step);
-  // Shards that it has, served and followed or not; of those, by id (else nullptr).
-  std::vector<ShardId> Held() const;
-  Shard* HeldShard(ShardId shard) const;
-  // kUnavailable while rows of the base are still being read (RowLoader): of the table in this shard.
-  Status Loaded(ShardId shard, TableId table) const;
-  // Shards that it serves now; of those, by id (else nullptr).
-  std::vector<ShardId> Served() const;
-  Shard* ServedShard(ShardId shard);
-  const std::map<TableId, TableSpec>& tables() const { return tables_; }
+  Applied CommitRound(ShardSlot& slot, TableId table, uint64_t round, uint64_t examples, uint64_t step);
   // Rows of the table were deleted in a shard that is served: the deltas of its level take them.
-  void NoteDeleted(ShardId shard, TableId table);
+  void NoteDeleted(ShardSlot& slot, TableId table);
   // Of rows that were deleted without being in memory, in all shards.
   uint64_t TombstoneBytes() const;
+
   // Asks for a fold of all that was applied so far, what `memory` tables hold back included. False when one
   // is under way, which may have begun without the latest, or the log cannot be written.
   bool WantFold();
-  const BaseStore& base() const { return base_; }
-  // Resolves with the Result that `call` has of the base; it runs on the core's thread for the disk.
-  template <typename Call>
-  auto ReadBase(Call call) {
-    return disk_.Run([&base = base_, call = std::move(call)] { return call(base); })
-        .then([this](auto&& read) {
-          using Read = std::decay_t<decltype(read)>;
-          return read.ok() ? kj::mv(read) : Read(NoteBase(read.status()));
-        });
-  }
-  // Of something that was read there. Damage is the server's concern, which begins again and heals its base
-  // or ends: to others it is kUnavailable.
-  Status NoteBase(const Status& read);
-  // False: there is no room for so many more rows in memory. Else it counts as taken.
-  bool TakeRoom(const Shard& shard, TableId table, size_t rows);
-  // Resolves when everything applied on this core before the call has reached the level here. kMemory: at
-  // once.
-  kj::Promise<Status> Reached(Durability level);
-  // And when the backups that their shards have by then have these deltas at the level.
-  kj::Promise<Status> Reached(Durability level, std::vector<ShardLsn> deltas);
+  // Reached(level), and then Replicator::Wait. kMemory: at once.
+  kj::Promise<Status> Reached(Durability level, std::vector<DeltaRef> deltas);
   // As Reached(kLogged), `memory` tables of these shards included, on all in-sync copies.
   kj::Promise<Status> Flush(std::span<const ShardId> shards);
   // The same here alone.
   kj::Promise<Status> FlushHere(std::span<const ShardId> shards);
-  kj::Promise<Status> FlushAll();
-  // Closes a window that takes everything of the shard.
-  void CloseWhole(ShardId shard);
-  // Closes a window with a delta of the shard, empty perhaps, that its copies are told to sync.
-  void SyncCopies(ShardId shard);
-  // Counts the folds that this core has heard of.
-  uint64_t folds() const { return folds_; }
+  kj::Promise<Status> FlushAll() { return FlushHere(slots_.Ids()); }
+
+  // --- For copies of its shards, there and here (replica_host.h).
+  ShardReplica* FindReplica(ShardId shard) const override;
+  uint64_t folds() const override { return folds_; }
+  void CloseWhole(ShardId shard) override;
+  void SyncCopies(ShardId shard) override;
+  kj::Promise<Result<StoredRows>> ScanBase(Incarnation incarnation, TableId table, Key first,
+                                           size_t rows) override {
+    return scan_.Rows(incarnation, table, first, rows);
+  }
+  ReplicaAnswer Standing(const ReplicaRef& ref) override;
+  ReplicaAnswer TakeSection(const ReplicaRef& ref, DeltaWords words, uint32_t checksum) override;
+  kj::Promise<Status> Reached(Durability level) override;
+  kj::Promise<Result<ContentHash>> Digest(ShardId shard) override { return scan_.Digest(shard); }
 
   // The appender is about to end: nothing is submitted any more.
   void BeginStop() { stopping_ = true; }
-
   // Ok, or why pushes are refused now.
   Status Writable() const;
   const CoreOptions& options() const { return options_; }
 
  private:
-  struct Slot {
-    Slot(std::unique_ptr<Shard> held, const std::string& node)
-        : replica(std::move(held), node), shard(&replica.shard()) {}
-    ShardReplica replica;
-    Shard* const shard;  // the replica's
-    FoldedPoint folded;
-    bool dirty = false;          // in dirty_
-    bool memory_due = false;     // the next delta takes `memory` tables too
-    uint64_t memory_due_ms = 0;  // 0: no `memory` table is dirty
-    Lsn memory_told = 0;         // lowest lsn told to a `memory` unit that no delta has taken yet; 0: none
-    Lsn memory_appending = 0;    // the same of units in the delta that is being appended
-    std::string damage;
-  };
-  using Waiters = std::vector<kj::Own<kj::PromiseFulfiller<Status>>>;
-  struct LoggedShard {
-    ShardId shard = 0;
-    Incarnation incarnation = 0;
-    Lsn lsn = 0;
-    bool memory_too = false;  // the delta took the `memory` tables as well
-  };
-  struct Window {
-    uint64_t number = 0;
-    Waiters logged, synced;
-    std::vector<LoggedShard> lsns;
-    bool sync() const { return !synced.empty(); }
-  };
-
-  Slot* GetSlot(ShardId shard) const;
-  Slot* GetSlot(const LoggedShard& logged) const;
-  Slot& MakeSlot(ShardId shard, Incarnation incarnation);
+  ShardSlot& MakeSlot(ShardId shard, Incarnation incarnation);
   void TakeGrant(const Grant& grant);
-  void OnBegun(const Grant& grant, Slot& slot, const ShardReplica::Begun& begun);
+  void OnBegun(const Grant& grant, ShardSlot& slot, const ShardReplica::Begun& begun);
   void TakeFollow(const Follow& follow);
   Status NotFollowed(ShardId shard) const;
-  void MakeRoom(Shard& shard, proto::Delta::Reader delta);
+  bool HasRoomForCopies();
   Status UnknownTable(TableId table) const;
-  void Touch(ShardId shard, Slot& slot);
-  void NoteMemoryDirty(ShardId shard, Slot& slot);
+  std::vector<Key> PullUnit(const Shard& shard, Shard::TableHandle table, const Unit& unit);
+  kj::Promise<Applied> ApplyFetched(ShardId shard, Epoch epoch, const Unit& unit, int attempts);
+  kj::Promise<void> FlushSome(std::vector<ShardId> shards);
+  void Touch(ShardSlot& slot);
   void MemoryTick();
   void ScheduleClose();
   void Close();
-  // False when a delta could not be built; its shard stays dirty.
-  bool AddSections(Window& window, LogRecord* record);
-  void AddSection(Window& window, ShardId shard, Slot& slot, BuiltDelta delta, bool memory_too,
-                  LogRecord* record);
-  static void TakeMemory(Slot& slot);
-  void OnLogged(uint64_t number, const Status& status);
-  void OnSynced(uint64_t number, const Status& status);
-  void Fail(const Status& status);
-  void Recover();
+  void Submit(CommitWindow::Write write);
+  void Perform(CommitWindow::Actions actions);
   void RecoverLater();
-  void OnRecovered(const Window& window, const Status& status);
-  uint64_t NowMs();
+  uint64_t NowMs() const;
   void Spawn(kj::Promise<void> promise, const char* what);
   void taskFailed(kj::Exception&& e) override;
-
-  std::vector<Key> PullUnit(const Shard& shard, const Unit& unit);
-  Result<PushOutcome> Push(Shard& shard, const Unit& unit);
-  uint64_t ResidentBytes();
-  uint64_t GrowthLeft();
-  void Evict(ShardId needs_room, TableId table, size_t rows);
-  kj::Promise<void> FlushSome(std::vector<ShardId> shards);
-  // Rows that are asked of the base together, and who waits for them.
-  struct FetchBatch {
-    struct Row {
-      RowPlace place;
-      ShardId shard = 0;
-      uint64_t number = 0;  // RowFetch's
-      auto operator<=>(const Row&) const = default;
-    };
-    struct Waiter {
-      ShardId shard;
-      TableId table;
-      kj::Own<kj::PromiseFulfiller<Status>> done;
-    };
-    std::vector<Row> rows;
-    std::vector<Waiter> waiters;
-  };
-  void SubmitFetches();
-  void OnFetched(FetchBatch* fetched, Result<StoredRows> rows);
-  void Install(const FetchBatch& batch, const StoredRows& rows,
-               std::map<std::pair<ShardId, TableId>, Status>* failed);
-  kj::Promise<Applied> ApplyFetched(ShardId shard, Epoch epoch, const Unit& unit, int attempts);
-  using BaseVisitor = std::function<void(const Shard&, const BaseRow&)>;
-  kj::Promise<Status> VisitBase(ShardId shard, Incarnation incarnation, TableId table, Key first,
-                                BaseVisitor visit);
 
   KjLoop& loop_;
   const CoreOptions options_;
   LogAppender& appender_;
-  const BaseStore& base_;
   const Asks asks_;
   ServerMetrics& metrics_;
-  absl::flat_hash_map<ShardId, std::unique_ptr<Slot>> slots_;
+  ShardSlots slots_;
   std::map<TableId, TableSpec> tables_;
   ProducerId forget_floor_ = 0;
   ProducerRanges finished_, complete_;
-  std::vector<ShardId> dirty_;
-  std::vector<std::pair<LoggedShard, LogSection>> taken_;  // from primaries, for the open window
-  Window open_;
-  std::map<uint64_t, Window> closed_;  // appended or being appended, with waiters left
+  CommitWindow window_;
+  MemoryAccount memory_;
+  BaseScan scan_;
+  ColdFetch cold_;
   bool close_scheduled_ = false;
-  bool appending_ = false;
   bool stopping_ = false;
-  Status failure_;           // of the log; ok while pushes are served
-  uint64_t generation_ = 0;  // the log's, see LogAppender
-  Waiters failed_waiters_;   // of windows that a failure caught; answered once their rows are logged again
-  uint64_t resident_bytes_ = 0;  // as of the last look, and by how much rows have grown since
-  uint32_t pushes_since_look_ = 0;
-  bool few_clean_rows_ = false;  // as of the last eviction; until something is folded
-  bool fold_wanted_ = false;     // until one has been done
-  size_t evictable_rows_ = 0;    // as of the last eviction: rows, clean or not
-  uint64_t waiting_bytes_ = 0;   // of ColdWaits
+  bool fold_wanted_ = false;  // until one has been done
   uint64_t folds_ = 0;
   Replicator* replicator_ = nullptr;
-  std::unique_ptr<FetchBatch> collecting_;
-  std::deque<std::unique_ptr<FetchBatch>> fetching_;  // oldest first
-  BlockingThread disk_;
   kj::TaskSet tasks_;  // last: its promises use all of the above
 };
 

@@ -31,7 +31,7 @@ void ServerCore::ApplyWanted(const std::vector<Grant>& grants, const std::vector
 }
 
 // A shard that was never here, or instead of an earlier life of it: begins empty.
-ServerCore::Slot& ServerCore::MakeSlot(ShardId id, Incarnation incarnation) {
+ShardSlot& ServerCore::MakeSlot(ShardId id, Incarnation incarnation) {
   auto shard = std::make_unique<Shard>(
       ShardOptions{.cluster = options_.cluster, .shard = id, .incarnation = incarnation});
   for (const auto& [table, spec] : tables_) {
@@ -39,13 +39,14 @@ ServerCore::Slot& ServerCore::MakeSlot(ShardId id, Incarnation incarnation) {
     if (!created.ok()) LOG(ERROR) << options_.node_name << ": shard " << id << ": " << created.ToString();
   }
   replicator_->Forget(id);
-  std::erase(dirty_, id);
-  std::erase_if(taken_, [id](const auto& taken) { return taken.first.shard == id; });
-  return *(slots_[id] = std::make_unique<Slot>(std::move(shard), options_.node_name));
+  if (ShardSlot* earlier = slots_.Held(id)) window_.Drop(*earlier);
+  ShardSlot& slot = slots_.Put(std::make_unique<ShardSlot>(std::move(shard), options_.node_name));
+  window_.Hold(slot);
+  return slot;
 }
 
 void ServerCore::TakeGrant(const Grant& grant) {
-  Slot* slot = GetSlot(grant.shard);
+  ShardSlot* slot = slots_.Held(grant.shard);
   if (slot == nullptr || slot->shard->incarnation() != grant.incarnation)
     slot = &MakeSlot(grant.shard, grant.incarnation);
   const ShardReplica::Begun begun = slot->replica.TakeGrant(grant, NowMs());
@@ -58,28 +59,28 @@ void ServerCore::TakeGrant(const Grant& grant) {
   replicator_->NoteWanted(grant.shard);
 }
 
-void ServerCore::OnBegun(const Grant& grant, Slot& slot, const ShardReplica::Begun& begun) {
+void ServerCore::OnBegun(const Grant& grant, ShardSlot& slot, const ShardReplica::Begun& begun) {
   slot.shard->SetForgetFloor(forget_floor_);
   if (begun.promoted) {
     LOG(INFO) << options_.node_name << ": shard " << grant.shard << " is promoted at lsn "
               << slot.shard->last_lsn() << " in epoch " << grant.epoch;
     // Tables were dropped that the old primary had not logged yet.
     for (const TableId table : slot.shard->TableIds()) {
-      if (!tables_.contains(table) && slot.shard->DropTable(table).ok()) Touch(grant.shard, slot);
+      if (!tables_.contains(table) && slot.shard->DropTable(table).ok()) Touch(slot);
     }
   }
   if (!begun.accepted.empty()) {
     LOG(WARNING) << options_.node_name << ": shard " << grant.shard << ": loss accepted: " << begun.accepted;
     // A delta of the new epoch, empty or not: it tells the next replay where the shard goes on behind the
     // damage.
-    Touch(grant.shard, slot);
+    Touch(slot);
   }
   for (const auto& [first, last] : finished_) slot.shard->FinishProducers(first, last);
   for (const auto& [first, last] : complete_) slot.shard->CompleteProducers(first, last);
 }
 
 void ServerCore::TakeFollow(const Follow& follow) {
-  Slot* slot = GetSlot(follow.shard);
+  ShardSlot* slot = slots_.Held(follow.shard);
   if (slot == nullptr || slot->shard->incarnation() != follow.incarnation) {
     if (slot != nullptr && slot->shard->incarnation() > follow.incarnation) return;  // an older word
     if (slot != nullptr) {
@@ -97,34 +98,39 @@ Status ServerCore::NotFollowed(ShardId shard) const {
   return Unavailable(StrCat(options_.node_name, ": shard ", shard, " is not followed here yet"));
 }
 
-ReplicaAnswer ServerCore::Standing(const ReplicaRef& ref) {
-  Slot* slot = GetSlot(ref.shard);
-  return slot == nullptr ? ReplicaAnswer{.status = NotFollowed(ref.shard)} : slot->replica.Standing(ref);
+// What copies take is not refused for lack of room, as they would only have to be seeded again. Their
+// primaries hear of it.
+bool ServerCore::HasRoomForCopies() {
+  return !memory_.Full() && metrics_.log_bytes <= options_.log_limit_bytes;
 }
 
-ReplicaAnswer ServerCore::TakeSection(const ReplicaRef& ref, DeltaWords words, uint32_t checksum) {
-  Slot* slot = GetSlot(ref.shard);
+ReplicaAnswer ServerCore::Standing(const ReplicaRef& ref) {
+  ShardSlot* slot = slots_.Held(ref.shard);
   if (slot == nullptr) return {.status = NotFollowed(ref.shard)};
-  if (!failure_.ok()) return {.status = failure_};
-  ReplicaAnswer answer = slot->replica.Take(
-      ref, words, checksum, [this](Shard& shard, proto::Delta::Reader delta) { MakeRoom(shard, delta); });
-  if (answer.taken && answer.status.ok()) {
-    taken_.push_back({{.shard = ref.shard, .incarnation = ref.incarnation, .lsn = slot->shard->last_lsn()},
-                      {ref.shard, ref.incarnation, std::move(words), checksum}});
-    metrics_.replica_deltas++;
-    ScheduleClose();
-  }
+  ReplicaAnswer answer = slot->replica.Standing(ref);
+  answer.standing.no_room = !HasRoomForCopies();
   return answer;
 }
 
-const Shard* ServerCore::AnyShard(ShardId shard) const {
-  const Slot* slot = GetSlot(shard);
-  return slot != nullptr && (slot->replica.granted() || slot->replica.following()) ? slot->shard : nullptr;
+ReplicaAnswer ServerCore::TakeSection(const ReplicaRef& ref, DeltaWords words, uint32_t checksum) {
+  ShardSlot* slot = slots_.Held(ref.shard);
+  if (slot == nullptr) return {.status = NotFollowed(ref.shard)};
+  if (!window_.failure().ok()) return {.status = window_.failure()};
+  ReplicaAnswer answer = slot->replica.Take(
+      ref, words, checksum,
+      [this](Shard& shard, proto::Delta::Reader delta) { memory_.MakeRoom(shard, delta); });
+  if (answer.taken && answer.status.ok()) {
+    window_.Take(*slot, {ref.shard, ref.incarnation, std::move(words), checksum});
+    metrics_.replica_deltas++;
+    ScheduleClose();
+  }
+  answer.standing.no_room = !HasRoomForCopies();
+  return answer;
 }
 
-CopySet* ServerCore::CopiesOf(ShardId shard) const {
-  Slot* slot = GetSlot(shard);
-  return slot == nullptr ? nullptr : slot->replica.copies();
+ShardReplica* ServerCore::FindReplica(ShardId shard) const {
+  ShardSlot* slot = slots_.Held(shard);
+  return slot == nullptr ? nullptr : &slot->replica;
 }
 
 }  // namespace penstock

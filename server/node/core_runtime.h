@@ -15,6 +15,13 @@
 
 namespace penstock {
 
+// All that a core's port offers.
+class CoreService final : public proto::CorePort::Server, public DataService, public ReplicaService {
+ public:
+  CoreService(ServerCore& core, Expirer& expirer, ServerMetrics& metrics)
+      : DataService(core, expirer, metrics), ReplicaService(core) {}
+};
+
 class CoreRuntime {
  public:
   // `spin_us` as of KjLoop.
@@ -23,7 +30,12 @@ class CoreRuntime {
       : loop_(options.node_name + "/" + std::to_string(options.core), spin_us) {
     loop_.Run([&] {
       core_ = std::make_unique<ServerCore>(loop_, options, appender, base, std::move(asks), metrics);
-      replicator_ = std::make_unique<Replicator>(loop_, *core_, std::move(identity), metrics);
+      replicator_ = std::make_unique<Replicator>(
+          loop_, *core_, std::move(identity),
+          ReplicationOptions{.node_name = options.node_name,
+                             .copy_wait_ms = options.copy_wait_ms,
+                             .tail_bytes = options.copy_tail_bytes},
+          Replicator::Counters{metrics.replicated_bytes, metrics.replica_tail_bytes});
       core_->SetReplicator(replicator_.get());
       expirer_ = std::make_unique<Expirer>(loop_, *core_, metrics, options.expire_interval_ms);
       loader_ = std::make_unique<RowLoader>(loop_, *core_, metrics, options.loaded_bytes);

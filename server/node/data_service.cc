@@ -129,7 +129,7 @@ void DataService::PullTable(uint32_t table, proto::PullRequest::Table::Reader in
     results[i].setEpoch(found.epoch);
     if (!found.status.ok()) continue;
     results[i].setLsn(found.shard->last_lsn());
-    results[i].setLogged(core_.Logged(groups[i].getShard()));
+    results[i].setLogged(found.slot->Logged());
     dim = spec->dim;
     rows += keys.size();
     parts->push_back({.table = table,
@@ -185,13 +185,14 @@ kj::Promise<void> DataService::FinishPush(PushContext context, Applying& applyin
     for (uint32_t i = 0; i < tables.size(); ++i) NoteClock(request, request.getTables()[i], tables[i]);
   }
   auto finish = [this, context]() mutable {
-    // What is logged by now: jobs count their progress by it.
+    // What is logged by now of the epoch that they were applied in: jobs count their progress by it.
     auto request = context.getParams().getRequest().getTables();
     auto tables = context.getResults().getResponse().getTables();
     for (uint32_t i = 0; i < tables.size(); ++i) {
       auto asked = request[i].getGroups();
       auto groups = tables[i].getGroups();
-      for (uint32_t g = 0; g < groups.size(); ++g) groups[g].setLogged(core_.Logged(asked[g].getShard()));
+      for (uint32_t g = 0; g < groups.size(); ++g)
+        groups[g].setLogged(core_.shards().Logged(asked[g].getShard(), groups[g].getEpoch()));
     }
   };
   if (applying.level == Durability::kMemory) {
@@ -233,7 +234,8 @@ void DataService::PushTable(proto::PushRequest::Reader request, proto::PushReque
     const ShardId shard = groups[i].getShard();
     auto found = core_.Find(shard, groups[i].getEpoch());
     if (found.status.ok()) {
-      const TableSpec* spec = found.shard->FindSpec(in.getTable());
+      const Shard::TableHandle table = found.shard->Serving(in.getTable());
+      const TableSpec* spec = table ? &table.spec() : nullptr;
       if (spec != nullptr && floats != rows * spec->dim) {
         found.status =
             InvalidArgument("table '" + spec->name + "': " + std::to_string(floats) + " values for " +
@@ -253,20 +255,20 @@ void DataService::PushTable(proto::PushRequest::Reader request, proto::PushReque
                                     .keys = {keys, count},
                                     .values = values,
                                     .pulled = pulled};
-        auto applied = core_.Apply(shard, unit);
+        auto applied = core_.Apply(*found.slot, table, unit);
         if (!applied.cold.empty()) {
-          applying->waiting.add(core_.ApplyCold(shard, found.epoch, unit, std::move(applied.cold))
+          applying->waiting.add(core_.ApplyCold(*found.slot, found.epoch, unit, std::move(applied.cold))
                                     .then([this, shard, epoch = found.epoch, result = results[i],
                                            applying](ServerCore::Applied&& late) mutable {
                                       SetResult(late.status, result);
-                                      result.setLsn(late.lsn);
+                                      result.setLsn(late.delta.lsn);
                                       result.setEpoch(core_.Find(shard, epoch).epoch);
-                                      applying->Note(shard, late);
+                                      applying->Note(late);
                                     }));
         }
         found.status = applied.status;
-        results[i].setLsn(applied.lsn);
-        if (applied.cold.empty()) applying->Note(shard, applied);
+        results[i].setLsn(applied.delta.lsn);
+        if (applied.cold.empty()) applying->Note(applied);
       }
     }
     SetResult(found.status, results[i]);
@@ -301,7 +303,7 @@ kj::Promise<void> DataService::flush(FlushContext context) {
       out[i].setEpoch(found.epoch);
       if (!found.status.ok()) continue;
       out[i].setLsn(found.shard->last_lsn());
-      out[i].setLogged(core_.Logged(in[i].getShard()));
+      out[i].setLogged(found.slot->Logged());
     }
   });
 }
@@ -319,7 +321,7 @@ kj::Promise<void> DataService::stats(StatsContext context) {
   Status loaded;
   for (const auto shard : in) {
     for (const TableId table : tables) {
-      if (loaded.ok()) loaded = core_.Loaded(shard.getShard(), table);
+      if (loaded.ok()) loaded = core_.scan().Loaded(shard.getShard(), table);
     }
   }
   auto sums = kj::heap<std::vector<ShardTableStats>>(tables.size());
@@ -340,7 +342,7 @@ kj::Promise<void> DataService::stats(StatsContext context) {
       sum.sum_abs += part->sum_abs;
       sum.non_zero += part->non_zero;
       if (found.shard->cold_rows(tables[t]) > 0)
-        scans.add(core_.AddColdRows(in[i].getShard(), tables[t], &sum));
+        scans.add(core_.scan().AddColdRows(in[i].getShard(), tables[t], &sum));
     }
   }
   return kj::joinPromises(scans.releaseAsArray())
@@ -377,11 +379,11 @@ kj::Promise<void> DataService::commitRound(CommitRoundContext context) {
     auto found = core_.Find(in[i].getShard(), in[i].getEpoch());
     for (TableId table : params.getTables()) {
       if (!found.status.ok()) break;
-      auto applied = core_.CommitRound(in[i].getShard(), table, params.getRound(), params.getExamples(),
-                                       params.getStep());
+      auto applied =
+          core_.CommitRound(*found.slot, table, params.getRound(), params.getExamples(), params.getStep());
       found.status = applied.status;
-      out[i].setLsn(std::max(out[i].getLsn(), applied.lsn));
-      applying.Note(in[i].getShard(), applied);
+      out[i].setLsn(std::max(out[i].getLsn(), applied.delta.lsn));
+      applying.Note(applied);
     }
     SetResult(found.status, out[i]);
     out[i].setEpoch(found.epoch);
@@ -391,7 +393,8 @@ kj::Promise<void> DataService::commitRound(CommitRoundContext context) {
         auto results = context.getResults();
         auto in = context.getParams().getShards();
         auto out = results.getShards();
-        for (uint32_t i = 0; i < out.size(); ++i) out[i].setLogged(core_.Logged(in[i].getShard()));
+        for (uint32_t i = 0; i < out.size(); ++i)
+          out[i].setLogged(core_.shards().Logged(in[i].getShard(), out[i].getEpoch()));
         if (!reached.ok()) WriteStatus(OutcomeUnknown(reached.message()), results.initStatus());
       });
 }

@@ -35,15 +35,15 @@ class DataService : public virtual proto::DataPlane::Server {
   // A push until all of its units are applied.
   struct Applying {
     Durability level = Durability::kMemory;  // what must be waited for then
-    std::vector<ShardLsn> deltas;            // in which shards
+    std::vector<DeltaRef> deltas;            // in which shards
     std::vector<ValuesIn> values;
     std::vector<ValuesOut> pulled;
     kj::Vector<kj::Promise<void>> waiting;  // units with cold rows
 
-    void Note(ShardId shard, const ServerCore::Applied& applied) {
+    void Note(const ServerCore::Applied& applied) {
       if (!applied.status.ok()) return;
       level = std::max(level, applied.level);
-      if (applied.level != Durability::kMemory) deltas.push_back({shard, applied.lsn});
+      if (applied.level != Durability::kMemory) deltas.push_back(applied.delta);
     }
   };
 

@@ -67,7 +67,7 @@ kj::Promise<void> DataService::expire(ExpireContext context) {
           SetResult(status, shards[i]);
           const auto found = core_.Find(in[i].getShard(), in[i].getEpoch());
           shards[i].setEpoch(found.epoch);
-          shards[i].setLogged(core_.Logged(in[i].getShard()));
+          if (found.status.ok()) shards[i].setLogged(found.slot->Logged());
         }
       });
 }

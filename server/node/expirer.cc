@@ -29,7 +29,8 @@ void Expirer::taskFailed(kj::Exception&& e) {
 void Expirer::Tick() {
   // What the last tick asked for is still being done on a core with much to scan.
   if (routine_.empty()) {
-    for (const ShardId shard : core_.Served()) {
+    for (const ShardId shard : core_.shards().Ids()) {
+      if (FindServed(shard) == nullptr) continue;
       for (const auto& [id, spec] : core_.tables()) {
         if (!spec.expiry.any() || !MayBeDue(shard, spec)) continue;
         routine_.push_back(std::make_shared<Scan>());
@@ -42,10 +43,15 @@ void Expirer::Tick() {
   tasks_.add(loop_.Sleep(interval_ms_).then([this] { Tick(); }));
 }
 
+ShardSlot* Expirer::FindServed(ShardId shard) const {
+  ShardSlot* slot = core_.Held(shard);
+  return slot != nullptr && slot->replica.granted() ? slot : nullptr;
+}
+
 bool Expirer::MayBeDue(ShardId shard, const TableSpec& spec) {
   const auto last = last_.find({shard, spec.id});
   if (last == last_.end()) return true;
-  const auto now = core_.ServedShard(shard)->BeginExpiry(spec.id, SecondsNow(), grace_seconds());
+  const auto now = FindServed(shard)->shard->BeginExpiry(spec.id, SecondsNow(), grace_seconds());
   return now.ok() && TouchAge(spec.expiry, last->second.touch, now->now) >= last->second.wait;
 }
 
@@ -106,12 +112,13 @@ void Expirer::After(const std::shared_ptr<Scan>& scan, Next next) {
 
 kj::Promise<Expirer::Next> Expirer::Slice(const std::shared_ptr<Scan>& scan) {
   if (!scan->dry_run && !core_.Writable().ok()) return Next::kLater;
-  Shard* shard = core_.ServedShard(scan->shard);
-  if (shard == nullptr || (scan->moment && shard->incarnation() != scan->incarnation)) {
+  const ShardSlot* slot = FindServed(scan->shard);
+  if (slot == nullptr || (scan->moment && slot->incarnation() != scan->incarnation)) {
     scan->status = WrongEpoch("shard " + std::to_string(scan->shard) + " is not served by " +
                               core_.options().node_name + " any more");
     return Next::kEnd;
   }
+  Shard* shard = slot->shard;
   // Touches of rows that have not been read say what time it is, too.
   if (shard->Loading(scan->table)) return Next::kLater;
   if (!scan->moment) {
@@ -145,9 +152,9 @@ kj::Promise<Expirer::Next> Expirer::SliceBase(const std::shared_ptr<Scan>& scan,
     core_.WantFold();
     return Next::kLater;
   }
-  return core_
-      .ReadBase([spec = *spec, incarnation = scan->incarnation, moment = *scan->moment,
-                 key = scan->key](const BaseStore& base) {
+  return core_.scan()
+      .Read([spec = *spec, incarnation = scan->incarnation, moment = *scan->moment,
+             key = scan->key](const BaseStore& base) {
         return FindDueRows(base, incarnation, spec, moment, key, kPieceRows);
       })
       .then([this, scan, folded = shard.folded_lsn()](Result<DueRows>&& due) {
@@ -158,8 +165,9 @@ kj::Promise<Expirer::Next> Expirer::SliceBase(const std::shared_ptr<Scan>& scan,
 // A row that is cold now is in the base as it was read, unless a fold came between: then the piece is read
 // again.
 Expirer::Next Expirer::TakeDue(Scan& scan, Lsn folded, const Result<DueRows>& due) {
-  Shard* shard = core_.ServedShard(scan.shard);
-  if (shard == nullptr || shard->incarnation() != scan.incarnation) return Next::kSlice;
+  const ShardSlot* slot = FindServed(scan.shard);
+  if (slot == nullptr || slot->incarnation() != scan.incarnation) return Next::kSlice;
+  Shard* shard = slot->shard;
   scan.status = due.status();
   if (!due.ok()) return Next::kEnd;
   if (shard->folded_lsn() != folded) return Next::kSlice;
@@ -175,8 +183,9 @@ void Expirer::NoteDeleted(const Scan& scan, uint64_t before) {
   const uint64_t deleted = scan.tally.expired() - before;
   if (scan.dry_run || deleted == 0) return;
   metrics_.expired_rows += deleted;
-  deleted_bytes_ += deleted * core_.ServedShard(scan.shard)->row_bytes(scan.table);
-  core_.NoteDeleted(scan.shard, scan.table);
+  ShardSlot& slot = *FindServed(scan.shard);
+  deleted_bytes_ += deleted * slot.shard->row_bytes(scan.table);
+  core_.NoteDeleted(slot, scan.table);
 }
 
 void Expirer::Finish(Scan& scan) {
@@ -199,7 +208,8 @@ void Expirer::Finish(Scan& scan) {
 
 // The space of many deleted rows is worth a fold before the log is long.
 void Expirer::FoldIfWorth() {
-  if (fold_waits_ || deleted_bytes_ <= std::max(kFoldBytes, core_.base().DiskBytes() / kFoldShare)) return;
+  if (fold_waits_ || deleted_bytes_ <= std::max(kFoldBytes, core_.scan().base().DiskBytes() / kFoldShare))
+    return;
   if (core_.WantFold()) {
     deleted_bytes_ = 0;
     return;

@@ -65,6 +65,8 @@ class Expirer : private kj::TaskSet::ErrorHandler {
   enum class Next { kSlice, kLater, kEnd };
 
   void Tick();
+  // nullptr: it is not served here now.
+  ShardSlot* FindServed(ShardId shard) const;
   bool MayBeDue(ShardId shard, const TableSpec& spec);
   void Wake();
   void Turn();

@@ -63,19 +63,21 @@ void LogAppender::AppendLoop() {
   }
 }
 
-Status LogAppender::Admit(const WindowRecord& window) {
+Status LogAppender::Admit(const WindowRecord& window, uint64_t generation) {
+  if (window.recovery || window.generation == generation) return Status::Ok();
   std::lock_guard lock(mutex_);
-  if (!window.recovery && window.generation != generation_) return failure_;
-  return Status::Ok();
+  return failure_;
 }
 
 void LogAppender::Write(std::vector<WindowRecord> batch) {
+  // Before anything is written: a sync that fails beside the write may be about the file that it goes to.
+  const uint64_t generation = generation_;
   std::vector<LogRecord> records;
   std::vector<WindowRecord*> admitted;
   bool recovery = false;
   uint64_t bytes = 0;
   for (WindowRecord& window : batch) {
-    const Status status = Admit(window);
+    const Status status = Admit(window, generation);
     if (!status.ok()) {
       window.logged(status);
       if (window.sync) window.synced(status);
@@ -98,7 +100,7 @@ void LogAppender::Write(std::vector<WindowRecord> batch) {
   for (WindowRecord* window : admitted) window->logged(status);
   std::unique_lock lock(mutex_);
   for (WindowRecord* window : admitted) {
-    if (window->sync && status.ok()) sync_waiting_.push_back({generation_, std::move(window->synced)});
+    if (window->sync && status.ok()) sync_waiting_.push_back({generation, std::move(window->synced)});
   }
   const bool wake = !sync_waiting_.empty();
   lock.unlock();

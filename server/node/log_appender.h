@@ -43,14 +43,14 @@ class LogAppender {
 
  private:
   struct SyncWaiter {
-    uint64_t generation;  // in which its window was appended
+    uint64_t generation;  // in which the append of its window began
     absl::AnyInvocable<void(const Status&)> done;
   };
 
   void AppendLoop();
   void SyncLoop();
   void Write(std::vector<WindowRecord> batch);
-  Status Admit(const WindowRecord& window);
+  Status Admit(const WindowRecord& window, uint64_t generation);
   void SetFailure(const Status& status);
 
   DeltaLog& log_;

@@ -34,9 +34,9 @@ RowLoader::RowLoader(KjLoop& loop, ServerCore& core, ServerMetrics& metrics, uin
 void RowLoader::taskFailed(kj::Exception&& e) { Retry(Internal(e.getDescription().cStr())); }
 
 void RowLoader::Begin() {
-  const std::vector<ShardId> held = core_.Held();
+  const std::vector<ShardId> held = core_.shards().Ids();
   for (const ShardId id : held) {
-    const Shard& shard = *core_.HeldShard(id);
+    const Shard& shard = *core_.Held(id)->shard;
     for (const TableId table : shard.TableIds()) {
       if (shard.Loading(table)) places_.push_back({id, shard.incarnation(), table});
     }
@@ -48,9 +48,8 @@ void RowLoader::Begin() {
 }
 
 Shard* RowLoader::Find(const Place& place) const {
-  Shard* shard = core_.HeldShard(place.shard);
-  const bool same = shard != nullptr && shard->incarnation() == place.incarnation;
-  return same && shard->Loading(place.table) ? shard : nullptr;
+  const ShardSlot* slot = core_.shards().Held(place.shard, place.incarnation);
+  return slot != nullptr && slot->shard->Loading(place.table) ? slot->shard : nullptr;
 }
 
 void RowLoader::Next() {
@@ -65,10 +64,9 @@ void RowLoader::Next() {
                                     << " ms";
   }
   if (places_.empty()) return;
-  tasks_.add(core_
-                 .ReadBase([place = places_.front(), first = next_](const BaseStore& base) {
-                   return base.Scan(place.incarnation, place.table, first, kRowsRead);
-                 })
+  const Place& place = places_.front();
+  tasks_.add(core_.scan()
+                 .Rows(place.incarnation, place.table, next_, kRowsRead)
                  .then([this, folds = core_.folds()](Result<StoredRows>&& rows) { Take(folds, rows); }));
 }
 
@@ -76,7 +74,7 @@ void RowLoader::Take(uint64_t folds, const Result<StoredRows>& rows) {
   const Place place = places_.front();
   if (!rows.ok()) return Retry(rows.status());
   if (Find(place) != nullptr && core_.folds() == folds) {
-    if (Status loaded = Load(place, *rows); !loaded.ok()) return Retry(core_.NoteBase(loaded));
+    if (Status loaded = Load(place, *rows); !loaded.ok()) return Retry(core_.scan().NoteBase(loaded));
   }
   failures_ = 0;
   Next();
@@ -85,7 +83,7 @@ void RowLoader::Take(uint64_t folds, const Result<StoredRows>& rows) {
 Status RowLoader::Load(const Place& place, const StoredRows& rows) {
   Shard& shard = *Find(place);
   PENSTOCK_RETURN_IF_ERROR(LoadRows(shard, place.table, rows, [&](size_t more) {
-    return shard.ResidentBytes() < shard_bytes_ && core_.TakeRoom(shard, place.table, more);
+    return shard.ResidentBytes() < shard_bytes_ && core_.memory().TakeRoom(shard, place.table, more);
   }));
   next_ = rows.next().value_or(0);
   shard.SetUnread(place.table, rows.next());
@@ -94,7 +92,7 @@ Status RowLoader::Load(const Place& place, const StoredRows& rows) {
 
 void RowLoader::Retry(const Status& failed) {
   LOG(ERROR) << core_.options().node_name << ": rows of the base: " << failed.ToString();
-  if (++failures_ == kTries) core_.NoteBase(DataLoss(failed.message()));
+  if (++failures_ == kTries) (void)core_.scan().NoteBase(DataLoss(failed.message()));
   tasks_.add(loop_.Sleep(kRetryMs).then([this] { Next(); }));
 }
 

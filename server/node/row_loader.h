@@ -4,7 +4,7 @@
 // the core's thread for the disk; what calls need meanwhile they fetch. As many rows as fit into each shard's
 // part of the memory stay there, and of the others it becomes known which there are. What it has read counts
 // if no fold has ended since it was asked for: a row that is not in memory then can have left it only as it
-// was read. Damage is the core's to report (ServerCore::NoteBase), and so is a disk that cannot be read for
+// was read. Damage is the core's to report (BaseScan::NoteBase), and so is a disk that cannot be read for
 // some seconds.
 #pragma once
 

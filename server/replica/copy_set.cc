@@ -9,10 +9,27 @@ namespace {
 
 // A copy that has confirmed nothing for so long holds up no new pushes: they are refused.
 constexpr uint64_t kSilentMs = 3000;
+// And one that goes over its bounds for so long: it would have to go over them without end.
+constexpr uint64_t kFullMs = 10000;
+constexpr uint64_t kAskMs = 200;  // between questions
 constexpr uint32_t kRetryMs = 200;
 
 bool Silent(const CopySet::Copy& copy, uint64_t now_ms) {
   return copy.waits_since_ms != 0 && now_ms > copy.waits_since_ms + kSilentMs;
+}
+
+bool Full(const CopySet::Copy& copy, uint64_t now_ms) {
+  return copy.full_since_ms != 0 && now_ms >= copy.full_since_ms + kFullMs;
+}
+
+bool PushesGoOnWith(const CopySet::Copy& copy, uint64_t now_ms) {
+  return copy.stage != CopySet::Stage::kFailed && !Silent(copy, now_ms) && !Full(copy, now_ms);
+}
+
+std::string WhyNotWith(const CopySet::Copy& copy, uint64_t now_ms) {
+  if (copy.stage == CopySet::Stage::kFailed) return "has failed: " + copy.failure;
+  if (Silent(copy, now_ms)) return StrCat("has confirmed nothing for ", kSilentMs, " ms");
+  return StrCat("has had no room in its memory or log for ", kFullMs, " ms");
 }
 
 std::string NameOf(const CopySet::Copy& copy) {
@@ -57,8 +74,24 @@ void CopySet::NoteWaiting(Copy& copy, uint64_t now_ms) {
   if (waits && copy.waits_since_ms == 0) copy.waits_since_ms = std::max<uint64_t>(now_ms, 1);
 }
 
+void CopySet::NoteRoom(Copy& copy, bool no_room, uint64_t now_ms) {
+  if (!no_room) copy.full_since_ms = 0;
+  if (no_room && copy.full_since_ms == 0) copy.full_since_ms = copy.asked_ms = std::max<uint64_t>(now_ms, 1);
+}
+
+bool CopySet::OwesQuestion(uint64_t now_ms) {
+  bool owes = false;
+  for (Copy& copy : copies_) {
+    const bool attached = copy.stage == Stage::kSeeding || copy.stage == Stage::kFollowing;
+    if (!attached || copy.full_since_ms == 0 || now_ms < copy.asked_ms + kAskMs) continue;
+    copy.asked_ms = now_ms;
+    owes = true;
+  }
+  return owes;
+}
+
 bool CopySet::Attached(Copy& copy, const ReplicaStanding& standing, uint64_t now_ms) {
-  ++copy.attachment;
+  NoteRoom(copy, standing.no_room, now_ms);
   copy.unsent_pieces.clear();
   if (standing.complete && tail_.Holds(standing.point)) {
     copy.stage = Stage::kFollowing;
@@ -118,7 +151,7 @@ void CopySet::Confirmed(Copy& copy, Lsn lsn, bool synced, uint64_t now_ms) {
 
 void CopySet::Detached(Copy& copy, const std::string& why) {
   if (copy.stage == Stage::kFailed) return;
-  ++copy.attachment;
+  copy.attachment = 0;
   if (copy.stage == Stage::kSeeding) return Fail(copy, "its seed was interrupted: " + why);
   copy.stage = Stage::kDetached;
   copy.sent = copy.logged;
@@ -156,25 +189,25 @@ Status CopySet::Writable(uint64_t now_ms) const {
   }
   for (const Copy& copy : copies_) {
     if (!copy.grant.in_sync) continue;
-    if (!Silent(copy, now_ms) && copy.stage != Stage::kFailed) continue;
-    return Status(Code::kNotEnoughCopies,
-                  StrCat("shard ", shard_, ": its copy on ", NameOf(copy),
-                         copy.stage == Stage::kFailed ? " has failed: " + copy.failure : " does not answer",
-                         "; until the scheduler takes it out of the set, pushes wait"),
-                  kRetryMs);
+    if (PushesGoOnWith(copy, now_ms)) continue;
+    return Status(
+        Code::kNotEnoughCopies,
+        StrCat("shard ", shard_, ": its copy on ", NameOf(copy), " ", WhyNotWith(copy, now_ms),
+               "; pushes wait until that has passed or the scheduler takes it out of the set, which "
+               "it does where scheduler.min_copies are left without it"),
+        kRetryMs);
   }
   return Status::Ok();
 }
 
 std::string CopySet::WhyNotStay(const Copy& copy, uint64_t now_ms) const {
   if (copy.stage == Stage::kFailed) return copy.failure;
-  if (!copy.grant.in_sync || !Silent(copy, now_ms)) return "";
-  const auto answering =
-      1 + std::count_if(copies_.begin(), copies_.end(), [&](const Copy& other) {
-        return other.grant.in_sync && other.stage != Stage::kFailed && !Silent(other, now_ms);
-      });
-  if (static_cast<uint32_t>(answering) < min_copies_) return "";
-  return StrCat("it has confirmed nothing to its primary for ", kSilentMs, " ms");
+  if (!copy.grant.in_sync || PushesGoOnWith(copy, now_ms)) return "";
+  const auto left = 1 + std::count_if(copies_.begin(), copies_.end(), [&](const Copy& other) {
+                      return other.grant.in_sync && PushesGoOnWith(other, now_ms);
+                    });
+  return static_cast<uint32_t>(left) < min_copies_ ? ""
+                                                   : "as its primary says, it " + WhyNotWith(copy, now_ms);
 }
 
 std::string CopySet::Missing(Lsn lsn) const {

@@ -2,8 +2,8 @@
 // logged, what each has still to be sent, and when a copy can only be seeded again (rules 18 to 20).
 //
 // Pure: events and times (milliseconds of a clock that only rises) in, decisions out. replicator.h performs
-// them. The set of in-sync copies changes only by Want, with the scheduler's word; a copy that fails here or
-// falls silent stays in it, and nothing is confirmed, until the scheduler takes it out.
+// them. The set of in-sync copies changes only by Want, with the scheduler's word; a copy that fails here,
+// falls silent or has no room stays in it until the scheduler takes it out.
 #pragma once
 
 #include <cstdint>
@@ -33,6 +33,7 @@ struct ReplicaStanding {
   uint64_t pieces = 0;  // of a seed that has not ended
   ReplicaPoint point;
   Lsn logged = 0, synced = 0;
+  bool no_room = false;
 };
 
 class CopySet {
@@ -53,12 +54,14 @@ class CopySet {
     BackupGrant grant;
     Stage stage = Stage::kDetached;
     std::string failure;
-    uint64_t attachment = 0;     // counts them: answers to what was sent in an earlier one say nothing
+    uint64_t attachment = 0;     // the attacher's number: answers to what was sent in another one say nothing
     Lsn sent = 0;                // deltas up to here are sent or on their way
     Lsn logged = 0, synced = 0;  // confirmed
     uint64_t pieces = 0;         // of its seed, made so far
     std::deque<Outgoing> unsent_pieces;
     uint64_t waits_since_ms = 0;  // something of it is unconfirmed since then; 0: nothing is
+    uint64_t full_since_ms = 0;   // it has said since then that it has no room; 0: it has
+    uint64_t asked_ms = 0;        // of OwesQuestion
   };
 
   CopySet(ShardId shard, DeltaTail tail) : shard_(shard), tail_(std::move(tail)) {}
@@ -77,6 +80,11 @@ class CopySet {
   void AddPiece(Copy& copy, TailDelta piece, bool last);
   // The copy has logged (and synced) every delta up to here.
   void Confirmed(Copy& copy, Lsn lsn, bool synced, uint64_t now_ms);
+  // Whether what it takes finds no room there, as it says with every answer.
+  void NoteRoom(Copy& copy, bool no_room, uint64_t now_ms);
+  // A copy has no room: a delta is to be sent, empty or not, whose answer says whether it has again. True
+  // a few times a second.
+  bool OwesQuestion(uint64_t now_ms);
   // The last piece of its seed is logged.
   void Seeded(Copy& copy) { copy.stage = Stage::kFollowing; }
   // Its connection failed: what was not confirmed is sent again. A seed does not survive that.
@@ -91,8 +99,8 @@ class CopySet {
   bool OwesSync(Lsn lsn) const { return Logged(lsn) >= lsn && Synced(lsn) < lsn; }
   // kNotEnoughCopies: pushes that need copies are refused now, and why.
   Status Writable(uint64_t now_ms) const;
-  // Why the scheduler shall take the copy out; empty: it may stay. A copy that is only silent may where
-  // pushes could not go on without it.
+  // Why the scheduler shall take the copy out; empty: it may stay. A copy that is only silent or without room
+  // may where pushes could not go on without it.
   std::string WhyNotStay(const Copy& copy, uint64_t now_ms) const;
   // Names the in-sync copies that have not confirmed the lsn.
   std::string Missing(Lsn lsn) const;

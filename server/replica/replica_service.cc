@@ -24,6 +24,7 @@ void WriteAnswer(const ReplicaAnswer& answer, proto::ReplicaState::Builder state
   state.setChecksum(answer.standing.point.checksum);
   state.setLogged(answer.standing.logged);
   state.setSynced(answer.standing.synced);
+  state.setNoRoom(answer.standing.no_room);
 }
 
 // All deltas of a call in one array: the message's buffer goes back to its pool, and the log needs them for
@@ -67,7 +68,7 @@ kj::Promise<void> ReplicaService::attach(AttachContext context) {
   WriteStatus(status, results.initStatus());
   if (!status.ok()) return kj::READY_NOW;
   auto states = results.initStates(replicas.size());
-  for (uint32_t i = 0; i < replicas.size(); ++i) WriteAnswer(core_.Standing(ReadRef(replicas[i])), states[i]);
+  for (uint32_t i = 0; i < replicas.size(); ++i) WriteAnswer(host_.Standing(ReadRef(replicas[i])), states[i]);
   return kj::READY_NOW;
 }
 
@@ -90,7 +91,7 @@ kj::Promise<void> ReplicaService::append(AppendContext context) {
       answer.status = InvalidArgument(StrCat("a delta of ", data.size(), " bytes"));
     } else {
       answer =
-          core_.TakeSection(ReadRef(sections[i].getReplica()), std::move(words), sections[i].getChecksum());
+          host_.TakeSection(ReadRef(sections[i].getReplica()), std::move(words), sections[i].getChecksum());
     }
     taken |= answer.status.ok();
     refs.push_back(ReadRef(sections[i].getReplica()));
@@ -99,25 +100,24 @@ kj::Promise<void> ReplicaService::append(AppendContext context) {
   const Durability level = params.getSync() ? Durability::kSynced : Durability::kLogged;
   context.releaseParams();
   if (!taken) return kj::READY_NOW;
-  return core_.Reached(level).then([this, context, refs = std::move(refs)](Status&& reached) mutable {
+  return host_.Reached(level).then([this, context, refs = std::move(refs)](Status&& reached) mutable {
     auto results = context.getResults();
     if (!reached.ok()) WriteStatus(reached, results.getStatus());
     // A log that failed meanwhile has lost what was taken, though it can be written again by now.
     auto states = results.getStates();
     for (uint32_t i = 0; i < states.size(); ++i) {
-      if (states[i].getCode() == proto::Code::OK) WriteAnswer(core_.Standing(refs[i]), states[i]);
+      if (states[i].getCode() == proto::Code::OK) WriteAnswer(host_.Standing(refs[i]), states[i]);
     }
-    return core_.RoomForCopies();
   });
 }
 
 kj::Promise<void> ReplicaService::digest(DigestContext context) {
   const ShardId id = context.getParams().getShard();
-  return core_.Digest(id).then([this, id, context](Result<ContentHash>&& content) mutable {
+  return host_.Digest(id).then([this, id, context](Result<ContentHash>&& content) mutable {
     auto results = context.getResults();
     WriteStatus(content.status(), results.initStatus());
     if (!content.ok()) return;
-    if (const Shard* shard = core_.AnyShard(id)) results.setLsn(shard->last_lsn());
+    if (const ShardReplica* replica = host_.FindReplica(id)) results.setLsn(replica->shard().last_lsn());
     results.setRows(content->rows);
     results.setHash(content->hash);
   });

@@ -4,28 +4,20 @@
 #pragma once
 
 #include "proto/replica.capnp.h"
-#include "server/node/core.h"
-#include "server/node/data_service.h"
+#include "server/replica/replica_host.h"
 
 namespace penstock {
 
 class ReplicaService : public virtual proto::Replica::Server {
  public:
-  explicit ReplicaService(ServerCore& core) : core_(core) {}
+  explicit ReplicaService(ReplicaHost& host) : host_(host) {}
 
   kj::Promise<void> attach(AttachContext context) override;
   kj::Promise<void> append(AppendContext context) override;
   kj::Promise<void> digest(DigestContext context) override;
 
  private:
-  ServerCore& core_;
-};
-
-// All that a core's port offers.
-class CoreService final : public proto::CorePort::Server, public DataService, public ReplicaService {
- public:
-  CoreService(ServerCore& core, Expirer& expirer, ServerMetrics& metrics)
-      : DataService(core, expirer, metrics), ReplicaService(core) {}
+  ReplicaHost& host_;
 };
 
 }  // namespace penstock

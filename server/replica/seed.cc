@@ -1,15 +1,12 @@
 #include "server/replica/seed.h"
 
 namespace penstock {
-namespace {
 
-constexpr size_t kPieceBytes = size_t{1} << 20;
-constexpr size_t kBaseRows = 4096;  // read at a time
-
-}  // namespace
-
-Seed::Seed(ServerCore& core, ShardId shard)
-    : core_(core), shard_(shard), incarnation_(core.ServedShard(shard)->incarnation()) {
+Seed::Seed(const ReplicaShards& shards, ShardId shard, const SeedOptions& options)
+    : shards_(shards),
+      shard_(shard),
+      options_(options),
+      incarnation_(shards.FindReplica(shard)->incarnation()) {
   Shard* served = FindShard();
   tables_ = served->TableIds();
   served->BeginSeed();
@@ -20,8 +17,8 @@ Seed::~Seed() {
 }
 
 Shard* Seed::FindShard() const {
-  Shard* shard = core_.ServedShard(shard_);
-  return shard != nullptr && shard->incarnation() == incarnation_ ? shard : nullptr;
+  ShardReplica* replica = FindServed(shards_, shard_);
+  return replica != nullptr && replica->incarnation() == incarnation_ ? &replica->shard() : nullptr;
 }
 
 void Seed::NextTable() {
@@ -31,14 +28,17 @@ void Seed::NextTable() {
   next_key_ = 0;
 }
 
-kj::Promise<Result<bool>> Seed::Fill(SeedPiece* piece, Take take) {
+Result<Seed::Step> Seed::Fill(SeedPiece* piece) {
   while (!tables_.empty() && piece->bytes == 0) {
     Shard* shard = FindShard();
-    if (shard == nullptr) return Result<bool>(Status(Code::kCancelled, "the shard is not served any more"));
-    if (in_base_) return FillFromBase(piece, std::move(take));
+    if (shard == nullptr) return Status(Code::kCancelled, "the shard is not served any more");
+    if (in_base_) {
+      folds_ = shards_.folds();
+      return Step::kNeedsBase;
+    }
     // Rows that come into memory meanwhile may come to where the cursor has been.
     loading_ |= shard->Loading(tables_.back());
-    const auto done = shard->CollectRows(tables_.back(), &cursor_, kPieceBytes, piece);
+    const auto done = shard->CollectRows(tables_.back(), &cursor_, options_.piece_bytes, piece);
     if (!done.ok()) {
       NextTable();  // it was dropped, which a delta says
     } else if (*done && (loading_ || shard->HadColdRows(tables_.back()))) {
@@ -47,33 +47,23 @@ kj::Promise<Result<bool>> Seed::Fill(SeedPiece* piece, Take take) {
       NextTable();
     }
   }
-  const bool filled = piece->bytes > 0;
-  if (filled) take();
-  return Result<bool>(filled);
+  return piece->bytes > 0 ? Step::kFilled : Step::kDone;
 }
 
 // What was read is as new as the shard if no fold has ended meanwhile: a row that is not in memory now can
-// have left it since only as it was read.
-kj::Promise<Result<bool>> Seed::FillFromBase(SeedPiece* piece, Take take) {
-  const TableId table = tables_.back();
-  return core_
-      .ReadBase([incarnation = incarnation_, table, first = next_key_](const BaseStore& base) {
-        return base.Scan(incarnation, table, first, kBaseRows);
-      })
-      .then([this, table, piece, take = std::move(take),
-             folds = core_.folds()](Result<StoredRows>&& rows) mutable -> kj::Promise<Result<bool>> {
-        if (!rows.ok()) return Result<bool>(rows.status());
-        Shard* shard = FindShard();
-        if (shard == nullptr || core_.folds() != folds) return Fill(piece, std::move(take));
-        rows_ = std::move(*rows);
-        for (size_t i = 0; i < rows_.size(); ++i) {
-          const BaseRow row = rows_.row(i);
-          shard->CollectBaseRow(table, row.key, {row.push_count, row.flags}, row.floats, piece);
-        }
-        next_key_ = rows_.next().value_or(0);
-        if (!rows_.next()) NextTable();
-        return Fill(piece, std::move(take));
-      });
+// have left it since only as it was read. Else it is read again.
+Result<Seed::Step> Seed::TakeBase(Result<StoredRows> rows, SeedPiece* piece) {
+  if (!rows.ok()) return rows.status();
+  Shard* shard = FindShard();
+  if (shard == nullptr || shards_.folds() != folds_) return Fill(piece);
+  rows_ = std::move(*rows);
+  for (size_t i = 0; i < rows_.size(); ++i) {
+    const BaseRow row = rows_.row(i);
+    shard->CollectBaseRow(tables_.back(), row.key, {row.push_count, row.flags}, row.floats, piece);
+  }
+  next_key_ = rows_.next().value_or(0);
+  if (!rows_.next()) NextTable();
+  return Fill(piece);
 }
 
 }  // namespace penstock

@@ -39,6 +39,14 @@ struct ReplicaRef {
   Incarnation incarnation = 0;
   Epoch epoch = 0;
 };
+// What somebody waits for: a delta of one life and epoch of a shard. What is said of another life or epoch is
+// not about it (rule 37).
+struct DeltaRef {
+  ShardId shard = 0;
+  Incarnation incarnation = 0;
+  Epoch epoch = 0;
+  Lsn lsn = 0;
+};
 // What a copy answers; the standing only with ok.
 struct ReplicaAnswer {
   Status status;
@@ -85,6 +93,8 @@ class ShardReplica {
   // the one before until then. 0: it serves in none. Whoever hears of it may promote any of those backups
   // (rule 19).
   Epoch SettledEpoch() const;
+  // A delta of the life and epoch that it is in.
+  DeltaRef DeltaAt(Lsn lsn) const { return {id(), incarnation(), shard_->epoch(), lsn}; }
   Epoch seen() const { return std::max(seen_, shard_->epoch()); }
   bool complete() const { return shard_->epoch() != 0 && shard_->pieces() == 0; }
 

@@ -100,6 +100,11 @@ const TableSpec* Shard::FindSpec(TableId table) const {
   return found != nullptr && found->spec ? &*found->spec : nullptr;
 }
 
+Shard::TableHandle Shard::Serving(TableId table) const {
+  Table* found = FindTable(table);
+  return TableHandle(found != nullptr && found->spec ? found : nullptr);
+}
+
 std::vector<TableId> Shard::TableIds() const {
   std::vector<TableId> ids;
   for (const auto& [id, table] : tables_) ids.push_back(id);
@@ -112,11 +117,8 @@ Shard::Table* Shard::FindTable(TableId table) const {
 }
 
 Result<Shard::Table*> Shard::ServingTable(TableId table) const {
-  Table* found = FindTable(table);
-  if (found == nullptr || !found->spec) {
-    return NotFound("table " + std::to_string(table) + " in shard " + std::to_string(options_.shard));
-  }
-  return found;
+  if (const TableHandle found = Serving(table)) return found.table_;
+  return NotFound("table " + std::to_string(table) + " in shard " + std::to_string(options_.shard));
 }
 
 std::string Shard::Name(const Table& table) const {
@@ -126,7 +128,14 @@ std::string Shard::Name(const Table& table) const {
 // --- Pull and push.
 
 Status Shard::PullRows(TableId id, std::span<const Key> keys, float* out, std::vector<uint32_t>* cold) const {
-  PENSTOCK_ASSIGN_OR_RETURN(const Table* table, ServingTable(id));
+  PENSTOCK_ASSIGN_OR_RETURN(Table * table, ServingTable(id));
+  PullRows(TableHandle(table), keys, out, cold);
+  return Status::Ok();
+}
+
+void Shard::PullRows(TableHandle handle, std::span<const Key> keys, float* out,
+                     std::vector<uint32_t>* cold) const {
+  const Table* table = handle.table_;
   const TableSpec& spec = *table->spec;
   const size_t dim = spec.dim;
   table->rows.VisitBatch(keys, [&](size_t i, RowHeader* row) {
@@ -137,15 +146,20 @@ Status Shard::PullRows(TableId id, std::span<const Key> keys, float* out, std::v
     } else if (row == nullptr && table->cold.MayHold(keys[i])) {
       cold->push_back(static_cast<uint32_t>(i));
     } else {
-      InitializeRow(spec.initializer, spec.seed, id, keys[i], spec.dim, to);
+      InitializeRow(spec.initializer, spec.seed, spec.id, keys[i], spec.dim, to);
     }
   });
-  return Status::Ok();
 }
 
 Result<PushOutcome> Shard::PushUnit(const UnitContext& unit, TableId id, std::span<const Key> keys,
                                     const float* values, size_t growth_bytes) {
   PENSTOCK_ASSIGN_OR_RETURN(Table * table, ServingTable(id));
+  return PushUnit(unit, TableHandle(table), keys, values, growth_bytes);
+}
+
+Result<PushOutcome> Shard::PushUnit(const UnitContext& unit, TableHandle handle, std::span<const Key> keys,
+                                    const float* values, size_t growth_bytes) {
+  Table* table = handle.table_;
   PENSTOCK_RETURN_IF_ERROR(CheckUnit(unit, *table, keys));
   if (Defended(Defence::kMarks) && table->marks.Contains(unit.producer, unit.sequence)) {
     table->marks.AdvanceLow(unit.producer, unit.low);

@@ -116,6 +116,8 @@ struct ContentHash {
 };
 
 class Shard {
+  struct Table;
+
  public:
   explicit Shard(const ShardOptions& options);
 
@@ -141,12 +143,27 @@ class Shard {
   Status AlterTable(const TableSpec& spec);
   // nullptr while the table is not there or has no spec yet.
   const TableSpec* FindSpec(TableId table) const;
+  // A table that pushes and pulls may name, looked up once for several calls; false where FindSpec is
+  // nullptr. Good until tables are created or dropped, so not beyond what happens without yielding.
+  class TableHandle {
+   public:
+    TableHandle() = default;
+    explicit operator bool() const { return table_ != nullptr; }
+    const TableSpec& spec() const;
+
+   private:
+    friend class Shard;
+    explicit TableHandle(Table* table) : table_(table) {}
+    Table* table_ = nullptr;
+  };
+  TableHandle Serving(TableId table) const;
   std::vector<TableId> TableIds() const;  // ascending, also those without a spec
 
   // --- Pull and push.
   // Writes dim values for each key; a row that was never pushed has its initial value. Keys whose row is cold
   // get nothing written: their places go to `cold`. NotFound: no such table.
   Status PullRows(TableId table, std::span<const Key> keys, float* out, std::vector<uint32_t>* cold) const;
+  void PullRows(TableHandle table, std::span<const Key> keys, float* out, std::vector<uint32_t>* cold) const;
   // Applies one unit exactly once, wholly or not at all. A key that stands twice in it is stepped twice, in
   // order.
   //   InvalidArgument   producer 0, sequence below low, a unit too large, NaN or infinite values (unless the
@@ -158,6 +175,8 @@ class Shard {
   // The table may grow by `growth_bytes`. Ok with a unit that was not applied: see PushOutcome. In tables
   // with admission rules the rows of keys that are not admitted yet are passed over; the unit counts as
   // applied nevertheless.
+  Result<PushOutcome> PushUnit(const UnitContext& unit, TableHandle table, std::span<const Key> keys,
+                               const float* values, size_t growth_bytes = SIZE_MAX);
   Result<PushOutcome> PushUnit(const UnitContext& unit, TableId table, std::span<const Key> keys,
                                const float* values, size_t growth_bytes = SIZE_MAX);
   // Closes a round of a table that accumulates: each row that its units touched takes one optimizer step on
@@ -210,7 +229,7 @@ class Shard {
   // Ids below the floor are forgotten and refused. It only rises.
   void SetForgetFloor(ProducerId floor);
   // The table's marks fill half of a window: log it at once.
-  bool MarksPress(TableId table) const;
+  bool MarksPress(TableHandle table) const;
 
   // --- Deltas.
   // Ownership changed: deltas from now on name `epoch`, and the first may skip to min_lsn. FailedPrecondition
@@ -218,6 +237,7 @@ class Shard {
   Status BeginEpoch(Epoch epoch, Lsn min_lsn);
   // Something of the table (or of the whole shard) waits for the next delta.
   bool HasUnlogged(TableId table) const;
+  bool HasUnlogged(TableHandle table) const { return HasUnlogged(*table.table_); }
   bool HasUnlogged() const;
   // The next delta: all dirty rows and marks of the tables that `choose` accepts, and of the shard itself
   // (drops, floor). The shard then counts as logged up to it: a caller that cannot log it must call
@@ -412,5 +432,7 @@ class Shard {
   ProducerId logged_floor_ = 0;
   uint64_t non_finite_units_ = 0;
 };
+
+inline const TableSpec& Shard::TableHandle::spec() const { return *table_->spec; }
 
 }  // namespace penstock

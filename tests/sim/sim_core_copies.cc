@@ -63,9 +63,10 @@ Status SimCore::ReplayLog(const std::map<ShardId, ShardFolded>& folded) {
     const Lsn kept = slot->shard->last_lsn();
     slot->replica.LoggedHere(kept);
     slot->replica.SyncedHere(kept);
-    if (in_base) slot->folded = of->second;
+    if (in_base) slot->folded = {of->second.incarnation, of->second.lsn, of->second.checksum};
     if (const auto damage = report.damaged.find(id); damage != report.damaged.end())
       slot->replica.SetDamage(damage->second);
+    window_.Hold(*slot);
     slots_[id] = std::move(slot);
   }
   opened_.clear();
@@ -95,22 +96,23 @@ Status SimCore::Open() {
 // --- The fold.
 
 void SimCore::BeginFold() {
-  if (base_ == nullptr || folding_ || !failure_.ok() || !log_->Seal().ok()) return;
+  if (base_ == nullptr || folding_ || !window_.failure().ok() || !log_->Seal().ok()) return;
   folding_ = true;
   world_.After(self_, world_.Between(500, 20000), Step::kFoldBegun, [this] { RunFold(); });
 }
 
 void SimCore::RunFold() {
   folding_ = false;
-  if (!failure_.ok()) return;
+  if (!window_.failure().ok()) return;
   const auto report =
       Fold(disk_.files(), kLogDir, *log_, *base_, kSimCluster, damaged_lives_, {.image_buffer_bytes = 4096});
   if (!report.ok()) return;
   world_.Note(self_, "folded ", report->rows, " rows");
+  ++folds_;
   for (const auto& [id, folded] : report->folded) {
     SimSlot* slot = GetSlot(id);
     if (slot == nullptr || slot->shard->incarnation() != folded.incarnation) continue;
-    slot->folded = folded;
+    slot->folded = {folded.incarnation, folded.lsn, folded.checksum};
     slot->shard->SetFolded(folded.lsn);
   }
 }
@@ -168,9 +170,10 @@ SimSlot& SimCore::MakeSlot(ShardId id, Incarnation incarnation) {
     if (const Status made = shard->CreateTable(spec); !made.ok()) world_.Fail("tables_fit", made.ToString());
   }
   replicator_->Forget(id);
-  std::erase(dirty_, id);
-  std::erase_if(taken_, [id](const auto& taken) { return taken.first.shard == id; });
-  return *(slots_[id] = std::make_unique<SimSlot>(std::move(shard), name_));
+  if (SimSlot* earlier = GetSlot(id)) window_.Drop(*earlier);
+  SimSlot& slot = *(slots_[id] = std::make_unique<SimSlot>(std::move(shard), name_));
+  window_.Hold(slot);
+  return slot;
 }
 
 void SimCore::TakeGrant(const Grant& grant) {
@@ -187,7 +190,8 @@ void SimCore::TakeGrant(const Grant& grant) {
                 slot->shard->last_lsn(), begun.promoted ? ", promoted" : "");
     cluster_.truth.OnServes(grant.shard, grant.epoch, self_, begun.promoted);
     slot->shard->SetForgetFloor(forget_floor_);
-    if (!begun.accepted.empty()) Touch(grant.shard, *slot, Step::kNone);
+    if (!begun.accepted.empty()) window_.Touch(*slot);
+    ScheduleClose(Step::kNone);
     for (const auto& [first, last] : finished_) slot->shard->FinishProducers(first, last);
   }
   replicator_->NoteWanted(grant.shard);
@@ -222,14 +226,13 @@ void SimCore::Append(const ReplicaRequest& request, std::function<void(ReplicaAn
     refs.push_back(section.ref);
     SimSlot* slot = GetSlot(section.ref.shard);
     ReplicaAnswer answer{.status = Unavailable("not followed here yet")};
-    if (slot != nullptr && !failure_.ok()) answer.status = failure_;
-    if (slot != nullptr && failure_.ok()) {
+    if (slot != nullptr) answer.status = window_.failure();
+    if (slot != nullptr && window_.failure().ok()) {
       answer = slot->replica.Take(section.ref, section.words, section.checksum,
                                   [](Shard&, proto::Delta::Reader) {});
     }
     if (answer.taken && answer.status.ok()) {
-      taken_.push_back({{section.ref.shard, section.ref.incarnation, slot->shard->last_lsn()},
-                        {section.ref.shard, section.ref.incarnation, section.words, section.checksum}});
+      window_.Take(*slot, {section.ref.shard, section.ref.incarnation, section.words, section.checksum});
       ScheduleClose(Step::kDeltaTaken);
     }
     taken |= answer.status.ok();
@@ -237,8 +240,7 @@ void SimCore::Append(const ReplicaRequest& request, std::function<void(ReplicaAn
   }
   if (!taken) return reply(answers);
   Reached(request.sync ? Durability::kSynced : Durability::kLogged,
-          [this, refs = std::move(refs), answers = std::move(answers), reply](const Status& reached) mutable {
-            if (!reached.ok()) answers.status = reached;
+          [this, refs = std::move(refs), answers = std::move(answers), reply]() mutable {
             // A log that failed meanwhile has lost what was taken, though it can be written again by now.
             for (size_t i = 0; i < refs.size(); ++i) {
               if (answers.states[i].status.ok()) answers.states[i] = Attach({refs[i]}).front();
@@ -247,9 +249,13 @@ void SimCore::Append(const ReplicaRequest& request, std::function<void(ReplicaAn
           });
 }
 
-CopySet* SimCore::CopiesOf(ShardId shard) const {
+ShardReplica* SimCore::FindReplica(ShardId shard) const {
   SimSlot* slot = GetSlot(shard);
-  return slot == nullptr ? nullptr : slot->replica.copies();
+  return slot == nullptr ? nullptr : &slot->replica;
+}
+
+Result<StoredRows> SimCore::ScanBase(const Seed::BaseRange& range) const {
+  return base_->Scan(range.incarnation, range.table, range.first, range.rows);
 }
 
 std::vector<ShardLine> SimCore::Report() const {

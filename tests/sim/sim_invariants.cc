@@ -1,5 +1,7 @@
 #include "tests/sim/sim_invariants.h"
 
+#include <capnp/serialize.h>
+
 #include <algorithm>
 
 #include "tests/sim/sim_cluster.h"
@@ -118,6 +120,29 @@ void Truth::CheckAnswered(Endpoint server, const SimSlot& slot, const PushReques
       "nothing_is_answered_before_its_level",
       StrCat("unit ", request.number, " of shard ", request.shard, " at lsn ", lsn,
              level == Durability::kSynced ? ", synced: " : ", logged: ", lacking, " does not have it yet"));
+}
+
+void Truth::OnWritten(const LogSection& section, SimSlot& slot) {
+  if (slot.unwritten.empty()) return;
+  capnp::FlatArrayMessageReader message(section.delta.ptr(), {.traversalLimitInWords = UINT64_MAX});
+  for (const auto entry : message.getRoot<proto::Delta>().getTables()) {
+    const auto data = entry.getKeys();
+    const std::span keys(reinterpret_cast<const Key*>(data.begin()), data.size() / sizeof(Key));
+    std::erase_if(slot.unwritten, [&](const auto& unit) {
+      return unit.second.table == entry.getTable() && std::ranges::find(keys, unit.second.key) != keys.end();
+    });
+  }
+}
+
+// Jobs count what they have done by it.
+void Truth::OnSaidLogged(Endpoint server, const SimSlot& slot) {
+  for (const auto& [number, unit] : slot.unwritten) {
+    if (unit.lsn > slot.Logged()) continue;
+    cluster_.world.Fail("what_counts_as_logged_is_written",
+                        StrCat("unit ", number, " of shard ", slot.id(), ", table ", unit.table, ": ",
+                               cluster_.world.name(server), " told it lsn ", unit.lsn, " and says that ",
+                               slot.Logged(), " is logged, its log does not have it"));
+  }
 }
 
 void Truth::OnConfirmed(NodeId node, ShardId shard, Incarnation incarnation, Lsn lsn, Durability level) {

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "server/storage/delta_log.h"
 #include "tests/sim/sim_messages.h"
 #include "tests/sim/sim_world.h"
 
@@ -47,6 +48,10 @@ class Truth {
   void OnDelta(ShardId shard, Epoch epoch, Lsn lsn);
   void OnAnswered(Endpoint server, const SimSlot& slot, const PushRequest& request, Durability level,
                   const PushAnswer& answer);
+  // The file of a server's log has this delta of the shard.
+  static void OnWritten(const LogSection& section, SimSlot& slot);
+  // Somebody is told up to where the shard is logged.
+  void OnSaidLogged(Endpoint server, const SimSlot& slot);
   // A primary hears that a copy has logged (and synced) every delta up to here.
   void OnConfirmed(NodeId node, ShardId shard, Incarnation incarnation, Lsn lsn, Durability level);
   void OnServes(ShardId shard, Epoch epoch, Endpoint server, bool promoted);

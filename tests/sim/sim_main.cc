@@ -38,7 +38,8 @@ constexpr MutantName kMutants[] = {{"marks", Defence::kMarks},
                                    {"promote-in-sync", Defence::kPromoteInSync},
                                    {"promote-confirmed", Defence::kPromoteSettled},
                                    {"backup-confirms-dropped", Defence::kConfirmHeld},
-                                   {"quarantine", Defence::kQuarantine}};
+                                   {"quarantine", Defence::kQuarantine},
+                                   {"told-is-logged", Defence::kToldIsLogged}};
 
 struct Outcome {
   std::string failed;

@@ -12,6 +12,13 @@ namespace penstock::sim {
 
 using UnitNumber = uint64_t;  // of all units of a run, from 1
 
+// The row that only this unit has, and the lsn that its push was told.
+struct UnitProof {
+  TableId table = 0;
+  Key key = 0;
+  Lsn lsn = 0;
+};
+
 struct PushRequest {
   UnitNumber number = 0;
   UnitContext unit;

@@ -1,7 +1,5 @@
 #include "tests/sim/sim_replicator.h"
 
-#include <algorithm>
-
 #include "tests/sim/sim_cluster.h"
 
 namespace penstock::sim {
@@ -9,365 +7,160 @@ namespace {
 
 constexpr uint64_t kTickUs = 50'000;
 constexpr uint64_t kAnswerMs = 2000;
-constexpr uint64_t kWaitMs = 6000;   // of an applied push, for its copies
-constexpr size_t kPieceBytes = 160;  // so that a seed has many
-constexpr size_t kItemsInCall = 4;
-constexpr size_t kCallsInFlight = 3;
 
-bool Passes(Code code) { return code == Code::kWrongEpoch || code == Code::kUnavailable; }
+ReplicationOptions OptionsOf(const std::string& name) {
+  return {.node_name = name,
+          .copy_wait_ms = 6000,
+          .tail_bytes = 1 << 20,
+          .call_bytes = 1000,
+          .in_flight_bytes = 2500,
+          .seed_in_flight_bytes = 1500,
+          .seed = {.piece_bytes = 160, .base_rows = 4}};
+}
+
+Step StepOf(const Replication::Call& call) {
+  Step step = Step::kDeltaSent;
+  for (const Replication::Item& item : call.items) {
+    if (item.what.piece) step = item.what.last ? Step::kLastPieceSent : Step::kPieceSent;
+  }
+  return step;
+}
 
 }  // namespace
 
-SimReplicator::SimReplicator(SimCluster& cluster, SimCore& core, Endpoint self)
-    : cluster_(cluster), world_(cluster.world), core_(core), self_(self) {
+SimReplicator::SimReplicator(SimCluster& cluster, SimCore& core, Endpoint self, const std::string& name)
+    : cluster_(cluster),
+      world_(cluster.world),
+      core_(core),
+      self_(self),
+      replication_(core, OptionsOf(name)) {
   world_.After(self_, kTickUs, Step::kNone, [this] { Tick(); });
 }
 
-CopySet* SimReplicator::FindSet(ShardId shard) const { return core_.CopiesOf(shard); }
-
-std::vector<CopySet*> SimReplicator::Sets() const {
-  std::vector<CopySet*> sets;
-  for (const ShardId shard : shards_) {
-    if (CopySet* set = FindSet(shard)) sets.push_back(set);
-  }
-  return sets;
+void SimReplicator::Perform() {
+  replication_.Perform([this](auto&& action) { Do(std::move(action)); });
 }
 
-SimReplicator::Copy* SimReplicator::FindCopy(const CopyKey& key) const {
-  CopySet* set = FindSet(key.shard);
-  return set == nullptr ? nullptr : set->Find(key.node, key.incarnation);
-}
-
-// --- What the core says.
+// --- Events.
 
 void SimReplicator::NoteWanted(ShardId shard) {
-  if (FindSet(shard) == nullptr) return Forget(shard);
-  shards_.insert(shard);
-  for (auto it = seeds_.begin(); it != seeds_.end();) {
-    const CopyKey key = (it++)->first;
-    if (FindCopy(key) == nullptr) EndSeed(key);
-  }
-  CheckWaiters();
+  replication_.NoteWanted(shard, world_.now_ms());
+  Perform();
 }
 
 void SimReplicator::Forget(ShardId shard) {
-  if (shards_.erase(shard) == 0) return;
-  for (auto it = seeds_.begin(); it != seeds_.end();) {
-    const CopyKey key = (it++)->first;
-    if (key.shard == shard) EndSeed(key);
-  }
-  CheckWaiters();
-}
-
-void SimReplicator::NoteAdded(const CopySet& copies) {
-  for (const Copy& copy : copies.copies())
-    MakeReady({copies.shard(), copy.grant.node, copy.grant.incarnation}, copy);
+  replication_.Forget(shard, world_.now_ms());
+  Perform();
 }
 
 void SimReplicator::Send() {
-  if (shards_.empty()) return;
-  FinishSeeds();
-  for (const auto& [endpoint, link] : std::map(links_)) Pump(link);
+  replication_.Send();
+  Perform();
 }
 
-// --- Waiting for copies.
-
-std::optional<Status> SimReplicator::Reached(const Waiter& waiter) const {
-  const SimSlot* slot = core_.GetSlot(waiter.shard);
-  if (slot == nullptr || !slot->replica.granted()) return OutcomeUnknown("the shard is not served any more");
-  const CopySet* set = FindSet(waiter.shard);
-  const Lsn reached = set == nullptr                        ? waiter.lsn
-                      : waiter.level == Durability::kSynced ? set->Synced(waiter.lsn)
-                                                            : set->Logged(waiter.lsn);
-  if (reached >= waiter.lsn) return Status::Ok();
-  if (world_.now_ms() >= waiter.deadline_ms)
-    return OutcomeUnknown("applied, but not confirmed by all copies");
-  return std::nullopt;
-}
-
-void SimReplicator::Wait(ShardId shard, Lsn lsn, Durability level, std::function<void(Status)> done) {
-  Waiter waiter{shard, lsn, level, world_.now_ms() + kWaitMs, std::move(done)};
-  if (const auto reached = Reached(waiter)) return waiter.done(*reached);
-  waiters_.push_back(std::move(waiter));
-}
-
-void SimReplicator::CheckWaiters() {
-  std::vector<Waiter> left;
-  std::vector<std::pair<std::function<void(Status)>, Status>> done;
-  for (Waiter& waiter : waiters_) {
-    if (world_.now_ms() > waiter.deadline_ms + 1000 && !cluster_.StoodStill(self_))
-      world_.Fail("no_wait_beyond_its_deadline", StrCat("a push of shard ", waiter.shard));
-    if (auto reached = Reached(waiter)) {
-      done.emplace_back(std::move(waiter.done), std::move(*reached));
-    } else {
-      left.push_back(std::move(waiter));
-    }
-  }
-  waiters_ = std::move(left);
-  for (const auto& [call, status] : done) call(status);
-}
-
-void SimReplicator::SyncWhatIsOwed() {
-  std::set<ShardId> owed;
-  for (const Waiter& waiter : waiters_) {
-    const CopySet* set = FindSet(waiter.shard);
-    if (waiter.level == Durability::kSynced && set != nullptr && set->OwesSync(waiter.lsn))
-      owed.insert(waiter.shard);
-  }
-  for (const ShardId shard : owed) core_.SyncCopies(shard);
-}
-
-// --- Links.
-
-SimReplicator::LinkPtr SimReplicator::LinkTo(const std::string& endpoint) {
-  LinkPtr& link = links_[endpoint];
-  if (link == nullptr) link = std::make_shared<Link>(Link{.endpoint = endpoint});
-  return link;
-}
-
-void SimReplicator::MakeReady(const CopyKey& key, const Copy& copy) {
-  if (copy.stage == CopySet::Stage::kSeeding || copy.stage == CopySet::Stage::kFollowing)
-    LinkTo(copy.grant.endpoint)->ready.push_back(key);
+void SimReplicator::Wait(std::vector<DeltaRef> deltas, Durability level, std::function<void(Status)> done) {
+  if (auto said = replication_.Look(&deltas, level)) return done(*std::move(said));
+  const auto since = waits_since_ms_.insert(world_.now_ms());
+  replication_.Wait(std::move(deltas), level, world_.now_ms(),
+                    [this, since, done = std::move(done)](Status status) {
+                      waits_since_ms_.erase(since);
+                      done(std::move(status));
+                    });
 }
 
 void SimReplicator::Tick() {
-  for (CopySet* set : Sets()) {
-    for (Copy& copy : set->copies()) {
-      if (copy.stage != CopySet::Stage::kDetached || copy.grant.endpoint.empty()) continue;
-      const LinkPtr link = LinkTo(copy.grant.endpoint);
-      if (!link->busy) AttachAll(link);
-    }
-    set->Trim();
-  }
-  for (const auto& [endpoint, link] : std::map(links_)) Pump(link);
-  AdvanceSeeds();
-  CheckWaiters();
-  SyncWhatIsOwed();
+  replication_.Tick(world_.now_ms());
+  Perform();
+  const uint64_t deadline_ms = OptionsOf("").copy_wait_ms + 1000;
+  if (!waits_since_ms_.empty() && world_.now_ms() > *waits_since_ms_.begin() + deadline_ms &&
+      !cluster_.StoodStill(self_))
+    world_.Fail("no_wait_beyond_its_deadline", "a push waits for copies");
   world_.After(self_, kTickUs, Step::kNone, [this] { Tick(); });
 }
 
-void SimReplicator::AttachAll(const LinkPtr& link) {
-  std::vector<CopyKey> keys;
-  std::vector<ReplicaRef> refs;
-  for (const CopySet* set : Sets()) {
-    for (const Copy& copy : set->copies()) {
-      if (copy.stage != CopySet::Stage::kDetached || copy.grant.endpoint != link->endpoint) continue;
-      keys.push_back({set->shard(), copy.grant.node, copy.grant.incarnation});
-      refs.push_back({set->shard(), copy.grant.incarnation, set->epoch()});
-    }
-  }
-  const auto server = cluster_.FindServer(link->endpoint);
-  if (keys.empty() || !server) return;  // it listens there no more
-  link->busy = true;
-  if (link->channel == nullptr) link->channel = world_.Connect(self_, *server);
+// --- Actions.
+
+void SimReplicator::Do(Replication::Connect&& action) {
+  const auto server = cluster_.FindServer(action.endpoint);
+  ChannelPtr& channel = channels_[action.link];
+  if (server && channel == nullptr) channel = world_.Connect(self_, *server);
+  const Status status = server ? Status::Ok() : Unavailable("nobody listens there any more");
+  replication_.OnConnected(action.link, status, world_.now_ms());
+}
+
+void SimReplicator::Do(Replication::Drop&& action) {
+  const auto channel = channels_.extract(action.link);
+  if (!channel.empty() && channel.mapped() != nullptr) world_.Break(channel.mapped());
+}
+
+void SimReplicator::Do(Replication::Attach&& action) {
+  const ChannelPtr& channel = channels_.at(action.link);
   using Answers = std::vector<ReplicaAnswer>;
   world_.Call<Answers>(
-      link->channel, Step::kAttachSent, Step::kAttachAnswered, kAnswerMs,
-      [&cluster = cluster_, server = *server, refs](auto reply) {
+      channel, Step::kAttachSent, Step::kAttachAnswered, kAnswerMs,
+      [&cluster = cluster_, server = channel->to, refs = std::move(action.copies)](auto reply) {
         if (SimCore* core = cluster.FindCore(server)) reply(core->Attach(refs));
       },
-      [this, link, keys](std::optional<Answers> states) {
-        link->busy = false;
-        if (link->broken) return;
-        if (!states) return Break(link, "the connection broke");
-        OnAttached(link, keys, *states);
+      [this, link = action.link](std::optional<Answers> answers) {
+        const Status status = answers ? Status::Ok() : Unavailable("the connection broke");
+        replication_.OnAttached(link, status, answers.value_or(Answers()), world_.now_ms());
+        Perform();
       });
 }
 
-void SimReplicator::OnAttached(const LinkPtr& link, const std::vector<CopyKey>& keys,
-                               const std::vector<ReplicaAnswer>& states) {
-  for (size_t i = 0; i < keys.size(); ++i) {
-    CopySet* set = FindSet(keys[i].shard);
-    Copy* copy = FindCopy(keys[i]);
-    if (copy == nullptr || copy->stage != CopySet::Stage::kDetached) continue;
-    if (Passes(states[i].status.code())) continue;
-    if (!states[i].status.ok()) {
-      set->Fail(*copy, states[i].status.message());
-      continue;
-    }
-    const bool seed = set->Attached(*copy, states[i].standing, world_.now_ms());
-    world_.Note(self_, "shard ", keys[i].shard, ": attached node ", keys[i].node, " at lsn ",
-                states[i].standing.point.lsn, seed ? ", to be seeded" : "", copy->failure);
-    MakeReady(keys[i], *copy);
-    if (!seed) continue;
-    Shard& shard = *core_.GetSlot(keys[i].shard)->shard;
-    seeds_[keys[i]] = Seeding{.tables = shard.TableIds()};
-    shard.BeginSeed();
-    AddPiece(keys[i], {.number = 1});
-    world_.After(self_, world_.Between(10, 2000), Step::kSeedBegun, [this] { AdvanceSeeds(); });
-  }
-  Pump(link);
-  CheckWaiters();
-}
-
-void SimReplicator::Break(const LinkPtr& link, const std::string& why) {
-  if (link->broken) return;
-  link->broken = true;
-  world_.Break(link->channel);
-  links_.erase(link->endpoint);
-  for (CopySet* set : Sets()) {
-    for (Copy& copy : set->copies()) {
-      if (copy.grant.endpoint == link->endpoint && copy.stage != CopySet::Stage::kDetached)
-        set->Detached(copy, why);
-    }
-  }
-}
-
-// --- Sending.
-
-void SimReplicator::Pump(const LinkPtr& link) {
-  while (!link->ready.empty() && link->inflight < kCallsInFlight && !link->broken &&
-         link->channel != nullptr) {
-    std::vector<Item> items;
-    while (!link->ready.empty() && items.size() < kItemsInCall) {
-      const CopyKey key = link->ready.front();
-      CopySet* set = FindSet(key.shard);
-      Copy* copy = FindCopy(key);
-      auto next = copy == nullptr ? std::nullopt : set->Next(*copy);
-      if (!next) {
-        link->ready.pop_front();
-        continue;
-      }
-      items.push_back({key, copy->attachment, std::move(*next)});
-    }
-    if (!items.empty()) SendItems(link, std::move(items));
-  }
-}
-
-void SimReplicator::SendItems(const LinkPtr& link, std::vector<Item> items) {
-  ReplicaRequest request;
-  Step step = Step::kDeltaSent;
-  for (const Item& item : items) {
-    request.sync |= item.what.delta.sync;
-    request.sections.push_back({{item.key.shard, item.key.incarnation, FindSet(item.key.shard)->epoch()},
-                                item.what.delta.words,
-                                item.what.delta.checksum});
-    if (item.what.piece) step = item.what.last ? Step::kLastPieceSent : Step::kPieceSent;
-  }
-  ++link->inflight;
-  const Endpoint server = link->channel->to;
+void SimReplicator::Do(Replication::Append&& action) {
+  ReplicaRequest request{.sections = {}, .sync = action.call->sync};
+  for (const Replication::Item& item : action.call->items)
+    request.sections.push_back({item.ref(), item.what.delta.words, item.what.delta.checksum});
+  const ChannelPtr channel = channels_.at(action.link);
   world_.Call<ReplicaAnswers>(
-      link->channel, step, Step::kDeltaConfirmed, kAnswerMs,
-      [&cluster = cluster_, server, request](auto reply) {
+      channel, StepOf(*action.call), Step::kDeltaConfirmed, kAnswerMs,
+      [&cluster = cluster_, server = channel->to, request = std::move(request)](auto reply) {
         if (SimCore* core = cluster.FindCore(server)) core->Append(request, std::move(reply));
       },
-      [this, link, items = std::move(items), sync = request.sync](std::optional<ReplicaAnswers> answers) {
-        --link->inflight;
-        if (!answers) return Break(link, "the connection broke");
-        for (size_t i = 0; i < items.size(); ++i) {
-          Copy* copy = FindCopy(items[i].key);
-          if (answers->status.ok()) {
-            TakeState(link, items[i], sync, answers->states[i]);
-          } else if (copy != nullptr) {
-            FindSet(items[i].key.shard)->Fail(*copy, answers->status.message());
-          }
-        }
-        CheckWaiters();
-        Pump(link);
-        AdvanceSeeds();
+      [this, link = action.link, channel, call = action.call](std::optional<ReplicaAnswers> answers) {
+        const Status sent = answers ? Status::Ok() : Unavailable("the connection broke");
+        if (answers) CheckConfirmed(*channel, *call, *answers);
+        const ReplicaAnswers said = std::move(answers).value_or(ReplicaAnswers());
+        replication_.OnAppended(link, *call, sent, said.status, said.states, world_.now_ms());
+        Perform();
       });
 }
 
-void SimReplicator::TakeState(const LinkPtr& link, const Item& item, bool sync, const ReplicaAnswer& state) {
-  CopySet* set = FindSet(item.key.shard);
-  Copy* copy = FindCopy(item.key);
-  if (copy == nullptr || copy->attachment != item.attachment || copy->stage == CopySet::Stage::kFailed)
-    return;
-  if (Passes(state.status.code())) return set->Detached(*copy, state.status.message());
-  if (!state.status.ok()) {
-    world_.Note(self_, "shard ", item.key.shard, ": the copy on node ", item.key.node,
-                " fails: ", state.status.message());
-    return set->Fail(*copy, state.status.message());
-  }
-  if (item.what.last) {
-    set->Seeded(*copy);
-    EndSeed(item.key);
-    world_.Note(self_, "shard ", item.key.shard, ": node ", item.key.node, " is seeded");
-  }
-  if (item.what.piece && !item.what.last) return;
-  const Lsn lsn = item.what.delta.lsn;
-  set->Confirmed(*copy, lsn, sync, world_.now_ms());
-  // A later life of the server may have lost it again.
-  if (link->channel->to_life == world_.life(link->channel->to)) {
-    cluster_.truth.OnConfirmed(item.key.node, item.key.shard, item.key.incarnation, lsn,
-                               sync ? Durability::kSynced : Durability::kLogged);
+// A later life of the server may have lost it again.
+void SimReplicator::CheckConfirmed(const Channel& channel, const Replication::Call& call,
+                                   const ReplicaAnswers& answers) {
+  if (!answers.status.ok() || channel.to_life != world_.life(channel.to)) return;
+  for (size_t i = 0; i < call.items.size(); ++i) {
+    const auto& [key, epoch, attachment, what] = call.items[i];
+    if (!answers.states[i].status.ok() || (what.piece && !what.last)) continue;
+    cluster_.truth.OnConfirmed(key.node, key.shard, key.incarnation, what.delta.lsn,
+                               call.sync ? Durability::kSynced : Durability::kLogged);
   }
 }
 
-// --- Seeds.
-
-void SimReplicator::EndSeed(const CopyKey& key) {
-  if (seeds_.erase(key) == 0) return;
-  if (const SimSlot* slot = core_.GetSlot(key.shard)) slot->shard->EndSeed();
+void SimReplicator::Do(Replication::MakePiece&& action) {
+  world_.After(self_, world_.Between(10, 1800), action.first ? Step::kSeedBegun : Step::kNone,
+               [this, seed = action.seed] {
+                 replication_.FillPiece(seed);
+                 Perform();
+               });
 }
 
-void SimReplicator::AdvanceSeeds() {
-  std::vector<CopyKey> keys;
-  for (const auto& [key, seeding] : seeds_) keys.push_back(key);
-  for (const CopyKey& key : keys) {
-    Seeding& seeding = seeds_.at(key);
-    const Copy* copy = FindCopy(key);
-    if (copy == nullptr || copy->stage != CopySet::Stage::kSeeding) {
-      EndSeed(key);
-      continue;
-    }
-    if (seeding.filling || seeding.finishing || seeding.finished || !copy->unsent_pieces.empty()) continue;
-    seeding.filling = true;
-    world_.After(self_, world_.Between(10, 1500), Step::kNone, [this, key] { FillPiece(key); });
-  }
+void SimReplicator::Do(Replication::ReadBase&& action) {
+  world_.After(self_, world_.Between(50, 1500), Step::kNone, [this, action] {
+    replication_.OnBaseRead(action.seed, core_.ScanBase(action.range));
+    Perform();
+  });
 }
 
-void SimReplicator::FillPiece(const CopyKey& key) {
-  const auto found = seeds_.find(key);
-  Copy* copy = FindCopy(key);
-  if (found == seeds_.end() || copy == nullptr || copy->stage != CopySet::Stage::kSeeding)
-    return AdvanceSeeds();
-  Seeding& seeding = found->second;
-  seeding.filling = false;
-  Shard& shard = *core_.GetSlot(key.shard)->shard;
-  SeedPiece piece{.number = copy->pieces + 1};
-  while (!seeding.tables.empty() && piece.bytes == 0) {
-    const auto done = shard.CollectRows(seeding.tables.back(), &seeding.cursor, kPieceBytes, &piece);
-    if (done.ok() && !*done) continue;
-    seeding.tables.pop_back();
-    seeding.cursor = {};
-  }
-  if (piece.bytes == 0) {
-    seeding.finishing = true;
-    world_.After(self_, 0, Step::kSeedFinishing, [this, shard = key.shard] {
-      if (core_.GetSlot(shard) != nullptr && core_.GetSlot(shard)->replica.granted()) core_.CloseWhole(shard);
-    });
-    return;
-  }
-  AddPiece(key, piece);
-  Pump(LinkTo(copy->grant.endpoint));
-  AdvanceSeeds();
+// A moment later, so that something may come in between.
+void SimReplicator::Do(Replication::CloseWhole&& action) {
+  world_.After(self_, 0, Step::kSeedFinishing, [this, shard = action.shard] {
+    if (FindServed(core_, shard) != nullptr) core_.CloseWhole(shard);
+  });
 }
 
-void SimReplicator::AddPiece(const CopyKey& key, const SeedPiece& piece) {
-  Copy& copy = *FindCopy(key);
-  auto built = core_.GetSlot(key.shard)->shard->BuildPiece(piece);
-  if (!built.ok()) return FindSet(key.shard)->Fail(copy, built.status().message());
-  FindSet(key.shard)->AddPiece(
-      copy, {.lsn = built->lsn, .checksum = built->checksum, .words = kj::mv(built->words)}, false);
-  MakeReady(key, copy);
-}
-
-void SimReplicator::FinishSeeds() {
-  for (auto& [key, seeding] : seeds_) {
-    Copy* copy = FindCopy(key);
-    const SimSlot* slot = core_.GetSlot(key.shard);
-    if (!seeding.finishing || copy == nullptr || copy->stage != CopySet::Stage::kSeeding ||
-        slot->shard->HasUnlogged() || !copy->unsent_pieces.empty())
-      continue;
-    auto built = slot->shard->BuildLastPiece(copy->pieces + 1);
-    if (!built.ok()) continue;
-    seeding.finishing = false;
-    seeding.finished = true;
-    FindSet(key.shard)->AddPiece(
-        *copy, {.lsn = built->lsn, .checksum = built->checksum, .words = kj::mv(built->words)}, true);
-    MakeReady(key, *copy);
-  }
-}
+void SimReplicator::Do(Replication::SyncCopies&& action) { core_.SyncCopies(action.shard); }
 
 }  // namespace penstock::sim

@@ -5,7 +5,8 @@
   include_direction.py ROOT        checks the tree at ROOT; exits with 1 and one line for each wrong include
   include_direction.py --selftest  shows on planted trees that each kind of wrong include is found
 
-Includes in quotes are paths from the root of the tree. Within a folder anything goes, but common/base may not use the rest of common.
+Includes in quotes are paths from the root of the tree. Within a folder anything goes, but common/base may not use the rest of common, and
+the rooms of server stand in order: shard <- storage <- replica <- node.
 """
 import os
 import re
@@ -21,6 +22,8 @@ ALLOWED["server"] = ("proto", "common")
 ALLOWED["scheduler"] = ("proto", "common", "job", "model")
 ALLOWED["worker"] = ("proto", "common", "client", "job", "model", "data")
 ALLOWED["serving"] = ALLOWED["python"] = ALLOWED["tools"] = ALLOWED["worker"] + ("server", "scheduler", "worker")
+# Rooms of a folder in their order: each may include only itself and those before it.
+ROOMS = ("server/shard/", "server/storage/", "server/replica/", "server/node/")
 INCLUDE = re.compile(r'^\s*#\s*include\s*(?:"([^"]+)"|<((?:%s)/[^>]+)>)' % "|".join(ALLOWED))
 SOURCE = (".h", ".cc", ".cu", ".cuh", ".inl")
 
@@ -37,6 +40,9 @@ def complaint(root, source, target):
         return f"points the wrong way: {top} may include only " + ", ".join((*ALLOWED[top], top))
     if source.startswith("common/base/") and not target.startswith("common/base/"):
         return "points the wrong way: common/base stands below the rest of common"
+    room, other_room = (next((r for r in ROOMS if path.startswith(r)), None) for path in (source, target))
+    if room and other_room and ROOMS.index(room) < ROOMS.index(other_room):
+        return f"points the wrong way: {room} stands below {other_room}"
     return None
 
 
@@ -59,17 +65,22 @@ def check(root):
 
 def selftest():
     headers = ["common/base/a.h", "common/net/a.h", "model/a.h", "server/a.h", "worker/a.h", "scheduler/a.h",
-               "client/a.h", "job/a.h", "data/a.h", "tools/a.h", "serving/a.h", "proto/data.capnp"]
+               "client/a.h", "job/a.h", "data/a.h", "tools/a.h", "serving/a.h", "proto/data.capnp",
+               "server/shard/a.h", "server/storage/a.h", "server/replica/a.h", "server/node/a.h"]
     right = [("common/net/x.cc", "common/base/a.h"), ("common/net/x.cc", "proto/data.capnp.h"),
              ("model/x.cc", "common/net/a.h"), ("server/x.cc", "server/a.h"), ("worker/x.cc", "model/a.h"),
              ("tools/x.cc", "scheduler/a.h"), ("common/base/x.cc", "common/base/a.h"), ("client/x.cc", "common/net/a.h"),
-             ("model/x.cc", "job/a.h"), ("data/x.cc", "model/a.h"), ("worker/x.cc", "client/a.h"), ("scheduler/x.cc", "job/a.h")]
+             ("model/x.cc", "job/a.h"), ("data/x.cc", "model/a.h"), ("worker/x.cc", "client/a.h"), ("scheduler/x.cc", "job/a.h"),
+             ("server/node/x.cc", "server/replica/a.h"), ("server/replica/x.cc", "server/storage/a.h"), ("server/storage/x.h", "server/shard/a.h"),
+             ("server/replica/x.h", "server/replica/a.h"), ("server/shard/x.cc", "server/a.h"), ("server/x.cc", "server/node/a.h")]
     wrong = [("common/net/x.cc", "model/a.h"), ("common/base/x.cc", "common/net/a.h"), ("model/x.h", "server/a.h"),
              ("common/base/x.cc", "proto/data.capnp.h"), ("server/x.cc", "worker/a.h"), ("worker/x.cc", "scheduler/a.h"),
              ("scheduler/x.h", "server/a.h"), ("server/x.cc", "tools/a.h"), ("tools/x.cc", "serving/a.h"),
              ("server/x.cc", "a.h"), ("server/x.cc", "server/missing.h"), ("server/x.cc", "server/../worker/a.h"),
              ("server/x.cc", "proto/missing.capnp.h"), ("server/x.cc", "client/a.h"), ("scheduler/x.cc", "client/a.h"),
-             ("job/x.cc", "model/a.h"), ("model/x.cc", "data/a.h"), ("client/x.cc", "job/a.h")]
+             ("job/x.cc", "model/a.h"), ("model/x.cc", "data/a.h"), ("client/x.cc", "job/a.h"),
+             ("server/replica/x.cc", "server/node/a.h"), ("server/shard/x.h", "server/storage/a.h"), ("server/shard/x.cc", "server/replica/a.h"),
+             ("server/storage/x.cc", "server/replica/a.h"), ("server/storage/x.h", "server/node/a.h"), ("server/shard/x.cc", "server/node/a.h")]
     for cases, expected in ((right, 0), (wrong, 1)):
         for source, target in cases:
             for quotes in ('"%s"', "<%s>") if "/" in target else ('"%s"',):

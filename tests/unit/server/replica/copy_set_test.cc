@@ -195,6 +195,54 @@ TEST_F(CopySetTest, ASilentCopyIsToLeaveWherePushesGoOnWithoutIt) {
   EXPECT_EQ(set_.WhyNotStay(Copy(2), kNow), "it is broken");
 }
 
+TEST_F(CopySetTest, ACopyWithoutRoomIsToLeaveWherePushesGoOnWithoutIt) {
+  Want({Backup(2, true), Backup(3, true)}, 2);
+  for (NodeId node : {2, 3}) set_.Attached(Copy(node), At(10, 10), kNow);
+  Add(11);
+  for (NodeId node : {2, 3}) set_.Confirmed(Copy(node), 11, false, kNow);
+  set_.NoteRoom(Copy(2), true, kNow);
+  set_.NoteRoom(Copy(2), true, kNow + 5000);
+  EXPECT_TRUE(set_.Writable(kNow + 9999).ok()) << "it confirms what it has logged";
+  EXPECT_EQ(set_.Logged(11), 11u);
+  EXPECT_EQ(set_.WhyNotStay(Copy(2), kNow + 9999), "");
+  EXPECT_THAT(set_.WhyNotStay(Copy(2), kNow + 10000), HasSubstr("no room"));
+  EXPECT_EQ(set_.WhyNotStay(Copy(3), kNow + 10000), "");
+  Want({Backup(3, true)}, 2);
+  EXPECT_TRUE(set_.Writable(kNow + 10000).ok());
+}
+
+TEST_F(CopySetTest, PushesWaitForTheRoomOfACopyThatMustStay) {
+  Want({Backup(2, true)}, 2);
+  ReplicaStanding full = At(10, 10);
+  full.no_room = true;
+  set_.Attached(Copy(2), full, kNow);
+  EXPECT_TRUE(set_.Writable(kNow + 9999).ok());
+  const Status refused = set_.Writable(kNow + 10000);
+  EXPECT_EQ(refused.code(), Code::kNotEnoughCopies);
+  EXPECT_GT(refused.retry_after_ms(), 0u);
+  EXPECT_THAT(refused.message(), HasSubstr("server-2 (node 2) has had no room in its memory or log"));
+  EXPECT_EQ(set_.WhyNotStay(Copy(2), kNow + 10000), "");
+  set_.NoteRoom(Copy(2), false, kNow + 12000);
+  EXPECT_TRUE(set_.Writable(kNow + 30000).ok());
+}
+
+// Nobody pushes while pushes are refused, so nothing else would bring an answer.
+TEST_F(CopySetTest, ACopyWithoutRoomIsAskedAFewTimesASecond) {
+  Want({Backup(2, true), Backup(3, false)});
+  set_.Attached(Copy(2), At(10, 10), kNow);
+  EXPECT_FALSE(set_.OwesQuestion(kNow + 5000));
+  set_.NoteRoom(Copy(2), true, kNow + 5000);
+  EXPECT_FALSE(set_.OwesQuestion(kNow + 5199));
+  EXPECT_TRUE(set_.OwesQuestion(kNow + 5200));
+  EXPECT_FALSE(set_.OwesQuestion(kNow + 5399));
+  EXPECT_TRUE(set_.OwesQuestion(kNow + 5400));
+  set_.NoteRoom(Copy(2), false, kNow + 7500);
+  EXPECT_FALSE(set_.OwesQuestion(kNow + 9000));
+  set_.NoteRoom(Copy(2), true, kNow + 9000);
+  set_.Detached(Copy(2), "the cable");
+  EXPECT_FALSE(set_.OwesQuestion(kNow + 11000)) << "it is asked when it is attached";
+}
+
 // A copy may hear of the epoch in which it is in sync before its primary does: it refuses what comes in the
 // old one.
 TEST_F(CopySetTest, KeepsWhatACopyNeedsThatIsAboutToBeInSync) {

@@ -189,10 +189,10 @@ TEST(ShardTest, BeyondTheWindowIsOverloadedButNeverAtLow) {
 TEST(ShardTest, HalfAWindowAsksToBeLogged) {
   Shard shard = ServingShard({Spec(1, 1)});
   for (Sequence s = 0; s < kWindow / 2 - 1; ++s) ASSERT_TRUE(Push(shard, 4, s, 1, {1}, {1}).ok());
-  EXPECT_FALSE(shard.MarksPress(1));
+  EXPECT_FALSE(shard.MarksPress(shard.Serving(1)));
   for (Sequence s = kWindow / 2 - 1; s < kWindow / 2 + 1; ++s)
     ASSERT_TRUE(Push(shard, 4, s, 1, {1}, {1}).ok());
-  EXPECT_TRUE(shard.MarksPress(1));
+  EXPECT_TRUE(shard.MarksPress(shard.Serving(1)));
 }
 
 TEST(ShardTest, RefusesUnmarkedPushesAndSequencesBelowTheirLow) {
