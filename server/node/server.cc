@@ -432,6 +432,7 @@ class Server::Impl : public NodeSession::Host {
     std::vector<std::vector<Follow>> follows(cores_.size());
     for (auto grant : results.getGrants())
       grants[grant.getShard() % cores_.size()].push_back(ReadGrant(grant));
+    EndQuarantines(results);
     for (auto follow : results.getFollows()) {
       follows[follow.getShard() % cores_.size()].push_back(
           {.shard = follow.getShard(), .incarnation = follow.getIncarnation(), .epoch = follow.getEpoch()});
@@ -451,6 +452,13 @@ class Server::Impl : public NodeSession::Host {
         served == 0 ? 1 : std::clamp<uint64_t>((held + served / 2) / served, 1, kMaxHeldPerServed);
     std::lock_guard lock(mutex_);
     granted_ = held > 0;
+  }
+
+  // A damaged shard is granted when its loss was accepted, or in another life, seeded by another copy.
+  void EndQuarantines(proto::Scheduler::HeartbeatResults::Reader results) {
+    for (auto grant : results.getGrants()) {
+      if (storage_.damaged.erase(grant.getShard()) > 0) fold_runner_->EndQuarantine(grant.getShard());
+    }
   }
 
   static Grant ReadGrant(proto::ShardGrant::Reader grant) {

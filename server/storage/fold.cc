@@ -116,7 +116,7 @@ class Folder {
   };
   struct Segment {
     SegmentInfo info;
-    bool needed = false;  // it holds deltas that cannot be folded
+    std::set<ShardId> needed_by;  // it holds deltas of these that cannot be folded
   };
   Status LoadBase();
   Status ReadSegments();
@@ -124,7 +124,8 @@ class Folder {
   Status TakeDelta(size_t segment, const LoggedDelta& logged, proto::Delta::Reader delta);
   ShardState& StateOf(ShardId shard);
   void NoteBroken(Segment& segment, ShardId shard, const ShardState& state);
-  void BeginIncarnation(ShardState& state);
+  void NoteGoesOn(ShardId shard);
+  void BeginIncarnation(ShardId shard, ShardState& state);
   Status CheckTables(const ShardState& state, Incarnation incarnation, proto::Delta::Reader delta) const;
   Status TakeTable(ShardState& state, proto::Delta::Reader delta, unsigned entry);
   size_t IndexBytes() const {
@@ -245,12 +246,14 @@ Status Folder::TakeDelta(size_t at, const LoggedDelta& logged, proto::Delta::Rea
   Segment& segment = segments_[at];
   const ShardId shard = logged.shard;
   const uint32_t checksum = logged.checksum;
+  ShardState& state = StateOf(shard);
   const auto quarantine = quarantined_.find(shard);
-  if (quarantine != quarantined_.end() && logged.incarnation <= quarantine->second) {
-    segment.needed = true;
+  // Until a later life of it is there: then nobody asks for this one any more.
+  if (quarantine != quarantined_.end() && logged.incarnation <= quarantine->second &&
+      logged.incarnation >= state.folded.incarnation) {
+    segment.needed_by.insert(shard);
     return Status::Ok();
   }
-  ShardState& state = StateOf(shard);
   // Of an abandoned segment a part may be missing; it was logged again later.
   const bool may_lack = segment.info.trusted < segment.info.bytes;
   switch (state.chain.Offer(delta, logged.incarnation, checksum, cluster_, may_lack)) {
@@ -270,7 +273,7 @@ Status Folder::TakeDelta(size_t at, const LoggedDelta& logged, proto::Delta::Rea
     NoteBroken(segment, shard, state);
     return Status::Ok();
   }
-  if (logged.incarnation != state.folded.incarnation) BeginIncarnation(state);
+  if (logged.incarnation != state.folded.incarnation) BeginIncarnation(shard, state);
   state.folded = state.chain.last();
   deltas_.push_back({.segment = static_cast<uint32_t>(at),
                      .words = static_cast<uint32_t>(logged.words.size()),
@@ -283,16 +286,22 @@ Status Folder::TakeDelta(size_t at, const LoggedDelta& logged, proto::Delta::Rea
     for (auto& [id, table] : state.tables) table.marks.Forget(state.forget_floor);
   }
   state.changed = true;
-  report_.broken.erase(shard);
+  if (report_.broken.erase(shard) > 0) NoteGoesOn(shard);
   return Status::Ok();
 }
 
 void Folder::NoteBroken(Segment& segment, ShardId shard, const ShardState& state) {
   report_.broken[shard] = state.chain.broken();
-  segment.needed = true;
+  segment.needed_by.insert(shard);
 }
 
-void Folder::BeginIncarnation(ShardState& state) {
+// Behind what was missing, or in another life: what came before and could not be folded is no longer wanted.
+void Folder::NoteGoesOn(ShardId shard) {
+  for (Segment& segment : segments_) segment.needed_by.erase(shard);
+}
+
+void Folder::BeginIncarnation(ShardId shard, ShardState& state) {
+  NoteGoesOn(shard);
   state.tables.clear();
   state.forget_floor = 0;
   index_.RemoveIncarnation(state.folded.incarnation);
@@ -509,7 +518,7 @@ Status Folder::RemoveSegments() {
   PENSTOCK_RETURN_IF_ERROR(PENSTOCK_FAULT("fold.ingest.after"));
   for (const Segment& segment : segments_) {
     PENSTOCK_RETURN_IF_ERROR(PENSTOCK_FAULT("fold.remove.before"));
-    if (segment.needed) {
+    if (!segment.needed_by.empty()) {
       if (!segment.info.aside) PENSTOCK_RETURN_IF_ERROR(log_.SetAside(segment.info.number));
       ++report_.set_aside;
     } else {

@@ -9,7 +9,7 @@
 // 5 of docs/protocol.md.
 //
 // A segment with deltas of a quarantined shard, or of one whose deltas do not follow each other, is set aside
-// and not removed.
+// and not removed before that shard goes on: behind a loss that was accepted, or in a new life.
 #pragma once
 
 #include <cstddef>

@@ -249,6 +249,53 @@ TEST_F(DamageTest, BeforeTheLastSyncedByteQuarantinesThatShardAlone) {
   EXPECT_EQ(Command({"status"}).code, 0);
 }
 
+// What was set aside while the shard waited for the operator is folded and goes, in the same life of the
+// server.
+TEST_F(DamageTest, AnAcceptedLossIsFolded) {
+  for (int i = 0; i < kPushes; ++i) {
+    for (const auto& [shard, keys] : keys_) ASSERT_TRUE(Push(keys).ok());
+  }
+  ASSERT_EQ(cluster_.Terminate("server-0"), 0);
+  const std::string log = cluster_.dir() + "/server-0/log";
+  const auto place = MiddleOfTheLog(log);
+  ASSERT_TRUE(place.ok()) << place.status().ToString();
+  FlipByte(place->file, place->offset);
+  ASSERT_TRUE(cluster_.StartOne("server-0").ok());
+  const auto set_aside = [&] {
+    int count = 0;
+    for (const auto& entry : std::filesystem::directory_iterator(log)) {
+      const auto name = ParseSegmentFileName(entry.path().filename().string());
+      count += name && name->aside;
+    }
+    return count;
+  };
+  const auto fold = [&] {
+    const double before = cluster_.Metric("server-0", "penstock_server_folds_total");
+    ASSERT_TRUE(client_->Fold().ok());
+    ASSERT_TRUE(WaitFor(
+        20000, [&] { return cluster_.Metric("server-0", "penstock_server_folds_total") > before; }))
+        << cluster_.Output("server-0");
+  };
+  const std::vector<Key>& others = keys_[(place->shard + 1) % 8];
+  ASSERT_TRUE(Push(others).ok());
+  ASSERT_NO_FATAL_FAILURE(fold());
+  EXPECT_GT(set_aside(), 0) << "of the shard that is quarantined";
+
+  ASSERT_EQ(Command({"shard", "accept-loss", std::to_string(place->shard)}).code, 0);
+  ASSERT_TRUE(cluster_.WaitServing().ok()) << cluster_.Output("server-0");
+  const std::vector<Key>& keys = keys_[place->shard];
+  ASSERT_TRUE(WaitFor(10000, [&] { return Sum(keys, 1000) >= 0; }));
+  const double left = Sum(keys);
+  ASSERT_TRUE(Push(keys).ok());
+  ASSERT_NO_FATAL_FAILURE(fold());
+  EXPECT_TRUE(WaitFor(5000, [&] { return set_aside() == 0; })) << cluster_.Output("server-0");
+  // From the base alone.
+  ASSERT_NO_FATAL_FAILURE(Restart());
+  ASSERT_TRUE(cluster_.WaitServing().ok()) << cluster_.Output("server-0");
+  EXPECT_EQ(Sum(keys), left + static_cast<double>(keys.size()));
+  EXPECT_EQ(Sum(others), (kPushes + 1.0) * static_cast<double>(others.size()));
+}
+
 // The server finds it when it has begun to serve, and nobody has another copy.
 TEST_F(DamageTest, OfTheBaseEndsTheServerWithItsName) {
   for (const auto& [shard, keys] : keys_) ASSERT_TRUE(Push(keys).ok());
