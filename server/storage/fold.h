@@ -28,6 +28,8 @@
 
 namespace penstock {
 
+class FoldRows;
+
 struct FoldOptions {
   // Row images in memory at a time.
   size_t image_buffer_bytes = size_t{256} << 20;
@@ -53,8 +55,7 @@ struct FoldReport {
   Status removal;
 };
 
-// What a fold allocates, for the next one: new pages cost more than all else that a fold does with them. At
-// most about the sum of the options' limits.
+// What a fold allocates, for the next one. At most about the sum of the options' limits.
 class FoldMemory {
  public:
   FoldMemory();
@@ -63,8 +64,7 @@ class FoldMemory {
 
  private:
   friend class Folder;
-  struct Arrays;
-  std::unique_ptr<Arrays> arrays_;
+  std::unique_ptr<FoldRows> rows_;
 };
 
 // Folds all sealed segments (fewer when the index outgrows its limit, at least one). Beside appends; one fold

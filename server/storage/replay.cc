@@ -13,14 +13,6 @@
 namespace penstock {
 namespace {
 
-// A delta is at most as large as a core's memory; the bytes were checked, so the limit on pointers is not
-// what protects.
-capnp::ReaderOptions DeltaReaderOptions() {
-  capnp::ReaderOptions options;
-  options.traversalLimitInWords = UINT64_MAX;
-  return options;
-}
-
 struct Segment {
   SegmentName name;
   std::unique_ptr<SegmentReader> reader;

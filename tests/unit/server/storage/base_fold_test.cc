@@ -9,6 +9,7 @@
 
 #include "common/base/fault.h"
 #include "server/marks.h"
+#include "server/storage/base_writer.h"
 #include "tests/unit/server/storage/fold_fixture.h"
 
 namespace penstock {
