@@ -129,7 +129,7 @@ interface Scheduler {
   # node: a later register of the same node ends it, and heartbeats of an ended session are refused with failedPrecondition.
 
   heartbeat @1 (node :UInt32, session :UInt64, shards :List(ShardReport), busy :Bool, tableVersion :UInt64,
-                hold :Bool, mapVersion :UInt64)
+                hold :Bool, mapVersion :UInt64, note :Text)
       -> (status :Common.Status, term :UInt64, mapVersion :UInt64, grants :List(ShardGrant), tableVersion :UInt64, tables :List(Common.TableSpec),
           droppedTables :List(UInt32), forgetFloor :UInt64, finishedProducers :List(UInt64), exit :Bool,
           follows :List(ShardFollow), completeProducers :List(UInt64));
@@ -137,7 +137,7 @@ interface Scheduler {
   # there is something new, or after heartbeat_ms. failedPrecondition: register again. `tables` is sent when
   # the node's tableVersion is behind. `finishedProducers` and `completeProducers` are ascending pairs
   # first, last (inclusive). All that a complete producer will ever push is logged. `grants` and `follows` are all that the
-  # server shall hold.
+  # server shall hold. `note`: what an operator should know of the node, which the status shows; empty: nothing.
 
   shardMap @2 (knownVersion :UInt64) -> (status :Common.Status, map :ShardMap);
   # `map` is null when knownVersion is current.
@@ -191,4 +191,7 @@ interface Scheduler {
   forceShard @18 (shard :UInt32, node :UInt32) -> (status :Common.Status);
   # The operator's word: of the last in-sync copies of a shard that nobody serves, this node's goes on, though others have not been heard. If it
   # holds less than was reported as logged, the shard is quarantined, and acceptLoss decides.
+
+  cannotStart @19 (name :Text, reason :Text) -> (status :Common.Status);
+  # By a server that ends because it cannot start. The status says why until a server of that name registers.
 }

@@ -146,6 +146,12 @@ void DeclareServerStorage(OptionSet& set, ClusterOptions::Server& o) {
            .unit = "bytes",
            .min = 2 * kMiB,
            .max = 16 * kTiB});
+  set.Add(
+      "server", "damaged_limit_bytes", &o.damaged_limit_bytes,
+      {.help = "Damaged files that are kept in the data directory, as `damaged`, to be looked at. Beyond it "
+               "the oldest are removed, which the status says; the latest stay.",
+       .unit = "bytes",
+       .max = 16 * kTiB});
   set.Add("server", "max_unit_bytes", &o.max_unit_bytes,
           {.help = "Largest unit of a push: what it holds of one table for one shard.",
            .unit = "bytes",

@@ -46,6 +46,7 @@ struct ClusterOptions {
     uint64_t segment_bytes = 256ull << 20;
     uint64_t fold_bytes = 1ull << 30;
     uint64_t log_limit_bytes = 8ull << 30;
+    uint64_t damaged_limit_bytes = 4ull << 30;
     uint64_t max_unit_bytes = 32ull << 20;
     uint32_t memory_lag_ms = 5000;
     uint32_t expire_interval_ms = 30000;

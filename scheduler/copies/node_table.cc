@@ -38,6 +38,7 @@ void NodeTable::OnRegister(NodeId node, const std::vector<ShardLine>& lines, int
                     .registered = sign,
                     .seen = sign,
                     .answered = sign,
+                    .note = "",
                     .lines = ByShard(lines)};
 }
 
@@ -104,6 +105,16 @@ bool NodeTable::HeardSinceDeath(NodeId node, NodeId dead) const {
   auto it = entries_.find(node), silent = entries_.find(dead);
   const int64_t since = silent == entries_.end() ? started_ms_ : silent->second.seen_ms;
   return it != entries_.end() && it->second.seen_ms >= since + options_.dead_ms;
+}
+
+void NodeTable::OnCannotStart(const std::string& name, std::string reason) {
+  constexpr size_t kMost = 256;  // names that nobody has registered with, too
+  if (cannot_start_.size() < kMost || cannot_start_.contains(name)) cannot_start_[name] = std::move(reason);
+}
+
+std::string NodeTable::Note(NodeId node) const {
+  auto it = entries_.find(node);
+  return it == entries_.end() ? "" : it->second.note;
 }
 
 const std::map<ShardId, ShardLine>& NodeTable::Lines(NodeId node) const {

@@ -5,7 +5,9 @@
 #pragma once
 
 #include <map>
+#include <string>
 #include <string_view>
+#include <utility>
 
 #include "scheduler/copies/grant_decision.h"
 
@@ -31,7 +33,8 @@ class NodeTable {
     uint64_t registered = 0;  // when, in signs of all nodes; 0: not in this life of the scheduler
     uint64_t seen = 0;
     uint64_t answered = 0;  // the latest register or heartbeat
-    uint64_t known = 0;     // its lines are from after this sign was answered; 0: they may be of any age
+    std::string note;
+    uint64_t known = 0;  // its lines are from after this sign was answered; 0: they may be of any age
     std::map<ShardId, ShardLine> lines;  // of the latest register or heartbeat
   };
 
@@ -39,6 +42,11 @@ class NodeTable {
   // Whether the map of shards, or what its copies shall become, may look different now: anything but lsns and
   // sizes has changed.
   bool OnHeartbeat(NodeId node, bool busy, std::vector<ShardLine> lines, int64_t now_ms);
+  // What an operator should know of it, as it says itself; empty: nothing.
+  void SetNote(NodeId node, std::string note) { entries_[node].note = std::move(note); }
+  // A server of that name ended, as it cannot start; until one registers.
+  void OnCannotStart(const std::string& name, std::string reason);
+  void OnStarted(const std::string& name) { cannot_start_.erase(name); }
   // It called, so it lives.
   void OnSign(NodeId node, int64_t now_ms);
   // The scheduler itself stood still for so long: nobody was silent meanwhile.
@@ -60,12 +68,16 @@ class NodeTable {
   // nullptr: it did not report the shard.
   const ShardLine* Line(NodeId node, ShardId shard) const;
   const std::map<ShardId, ShardLine>& Lines(NodeId node) const;
+  std::string Note(NodeId node) const;
+  // By name, why they cannot start.
+  const std::map<std::string, std::string>& CannotStart() const { return cannot_start_; }
 
  private:
   const NodeTableOptions options_;
   int64_t started_ms_;
   uint64_t signs_ = 0;
   std::map<NodeId, Entry> entries_;
+  std::map<std::string, std::string> cannot_start_;
 };
 
 }  // namespace penstock

@@ -14,6 +14,7 @@ namespace penstock {
 namespace {
 
 constexpr uint32_t kMaxProducers = 1000000;
+constexpr size_t kMostNameBytes = 255;
 constexpr uint64_t kCompleteBatch = 64;
 constexpr int64_t kStandstillMs = 1000;  // between two ticks: the process was stopped or starved
 
@@ -82,9 +83,10 @@ Status ControlPlane::CheckSession(NodeId id, uint64_t session) const {
 // --- nodes ---
 
 Status ControlPlane::CheckRegister(const RegisterRequest& request) const {
-  if (request.name.size() > 255)
+  if (request.name.size() > kMostNameBytes) {
     return InvalidArgument(
-        StrCat("register: a name of ", request.name.size(), " characters, allowed are 255"));
+        StrCat("register: a name of ", request.name.size(), " characters, allowed are ", kMostNameBytes));
+  }
   if (request.role == NodeRole::kServer && request.endpoints.empty())
     return InvalidArgument("register: a server without endpoints");
   if (request.node == 0) return Status::Ok();
@@ -173,6 +175,7 @@ Result<RegisterAnswer> ControlPlane::Register(const RegisterRequest& request, No
   leases_.Forget();
   sync_.Forget();
   nodes_.OnRegister(id, request.lines, now.ms);
+  nodes_.OnStarted(name);
   map_stale_ = true;
   epoch_changes_ += command.grants.size();
   LOG(INFO) << name << " registered as node " << id << ", session " << command.node.session << ", with "
@@ -213,12 +216,21 @@ Result<HeartbeatAnswer> ControlPlane::Heartbeat(HeartbeatRequest request, Now no
     NoteSuperseded(node->name, 0, request.map_version, request.lines);
   PENSTOCK_RETURN_IF_ERROR(CheckSession(request.node, request.session));
   const bool changed = nodes_.OnHeartbeat(request.node, request.busy, std::move(request.lines), now.ms);
+  nodes_.SetNote(request.node, std::move(request.note));
   map_stale_ |= changed;
   lines_changed_ += changed;
   PENSTOCK_RETURN_IF_ERROR(QuarantineDamaged(request.node, request.session));
   // A failure is one of the journal: the node is answered what it shall hold by what is journaled.
   if (changed || signs_wanted_ > 0) (void)CommitCopies(now);
   return Wanted(request.node, request.session, now);
+}
+
+Status ControlPlane::CannotStart(const std::string& name, const std::string& reason) {
+  if (name.empty() || name.size() > kMostNameBytes)
+    return InvalidArgument(StrCat("cannotStart: a name of ", name.size(), " characters"));
+  LOG(ERROR) << name << " cannot start: " << reason;
+  nodes_.OnCannotStart(name, reason);
+  return Status::Ok();
 }
 
 Result<HeartbeatAnswer> ControlPlane::Wanted(NodeId node, uint64_t session, Now now) {
@@ -512,13 +524,16 @@ std::vector<std::string> ControlPlane::Problems(Now now) const {
   std::vector<std::string> problems;
   if (!superseded_.empty()) problems.push_back(superseded_);
   if (!state_.log_status().ok()) problems.push_back(state_.log_status().ToString());
+  for (const auto& [name, reason] : nodes_.CannotStart())
+    problems.push_back(StrCat(name, " cannot start: ", reason));
   const auto& jobs = state_.data().jobs;
   const bool working = std::any_of(jobs.begin(), jobs.end(),
                                    [](const auto& job) { return job.second.state == JobState::kRunning; });
   for (const auto& [id, node] : state_.data().nodes) {
     const Liveness liveness = nodes_.StateOf(id, now.ms);
     if (node.role == NodeRole::kWorker && !working) continue;  // it holds nothing, and nobody needs it
-    if (liveness != Liveness::kAlive) problems.push_back(StrCat(node.name, " is ", ToString(liveness)));
+    if (liveness != Liveness::kAlive && !nodes_.CannotStart().contains(node.name))
+      problems.push_back(StrCat(node.name, " is ", ToString(liveness)));
   }
   for (ShardState bad :
        {ShardState::kUnplaced, ShardState::kGranting, ShardState::kUnavailable, ShardState::kQuarantined}) {

@@ -53,6 +53,7 @@ struct HeartbeatRequest {
   uint64_t session = 0;
   std::vector<ShardLine> lines;
   bool busy = false;
+  std::string note{};  // for an operator
 };
 struct GrantedBackup {
   NodeId node = 0;
@@ -102,6 +103,8 @@ class ControlPlane {
   Result<RegisterAnswer> Register(const RegisterRequest& request, Now now);
   // kFailedPrecondition: register again.
   Result<HeartbeatAnswer> Heartbeat(HeartbeatRequest request, Now now);
+  // A server that ends, as it cannot start, says why.
+  Status CannotStart(const std::string& name, const std::string& reason);
   // What Heartbeat would answer now, for one that was held; no sign of life.
   Result<HeartbeatAnswer> Wanted(NodeId node, uint64_t session, Now now);
   // Rises with whatever may change what some node is answered.

@@ -55,7 +55,8 @@ json NodeJson(const InspectView& view, const NodeRecord& node) {
           {"rows", rows},
           {"bytes", bytes},
           {"last_seen_ms", view.nodes.SilentMs(node.id, view.now.ms)},
-          {"busy", view.nodes.Busy(node.id)}};
+          {"busy", view.nodes.Busy(node.id)},
+          {"note", view.nodes.Note(node.id)}};
 }
 
 json BackupsJson(const InspectView& view, const ShardRecord& shard) {

@@ -30,6 +30,7 @@ class SchedulerService final : public proto::Scheduler::Server {
 
   kj::Promise<void> register_(RegisterContext context) override;
   kj::Promise<void> heartbeat(HeartbeatContext context) override;
+  kj::Promise<void> cannotStart(CannotStartContext context) override;
   kj::Promise<void> shardMap(ShardMapContext context) override;
   kj::Promise<void> createTable(CreateTableContext context) override;
   kj::Promise<void> openTable(OpenTableContext context) override;

@@ -142,7 +142,9 @@ Result<HeartbeatAnswer> SchedulerService::Beat(proto::Scheduler::HeartbeatParams
                            .map_version = params.getMapVersion(),
                            .session = params.getSession(),
                            .lines = {},
-                           .busy = params.getBusy()};
+                           .busy = params.getBusy(),
+                           .note = params.hasNote() ? ReadText(params.getNote()) : ""};
+  if (request.note.size() > kMaxTextBytes) return InvalidArgument("a note with too many characters");
   try {
     PENSTOCK_ASSIGN_OR_RETURN(request.lines, ReadLines(params.getShards(), plane_.data().shards.size()));
     return plane_.Heartbeat(std::move(request), clock_());
@@ -183,6 +185,15 @@ void SchedulerService::WakeHeld() {
 
 kj::Promise<void> SchedulerService::register_(RegisterContext context) {
   return Answer(context, [&] { return Register(context); });
+}
+
+kj::Promise<void> SchedulerService::cannotStart(CannotStartContext context) {
+  return Answer(context, [&]() -> Status {
+    const auto params = context.getParams();
+    if (params.getReason().size() > kMaxTextBytes)
+      return InvalidArgument("cannotStart: a reason with too many characters");
+    return plane_.CannotStart(ReadText(params.getName()), ReadText(params.getReason()));
+  });
 }
 
 // A sign of life when it comes, whenever it is answered.

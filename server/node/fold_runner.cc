@@ -25,6 +25,7 @@ FoldRunner::FoldRunner(const Options& options, FileLayer& files, DeltaLog& log, 
       base_(base),
       metrics_(metrics),
       on_folded_(std::move(on_folded)),
+      quarantined_(options.quarantined),
       thread_([this] { Main(); }) {}
 
 FoldRunner::~FoldRunner() {
@@ -34,6 +35,11 @@ FoldRunner::~FoldRunner() {
   }
   wake_.notify_all();
   thread_.join();
+}
+
+void FoldRunner::EndQuarantine(ShardId shard) {
+  std::lock_guard lock(mutex_);
+  quarantined_.erase(shard);
 }
 
 void FoldRunner::Main() {
@@ -50,9 +56,10 @@ void FoldRunner::Main() {
       }
       continue;
     }
+    const QuarantinedLives quarantined = quarantined_;
     lock.unlock();
     const uint64_t failures = metrics_.fold_failures;
-    FoldOnce();
+    FoldOnce(quarantined);
     lock.lock();
     release = Clock::now() + kKeepMemory;
     if (metrics_.fold_failures == failures) continue;
@@ -61,11 +68,10 @@ void FoldRunner::Main() {
   }
 }
 
-void FoldRunner::FoldOnce() {
+void FoldRunner::FoldOnce(const QuarantinedLives& quarantined) {
   const auto fold = [&]() -> Result<FoldReport> {
     PENSTOCK_RETURN_IF_ERROR(appender_.Seal());
-    return Fold(files_, options_.log_dir, log_, base_, options_.cluster, options_.quarantined, options_.fold,
-                &memory_);
+    return Fold(files_, options_.log_dir, log_, base_, options_.cluster, quarantined, options_.fold, &memory_);
   };
   auto report = fold();
   if (!report.ok()) {

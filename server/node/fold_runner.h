@@ -23,7 +23,7 @@ class FoldRunner {
     uint64_t cluster = 0;
     std::function<uint64_t()> fold_bytes;  // the log is folded when it has grown past it
     FoldOptions fold;
-    QuarantinedLives quarantined;         // their segments are set aside
+    QuarantinedLives quarantined;         // their segments are set aside, until EndQuarantine
     std::atomic<bool>* wanted = nullptr;  // set by cores; cleared before a fold that succeeds
   };
   using Folded = std::vector<std::pair<ShardId, FoldedPoint>>;
@@ -32,9 +32,13 @@ class FoldRunner {
              ServerMetrics& metrics, std::function<void(const Folded&)> on_folded);
   ~FoldRunner();
 
+  // The shard goes on with what is left of it: the next fold takes its deltas, and segments that were set
+  // aside for it go. From any thread.
+  void EndQuarantine(ShardId shard);
+
  private:
   void Main();
-  void FoldOnce();
+  void FoldOnce(const QuarantinedLives& quarantined);
   void ReleaseMemory();
 
   const Options options_;
@@ -47,7 +51,8 @@ class FoldRunner {
   FoldMemory memory_;
   std::mutex mutex_;
   std::condition_variable wake_;
-  bool stopping_ = false;  // guarded by mutex_
+  bool stopping_ = false;         // guarded by mutex_
+  QuarantinedLives quarantined_;  // likewise
   std::thread thread_;
 };
 

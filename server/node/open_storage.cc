@@ -9,7 +9,6 @@
 
 #include "common/base/atomic_file.h"
 #include "server/node/row_loader.h"
-#include "server/storage/replay.h"
 
 namespace penstock {
 namespace {
@@ -19,8 +18,8 @@ constexpr uint64_t kMaxSpareSegments = 64;  // else as many as a fold removes at
 
 class Opener {
  public:
-  Opener(FileLayer& files, const StorageOptions& options, const NodeState& state)
-      : files_(files), options_(options), state_(state) {}
+  Opener(FileLayer& files, const StorageOptions& options, const NodeState& state, std::string aside)
+      : files_(files), options_(options), state_(state), aside_(std::move(aside)) {}
 
   Result<Storage> Open() {
     PENSTOCK_ASSIGN_OR_RETURN(opened_.base, BaseStore::Open(options_.data_dir + "/base",
@@ -65,9 +64,15 @@ class Opener {
     const auto begun = Clock::now();
     PENSTOCK_ASSIGN_OR_RETURN(
         ReplayReport report,
-        Replay(files_, LogDir(), state_.cluster, replayed_from_,
-               [this](ShardId shard, Incarnation incarnation, const proto::Delta::Reader& delta,
-                      uint32_t checksum) { return ReplayDelta(shard, incarnation, delta, checksum); }));
+        Replay(
+            files_, LogDir(), state_.cluster, replayed_from_,
+            [this](ShardId shard, Incarnation incarnation, const proto::Delta::Reader& delta,
+                   uint32_t checksum) { return ReplayDelta(shard, incarnation, delta, checksum); },
+            aside_, options_.reported));
+    for (const std::string& path : report.put_aside) {
+      LOG(WARNING) << options_.name << ": log that stood behind a bad place and was never synced is kept in "
+                   << path;
+    }
     LOG(INFO) << options_.name << ": " << report.deltas << " deltas replayed in " << MsSince(begun) << " ms";
     for (const auto& [shard, reason] : report.damaged) {
       LOG(ERROR) << options_.name << ": shard " << shard << " is damaged: " << reason;
@@ -143,12 +148,13 @@ class Opener {
   FileLayer& files_;
   const StorageOptions& options_;
   const NodeState& state_;
+  const std::string aside_;  // for the end of the log
   Storage opened_;
   std::map<ShardId, ShardFolded> replayed_from_;
 };
 
 Status PutAside(FileLayer& files, const std::string& data_dir, const std::string& aside) {
-  PENSTOCK_RETURN_IF_ERROR(MakeDirectories(aside));
+  PENSTOCK_RETURN_IF_ERROR(files.MakeDir(aside));
   for (const char* folder : {"base", "base.ingest", "log"}) {
     std::error_code error;
     const std::string from = data_dir + "/" + folder;
@@ -156,23 +162,28 @@ Status PutAside(FileLayer& files, const std::string& data_dir, const std::string
     std::filesystem::rename(from, aside + "/" + folder, error);
     if (error) return Unavailable("put " + from + " aside: " + error.message());
   }
+  PENSTOCK_RETURN_IF_ERROR(files.SyncDir(aside));
   return files.SyncDir(data_dir);
 }
 
 }  // namespace
 
-Result<Storage> OpenStorage(FileLayer& files, const StorageOptions& options, const NodeState& state) {
-  auto opened = Opener(files, options, state).Open();
-  if (opened.status().code() != Code::kDataLoss || !state.copied) return opened;
-  LOG(ERROR) << options.name << ": " << opened.status().message();
-  const std::string aside = options.data_dir + "/damaged";
-  if (std::filesystem::exists(aside)) {
-    return opened.status().Prepend(aside + " holds what was damaged before; look at the disk, and remove it");
+Result<Storage> OpenStorage(FileLayer& files, const StorageOptions& options, const NodeState& state,
+                            DamagedFolder& damaged) {
+  const auto open = [&] { return Opener(files, options, state, damaged.Next()).Open(); };
+  auto opened = open();
+  if (opened.status().code() == Code::kDataLoss && state.copied) {
+    LOG(ERROR) << options.name << ": " << opened.status().message();
+    const std::string aside = damaged.Next();
+    PENSTOCK_RETURN_IF_ERROR(PutAside(files, options.data_dir, aside));
+    LOG(ERROR) << options.name << ": what is damaged was put aside in " << aside
+               << "; its shards are seeded again by their other copies";
+    opened = open();
   }
-  PENSTOCK_RETURN_IF_ERROR(PutAside(files, options.data_dir, aside));
-  LOG(ERROR) << options.name << ": what is damaged was put aside in " << aside
-             << "; its shards are seeded again by their other copies";
-  return Opener(files, options, state).Open();
+  // Said in the status; a file that cannot be removed does not keep the server from serving.
+  if (const Status trimmed = damaged.Trim(); !trimmed.ok())
+    LOG(ERROR) << options.name << ": " << trimmed.message();
+  return opened;
 }
 
 }  // namespace penstock

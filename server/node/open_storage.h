@@ -5,9 +5,9 @@
 //
 // The other rows of the base are left to row_loader.h. Damage of the log concerns single shards, which are
 // named; without the base nothing can be told. Where other servers have copies of all shards
-// (NodeState.copied) a damaged base is put aside with its log, as DATA_DIR/damaged, and the server begins
-// with nothing; where they have none, or something was put aside before, it is kDataLoss with the file's
-// name.
+// (NodeState.copied) a damaged base is put aside with its log, and the server begins with nothing; where they
+// have none it is kDataLoss with the file's name. What is put aside, the end of a log included, is in the
+// DamagedFolder.
 #pragma once
 
 #include <cstdint>
@@ -18,11 +18,13 @@
 #include "common/base/ids.h"
 #include "common/base/status.h"
 #include "server/node/core.h"
+#include "server/node/damaged_folder.h"
 #include "server/node/node_file.h"
 #include "server/shard/shard.h"
 #include "server/storage/base_store.h"
 #include "server/storage/delta_log.h"
 #include "server/storage/file_layer.h"
+#include "server/storage/replay.h"
 
 namespace penstock {
 
@@ -33,6 +35,7 @@ struct StorageOptions {
   uint64_t fold_bytes = 0;
   uint64_t block_cache_bytes = 0;
   uint64_t loaded_bytes = 0;  // what rows may take that are read now
+  SyncedReport reported;      // for replay
 };
 
 struct Damage {
@@ -49,6 +52,7 @@ struct Storage {
 };
 
 // `files` must outlive it. All rows are read where the state says that the base is suspect.
-Result<Storage> OpenStorage(FileLayer& files, const StorageOptions& options, const NodeState& state);
+Result<Storage> OpenStorage(FileLayer& files, const StorageOptions& options, const NodeState& state,
+                            DamagedFolder& damaged);
 
 }  // namespace penstock

@@ -13,43 +13,26 @@
 #include <utility>
 
 #include "common/base/atomic_file.h"
-#include "common/base/machine.h"
 #include "common/base/metrics.h"
 #include "common/cluster/node_session.h"
 #include "common/cluster/wire.h"
 #include "common/net/http_server.h"
 #include "server/node/base_compactor.h"
+#include "server/node/control_messages.h"
 #include "server/node/core_runtime.h"
+#include "server/node/damaged_folder.h"
 #include "server/node/fold_runner.h"
+#include "server/node/memory_plan.h"
 #include "server/node/node_file.h"
 #include "server/node/open_storage.h"
+#include "server/node/scheduler_contact.h"
 
 namespace penstock {
 namespace {
 
 constexpr auto kSaveVersionEvery = std::chrono::seconds(5);
-constexpr uint64_t kMaxHeldPerServed = 2;  // within half of the memory budget (rule 5)
-
-// What a server may use its memory for. The budget is what rows, indexes, filters and marks take; the other
-// figures are in proportion to it.
-struct MemoryPlan {
-  uint64_t rows = 0;         // the budget
-  uint64_t loaded = 0;       // of it, at a start
-  uint64_t unfolded = 0;     // log that rows may be ahead of the base by: half of the budget at most (rule 5)
-  uint64_t block_cache = 0;  // of the base
-  uint64_t fold_images = 0, fold_index = 0;  // buffers of a fold
-};
-
-MemoryPlan PlanMemory(uint64_t budget) {
-  if (budget == 0) budget = MachineMemoryBytes() / 2;
-  const uint64_t eighth = std::max<uint64_t>(budget / 8, 4 << 20);
-  return {.rows = budget,
-          .loaded = budget / 4 * 3,
-          .unfolded = budget / 4,
-          .block_cache = eighth,
-          .fold_images = std::min<uint64_t>(eighth / 2, 256 << 20),
-          .fold_index = std::min<uint64_t>(eighth, 512 << 20)};
-}
+constexpr auto kLookEvery = std::chrono::seconds(5);  // at what was put aside
+constexpr uint64_t kMaxHeldPerServed = 2;             // within half of the memory budget (rule 5)
 
 }  // namespace
 
@@ -62,29 +45,26 @@ class Server::Impl : public NodeSession::Host {
         data_dir_(options.cluster.data_dir),
         name_(std::filesystem::path(data_dir_).filename().string()),
         node_file_(data_dir_ + "/node"),
+        damaged_folder_(data_dir_, options.server.damaged_limit_bytes),
         identity_(std::make_shared<ClusterIdentity>()),
         control_(name_ + "/control") {
     identity_->name = name_;
   }
 
   Status Start(const std::function<bool()>& interrupted) {
-    PENSTOCK_RETURN_IF_ERROR(MakeDirectories(data_dir_));
-    PENSTOCK_ASSIGN_OR_RETURN(state_, node_file_.Load());
-    state_.suspect |= suspect_;
     if (!options_.security.token_file.empty()) {
       PENSTOCK_ASSIGN_OR_RETURN(identity_->token, ReadTokenFile(options_.security.token_file));
     }
-    identity_->cluster = state_.cluster;
     control_.Run([this] {
       connections_ = std::make_unique<ConnectionCache>(
           control_, identity_, ConnectionOptions{.connect_timeout_ms = options_.client.connect_timeout_ms});
       link_ = std::make_unique<SchedulerLink>(control_, *connections_, options_.cluster.scheduler);
     });
-    PENSTOCK_RETURN_IF_ERROR(LearnCluster(interrupted));
-    PENSTOCK_RETURN_IF_ERROR(OpenStorage());
-    PENSTOCK_RETURN_IF_ERROR(StartCores());
-    StartFold();
-    PENSTOCK_RETURN_IF_ERROR(StartHttp());
+    contact_ = std::make_unique<SchedulerContact>(control_, *link_, name_);
+    if (const Status opened = Open(interrupted); !opened.ok()) {
+      if (opened.code() != Code::kCancelled) contact_->TellCannotStart(opened);
+      return opened;
+    }
     control_.Run([this] {
       session_ =
           std::make_unique<NodeSession>(control_, *link_, *this, name_, options_.scheduler.heartbeat_ms);
@@ -113,6 +93,7 @@ class Server::Impl : public NodeSession::Host {
     appender_.reset();
     for (auto& core : cores_) core->Stop();
     cores_.clear();
+    contact_.reset();
     control_.Run([this] {
       link_.reset();
       connections_.reset();
@@ -127,41 +108,37 @@ class Server::Impl : public NodeSession::Host {
   bool damaged() const { return damaged_; }
 
  private:
-  // On the first start: the cluster's id comes with the scheduler's handshake.
-  Status LearnCluster(const std::function<bool()>& interrupted) {
-    std::string said;
-    while (identity_->cluster == 0) {
-      if (interrupted()) return Cancelled("interrupted while waiting for the scheduler");
-      auto connected = std::make_shared<std::promise<Status>>();
-      auto future = connected->get_future();
-      control_.Post([this, connected] {
-        control_.Detach(link_->Get().then([connected](Result<proto::Scheduler::Client>&& s) {
-          connected->set_value(s.status());
-        }),
-                        "first contact");
-      });
-      Status status = future.get();
-      if (status.ok()) break;
-      if (status.code() == Code::kPermissionDenied) return status;
-      if (status.message() != said)
-        LOG(WARNING) << name_ << ": waiting for the scheduler: " << (said = status.message());
-      std::this_thread::sleep_for(std::chrono::milliseconds(200));
+  Status Open(const std::function<bool()>& interrupted) {
+    PENSTOCK_RETURN_IF_ERROR(MakeDirectories(data_dir_));
+    PENSTOCK_ASSIGN_OR_RETURN(state_, node_file_.Load());
+    state_.suspect |= suspect_;
+    identity_->cluster = state_.cluster;
+    if (state_.cluster == 0) {
+      // The cluster's id comes with the scheduler's handshake.
+      PENSTOCK_RETURN_IF_ERROR(contact_->Connect(interrupted));
+      state_.cluster = identity_->cluster;
+      PENSTOCK_RETURN_IF_ERROR(node_file_.Save(state_));
     }
-    state_.cluster = identity_->cluster;
-    return node_file_.Save(state_);
+    PENSTOCK_RETURN_IF_ERROR(OpenStorage());
+    PENSTOCK_RETURN_IF_ERROR(StartCores());
+    StartFold();
+    return StartHttp();
   }
 
   uint64_t FoldBytes() const { return std::min(options_.server.fold_bytes, memory_.unfolded); }
 
   Status OpenStorage() {
-    PENSTOCK_ASSIGN_OR_RETURN(storage_, penstock::OpenStorage(files_,
-                                                              {.name = name_,
-                                                               .data_dir = data_dir_,
-                                                               .segment_bytes = options_.server.segment_bytes,
-                                                               .fold_bytes = FoldBytes(),
-                                                               .block_cache_bytes = memory_.block_cache,
-                                                               .loaded_bytes = memory_.loaded},
-                                                              state_));
+    PENSTOCK_ASSIGN_OR_RETURN(
+        storage_,
+        penstock::OpenStorage(files_,
+                              {.name = name_,
+                               .data_dir = data_dir_,
+                               .segment_bytes = options_.server.segment_bytes,
+                               .fold_bytes = FoldBytes(),
+                               .block_cache_bytes = memory_.block_cache,
+                               .loaded_bytes = memory_.loaded,
+                               .reported = [this] { return contact_->ReportedSynced(state_.node); }},
+                              state_, damaged_folder_));
     appender_ = std::make_unique<LogAppender>(*storage_.log, metrics_);
     if (!std::exchange(state_.suspect, false)) return Status::Ok();
     return node_file_.Save(state_);
@@ -269,12 +246,12 @@ class Server::Impl : public NodeSession::Host {
   }
 
   // The reports of all cores, back on the control loop.
-  kj::Promise<std::vector<std::pair<uint32_t, ShardLine>>> Gather() {
-    auto paf = kj::newPromiseAndFulfiller<std::vector<std::pair<uint32_t, ShardLine>>>();
+  kj::Promise<std::vector<CoreLine>> Gather() {
+    auto paf = kj::newPromiseAndFulfiller<std::vector<CoreLine>>();
     struct Pending {
-      std::vector<std::pair<uint32_t, ShardLine>> lines;
+      std::vector<CoreLine> lines;
       size_t missing;
-      kj::Own<kj::PromiseFulfiller<std::vector<std::pair<uint32_t, ShardLine>>>> done;
+      kj::Own<kj::PromiseFulfiller<std::vector<CoreLine>>> done;
     };
     auto pending = std::make_shared<Pending>();  // touched on the control loop only
     pending->missing = cores_.size();
@@ -292,30 +269,10 @@ class Server::Impl : public NodeSession::Host {
   }
 
   template <typename Params>
-  void FillShards(const std::vector<std::pair<uint32_t, ShardLine>>& lines, Params params) {
-    auto out = params.initShards(static_cast<uint32_t>(lines.size()));
+  void FillShards(const std::vector<CoreLine>& lines, Params params) {
+    WriteShardReports(lines, params.initShards(static_cast<uint32_t>(lines.size())));
     uint64_t bytes = 0, marks_bytes = 0;
-    for (uint32_t i = 0; i < lines.size(); ++i) {
-      const auto& [core, line] = lines[i];
-      out[i].setShard(line.shard);
-      out[i].setIncarnation(line.incarnation);
-      out[i].setEpoch(line.epoch);
-      out[i].setApplied(line.applied);
-      out[i].setLogged(line.logged);
-      out[i].setSynced(line.synced);
-      out[i].setCore(core);
-      out[i].setRows(line.rows);
-      out[i].setBytes(line.bytes);
-      out[i].setDamage(line.damage);
-      out[i].setSeen(line.seen);
-      out[i].setComplete(line.complete);
-      auto backups = out[i].initBackups(static_cast<uint32_t>(line.backups.size()));
-      for (uint32_t b = 0; b < backups.size(); ++b) {
-        backups[b].setNode(line.backups[b].node);
-        backups[b].setIncarnation(line.backups[b].incarnation);
-        backups[b].setCaughtUp(line.backups[b].caught_up);
-        backups[b].setFailed(line.backups[b].failed);
-      }
+    for (const auto& [core, line] : lines) {
       bytes += line.bytes;
       marks_bytes += line.marks_bytes;
     }
@@ -324,7 +281,7 @@ class Server::Impl : public NodeSession::Host {
   }
 
   kj::Promise<void> FillRegister(proto::Scheduler::RegisterParams::Builder params) override {
-    return Gather().then([this, params](std::vector<std::pair<uint32_t, ShardLine>>&& lines) mutable {
+    return Gather().then([this, params](std::vector<CoreLine>&& lines) mutable {
       params.setRole(proto::Role::SERVER);
       params.setNode(state_.node);
       params.setName(name_);
@@ -338,19 +295,31 @@ class Server::Impl : public NodeSession::Host {
   }
 
   kj::Promise<void> FillHeartbeat(proto::Scheduler::HeartbeatParams::Builder params) override {
-    return Gather().then([this, params](std::vector<std::pair<uint32_t, ShardLine>>&& lines) mutable {
+    return Gather().then([this, params](std::vector<CoreLine>&& lines) mutable {
       params.setTableVersion(state_.table_version);
       params.setHold(true);
       params.setMapVersion(state_.map_version);
+      params.setNote(DamagedNote());
       FillShards(lines, params);
     });
+  }
+
+  // It is looked at now and then: an operator removes what is there.
+  std::string DamagedNote() {
+    const auto now = std::chrono::steady_clock::now();
+    if (now - damaged_seen_ >= kLookEvery) {
+      damaged_seen_ = now;
+      damaged_folder_.Look();
+      metrics_.damaged_bytes = damaged_folder_.bytes();
+    }
+    return damaged_folder_.Note();
   }
 
   Status OnRegistered(proto::Scheduler::RegisterResults::Reader results) override {
     NodeState next = state_;
     next.node = results.getNode();
     next.term = results.getTerm();
-    PENSTOCK_RETURN_IF_ERROR(TakeTables(results.getTables(), &next));
+    PENSTOCK_RETURN_IF_ERROR(ReadTables(results.getTables(), &next.tables));
     return Adopt(std::move(next), {});
   }
 
@@ -363,7 +332,7 @@ class Server::Impl : public NodeSession::Host {
     next.term = results.getTerm();
     std::vector<TableId> dropped;
     for (TableId table : results.getDroppedTables()) dropped.push_back(table);
-    PENSTOCK_RETURN_IF_ERROR(TakeTables(results.getTables(), &next));
+    PENSTOCK_RETURN_IF_ERROR(ReadTables(results.getTables(), &next.tables));
     for (TableId table : dropped) next.tables.erase(table);
     next.table_version = results.getTableVersion();
     next.copied = HasCopies(results);
@@ -388,14 +357,6 @@ class Server::Impl : public NodeSession::Host {
     const bool damaged_held = std::all_of(storage_.damaged.begin(), storage_.damaged.end(),
                                           [&](const auto& damaged) { return held.contains(damaged.first); });
     return !held.empty() && damaged_held;
-  }
-
-  static Status TakeTables(capnp::List<proto::TableSpec>::Reader tables, NodeState* state) {
-    for (auto table : tables) {
-      PENSTOCK_ASSIGN_OR_RETURN(TableSpec spec, ReadTableSpec(table));
-      state->tables[spec.id] = spec;
-    }
-    return Status::Ok();
   }
 
   // Now and then: it tells an older journal of the scheduler when all processes were ended with it.
@@ -432,6 +393,7 @@ class Server::Impl : public NodeSession::Host {
     std::vector<std::vector<Follow>> follows(cores_.size());
     for (auto grant : results.getGrants())
       grants[grant.getShard() % cores_.size()].push_back(ReadGrant(grant));
+    EndQuarantines(results);
     for (auto follow : results.getFollows()) {
       follows[follow.getShard() % cores_.size()].push_back(
           {.shard = follow.getShard(), .incarnation = follow.getIncarnation(), .epoch = follow.getEpoch()});
@@ -453,21 +415,11 @@ class Server::Impl : public NodeSession::Host {
     granted_ = held > 0;
   }
 
-  static Grant ReadGrant(proto::ShardGrant::Reader grant) {
-    Grant read{.shard = grant.getShard(),
-               .incarnation = grant.getIncarnation(),
-               .epoch = grant.getEpoch(),
-               .min_lsn = grant.getMinLsn(),
-               .min_copies = grant.getMinCopies(),
-               .backups = {}};
-    for (auto backup : grant.getBackups()) {
-      read.backups.push_back({.node = backup.getNode(),
-                              .name = backup.getName(),
-                              .incarnation = backup.getIncarnation(),
-                              .endpoint = backup.getEndpoint(),
-                              .in_sync = backup.getInSync()});
+  // A damaged shard is granted when its loss was accepted, or in another life, seeded by another copy.
+  void EndQuarantines(proto::Scheduler::HeartbeatResults::Reader results) {
+    for (auto grant : results.getGrants()) {
+      if (storage_.damaged.erase(grant.getShard()) > 0) fold_runner_->EndQuarantine(grant.getShard());
     }
-    return read;
   }
 
   void OnRefused(Status status) override {
@@ -481,6 +433,8 @@ class Server::Impl : public NodeSession::Host {
   const std::string data_dir_;
   const std::string name_;
   const NodeFile node_file_;
+  DamagedFolder damaged_folder_;  // after Start: the control loop's, like what follows
+  std::chrono::steady_clock::time_point damaged_seen_;
   std::shared_ptr<ClusterIdentity> identity_;
   ServerMetrics metrics_;
   MetricsRegistry registry_;
@@ -491,6 +445,7 @@ class Server::Impl : public NodeSession::Host {
   KjLoop control_;
   std::unique_ptr<ConnectionCache> connections_;  // on the control loop, like the next three
   std::unique_ptr<SchedulerLink> link_;
+  std::unique_ptr<SchedulerContact> contact_;
   std::unique_ptr<NodeSession> session_;
   std::optional<kj::Promise<void>> running_;
   Storage storage_;  // the shards: until the cores have them

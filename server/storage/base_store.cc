@@ -1,82 +1,23 @@
-// RocksDB as an ingest-only store: opening, reading, and the atomic change by BaseWriter.
+// RocksDB as an ingest-only store: opening and reading it.
 #include "server/storage/base_store.h"
 
 #include <rocksdb/cache.h>
 #include <rocksdb/env.h>
 #include <rocksdb/filter_policy.h>
 #include <rocksdb/iterator.h>
+#include <rocksdb/sst_file_writer.h>
 
-#include <bit>
 #include <climits>
 #include <cstring>
 #include <optional>
 
 #include "common/base/crc32c.h"
+#include "server/storage/base_format.h"
 
 namespace penstock {
 namespace {
 
-static_assert(std::endian::native == std::endian::little,
-              "stored integers are copied in and out as they are");
-
-constexpr uint32_t kBaseFormat = 1;
-constexpr char kStampKey[] = "PENSTOCK";
-constexpr size_t kShardKeyBytes = 4;
-constexpr size_t kRowKeyBytes = 20;
-constexpr size_t kMetaHeaderBytes = 8;
 constexpr size_t kScanReadaheadBytes = size_t{4} << 20;
-
-// Packed so that the floats stand at a multiple of their size.
-struct RowValueHeader {
-  uint32_t lsn_low, lsn_high;
-  uint32_t push_count;
-  uint32_t flags;
-  uint16_t layout;
-  uint16_t reserved;
-};
-static_assert(sizeof(RowValueHeader) == 20 && alignof(RowValueHeader) == 4);
-
-struct Stamp {
-  uint32_t format;
-  uint32_t crc;  // of what follows, and of the format
-  uint64_t cluster;
-};
-static_assert(sizeof(Stamp) == 16);
-
-uint32_t StampCrc(const Stamp& stamp) {
-  const uint32_t crc = Crc32c(0, &stamp.format, sizeof(stamp.format));
-  return Crc32c(crc, &stamp.cluster, sizeof(stamp.cluster));
-}
-
-template <typename T>
-char* PutBigEndian(char* to, T value) {
-  for (size_t i = 0; i < sizeof(T); ++i) to[i] = static_cast<char>(value >> (8 * (sizeof(T) - 1 - i)));
-  return to + sizeof(T);
-}
-
-template <typename T>
-T GetBigEndian(const char* from) {
-  T value = 0;
-  for (size_t i = 0; i < sizeof(T); ++i)
-    value = static_cast<T>(value << 8 | static_cast<unsigned char>(from[i]));
-  return value;
-}
-
-struct RowKey {
-  char bytes[kRowKeyBytes];
-  RowKey(Incarnation incarnation, TableId table, Key key) {
-    PutBigEndian(PutBigEndian(PutBigEndian(bytes, incarnation), table), key);
-  }
-  rocksdb::Slice slice() const { return {bytes, sizeof(bytes)}; }
-};
-
-struct ShardKey {
-  char bytes[kShardKeyBytes];
-  explicit ShardKey(ShardId shard) { PutBigEndian(bytes, shard); }
-  rocksdb::Slice slice() const { return {bytes, sizeof(bytes)}; }
-};
-
-rocksdb::Slice StampKey() { return {kStampKey, sizeof(kStampKey) - 1}; }
 
 }  // namespace
 
@@ -464,99 +405,6 @@ Status BaseStore::Ingest(const std::string& rows_file, const std::string& meta_f
   // memory.
   if (!looked_up_.exchange(false)) cache_->EraseUnRefEntries();
   return ToStatus(ingested, "ingest");
-}
-
-struct BaseWriter::File {
-  std::string path;
-  rocksdb::ColumnFamilyHandle* family;
-  std::optional<rocksdb::SstFileWriter> writer;
-  bool finished = false;
-};
-
-BaseWriter::BaseWriter(BaseStore& base)
-    : base_(base),
-      rows_file_(new File{base.IngestDir() + "/rows.sst", base.rows_, {}, false}),
-      meta_file_(new File{base.IngestDir() + "/meta.sst", base.meta_, {}, false}) {}
-
-BaseWriter::~BaseWriter() {
-  for (File* file : {rows_file_.get(), meta_file_.get()}) {
-    const bool begun = file->writer || file->finished;
-    file->writer.reset();
-    if (begun)
-      base_.env_->DeleteFile(file->path).PermitUncheckedError();  // gone already when it was ingested
-  }
-}
-
-Result<rocksdb::SstFileWriter*> BaseWriter::Writer(File& file) {
-  if (file.finished) return Internal("base " + base_.dir() + ": " + file.path + " is finished");
-  if (!file.writer) {
-    // What a fold writes is read again by the next compaction at the earliest.
-    rocksdb::EnvOptions options;
-    options.use_direct_writes = base_.direct_;
-    file.writer.emplace(options, base_.TableOptions(), file.family, false);
-    PENSTOCK_RETURN_IF_ERROR(base_.ToStatus(file.writer->Open(file.path), "create " + file.path));
-  }
-  return &*file.writer;
-}
-
-Status BaseWriter::PutRow(Incarnation incarnation, const BaseRow& row) {
-  const RowValueHeader header{static_cast<uint32_t>(row.lsn),
-                              static_cast<uint32_t>(row.lsn >> 32),
-                              row.push_count,
-                              row.flags,
-                              row.layout,
-                              0};
-  value_.assign(reinterpret_cast<const char*>(&header), sizeof(header));
-  value_.append(reinterpret_cast<const char*>(row.floats.data()), row.floats.size_bytes());
-  PENSTOCK_ASSIGN_OR_RETURN(rocksdb::SstFileWriter * writer, Writer(*rows_file_));
-  return base_.ToStatus(writer->Put(RowKey(incarnation, row.table, row.key).slice(), value_), "write rows");
-}
-
-Status BaseWriter::DeleteRow(Incarnation incarnation, TableId table, Key key) {
-  PENSTOCK_ASSIGN_OR_RETURN(rocksdb::SstFileWriter * writer, Writer(*rows_file_));
-  return base_.ToStatus(writer->Delete(RowKey(incarnation, table, key).slice()), "write rows");
-}
-
-Status BaseWriter::RemoveTable(Incarnation incarnation, TableId table) {
-  PENSTOCK_ASSIGN_OR_RETURN(rocksdb::SstFileWriter * writer, Writer(*rows_file_));
-  const RowKey begin(incarnation, table, 0), end(incarnation, table + 1, 0);
-  return base_.ToStatus(writer->DeleteRange(begin.slice(), end.slice()), "write rows");
-}
-
-Status BaseWriter::RemoveIncarnation(Incarnation incarnation) {
-  PENSTOCK_ASSIGN_OR_RETURN(rocksdb::SstFileWriter * writer, Writer(*rows_file_));
-  const RowKey begin(incarnation, 0, 0), end(incarnation + 1, 0, 0);
-  return base_.ToStatus(writer->DeleteRange(begin.slice(), end.slice()), "write rows");
-}
-
-Status BaseWriter::PutMeta(ShardId shard, kj::ArrayPtr<const capnp::word> words) {
-  const auto bytes = words.asBytes();
-  const uint32_t header[2] = {Crc32c(0, bytes.begin(), bytes.size()), 0};
-  static_assert(sizeof(header) == kMetaHeaderBytes);
-  value_.assign(reinterpret_cast<const char*>(header), sizeof(header));
-  value_.append(reinterpret_cast<const char*>(bytes.begin()), bytes.size());
-  PENSTOCK_ASSIGN_OR_RETURN(rocksdb::SstFileWriter * writer, Writer(*meta_file_));
-  return base_.ToStatus(writer->Put(ShardKey(shard).slice(), value_), "write meta");
-}
-
-Status BaseWriter::Close(File& file) {
-  if (!file.writer) return Status::Ok();
-  rocksdb::ExternalSstFileInfo info;
-  PENSTOCK_RETURN_IF_ERROR(base_.ToStatus(file.writer->Finish(&info), "finish " + file.path));
-  bytes_ += info.file_size;
-  file.writer.reset();
-  file.finished = true;
-  return Status::Ok();
-}
-
-Status BaseWriter::Finish() {
-  PENSTOCK_RETURN_IF_ERROR(Close(*rows_file_));
-  return Close(*meta_file_);
-}
-
-Status BaseWriter::Commit() {
-  return base_.Ingest(rows_file_->finished ? rows_file_->path : "",
-                      meta_file_->finished ? meta_file_->path : "");
 }
 
 }  // namespace penstock

@@ -84,6 +84,7 @@ DeltaLog::DeltaLog(FileLayer& files, std::string dir, const DeltaLogOptions& opt
     : files_(files),
       dir_(std::move(dir)),
       options_(options),
+      boot_(files.BootId()),
       next_segment_(tail.next_segment),
       next_window_(tail.next_window),
       sealed_(tail.segments) {}
@@ -113,6 +114,7 @@ SegmentHeader DeltaLog::NextHeader() {
   SegmentHeader header;
   header.cluster = options_.cluster;
   header.node = options_.node;
+  header.boot = boot_;
   header.number = next_segment_++;
   header.first_window = next_window_;
   if (open_.file != nullptr) {

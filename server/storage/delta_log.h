@@ -112,6 +112,7 @@ class DeltaLog {
   FileLayer& files_;
   const std::string dir_;
   const DeltaLogOptions options_;
+  const uint32_t boot_;    // of the machine
   uint64_t next_segment_;  // the appender's thread alone
   uint64_t next_window_;   // as above
   std::random_device random_;

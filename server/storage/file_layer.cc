@@ -10,8 +10,10 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstdio>
+#include <filesystem>
 
 #include "common/base/atomic_file.h"
+#include "common/base/crc32c.h"
 
 namespace penstock {
 namespace {
@@ -125,6 +127,22 @@ Status PosixFileLayer::SyncDir(const std::string& dir) {
   return synced == 0 ? Status::Ok() : ErrnoStatus(error, "sync directory " + dir);
 }
 
-Status PosixFileLayer::MakeDir(const std::string& dir) { return MakeDirectories(dir); }
+// With those above it that were not there: what is moved into it must be there after a loss of power.
+Status PosixFileLayer::MakeDir(const std::string& dir) {
+  std::vector<std::filesystem::path> above;
+  std::error_code error;
+  for (std::filesystem::path at = std::filesystem::absolute(dir, error);
+       !at.empty() && !std::filesystem::exists(at, error); at = at.parent_path())
+    above.push_back(at.parent_path());
+  PENSTOCK_RETURN_IF_ERROR(MakeDirectories(dir));
+  for (const auto& parent : above) PENSTOCK_RETURN_IF_ERROR(SyncDir(parent));
+  return Status::Ok();
+}
+
+// 32 bits of it are enough: where two are taken for one, damage is named that a loss of power may have done.
+uint32_t PosixFileLayer::BootId() {
+  const auto text = ReadWholeFile("/proc/sys/kernel/random/boot_id");
+  return text.ok() && !text->empty() ? std::max(Crc32c(0, text->data(), text->size()), 1u) : 0;
+}
 
 }  // namespace penstock

@@ -48,8 +48,11 @@ class FileLayer {
   virtual Status Remove(const std::string& path) = 0;
   virtual Status Rename(const std::string& from, const std::string& to) = 0;
   virtual Status SyncDir(const std::string& dir) = 0;
-  // mkdir -p.
+  // mkdir -p. Durable.
   virtual Status MakeDir(const std::string& dir) = 0;
+  // Which start of the machine this is: what was written during it is there, synced or not, whatever became
+  // of the process. 0: nobody knows.
+  virtual uint32_t BootId() = 0;
 };
 
 class PosixFileLayer final : public FileLayer {
@@ -61,6 +64,8 @@ class PosixFileLayer final : public FileLayer {
   Status Rename(const std::string& from, const std::string& to) override;
   Status SyncDir(const std::string& dir) override;
   Status MakeDir(const std::string& dir) override;
+  // Of /proc/sys/kernel/random/boot_id.
+  uint32_t BootId() override;
 };
 
 }  // namespace penstock

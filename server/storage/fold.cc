@@ -6,69 +6,21 @@
 
 #include <algorithm>
 #include <chrono>
-#include <cstring>
 #include <memory>
-#include <numeric>
 #include <set>
 
 #include "common/base/fault.h"
 #include "common/base/mutant.h"
 #include "server/marks.h"
 #include "server/shard/table_images.h"
-#include "server/storage/fold_index.h"
+#include "server/storage/fold_rows.h"
 #include "server/storage/segment_reader.h"
 
 namespace penstock {
-namespace {
 
-capnp::ReaderOptions DeltaReaderOptions() {
-  capnp::ReaderOptions options;
-  options.traversalLimitInWords = kj::maxValue;  // it passed its checksum, and is as large as its window was
-  return options;
-}
-
-// A delta that is taken, where it stands in the log.
-struct Place {
-  uint32_t segment;
-  uint32_t words;
-  uint64_t offset;
-  uint32_t checksum;
-};
-// One TableDelta of it.
-struct Piece {
-  uint32_t delta;  // in places
-  uint32_t entry;
-  Lsn lsn;
-  uint32_t images;  // rows from here on are deletions
-  uint32_t floats;  // of an image
-  uint16_t layout;
-};
-// One row of a buffer on its way into the base.
-struct Row {
-  const FoldIndex::GroupKey* group;
-  const FoldIndex::Entry* entry;
-  size_t offset;  // in images; kDeleted: it has none
-};
-constexpr size_t kDeleted = SIZE_MAX;
-
-}  // namespace
-
-struct FoldMemory::Arrays {
-  std::vector<Place> deltas;
-  std::vector<Piece> pieces;
-  FoldIndex index;
-  // The buffer that is being filled, in the order of keys; what it copies, piece by piece in the order of the
-  // log.
-  std::vector<Row> rows;
-  std::vector<uint32_t> copies;
-  std::vector<uint32_t> firsts;  // of each piece's first among them
-  std::vector<float> images;     // at least as many as the buffer needs
-  std::vector<ImageHeader> headers;
-};
-
-FoldMemory::FoldMemory() : arrays_(std::make_unique<Arrays>()) {}
+FoldMemory::FoldMemory() : rows_(std::make_unique<FoldRows>()) {}
 FoldMemory::~FoldMemory() = default;
-void FoldMemory::Release() { arrays_ = std::make_unique<Arrays>(); }
+void FoldMemory::Release() { rows_ = std::make_unique<FoldRows>(); }
 
 class Folder {
  public:
@@ -82,18 +34,8 @@ class Folder {
         quarantined_(quarantined),
         options_(options),
         writer_(base),
-        deltas_(memory.arrays_->deltas),
-        pieces_(memory.arrays_->pieces),
-        index_(memory.arrays_->index),
-        rows_(memory.arrays_->rows),
-        copies_(memory.arrays_->copies),
-        firsts_(memory.arrays_->firsts),
-        images_(memory.arrays_->images),
-        headers_(memory.arrays_->headers) {
-    deltas_.clear();
-    pieces_.clear();
-    index_.Clear(options.index_limit_bytes);
-    rows_.clear();
+        rows_(*memory.rows_) {
+    rows_.Clear(options.index_limit_bytes);
   }
 
   Result<FoldReport> Run();
@@ -116,7 +58,7 @@ class Folder {
   };
   struct Segment {
     SegmentInfo info;
-    bool needed = false;  // it holds deltas that cannot be folded
+    std::set<ShardId> needed_by;  // it holds deltas of these that cannot be folded
   };
   Status LoadBase();
   Status ReadSegments();
@@ -124,18 +66,13 @@ class Folder {
   Status TakeDelta(size_t segment, const LoggedDelta& logged, proto::Delta::Reader delta);
   ShardState& StateOf(ShardId shard);
   void NoteBroken(Segment& segment, ShardId shard, const ShardState& state);
-  void BeginIncarnation(ShardState& state);
+  void NoteGoesOn(ShardId shard);
+  void BeginIncarnation(ShardId shard, ShardState& state);
   Status CheckTables(const ShardState& state, Incarnation incarnation, proto::Delta::Reader delta) const;
   Status TakeTable(ShardState& state, proto::Delta::Reader delta, unsigned entry);
-  size_t IndexBytes() const {
-    return index_.Bytes() + pieces_.size() * sizeof(Piece) + deltas_.size() * sizeof(Place);
-  }
 
   Status WriteFiles();
   Status WriteRows();
-  Status FlushRows();
-  Status FillImages();
-  Status CopyImages(uint32_t delta, kj::ArrayPtr<const capnp::word> words, size_t* next);
   Status WriteMeta(ShardId shard, const ShardState& state);
   Status RemoveSegments();
   void FillReport();
@@ -155,15 +92,7 @@ class Folder {
   std::set<FoldIndex::GroupKey> removed_tables_;
   std::set<Incarnation> removed_incarnations_;
 
-  // FoldMemory's.
-  std::vector<Place>& deltas_;
-  std::vector<Piece>& pieces_;
-  FoldIndex& index_;
-  std::vector<Row>& rows_;
-  std::vector<uint32_t>& copies_;
-  std::vector<uint32_t>& firsts_;
-  std::vector<float>& images_;
-  std::vector<ImageHeader>& headers_;
+  FoldRows& rows_;  // FoldMemory's
 };
 
 Result<FoldReport> Folder::Run() {
@@ -216,12 +145,12 @@ Status Folder::ReadSegments() {
   for (size_t i = 0; i < segments_.size(); ++i) {
     PENSTOCK_RETURN_IF_ERROR(PENSTOCK_FAULT("fold.read"));
     PENSTOCK_RETURN_IF_ERROR(ReadSegment(i));
-    if (IndexBytes() <= options_.index_limit_bytes) continue;
-    index_.Compact();
-    if (IndexBytes() <= options_.index_limit_bytes) continue;
+    if (rows_.Bytes() <= options_.index_limit_bytes) continue;
+    rows_.Compact();
+    if (rows_.Bytes() <= options_.index_limit_bytes) continue;
     segments_.resize(i + 1);
   }
-  index_.Compact();
+  rows_.Compact();
   return Status::Ok();
 }
 
@@ -245,12 +174,14 @@ Status Folder::TakeDelta(size_t at, const LoggedDelta& logged, proto::Delta::Rea
   Segment& segment = segments_[at];
   const ShardId shard = logged.shard;
   const uint32_t checksum = logged.checksum;
+  ShardState& state = StateOf(shard);
   const auto quarantine = quarantined_.find(shard);
-  if (quarantine != quarantined_.end() && logged.incarnation <= quarantine->second) {
-    segment.needed = true;
+  // Until a later life of it is there: then nobody asks for this one any more.
+  if (quarantine != quarantined_.end() && logged.incarnation <= quarantine->second &&
+      logged.incarnation >= state.folded.incarnation) {
+    segment.needed_by.insert(shard);
     return Status::Ok();
   }
-  ShardState& state = StateOf(shard);
   // Of an abandoned segment a part may be missing; it was logged again later.
   const bool may_lack = segment.info.trusted < segment.info.bytes;
   switch (state.chain.Offer(delta, logged.incarnation, checksum, cluster_, may_lack)) {
@@ -270,12 +201,9 @@ Status Folder::TakeDelta(size_t at, const LoggedDelta& logged, proto::Delta::Rea
     NoteBroken(segment, shard, state);
     return Status::Ok();
   }
-  if (logged.incarnation != state.folded.incarnation) BeginIncarnation(state);
+  if (logged.incarnation != state.folded.incarnation) BeginIncarnation(shard, state);
   state.folded = state.chain.last();
-  deltas_.push_back({.segment = static_cast<uint32_t>(at),
-                     .words = static_cast<uint32_t>(logged.words.size()),
-                     .offset = logged.offset,
-                     .checksum = checksum});
+  rows_.AddDelta(static_cast<uint32_t>(at), logged);
   for (unsigned i = 0; i < delta.getTables().size(); ++i)
     PENSTOCK_RETURN_IF_ERROR(TakeTable(state, delta, i));
   if (delta.getForgetFloor() > state.forget_floor) {
@@ -283,19 +211,25 @@ Status Folder::TakeDelta(size_t at, const LoggedDelta& logged, proto::Delta::Rea
     for (auto& [id, table] : state.tables) table.marks.Forget(state.forget_floor);
   }
   state.changed = true;
-  report_.broken.erase(shard);
+  if (report_.broken.erase(shard) > 0) NoteGoesOn(shard);
   return Status::Ok();
 }
 
 void Folder::NoteBroken(Segment& segment, ShardId shard, const ShardState& state) {
   report_.broken[shard] = state.chain.broken();
-  segment.needed = true;
+  segment.needed_by.insert(shard);
 }
 
-void Folder::BeginIncarnation(ShardState& state) {
+// Behind what was missing, or in another life: what came before and could not be folded is no longer wanted.
+void Folder::NoteGoesOn(ShardId shard) {
+  for (Segment& segment : segments_) segment.needed_by.erase(shard);
+}
+
+void Folder::BeginIncarnation(ShardId shard, ShardState& state) {
+  NoteGoesOn(shard);
   state.tables.clear();
   state.forget_floor = 0;
-  index_.RemoveIncarnation(state.folded.incarnation);
+  rows_.RemoveIncarnation(state.folded.incarnation);
   if (state.folded.incarnation != 0) removed_incarnations_.insert(state.folded.incarnation);
 }
 
@@ -331,7 +265,7 @@ Status Folder::TakeTable(ShardState& state, proto::Delta::Reader delta, unsigned
   const FoldIndex::GroupKey group{state.folded.incarnation, images.table};
   if (images.dropped) {
     state.tables.erase(images.table);
-    index_.RemoveTable(group);
+    rows_.RemoveTable(group);
     removed_tables_.insert(group);
     return Status::Ok();
   }
@@ -343,14 +277,7 @@ Status Folder::TakeTable(ShardState& state, proto::Delta::Reader delta, unsigned
   table.committed_round = images.committed_round;
   if (Defended(Defence::kFoldMarks)) table.marks.Merge(from);
   if (images.keys.empty() && images.deletions.empty()) return Status::Ok();
-  const auto piece = static_cast<uint32_t>(pieces_.size());
-  pieces_.push_back({.delta = static_cast<uint32_t>(deltas_.size() - 1),
-                     .entry = entry,
-                     .lsn = delta.getLsn(),
-                     .images = static_cast<uint32_t>(images.keys.size()),
-                     .floats = images.image_floats(),
-                     .layout = from.getLayout()});
-  index_.Add(group, piece, images.keys, images.deletions);
+  rows_.AddTable(group, entry, delta.getLsn(), from.getLayout(), images);
   return Status::Ok();
 }
 
@@ -373,98 +300,14 @@ Status Folder::WriteFiles() {
 }
 
 Status Folder::WriteRows() {
-  size_t floats = 0;
-  const auto flush = [&] {
-    if (images_.size() < floats) images_.resize(floats);
-    floats = 0;
-    return FlushRows();
+  const auto open = [&](uint32_t segment) {
+    const SegmentInfo& info = segments_[segment].info;
+    return SegmentReader::Open(files_, log_dir_, {info.number, info.aside}, info.bytes);
   };
-  for (const auto& [group, entries] : index_.groups()) {
-    for (const FoldIndex::Entry& entry : entries) {
-      const Piece& piece = pieces_[entry.piece];
-      const bool deleted = entry.row >= piece.images;
-      rows_.push_back({&group, &entry, deleted ? kDeleted : floats});
-      if (!deleted) floats += piece.floats;
-      if (floats * sizeof(float) + rows_.size() * (sizeof(Row) + sizeof(ImageHeader) + sizeof(uint32_t)) >=
-          options_.image_buffer_bytes)
-        PENSTOCK_RETURN_IF_ERROR(flush());
-    }
-  }
-  return flush();
-}
-
-Status Folder::FlushRows() {
-  if (rows_.empty()) return Status::Ok();
-  PENSTOCK_RETURN_IF_ERROR(FillImages());
-  for (size_t i = 0; i < rows_.size(); ++i) {
-    const Row& row = rows_[i];
-    const auto& [incarnation, table] = *row.group;
-    if (row.offset == kDeleted) {
-      PENSTOCK_RETURN_IF_ERROR(writer_.DeleteRow(incarnation, table, row.entry->key));
-      ++report_.deletions;
-      continue;
-    }
-    const Piece& piece = pieces_[row.entry->piece];
-    PENSTOCK_RETURN_IF_ERROR(
-        writer_.PutRow(incarnation, {.table = table,
-                                     .key = row.entry->key,
-                                     .lsn = piece.lsn,
-                                     .push_count = headers_[i].push_count,
-                                     .flags = headers_[i].flags,
-                                     .layout = piece.layout,
-                                     .floats = {images_.data() + row.offset, piece.floats}}));
-    ++report_.rows;
-  }
-  rows_.clear();
-  return Status::Ok();
-}
-
-// Reads those deltas again that hold the buffer's images.
-Status Folder::FillImages() {
-  headers_.resize(rows_.size());
-  firsts_.assign(pieces_.size() + 1, 0);
-  for (const Row& row : rows_) firsts_[row.entry->piece + 1] += row.offset != kDeleted;
-  std::partial_sum(firsts_.begin(), firsts_.end(), firsts_.begin());
-  copies_.resize(firsts_.back());
-  for (uint32_t i = 0; i < rows_.size(); ++i) {
-    if (rows_[i].offset != kDeleted) copies_[firsts_[rows_[i].entry->piece]++] = i;
-  }
-  std::unique_ptr<SegmentReader> reader;
-  uint32_t open = 0;  // the segment that it reads
-  for (size_t next = 0; next < copies_.size();) {
-    const uint32_t delta = pieces_[rows_[copies_[next]].entry->piece].delta;
-    const Place& place = deltas_[delta];
-    if (reader == nullptr || open != place.segment) {
-      open = place.segment;
-      const SegmentInfo& info = segments_[open].info;
-      PENSTOCK_ASSIGN_OR_RETURN(reader,
-                                SegmentReader::Open(files_, log_dir_, {info.number, info.aside}, info.bytes));
-    }
-    PENSTOCK_ASSIGN_OR_RETURN(const auto words, reader->ReadDelta(place.offset, place.words, place.checksum));
-    if (!words) {
-      return DataLoss("fold " + log_dir_ + ": the delta at " + std::to_string(place.offset) + " of " +
-                      reader->path() + " reads otherwise than before");
-    }
-    PENSTOCK_RETURN_IF_ERROR(CopyImages(delta, *words, &next));
-  }
-  return Status::Ok();
-}
-
-Status Folder::CopyImages(uint32_t delta, kj::ArrayPtr<const capnp::word> words, size_t* next) {
-  capnp::FlatArrayMessageReader message(words, DeltaReaderOptions());
-  const auto tables = message.getRoot<proto::Delta>().getTables();
-  while (*next < copies_.size() && pieces_[rows_[copies_[*next]].entry->piece].delta == delta) {
-    const uint32_t at = rows_[copies_[*next]].entry->piece;
-    const Piece& piece = pieces_[at];
-    PENSTOCK_ASSIGN_OR_RETURN(const TableImages images, ReadTableImages(tables[piece.entry]));
-    for (; *next < copies_.size() && rows_[copies_[*next]].entry->piece == at; ++*next) {
-      const uint32_t index = copies_[*next];
-      const Row& row = rows_[index];
-      headers_[index] = images.headers[row.entry->row];
-      std::memcpy(images_.data() + row.offset, images.images.data() + size_t{row.entry->row} * piece.floats,
-                  piece.floats * sizeof(float));
-    }
-  }
+  const auto written = rows_.Write(open, options_.image_buffer_bytes, writer_);
+  if (!written.ok()) return written.status().Prepend("fold " + log_dir_);
+  report_.rows = written->rows;
+  report_.deletions = written->deletions;
   return Status::Ok();
 }
 
@@ -509,7 +352,7 @@ Status Folder::RemoveSegments() {
   PENSTOCK_RETURN_IF_ERROR(PENSTOCK_FAULT("fold.ingest.after"));
   for (const Segment& segment : segments_) {
     PENSTOCK_RETURN_IF_ERROR(PENSTOCK_FAULT("fold.remove.before"));
-    if (segment.needed) {
+    if (!segment.needed_by.empty()) {
       if (!segment.info.aside) PENSTOCK_RETURN_IF_ERROR(log_.SetAside(segment.info.number));
       ++report_.set_aside;
     } else {

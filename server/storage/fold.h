@@ -9,7 +9,7 @@
 // 5 of docs/protocol.md.
 //
 // A segment with deltas of a quarantined shard, or of one whose deltas do not follow each other, is set aside
-// and not removed.
+// and not removed before that shard goes on: behind a loss that was accepted, or in a new life.
 #pragma once
 
 #include <cstddef>
@@ -27,6 +27,8 @@
 #include "server/storage/delta_log.h"
 
 namespace penstock {
+
+class FoldRows;
 
 struct FoldOptions {
   // Row images in memory at a time.
@@ -53,8 +55,7 @@ struct FoldReport {
   Status removal;
 };
 
-// What a fold allocates, for the next one: new pages cost more than all else that a fold does with them. At
-// most about the sum of the options' limits.
+// What a fold allocates, for the next one. At most about the sum of the options' limits.
 class FoldMemory {
  public:
   FoldMemory();
@@ -63,8 +64,7 @@ class FoldMemory {
 
  private:
   friend class Folder;
-  struct Arrays;
-  std::unique_ptr<Arrays> arrays_;
+  std::unique_ptr<FoldRows> rows_;
 };
 
 // Folds all sealed segments (fewer when the index outgrows its limit, at least one). Beside appends; one fold

@@ -7,18 +7,16 @@
 #include <algorithm>
 #include <optional>
 #include <set>
+#include <utility>
 
 #include "server/storage/segment_reader.h"
 
 namespace penstock {
 namespace {
 
-// A delta is at most as large as a core's memory; the bytes were checked, so the limit on pointers is not
-// what protects.
-capnp::ReaderOptions DeltaReaderOptions() {
-  capnp::ReaderOptions options;
-  options.traversalLimitInWords = UINT64_MAX;
-  return options;
+bool IsBeyond(const ReportedShard& reported, const ShardFolded& last) {
+  return reported.synced > 0 &&
+         std::pair(last.incarnation, last.lsn) < std::pair(reported.incarnation, reported.synced);
 }
 
 struct Segment {
@@ -26,6 +24,7 @@ struct Segment {
   std::unique_ptr<SegmentReader> reader;
   SegmentInfo info;
   uint64_t expected_end = 0;  // as the next segment says; 0: it says nothing
+  uint64_t written = 0;       // up to here stand whole records, as FindEvidence finds; 0: none
   bool has_header() const { return reader->header() != nullptr; }
 };
 
@@ -33,8 +32,14 @@ class Replayer {
  public:
   Replayer(FileLayer& files, const std::string& dir, uint64_t cluster,
            const std::map<ShardId, ShardFolded>& folded, const ReplayCallback& apply,
-           const std::map<ShardId, Lsn>* reported)
-      : files_(files), dir_(dir), cluster_(cluster), apply_(apply), reported_(reported) {
+           const std::string& aside, const SyncedReport& report)
+      : files_(files),
+        dir_(dir),
+        cluster_(cluster),
+        apply_(apply),
+        aside_(aside.empty() ? dir + ".damaged" : aside),
+        ask_(report),
+        boot_(files.BootId()) {
     for (const auto& [shard, state] : folded) chains_.emplace(shard, DeltaChain(shard, state));
   }
 
@@ -54,7 +59,7 @@ class Replayer {
   enum class Meaning {
     kEnd,        // the log ends here: it was never synced
     kUntrusted,  // a failure left it behind: this segment ends here, the log goes on with the next
-    kDamage,     // it had been synced
+    kDamage,     // it had been synced, or written in this boot of the machine
   };
 
   Status OpenSegments();
@@ -72,25 +77,36 @@ class Replayer {
   Result<Meaning> Judge(const Position& place);
   bool Untrusted(const Position& place) const;
   Status FindEvidence(uint64_t from_segment);
-  bool ReportedBeyond() const;
+  bool SameBoot(uint64_t segment) const;
+  bool ReportedBeyond();
   void EndAt(size_t index, uint64_t offset);
   void Damage(const std::string& where, const std::string& what);
   void SuspectAll(const std::string& reason);
+  Status CopyTailAside();
   Status CutTail();
   Status SyncAll();
   void NameDamaged();
+  // Of a shard, as far as it was read.
+  ShardFolded Last(ShardId shard) const {
+    const auto chain = chains_.find(shard);
+    return chain == chains_.end() ? ShardFolded{} : chain->second.last();
+  }
   DeltaChain& Chain(ShardId shard) { return chains_.try_emplace(shard, shard, ShardFolded{}).first->second; }
 
   FileLayer& files_;
   const std::string& dir_;
   const uint64_t cluster_;
   const ReplayCallback& apply_;
-  const std::map<ShardId, Lsn>* reported_;
+  const std::string aside_;
+  const SyncedReport& ask_;
+  const uint32_t boot_;                                       // of the machine, now
+  std::optional<std::map<ShardId, ReportedShard>> reported_;  // nullopt: not asked yet
   std::vector<Segment> segments_;
   std::map<ShardId, DeltaChain> chains_;
   std::map<ShardId, std::string>
       suspects_;                      // nothing that shows what they had in a damaged place has come yet
   std::optional<Position> evidence_;  // up to where later parts of the log say it was synced
+  Position written_;                  // up to where something whole stands; known with evidence_
   bool ended_ = false;
   size_t end_segment_ = 0;
   uint64_t end_offset_ = 0;
@@ -108,9 +124,10 @@ Status Replayer::OpenSegments() {
   for (const SegmentName& name : found) {
     PENSTOCK_ASSIGN_OR_RETURN(auto reader, SegmentReader::Open(files_, dir_, name));
     if (const SegmentHeader* header = reader->header()) {
-      if (header->format != kSegmentFormat) {
+      if (header->format < kOldestSegmentFormat || header->format > kSegmentFormat) {
         return FailedPrecondition(reader->path() + " has format " + std::to_string(header->format) +
-                                  ", this program reads " + std::to_string(kSegmentFormat));
+                                  ", this program reads " + std::to_string(kOldestSegmentFormat) + " to " +
+                                  std::to_string(kSegmentFormat));
       }
       if (header->cluster != cluster_) {
         return FailedPrecondition(reader->path() + " belongs to cluster " + std::to_string(header->cluster) +
@@ -161,38 +178,48 @@ bool Replayer::Untrusted(const Position& place) const {
   });
 }
 
-// Everything in or behind that segment that says up to where the log was synced. Looked up once: later parts
-// say most.
+// Everything in or behind that segment that says up to where the log was synced, and written. Looked up once:
+// later parts say most.
 Status Replayer::FindEvidence(uint64_t from_segment) {
   if (evidence_) return Status::Ok();
   evidence_ = Position{};
   for (Segment& segment : segments_) {
     if (segment.name.number < from_segment) continue;
-    if (segment.has_header()) evidence_ = std::max(*evidence_, segment.reader->header()->synced);
+    if (const SegmentHeader* header = segment.reader->header()) {
+      evidence_ = std::max(*evidence_, header->synced);
+      written_ = std::max(written_, {segment.name.number, sizeof(SegmentHeader)});
+    }
     uint64_t offset = sizeof(SegmentHeader);
     while (offset < segment.info.bytes) {
       PENSTOCK_ASSIGN_OR_RETURN(const std::optional<Record> record, segment.reader->FindHead(offset));
       if (!record) break;
       evidence_ = std::max(*evidence_, record->head.synced);
-      offset = record->end();
+      segment.written = offset = record->end();
+      written_ = std::max(written_, {segment.name.number, offset});
     }
   }
   return Status::Ok();
 }
 
+// Whether that segment was begun in this boot of the machine: no later than it was the first that says so.
+bool Replayer::SameBoot(uint64_t segment) const {
+  return boot_ != 0 && std::any_of(segments_.begin(), segments_.end(), [&](const Segment& other) {
+           return other.name.number <= segment && other.has_header() && other.reader->header()->boot == boot_;
+         });
+}
+
 // Whether a shard was reported synced further than what was read so far.
-bool Replayer::ReportedBeyond() const {
-  if (reported_ == nullptr) return false;
-  return std::any_of(reported_->begin(), reported_->end(), [&](const auto& entry) {
-    const auto chain = chains_.find(entry.first);
-    return (chain == chains_.end() ? 0 : chain->second.last().lsn) < entry.second;
-  });
+bool Replayer::ReportedBeyond() {
+  if (!reported_) reported_ = ask_ ? ask_() : std::map<ShardId, ReportedShard>();
+  return std::any_of(reported_->begin(), reported_->end(),
+                     [&](const auto& entry) { return IsBeyond(entry.second, Last(entry.first)); });
 }
 
 Result<Replayer::Meaning> Replayer::Judge(const Position& place) {
   if (Untrusted(place)) return Meaning::kUntrusted;
   PENSTOCK_RETURN_IF_ERROR(FindEvidence(place.segment));
-  return place < *evidence_ || ReportedBeyond() ? Meaning::kDamage : Meaning::kEnd;
+  if (place < *evidence_ || (place < written_ && SameBoot(place.segment))) return Meaning::kDamage;
+  return ReportedBeyond() ? Meaning::kDamage : Meaning::kEnd;
 }
 
 void Replayer::EndAt(size_t index, uint64_t offset) {
@@ -202,14 +229,14 @@ void Replayer::EndAt(size_t index, uint64_t offset) {
 }
 
 void Replayer::Damage(const std::string& where, const std::string& what) {
-  LOG(ERROR) << "replay: " << where << " had been synced: " << what;
+  LOG(ERROR) << "replay: " << where << " had been written for good: " << what;
   report_.damaged_places.push_back(where + ": " + what);
 }
 
 void Replayer::SuspectAll(const std::string& reason) {
   for (const auto& [shard, chain] : chains_) suspects_.emplace(shard, reason);
-  if (reported_ == nullptr) return;
-  for (const auto& [shard, lsn] : *reported_) suspects_.emplace(shard, reason);
+  if (!reported_) return;
+  for (const auto& [shard, reported] : *reported_) suspects_.emplace(shard, reason);
 }
 
 // The header, and whether segments are missing before it.
@@ -354,13 +381,47 @@ Status Replayer::DeliverParsed(const SectionHead& head, const proto::Delta::Read
   return Status::Ok();
 }
 
+// The rest of the last segment that stays, where there are whole records in it.
+Status Replayer::CopyTailAside() {
+  constexpr uint64_t kBytes = uint64_t{1} << 20;
+  const Segment& last = segments_[end_segment_];
+  if (end_offset_ == 0 || last.written <= end_offset_) return Status::Ok();
+  PENSTOCK_RETURN_IF_ERROR(files_.MakeDir(aside_));
+  const std::string path =
+      aside_ + "/" + SegmentFileName(last.name.number) + ".from-" + std::to_string(end_offset_);
+  const Status before = files_.Remove(path);  // of a start that did not come to its end
+  if (!before.ok() && before.code() != Code::kNotFound) return before;
+  PENSTOCK_ASSIGN_OR_RETURN(auto copy, files_.Create(path, last.written - end_offset_));
+  std::vector<char> buffer(kBytes);
+  for (uint64_t at = end_offset_; at < last.written;) {
+    PENSTOCK_ASSIGN_OR_RETURN(
+        const size_t n, last.reader->file().Read(buffer.data(), std::min(kBytes, last.written - at), at));
+    if (n == 0) return Internal(last.reader->path() + " has become shorter");
+    const iovec part{buffer.data(), n};
+    PENSTOCK_RETURN_IF_ERROR(copy->Write({&part, 1}, at - end_offset_));
+    at += n;
+  }
+  PENSTOCK_RETURN_IF_ERROR(copy->Sync());
+  report_.put_aside.push_back(path);
+  return files_.SyncDir(aside_);
+}
+
 // Newest first, so that being stopped in between leaves a log that ends at the same place.
 Status Replayer::CutTail() {
   if (ended_) {
+    PENSTOCK_RETURN_IF_ERROR(CopyTailAside().Prepend("put the end of the log aside"));
     const size_t keep = end_offset_ == 0 ? end_segment_ : end_segment_ + 1;
     while (segments_.size() > keep) {
-      report_.discarded_bytes += segments_.back().reader->end();
-      PENSTOCK_RETURN_IF_ERROR(files_.Remove(segments_.back().reader->path()));
+      const Segment& last = segments_.back();
+      report_.discarded_bytes += last.reader->end();
+      if (last.written == 0) {
+        PENSTOCK_RETURN_IF_ERROR(files_.Remove(last.reader->path()));
+      } else {
+        PENSTOCK_RETURN_IF_ERROR(files_.MakeDir(aside_));
+        report_.put_aside.push_back(aside_ + "/" + SegmentFileName(last.name.number));
+        PENSTOCK_RETURN_IF_ERROR(files_.Rename(last.reader->path(), report_.put_aside.back()));
+        PENSTOCK_RETURN_IF_ERROR(files_.SyncDir(aside_));
+      }
       segments_.pop_back();
     }
     if (end_offset_ != 0) {
@@ -399,13 +460,11 @@ void Replayer::NameDamaged() {
     if (!chain.broken().empty()) report_.damaged.emplace(shard, chain.broken());
   }
   for (const auto& [shard, reason] : suspects_) report_.damaged.emplace(shard, reason);
-  if (reported_ == nullptr) return;
-  for (const auto& [shard, lsn] : *reported_) {
-    const auto chain = chains_.find(shard);
-    const Lsn reached = chain == chains_.end() ? 0 : chain->second.last().lsn;
-    if (reached >= lsn) continue;
-    report_.damaged.emplace(shard, "it ends at delta " + std::to_string(reached) + ", " +
-                                       std::to_string(lsn) + " was reported as synced");
+  if (!reported_) return;
+  for (const auto& [shard, reported] : *reported_) {
+    if (!IsBeyond(reported, Last(shard))) continue;
+    report_.damaged.emplace(shard, "it ends at delta " + std::to_string(Last(shard).lsn) + ", " +
+                                       std::to_string(reported.synced) + " was reported as synced");
   }
 }
 
@@ -413,8 +472,8 @@ void Replayer::NameDamaged() {
 
 Result<ReplayReport> Replay(FileLayer& files, const std::string& dir, uint64_t cluster,
                             const std::map<ShardId, ShardFolded>& folded, const ReplayCallback& apply,
-                            const std::map<ShardId, Lsn>* reported_synced) {
-  return Replayer(files, dir, cluster, folded, apply, reported_synced).Run();
+                            const std::string& aside, const SyncedReport& reported) {
+  return Replayer(files, dir, cluster, folded, apply, aside, reported).Run();
 }
 
 }  // namespace penstock

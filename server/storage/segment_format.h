@@ -35,7 +35,8 @@ struct Position {
 };
 std::string ToString(const Position& position);
 
-inline constexpr uint32_t kSegmentFormat = 2;
+// 2: as 3, without the boot.
+inline constexpr uint32_t kSegmentFormat = 3, kOldestSegmentFormat = 2;
 
 struct SegmentHeader {
   static constexpr uint64_t kMagic = 0x474f4c4b54534e50;  // "PNSTKLOG"
@@ -55,7 +56,7 @@ struct SegmentHeader {
   uint64_t previous_end = 0;  // where its last good record ended
   Position synced;            // up to where the log was synced when this was written
   uint32_t use = 0;           // of the file
-  uint32_t reserved = 0;
+  uint32_t boot = 0;          // of the machine, when this was written; 0: not known
 
   bool abandoned() const { return (flags & kAbandoned) != 0; }
 };

@@ -6,7 +6,7 @@
 // that is larger.
 #pragma once
 
-#include <capnp/common.h>
+#include <capnp/message.h>
 #include <kj/array.h>
 
 #include <functional>
@@ -88,6 +88,12 @@ struct LoggedDelta {
   uint32_t checksum = 0;                  // of the words
   uint64_t offset = 0;                    // of the words in the file
 };
+// For its message: it passed its checksum, and is as large as its window was.
+inline capnp::ReaderOptions DeltaReaderOptions() {
+  capnp::ReaderOptions options;
+  options.traversalLimitInWords = kj::maxValue;
+  return options;
+}
 using DeltaVisitor = std::function<Status(const LoggedDelta&)>;
 
 // Every delta of a segment in the order of the log, of all shards. Stops

@@ -11,6 +11,7 @@
 #include "tests/cluster/copy_digests.h"
 #include "tests/cluster/counting_load.h"
 #include "tests/cluster/flip_byte.h"
+#include "tests/cluster/penstock_command.h"
 #include "tests/cluster/test_cluster.h"
 
 namespace penstock {
@@ -142,14 +143,40 @@ TEST(CopiesTest, ADamagedBaseIsHealedWhileTheOthersServe) {
   // Before a server knows that others have copies, its damage is for an operator.
   ASSERT_TRUE(WaitFor(60000, [&] { return Complete(**client) && load.pushes() > 100; }))
       << load.first_error();
-  ASSERT_TRUE((*client)->Fold().ok());
-  ASSERT_EQ(cluster.Terminate("server-0"), 0);
-  ASSERT_FALSE(FlipByteOfBase(cluster.dir() + "/server-0").empty());
-  ASSERT_TRUE(cluster.StartOne("server-0").ok());
-  const std::string aside = cluster.dir() + "/server-0/damaged/base";
-  ASSERT_TRUE(WaitFor(60000, [&] { return std::filesystem::exists(aside); })) << cluster.Output("server-0");
-  ASSERT_TRUE(WaitFor(60000, [&] { return Complete(**client); })) << cluster.Output("server-0");
-  EXPECT_TRUE(cluster.Running("server-0"));
+  const auto note = [&]() -> std::string {
+    const auto nodes = (*client)->Inspect("nodes");
+    if (!nodes.ok()) return "";
+    for (const auto& node : *nodes) {
+      if (node.at("name") == "server-0") return node.at("note");
+    }
+    return "";
+  };
+  for (const char* times : {"1 time", "2 times"}) {
+    SCOPED_TRACE(times);
+    const double folds = cluster.Metric("server-0", "penstock_server_folds_total");
+    ASSERT_TRUE((*client)->Fold().ok());
+    ASSERT_TRUE(
+        WaitFor(60000, [&] { return cluster.Metric("server-0", "penstock_server_folds_total") > folds; }));
+    ASSERT_EQ(cluster.Terminate("server-0"), 0);
+    ASSERT_FALSE(FlipByteOfBase(cluster.dir() + "/server-0").empty());
+    ASSERT_TRUE(cluster.StartOne("server-0").ok());
+    const std::string aside = cluster.dir() + "/server-0/damaged/" + std::string(1, times[0]) + "/base";
+    ASSERT_TRUE(WaitFor(60000, [&] { return std::filesystem::exists(aside); })) << cluster.Output("server-0");
+    ASSERT_TRUE(WaitFor(60000, [&] { return Complete(**client); })) << cluster.Output("server-0");
+    EXPECT_TRUE(cluster.Running("server-0"));
+    EXPECT_TRUE(WaitFor(10000, [&] {
+      return note().find("put aside " + std::string(times)) != std::string::npos;
+    })) << note();
+    EXPECT_GT(cluster.Metric("server-0", "penstock_server_damaged_bytes"), 0);
+  }
+  // It is well again: a note, and no problem.
+  CommandResult status;
+  EXPECT_TRUE(WaitFor(20000, [&] {
+    status = RunPenstock({"status", "--data-dir", cluster.dir()});
+    return status.code == 0;
+  })) << status.out;
+  EXPECT_NE(status.out.find("note:     server-0: damaged files were put aside 2 times"), std::string::npos)
+      << status.out;
   load.Stop();
   EXPECT_EQ(CompareCopies(cluster, **client), "");
   EXPECT_EQ(load.Check(), "");

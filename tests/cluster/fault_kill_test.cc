@@ -249,6 +249,85 @@ TEST_F(DamageTest, BeforeTheLastSyncedByteQuarantinesThatShardAlone) {
   EXPECT_EQ(Command({"status"}).code, 0);
 }
 
+// Nothing was ever synced. What was written is there after a kill, so that the bit did not flip by a write
+// that was cut short.
+TEST_F(DamageTest, AfterAKillAFlippedBitQuarantinesThatShardAlone) {
+  if (PosixFileLayer().BootId() == 0) GTEST_SKIP() << "the boot id of this machine cannot be read";
+  TableSpec spec;
+  spec.name = "logged";
+  spec.dim = 4;
+  spec.optimizer.kind = OptimizerKind::kAdd;
+  auto table = client_->CreateTable(spec);
+  ASSERT_TRUE(table.ok()) << table.status().ToString();
+  table_ = *table;
+  keys_.clear();
+  for (Key key = 0; key < kRows; ++key)
+    keys_[ShardOf(RowHash(key, table_.id), client_->shard_count())].push_back(key);
+  for (int i = 0; i < kPushes; ++i) {
+    for (const auto& [shard, keys] : keys_) ASSERT_TRUE(Push(keys).ok());
+  }
+  cluster_.Kill("server-0");
+  const auto place = MiddleOfTheLog(cluster_.dir() + "/server-0/log");
+  ASSERT_TRUE(place.ok()) << place.status().ToString();
+  FlipByte(place->file, place->offset);
+  ASSERT_TRUE(cluster_.StartOne("server-0").ok());
+  for (const auto& [shard, keys] : keys_) {
+    if (shard == place->shard) continue;
+    ASSERT_EQ(Sum(keys), 1.0 * kPushes * static_cast<double>(keys.size())) << "shard " << shard;
+  }
+  const CommandResult status = Command({"status"});
+  const std::string name =
+      "1 of 8 shards are quarantined, the first is " + std::to_string(place->shard) + ":";
+  EXPECT_NE(status.out.find(name), std::string::npos) << status.out;
+}
+
+// What was set aside while the shard waited for the operator is folded and goes, in the same life of the
+// server.
+TEST_F(DamageTest, AnAcceptedLossIsFolded) {
+  for (int i = 0; i < kPushes; ++i) {
+    for (const auto& [shard, keys] : keys_) ASSERT_TRUE(Push(keys).ok());
+  }
+  ASSERT_EQ(cluster_.Terminate("server-0"), 0);
+  const std::string log = cluster_.dir() + "/server-0/log";
+  const auto place = MiddleOfTheLog(log);
+  ASSERT_TRUE(place.ok()) << place.status().ToString();
+  FlipByte(place->file, place->offset);
+  ASSERT_TRUE(cluster_.StartOne("server-0").ok());
+  const auto set_aside = [&] {
+    int count = 0;
+    for (const auto& entry : std::filesystem::directory_iterator(log)) {
+      const auto name = ParseSegmentFileName(entry.path().filename().string());
+      count += name && name->aside;
+    }
+    return count;
+  };
+  const auto fold = [&] {
+    const double before = cluster_.Metric("server-0", "penstock_server_folds_total");
+    ASSERT_TRUE(client_->Fold().ok());
+    ASSERT_TRUE(WaitFor(20000, [&] {
+      return cluster_.Metric("server-0", "penstock_server_folds_total") > before;
+    })) << cluster_.Output("server-0");
+  };
+  const std::vector<Key>& others = keys_[(place->shard + 1) % 8];
+  ASSERT_TRUE(Push(others).ok());
+  ASSERT_NO_FATAL_FAILURE(fold());
+  EXPECT_GT(set_aside(), 0) << "of the shard that is quarantined";
+
+  ASSERT_EQ(Command({"shard", "accept-loss", std::to_string(place->shard)}).code, 0);
+  ASSERT_TRUE(cluster_.WaitServing().ok()) << cluster_.Output("server-0");
+  const std::vector<Key>& keys = keys_[place->shard];
+  ASSERT_TRUE(WaitFor(10000, [&] { return Sum(keys, 1000) >= 0; }));
+  const double left = Sum(keys);
+  ASSERT_TRUE(Push(keys).ok());
+  ASSERT_NO_FATAL_FAILURE(fold());
+  EXPECT_TRUE(WaitFor(5000, [&] { return set_aside() == 0; })) << cluster_.Output("server-0");
+  // From the base alone.
+  ASSERT_NO_FATAL_FAILURE(Restart());
+  ASSERT_TRUE(cluster_.WaitServing().ok()) << cluster_.Output("server-0");
+  EXPECT_EQ(Sum(keys), left + static_cast<double>(keys.size()));
+  EXPECT_EQ(Sum(others), (kPushes + 1.0) * static_cast<double>(others.size()));
+}
+
 // The server finds it when it has begun to serve, and nobody has another copy.
 TEST_F(DamageTest, OfTheBaseEndsTheServerWithItsName) {
   for (const auto& [shard, keys] : keys_) ASSERT_TRUE(Push(keys).ok());
@@ -262,11 +341,17 @@ TEST_F(DamageTest, OfTheBaseEndsTheServerWithItsName) {
     EXPECT_EQ(cluster_.WaitExit("server-0", 30000), 1);
     const std::string said = cluster_.Output("server-0");
     EXPECT_NE(said.find(std::filesystem::path(file).filename()), std::string::npos) << said;
+    // So does the status, for as long as it is down.
+    const CommandResult status = Command({"status"});
+    EXPECT_EQ(status.code, 10);
+    EXPECT_NE(status.out.find("problem:  server-0 cannot start: "), std::string::npos) << status.out;
+    EXPECT_NE(status.out.find(std::filesystem::path(file).filename()), std::string::npos) << status.out;
   }
   FlipByteOfBase(cluster_.dir() + "/server-0");
   ASSERT_TRUE(cluster_.StartOne("server-0").ok());
   ASSERT_TRUE(cluster_.WaitServing().ok()) << cluster_.Output("server-0");
   for (const auto& [shard, keys] : keys_) EXPECT_EQ(Sum(keys), static_cast<double>(keys.size()));
+  EXPECT_EQ(Command({"status"}).code, 0);
 }
 
 }  // namespace

@@ -77,6 +77,10 @@ std::string StatusText(const json& status) {
                                            {"up for", "uptime_seconds", Show::kSeconds},
                                            {"ready", "ready"}});
   for (const auto& problem : HealthProblems(status)) text += "problem:  " + problem + "\n";
+  for (const json& node : status.value("nodes", json::array())) {
+    if (const std::string note = node.value("note", ""); !note.empty())
+      text += "note:     " + node.value("name", "?") + ": " + note + "\n";
+  }
   text +=
       "\n" + RenderTable(status.value("nodes", json::array()),
                          {kNodeColumns[0], kNodeColumns[1], kNodeColumns[2], kNodeColumns[3], kNodeColumns[4],

@@ -202,6 +202,38 @@ TEST(ControlPlaneTest, AfterARestartASilentServerIsNotWaitedForLongerThanADeadOn
   EXPECT_EQ(c.Entry(0).state, ShardState::kUnavailable);
 }
 
+// What a node says of itself, and why one that is not there cannot come.
+TEST(ControlPlaneTest, NotesAndReasonsAreInTheStatus) {
+  FakeCluster c;
+  FakeNode a{.name = "server-0"}, b{.name = "server-1"};
+  ASSERT_TRUE(c.Register(a).ok());
+  ASSERT_TRUE(c.Register(b).ok());
+  c.Pass(1000, {&a, &b});
+  const auto status = [&] { return *c.plane->Inspect("status", "", c.now); };
+  EXPECT_TRUE(status().at("problems").empty()) << status().dump();
+  ASSERT_TRUE(
+      c.plane->Heartbeat({.node = b.id, .session = b.session, .lines = {}, .note = "look at the disk"}, c.now)
+          .ok());
+  EXPECT_EQ(status().at("nodes").at(1).at("note"), "look at the disk");
+  EXPECT_EQ(status().at("nodes").at(0).at("note"), "");
+  ASSERT_TRUE(c.Beat(b).ok());
+  EXPECT_EQ(status().at("nodes").at(1).at("note"), "") << "it says so no more";
+
+  ASSERT_TRUE(c.plane->CannotStart("server-1", "base /d/base: a block is damaged").ok());
+  c.Pass(5000, {&a});
+  const auto count = [&](const std::string& text) {
+    int found = 0;
+    for (const auto& problem : status().at("problems"))
+      found += problem.get<std::string>().find(text) != std::string::npos;
+    return found;
+  };
+  EXPECT_EQ(count("server-1 cannot start: base /d/base: a block is damaged"), 1) << status().dump();
+  EXPECT_EQ(count("server-1 is dead"), 0) << "it is said once, with the reason";
+  ASSERT_TRUE(c.Register(b).ok());
+  EXPECT_EQ(count("cannot start"), 0) << status().dump();
+  EXPECT_EQ(c.plane->CannotStart("", "?").code(), Code::kInvalidArgument);
+}
+
 TEST(ControlPlaneTest, EndedSessionsAndUnknownNodesAreRefused) {
   FakeCluster c;
   c.Up();

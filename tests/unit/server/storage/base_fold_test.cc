@@ -9,6 +9,7 @@
 
 #include "common/base/fault.h"
 #include "server/marks.h"
+#include "server/storage/base_writer.h"
 #include "tests/unit/server/storage/fold_fixture.h"
 
 namespace penstock {
@@ -443,6 +444,78 @@ TEST(FoldTest, AGapHoldsOneShardBackAndNotTheOthers) {
   want.shards[1] = base->shards.at(1);
   EXPECT_EQ(Difference(*base, want), "");
   EXPECT_LT(base->shards.at(1).lsn, source.model().shards.at(1).lsn);
+}
+
+// Behind the gap the shard goes on in a later segment of the same fold: nothing of it is wanted any more.
+TEST(FoldTest, BehindALossThatWasAcceptedNothingStaysAside) {
+  PosixFileLayer files;
+  TestFolder folder;
+  TestNode node(folder.path(), files);
+  DeltaSource source(3, {.shards = 3, .keys = 30, .new_lives = false});
+  ASSERT_STATUS_OK(node.Open());
+  ASSERT_STATUS_OK(node.Write(source, 20));
+  const auto append = [&](LogSection section) {
+    LogRecord record;
+    record.sections.push_back(std::move(section));
+    return node.log().Append({&record, 1});
+  };
+  Lsn kept = 0;
+  LogSection section = source.Next();
+  while (section.shard != 1) {
+    ASSERT_STATUS_OK(append(std::move(section)));
+    kept = source.model().shards.contains(1) ? source.model().shards.at(1).lsn : 0;
+    section = source.Next();
+  }
+  ASSERT_GT(kept, 0u);
+  // That one is lost. What follows it cannot be folded before one comes that goes on from what is left.
+  bool behind = false, goes_on = false;
+  while (!goes_on) {
+    section = source.Next();
+    if (section.shard == 1) {
+      capnp::FlatArrayMessageReader message(section.delta.ptr());
+      const auto delta = message.getRoot<proto::Delta>();
+      goes_on = delta.getFirstOfEpoch() && delta.getPreviousLsn() <= kept;
+      behind |= !goes_on;
+    }
+    ASSERT_STATUS_OK(append(std::move(section)));
+  }
+  ASSERT_TRUE(behind) << "the source logged nothing of shard 1 behind the gap";
+  const auto report = node.FoldAll();
+  ASSERT_STATUS_OK(report.status());
+  ASSERT_STATUS_OK(report->removal);
+  EXPECT_TRUE(report->broken.empty());
+  EXPECT_EQ(report->set_aside, 0u);
+  EXPECT_TRUE(node.log().Sealed().empty());
+  const auto base = node.LoadBase();
+  ASSERT_STATUS_OK(base.status());
+  EXPECT_EQ(Difference(*base, source.model()), "");
+}
+
+// A damaged copy is seeded again: its first life is not wanted any more when the next one is there.
+TEST(FoldTest, WhatWasSetAsideGoesWithTheNextLife) {
+  PosixFileLayer files;
+  TestFolder folder;
+  TestNode node(folder.path(), files);
+  DeltaSource source(9);
+  ASSERT_STATUS_OK(node.Open());
+  ASSERT_STATUS_OK(node.Write(source, 30));
+  const Incarnation damaged = source.model().shards.at(2).incarnation;
+  const QuarantinedLives quarantined = {{2, damaged}};
+  auto report = node.FoldAll({}, quarantined);
+  ASSERT_STATUS_OK(report.status());
+  EXPECT_GT(report->set_aside, 0u);
+  while (source.model().shards.at(2).incarnation == damaged) ASSERT_STATUS_OK(node.Write(source, 1));
+  for (const char* fold : {"with the next life", "and once more"}) {
+    SCOPED_TRACE(fold);
+    report = node.FoldAll({}, quarantined);
+    ASSERT_STATUS_OK(report.status());
+    ASSERT_STATUS_OK(report->removal);
+    EXPECT_EQ(report->set_aside, 0u);
+    EXPECT_TRUE(node.log().Sealed().empty());
+  }
+  const auto base = node.LoadBase();
+  ASSERT_STATUS_OK(base.status());
+  EXPECT_EQ(Difference(*base, source.model()), "");
 }
 
 TEST(FoldTest, AFailureBeforeTheIngestChangesNothing) {

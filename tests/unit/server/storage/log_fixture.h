@@ -115,13 +115,18 @@ inline Replayed ReplayAll(FileLayer& files, const std::string& dir,
                           const std::map<ShardId, ShardFolded>& folded = {},
                           const std::map<ShardId, Lsn>* reported = nullptr) {
   Replayed replayed;
+  const auto ask = [&] {
+    std::map<ShardId, ReportedShard> answer;
+    for (const auto& [shard, lsn] : *reported) answer[shard] = {.incarnation = 1, .synced = lsn};
+    return answer;
+  };
   replayed.report = Replay(
       files, dir, kTestCluster, folded,
       [&](ShardId shard, Incarnation, const proto::Delta::Reader& delta, uint32_t checksum) {
         replayed.deltas[shard][delta.getLsn()] = checksum;
         return Status::Ok();
       },
-      reported);
+      "", reported == nullptr ? nullptr : SyncedReport(ask));
   return replayed;
 }
 

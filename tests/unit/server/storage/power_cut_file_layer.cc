@@ -121,6 +121,7 @@ void PowerCutFileLayer::PowerCut() {
   names_ = synced_names_ = std::move(kept);
   name_changes_.clear();
   failure_ = nullptr;
+  ++boot_;
 }
 
 void PowerCutFileLayer::FailWith(Failure failure) {
@@ -208,6 +209,16 @@ Status PowerCutFileLayer::MakeDir(const std::string& dir) {
   std::lock_guard lock(mutex_);
   if (std::find(dirs_.begin(), dirs_.end(), dir) == dirs_.end()) dirs_.push_back(dir);
   return Status::Ok();
+}
+
+void PowerCutFileLayer::SetBoot(uint32_t boot) {
+  std::lock_guard lock(mutex_);
+  boot_ = boot;
+}
+
+uint32_t PowerCutFileLayer::BootId() {
+  std::lock_guard lock(mutex_);
+  return boot_;
 }
 
 }  // namespace penstock

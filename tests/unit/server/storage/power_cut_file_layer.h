@@ -41,6 +41,8 @@ class PowerCutFileLayer final : public FileLayer {
   Status Rename(const std::string& from, const std::string& to) override;
   Status SyncDir(const std::string& dir) override;
   Status MakeDir(const std::string& dir) override;
+  uint32_t BootId() override;  // another one after each cut
+  void SetBoot(uint32_t boot);
 
  private:
   struct Change {  // a block written, or (truncate) a new size
@@ -67,6 +69,7 @@ class PowerCutFileLayer final : public FileLayer {
   std::mutex mutex_;
   std::mt19937_64 random_;
   Failure failure_;
+  uint32_t boot_ = 1;
   Names synced_names_, names_;
   std::vector<NameChange> name_changes_;
   std::vector<std::string> dirs_;

@@ -4,6 +4,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cstring>
+
 #include "server/storage/segment_reader.h"
 #include "tests/unit/server/storage/log_fixture.h"
 #include "tests/unit/server/storage/power_cut_file_layer.h"
@@ -187,17 +189,142 @@ TEST(ReplayTest, AnAcceptedLossStaysAccepted) {
 }
 
 TEST(ReplayTest, WhatWasReportedSyncedMustBeThere) {
+  for (const bool synced : {true, false}) {
+    SCOPED_TRACE(synced ? "reported as synced" : "not reported");
+    SmallLog small;
+    small.Append(MakeRecord(small.a.Next(), small.b.Next()));
+    small.Append(MakeRecord(small.a.Next(), small.b.Next()));
+    small.files.Overwrite(PathOf(1), small.end - 1, Flipped(small.files.Contents(PathOf(1)), small.end - 1));
+    const std::map<ShardId, Lsn> reported = {{1, 1}, {2, synced ? 2 : 1}};
+    const Replayed replayed = ReplayAll(small.files, kDir, {}, &reported);
+    ASSERT_TRUE(replayed.report.ok());
+    // The end of the log is a torn tail, unless the report says that it had been synced. Then what is whole
+    // of it counts.
+    EXPECT_EQ(replayed.report->damaged.contains(2), synced);
+    EXPECT_FALSE(replayed.report->damaged.contains(1));
+    EXPECT_EQ(replayed.Last(1), synced ? 2u : 1u);
+    EXPECT_EQ(replayed.Last(2), 1u);
+  }
+}
+
+// The scheduler is asked in doubt alone.
+TEST(ReplayTest, OfAWholeLogNobodyIsAsked) {
   SmallLog small;
-  small.Append(MakeRecord(small.a.Next(), small.b.Next()));
   small.Append(MakeRecord(small.a.Next()));
-  const std::map<ShardId, Lsn> right = {{1, 2}, {2, 1}}, more = {{1, 3}, {2, 1}};
-  EXPECT_TRUE(ReplayAll(small.files, kDir, {}, &right).report->damaged.empty());
-  const Replayed replayed = ReplayAll(small.files, kDir, {}, &more);
-  ASSERT_EQ(replayed.report->damaged.size(), 1u);
-  EXPECT_THAT(replayed.report->damaged.at(1), HasSubstr("3 was reported as synced"));
-  // A torn tail is damage when the report says that it was synced.
+  int asked = 0;
+  const SyncedReport ask = [&] {
+    ++asked;
+    return std::map<ShardId, ReportedShard>{};
+  };
+  const auto apply = [](auto&&...) { return Status::Ok(); };
+  ASSERT_TRUE(Replay(small.files, kDir, kTestCluster, {}, apply, "", ask).ok());
+  EXPECT_EQ(asked, 0);
   small.files.Overwrite(PathOf(1), small.end - 1, Flipped(small.files.Contents(PathOf(1)), small.end - 1));
-  EXPECT_TRUE(ReplayAll(small.files, kDir, {}, &right).report->damaged.contains(1));
+  ASSERT_TRUE(Replay(small.files, kDir, kTestCluster, {}, apply, "", ask).ok());
+  EXPECT_EQ(asked, 1);
+}
+
+// Three segments that were never synced; one bit of a record in the first one flips.
+struct UnsyncedLog : SmallLog {
+  uint64_t flipped = 0;  // where that record begins
+  UnsyncedLog() {
+    Append(MakeRecord(a.Next(), b.Next()));
+    Append(MakeRecord(a.Next(), c.Next()));
+    flipped = begin;
+    const uint64_t last_byte = end - 1;  // of the delta of c
+    Append(MakeRecord(a.Next(), b.Next(), c.Next()));
+    for (int i = 0; i < 2; ++i) {
+      EXPECT_TRUE(log->Seal().ok());
+      EXPECT_TRUE(AppendOne(*log, MakeRecord(a.Next(), b.Next())).ok());
+    }
+    files.Overwrite(PathOf(1), last_byte, Flipped(files.Contents(PathOf(1)), last_byte));
+    log.reset();
+  }
+};
+
+TEST(ReplayTest, AfterAKillAFlippedBitCostsOneShard) {
+  UnsyncedLog small;
+  const Replayed replayed = ReplayAll(small.files, kDir);
+  ASSERT_TRUE(replayed.report.ok()) << replayed.report.status().ToString();
+  // What was written in this boot of the machine is there: the bit was not torn by anything.
+  EXPECT_EQ(replayed.deltas.at(1), small.a.made);
+  EXPECT_EQ(replayed.deltas.at(2), small.b.made);
+  EXPECT_THAT(replayed.report->damaged, ElementsAre(Pair(3, HasSubstr("delta 2"))));
+  EXPECT_EQ(replayed.report->damaged_places.size(), 1u);
+  EXPECT_EQ(replayed.report->discarded_bytes, 0u);
+  EXPECT_TRUE(replayed.report->put_aside.empty());
+}
+
+TEST(ReplayTest, AfterAKillAMissingSegmentIsDamage) {
+  UnsyncedLog small;
+  small.files.Lose(PathOf(2));
+  const Replayed replayed = ReplayAll(small.files, kDir);
+  ASSERT_TRUE(replayed.report.ok());
+  EXPECT_THAT(replayed.report->damaged_places, testing::Contains(HasSubstr("missing")));
+  EXPECT_TRUE(replayed.report->damaged.contains(1));
+}
+
+// In another boot, and where nobody knows the boot.
+TEST(ReplayTest, AfterALossOfPowerTheRestIsPutAside) {
+  for (const bool known : {true, false}) {
+    SCOPED_TRACE(known ? "another boot" : "an unknown boot");
+    UnsyncedLog small;
+    small.files.SetBoot(known ? 2 : 0);
+    std::map<uint64_t, std::vector<char>> before;
+    for (uint64_t number : {1, 2, 3}) before[number] = small.files.Contents(PathOf(number));
+    const std::string aside = "/data/damaged/1";
+    std::map<ShardId, Lsn> last;
+    const auto apply = [&](ShardId shard, Incarnation, const proto::Delta::Reader& delta, uint32_t) {
+      last[shard] = delta.getLsn();
+      return Status::Ok();
+    };
+    const auto report = Replay(small.files, kDir, kTestCluster, {}, apply, aside);
+    ASSERT_TRUE(report.ok()) << report.status().ToString();
+    EXPECT_TRUE(report->damaged.empty()) << "nobody knows that it was synced";
+    EXPECT_THAT(last, ElementsAre(Pair(1, 1), Pair(2, 1)));
+    EXPECT_EQ(report->put_aside.size(), 3u);
+    const std::string rest = aside + "/" + SegmentFileName(1) + ".from-" + std::to_string(small.flipped);
+    EXPECT_THAT(small.files.Contents(rest),
+                testing::ElementsAreArray(before[1].begin() + static_cast<ptrdiff_t>(small.flipped),
+                                          before[1].end()));
+    for (uint64_t number : {2, 3})
+      EXPECT_EQ(small.files.Contents(aside + "/" + SegmentFileName(number)), before[number]);
+    EXPECT_THAT(*small.files.List(kDir), ElementsAre(SegmentFileName(1)));
+    EXPECT_EQ(small.files.Contents(PathOf(1)).size(), small.flipped);
+  }
+}
+
+// Of a version that did not write down the boot.
+TEST(ReplayTest, ASegmentOfTheFormatBeforeIsRead) {
+  for (const uint32_t format : {kOldestSegmentFormat, kOldestSegmentFormat - 1, kSegmentFormat + 1}) {
+    SCOPED_TRACE("format " + std::to_string(format));
+    UnsyncedLog small;
+    for (uint64_t number : {1, 2, 3}) {
+      SegmentHeader header;
+      std::memcpy(&header, small.files.Contents(PathOf(number)).data(), sizeof(header));
+      header.format = format;
+      header.boot = 0;
+      Seal(header);
+      small.files.Overwrite(PathOf(number), 0, std::string(reinterpret_cast<char*>(&header), sizeof(header)));
+    }
+    const Replayed replayed = ReplayAll(small.files, kDir);
+    if (format != kOldestSegmentFormat) {
+      EXPECT_EQ(replayed.report.status().code(), Code::kFailedPrecondition);
+      EXPECT_THAT(replayed.report.status().message(), HasSubstr("has format " + std::to_string(format)));
+      EXPECT_THAT(replayed.report.status().message(), HasSubstr("reads 2 to 3"));
+      continue;
+    }
+    ASSERT_TRUE(replayed.report.ok()) << replayed.report.status().ToString();
+    EXPECT_TRUE(replayed.report->damaged.empty());
+    EXPECT_EQ(replayed.Last(1), 1u);
+    // It is gone on with in the present format.
+    auto log = OpenLog(small.files, kDir, replayed.report->tail);
+    ASSERT_TRUE(log.ok()) << log.status().ToString();
+    DeltaMaker next(1);
+    next.epoch = 2;
+    ASSERT_TRUE(AppendOne(**log, MakeRecord(next.Follow(9, 1, small.a.made.at(1)))).ok());
+    EXPECT_EQ(ReplayAll(small.files, kDir).Last(1), 9u);
+  }
 }
 
 TEST(ReplayTest, AMissingSegmentIsDamage) {
