@@ -9,6 +9,7 @@
 #include "common/base/copy_row.h"
 #include "common/base/hash.h"
 #include "common/base/mutant.h"
+#include "common/cluster/table_difference.h"
 #include "server/shard/initializer.h"
 #include "server/shard/optimizer_kernels.h"
 
@@ -51,7 +52,7 @@ Status Shard::CreateTable(const TableSpec& spec) {
   if (table == nullptr) table = &AddTable(spec.id, spec.dim, slots, spec.accumulate);
   if (table->spec) {
     if (*table->spec == spec) return Status::Ok();
-    return AlreadyExists(name + " exists with another spec");
+    return AlreadyExists(name + " exists with another spec: its " + DescribeDifference(*table->spec, spec));
   }
   if (table->rows.dim() != spec.dim || table->rows.slots() != slots) {
     return FailedPrecondition(name + ": the spec says " + std::to_string(spec.dim) + " values and " +

@@ -227,7 +227,9 @@ TEST(ShardTest, ForgottenAndFinishedProducersAreUnknown) {
 TEST(ShardTest, CreatingIsRepeatableAndOthersAreRefused) {
   Shard shard = ServingShard({Spec(1, 2)});
   EXPECT_TRUE(shard.CreateTable(Spec(1, 2)).ok());
-  EXPECT_EQ(shard.CreateTable(Spec(1, 3)).code(), Code::kAlreadyExists);
+  const Status other = shard.CreateTable(Spec(1, 3));
+  EXPECT_EQ(other.code(), Code::kAlreadyExists);
+  EXPECT_NE(other.message().find("its dim is 2 and not 3"), std::string::npos) << other.ToString();
   EXPECT_EQ(shard.CreateTable(Spec(0, 3)).code(), Code::kInvalidArgument);
   EXPECT_EQ(shard.CreateTable(Spec(2, 0)).code(), Code::kInvalidArgument);
   EXPECT_THAT(shard.TableIds(), ElementsAre(1));
