@@ -13,7 +13,7 @@
 #include <unordered_map>
 #include <vector>
 
-#include "client/client.h"
+#include "penstock/client/client.h"
 
 namespace {
 
