@@ -11,12 +11,13 @@
 #include <string>
 #include <vector>
 
-#include "client/client.h"
+#include "client/client_types.h"
 #include "client/data_operations.h"
 #include "client/dispatcher.h"
 #include "client/expire_operation.h"
 #include "client/log_tracker.h"
 #include "client/map_keeper.h"
+#include "client/producer.h"
 #include "client/round_operations.h"
 #include "common/cluster/scheduler_link.h"
 #include "common/net/rpc_status.h"

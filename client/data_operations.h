@@ -11,9 +11,10 @@
 #include <vector>
 
 #include "client/bucketer.h"
-#include "client/client.h"
+#include "client/client_types.h"
 #include "client/loop_call.h"
 #include "client/operation.h"
+#include "client/producer.h"
 
 namespace penstock {
 

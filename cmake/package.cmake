@@ -6,7 +6,8 @@
 include(GNUInstallDirs)
 include(CMakePackageConfigHelpers)
 
-set(PENSTOCK_PUBLIC_HEADERS client/client.h client/dense_tensor.h client/producer.h client/producer_window.h client/spin_get.h
+set(PENSTOCK_PUBLIC_HEADERS client/admin.h client/client.h client/client_types.h client/dense_tensor.h client/producer.h
+                            client/producer_window.h client/spin_get.h
                             common/base/ids.h common/base/status.h common/cluster/codec.h common/cluster/table_spec.h)
 target_compile_features(penstock_base PUBLIC cxx_std_20)
 

@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
+#include "client/admin.h"
 #include "common/base/strings.h"
 #include "tests/chaos/cluster_run.h"
 #include "tests/chaos/damage.h"
@@ -67,7 +68,7 @@ class AcceptedLoss : public ClusterRun {
     if (workers == Workers::kParked) Last(2 * kLeaseMs);
     const auto accepted = AnswerClock::Clock::now();
     for (const ShardId shard : lost)
-      PENSTOCK_RETURN_IF_ERROR(cluster.client().AcceptLoss(shard).Prepend(StrCat("shard ", shard)));
+      PENSTOCK_RETURN_IF_ERROR(Admin(cluster.client()).AcceptLoss(shard).Prepend(StrCat("shard ", shard)));
     const Status served = cluster.processes().WaitServing(kDecidedMs);
     if (workers == Workers::kStopped) SignalWorkers(cluster, SIGCONT);
     PENSTOCK_RETURN_IF_ERROR(served);
@@ -88,7 +89,7 @@ class AcceptedLoss : public ClusterRun {
     const bool decided = WaitFor(kDecidedMs, [&] {
       auto client = cluster.processes().Connect(kInspectMs, "judge");
       if (!client.ok()) return false;
-      const auto shards = (*client)->Inspect("shards");
+      const auto shards = Admin(**client).Inspect("shards");
       if (!shards.ok()) return false;
       last = shards->dump();
       lost.clear();
@@ -108,7 +109,7 @@ class AcceptedLoss : public ClusterRun {
   // Nothing that was accepted as lost keeps a log from being folded.
   std::string CheckFolded(ChaosCluster& cluster) const {
     if (Status whole = cluster.WaitWhole(); !whole.ok()) return whole.ToString();
-    if (Status folded = cluster.client().Fold(); !folded.ok()) return "fold: " + folded.ToString();
+    if (Status folded = Admin(cluster.client()).Fold(); !folded.ok()) return "fold: " + folded.ToString();
     for (int i = 0; i < chaos().servers; ++i) {
       const std::string server = StrCat("server-", i);
       int64_t segments = 0;

@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 #include <random>
 
+#include "client/admin.h"
 #include "tests/cluster/copy_digests.h"
 #include "tests/cluster/counting_load.h"
 #include "tests/cluster/flip_byte.h"
@@ -27,13 +28,13 @@ double Seconds(std::chrono::steady_clock::time_point since) {
 
 // All shards have all copies in sync.
 bool Complete(Client& client) {
-  const auto status = client.Inspect("status");
+  const auto status = Admin(client).Inspect("status");
   return status.ok() && status->at("copies").at("complete") == status->at("shards").at("total");
 }
 
 // The server that is primary of this shard.
 std::string PrimaryOf(Client& client, ShardId shard) {
-  const auto shards = client.Inspect("shards");
+  const auto shards = Admin(client).Inspect("shards");
   return shards.ok() ? shards->at(shard).at("node_name").get<std::string>() : "";
 }
 
@@ -119,7 +120,7 @@ TEST(CopiesTest, ASeedBringsRowsFromMemoryAndDisk) {
   CountingLoad load(**client, {.rows = 60000, .keys = 2000, .dim = 64, .inflight = 2});
   ASSERT_TRUE(load.Start().ok());
   ASSERT_TRUE(WaitFor(60000, [&] { return load.pushes() > 200; })) << load.first_error();
-  ASSERT_TRUE((*client)->SetCopies(2, 1).ok());
+  ASSERT_TRUE(Admin(**client).SetCopies(2, 1).ok());
   ASSERT_TRUE(WaitFor(60000, [&] { return Complete(**client); })) << cluster.Output("server-0");
   const uint64_t before = load.pushes();
   ASSERT_TRUE(WaitFor(60000, [&] { return load.pushes() > before + 100; })) << load.first_error();
@@ -142,7 +143,7 @@ TEST(CopiesTest, ADamagedBaseIsHealedWhileTheOthersServe) {
   // Before a server knows that others have copies, its damage is for an operator.
   ASSERT_TRUE(WaitFor(60000, [&] { return Complete(**client) && load.pushes() > 100; }))
       << load.first_error();
-  ASSERT_TRUE((*client)->Fold().ok());
+  ASSERT_TRUE(Admin(**client).Fold().ok());
   ASSERT_EQ(cluster.Terminate("server-0"), 0);
   ASSERT_FALSE(FlipByteOfBase(cluster.dir() + "/server-0").empty());
   ASSERT_TRUE(cluster.StartOne("server-0").ok());
@@ -180,7 +181,7 @@ TEST(CopiesTest, TooFewCopiesRefusePushesAndNotPulls) {
       << refused.status().ToString() << "\n"
       << cluster.Output("scheduler");
   EXPECT_TRUE((*client)->Pull({{table->id, keys}}).get().ok());
-  ASSERT_TRUE((*client)->SetCopies(2, 1).ok());
+  ASSERT_TRUE(Admin(**client).SetCopies(2, 1).ok());
   EXPECT_TRUE((*client)->Push(**producer, {{table->id, keys, ones}}).get().ok());
 }
 

@@ -10,6 +10,7 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "client/admin.h"
 #include "tests/cluster/penstock_command.h"
 #include "tests/cluster/test_cluster.h"
 
@@ -79,13 +80,13 @@ class ExpiryTest : public ::testing::Test {
   }
 
   ExpiryReport Expire(TableId table, bool dry_run = false) {
-    const auto report = client_->Expire(table, dry_run, 600000);
+    const auto report = Admin(*client_).Expire(table, dry_run, 600000);
     EXPECT_TRUE(report.ok()) << report.status().ToString();
     return report.ok() ? *report : ExpiryReport{};
   }
 
   uint64_t Rows(TableId table) {
-    const auto stats = client_->Stats({table}, 600000);
+    const auto stats = Admin(*client_).Stats({table}, 600000);
     return stats.ok() ? (*stats)[0].rows : UINT64_MAX;
   }
 

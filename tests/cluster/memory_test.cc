@@ -9,6 +9,7 @@
 #include <numeric>
 #include <random>
 
+#include "client/admin.h"
 #include "common/base/hash.h"
 #include "tests/cluster/counting_load.h"
 #include "tests/cluster/test_cluster.h"
@@ -98,7 +99,7 @@ TEST_F(MemoryTest, EveryRowOfALargeTableReadsBack) {
   ASSERT_NO_FATAL_FAILURE(read_all());
   EXPECT_GT(cluster_.Metric("server-0", "penstock_server_fetched_rows_total"), kRows / 2)
       << "most rows were not loaded";
-  const auto stats = client_->Stats({table->id});
+  const auto stats = Admin(*client_).Stats({table->id});
   ASSERT_TRUE(stats.ok()) << stats.status().ToString();
   EXPECT_EQ((*stats)[0].rows, kRows);
   double sum = 0;
@@ -203,7 +204,7 @@ TEST_F(MemoryTest, PushesCountOnceUnderKills) {
   ASSERT_NO_FATAL_FAILURE(KillAndStart());
   EXPECT_EQ(logged.Check(), "");
   EXPECT_EQ(synced.Check(), "");
-  const auto status = client_->Inspect("status");
+  const auto status = Admin(*client_).Inspect("status");
   ASSERT_TRUE(status.ok());
   EXPECT_EQ(status->at("shards").at("quarantined"), 0) << status->at("problems").dump();
 }

@@ -9,6 +9,7 @@
 #include <random>
 #include <thread>
 
+#include "client/admin.h"
 #include "tests/unit/client/client_fixture.h"
 
 namespace penstock {
@@ -73,16 +74,16 @@ TEST_F(ClientTest, OpensAndDropsTables) {
 
 TEST_F(ClientTest, AsksTheSchedulerForTools) {
   Connect();
-  EXPECT_EQ((*client_->Inspect("status"))["what"], "status");
-  EXPECT_EQ(client_->Inspect("nonsense").status().code(), Code::kInternal);
-  EXPECT_EQ(*client_->SubmitJob({{"name", "a9a"}}), 4u);
+  EXPECT_EQ((*Admin(*client_).Inspect("status"))["what"], "status");
+  EXPECT_EQ(Admin(*client_).Inspect("nonsense").status().code(), Code::kInternal);
+  EXPECT_EQ(*Admin(*client_).SubmitJob({{"name", "a9a"}}), 4u);
 }
 
 TEST_F(ClientTest, ASubmissionWithoutAnswerIsNotRepeatedAndMayHaveHappened) {
   ClientOptions options = Options(cluster_);
   options.deadline_ms = 100;
   Connect(options);
-  EXPECT_EQ(client_->SubmitJob("swallow").status().code(), Code::kOutcomeUnknown);
+  EXPECT_EQ(Admin(*client_).SubmitJob("swallow").status().code(), Code::kOutcomeUnknown);
 }
 
 TEST_F(ClientTest, WaitsForASchedulerThatComesBack) {
@@ -258,7 +259,7 @@ TEST_F(ClientTest, EmptyCallsAreOk) {
   const TableId table = Table("user", 2).id;
   EXPECT_TRUE(client_->Push(*producer_, std::vector<TablePush>{}).get()->units.empty());
   EXPECT_EQ(client_->Pull({{table, {}}}).get()->values.size(), 1u);
-  EXPECT_TRUE(client_->Stats({})->empty());
+  EXPECT_TRUE(Admin(*client_).Stats({})->empty());
 }
 
 TEST_F(ClientTest, ManyThreadsAtOnce) {
@@ -382,7 +383,7 @@ TEST_F(ClientTest, AQuarantinedShardFailsAtOnceByName) {
   const auto begin = std::chrono::steady_clock::now();
   for (const Status& status : {client_->Pull({{table, {KeyIn(3, table)}}}).get().status(),
                                client_->Push(*producer_, {One(table, KeyIn(3, table))}).get().status(),
-                               client_->Stats({table}).status()}) {
+                               Admin(*client_).Stats({table}).status()}) {
     EXPECT_EQ(status.code(), Code::kDataLoss);
     EXPECT_THAT(status.message(), AllOf(HasSubstr("shard 3"), HasSubstr("segment 7 is damaged")));
   }
