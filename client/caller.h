@@ -53,10 +53,16 @@ class Caller {
     });
   }
 
+  // FailedPrecondition on the loop's own thread, which would wait for itself.
+  Status MayBlock(const std::string& what) const {
+    if (!loop_.OnLoop()) return Status::Ok();
+    return FailedPrecondition(what + ": a blocking call in a callback of the client");
+  }
+
   // As Post, and waits. `use` starts something that ends by a deadline.
   template <typename T, typename Use>
   Result<T> Await(const std::string& what, Use use) {
-    if (loop_.OnLoop()) return FailedPrecondition(what + ": a blocking call in a callback of the client");
+    PENSTOCK_RETURN_IF_ERROR(MayBlock(what));
     std::promise<Result<T>> promise;
     auto future = promise.get_future();
     Post(CompletionOf<T>(std::move(promise)), std::move(use));
@@ -65,9 +71,9 @@ class Caller {
 
   // A question to the scheduler that may be repeated until the deadline.
   template <typename T, typename Make, typename Read>
-  Result<T> Ask(const std::string& what, Make make, Read read) {
+  Result<T> Ask(const std::string& what, Make make, Read read, uint64_t deadline_ms = 0) {
     return Await<T>(what,
-                    [what, make, read, ms = options_.deadline_ms](ClientCore& core, Completion<T> done) {
+                    [what, make, read, ms = Deadline(deadline_ms)](ClientCore& core, Completion<T> done) {
                       core.Spawn(what, core.Ask<T>(what, make, read, ms), std::move(done));
                     });
   }

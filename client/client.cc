@@ -1,6 +1,8 @@
 // Client: tables, producers, pulls and pushes, on the caller's thread up to where the core takes over.
 #include "client/client.h"
 
+#include <algorithm>
+#include <chrono>
 #include <utility>
 
 #include "client/caller.h"
@@ -29,6 +31,20 @@ std::pair<std::future<Result<T>>, absl::AnyInvocable<void(Result<T>)>> Awaited()
   auto future = promise.get_future();
   return {std::move(future),
           [promise = std::move(promise)](Result<T> result) mutable { promise.set_value(std::move(result)); }};
+}
+
+Result<std::shared_ptr<Producer>> AskForProducer(Caller& caller, uint64_t deadline_ms) {
+  return caller.Ask<std::shared_ptr<Producer>>(
+      "new producer",
+      [](proto::Scheduler::Client& scheduler) {
+        auto request = scheduler.newProducersRequest();
+        request.setCount(1);
+        return request;
+      },
+      [](auto& answer) -> Result<std::shared_ptr<Producer>> {
+        return std::make_shared<Producer>(answer.getFirst(), ProducerKind::kClient, 0);
+      },
+      deadline_ms);
 }
 
 // Rows of one key are pulled once, into what was pushed of them, and written to all their places at the end.
@@ -118,23 +134,54 @@ Status Client::DropTable(const std::string& name) {
 
 // --- Producers ---
 
-Result<std::shared_ptr<Producer>> Client::NewProducer() {
-  return caller_->Ask<std::shared_ptr<Producer>>(
-      "new producer",
-      [](proto::Scheduler::Client& scheduler) {
-        auto request = scheduler.newProducersRequest();
-        request.setCount(1);
-        return request;
-      },
-      [](auto& answer) -> Result<std::shared_ptr<Producer>> {
-        return std::make_shared<Producer>(answer.getFirst(), ProducerKind::kClient, 0);
-      });
-}
+Result<std::shared_ptr<Producer>> Client::NewProducer() { return AskForProducer(*caller_, 0); }
 
 std::shared_ptr<Producer> Client::AttachProducer(ProducerId id, Sequence begin) {
   auto producer = std::make_shared<Producer>(id, ProducerKind::kJob, begin);
   caller_->Attach(producer);
   return producer;
+}
+
+// --- The small case ---
+
+Result<std::vector<float>> Client::Pull(TableId table, const std::vector<Key>& keys, uint64_t deadline_ms) {
+  PENSTOCK_RETURN_IF_ERROR(caller_->MayBlock("pull"));
+  const TableKeysView view{table, keys};
+  PENSTOCK_ASSIGN_OR_RETURN(PullResult pulled, Pull(std::span(&view, 1), {.deadline_ms = deadline_ms}).get());
+  return std::move(pulled.values[0]);
+}
+
+// The scheduler is asked without the lock, so that nobody waits for another's question: of two new ones, one
+// is left unused.
+Result<std::shared_ptr<Producer>> Client::OwnProducer(const std::shared_ptr<Producer>& unknown,
+                                                      uint64_t deadline_ms) {
+  {
+    std::lock_guard lock(own_mutex_);
+    if (own_ != unknown) return own_;
+  }
+  PENSTOCK_ASSIGN_OR_RETURN(auto fresh, AskForProducer(*caller_, deadline_ms));
+  std::lock_guard lock(own_mutex_);
+  if (own_ == unknown) own_ = std::move(fresh);
+  return own_;
+}
+
+Result<PushResult> Client::Push(TableId table, const std::vector<Key>& keys, const std::vector<float>& values,
+                                uint64_t deadline_ms) {
+  PENSTOCK_RETURN_IF_ERROR(caller_->MayBlock("push"));
+  using std::chrono::steady_clock;
+  const auto end = steady_clock::now() + std::chrono::milliseconds(caller_->Deadline(deadline_ms));
+  const auto left_ms = [end] {
+    const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(end - steady_clock::now());
+    return static_cast<uint64_t>(std::max<int64_t>(left.count(), 1));
+  };
+  const TablePushView view{table, keys, values};
+  std::shared_ptr<Producer> producer;
+  for (bool again = false;; again = true) {
+    PENSTOCK_ASSIGN_OR_RETURN(producer, OwnProducer(producer, left_ms()));
+    auto pushed = Push(*producer, std::span(&view, 1), {.deadline_ms = left_ms()}).get();
+    // Nothing was applied then, and a producer that was just given is not forgotten.
+    if (again || pushed.status().code() != Code::kUnknownProducer) return pushed;
+  }
 }
 
 // --- Pull and push ---

@@ -5,9 +5,15 @@
 //   options.scheduler = "127.0.0.1:7070";
 //   auto client = Client::Connect(options);  // Result<std::unique_ptr<Client>>
 //   auto table = (*client)->CreateTable({.name = "user", .dim = 16});
+//   auto rows = (*client)->Pull(table->id, {17, 4711});             // [2, 16]
+//   auto pushed = (*client)->Push(table->id, {17}, gradient);       // [1, 16]
+//
+// These two wait. Several tables in one call, several calls on their way, callbacks and memory of one's own
+// are had with the others:
+//
 //   auto producer = (*client)->NewProducer();
-//   auto rows = (*client)->Pull({{table->id, {17, 4711}}}).get();  // values[0] is [2, 16]
-//   auto done = (*client)->Push(**producer, {{table->id, {17}, gradient}}).get();
+//   auto coming = (*client)->Pull({{table->id, {17, 4711}}});       // a future; values[0] is [2, 16]
+//   auto going = (*client)->Push(**producer, {{table->id, {17}, gradient}});
 //
 // examples/cpp is a whole program, and docs/cpp.md says how to build one.
 //
@@ -24,18 +30,19 @@
 //   kUnavailable         (pull, scheduler calls) not reachable until the deadline; the message names node,
 //                        endpoint and shard
 //   kDeadlineExceeded    time ran out, and no part of a push had any effect
-//   kOutcomeUnknown      time ran out, and parts of a push were or may have been applied. Push the same
-//                        contents under the same sequence again (PushAt on an attached producer), or give
-//                        it up
+//   kOutcomeUnknown      time ran out or the producer was forgotten half-way, and parts of a push were or may
+//                        have been applied. Push the same contents under the same sequence again (PushAt on
+//                        an attached producer), or give it up
 //   kOverloaded          too many sequences in flight (65,536 from the lowest unfinished one): wait for
 //                        answers
-//   kUnknownProducer     the cluster has forgotten the producer's id: take a new one
+//   kUnknownProducer     the cluster has forgotten the producer's id, and no part of the push was applied:
+//                        push it under a new one
 //   kDataLoss            a shard is quarantined: an operator must act
 //   kFailedPrecondition  the producer is rewound (see Producer), or the state of the cluster forbids it
 //   kCancelled           the client is being destroyed
-// A push that ends in an error other than kDeadlineExceeded may have been applied in part; its message says
-// how many units were. A unit is all rows of one (table, shard) in one push, and is applied once or not at
-// all, however often it had to be sent.
+// A push that ends in an error other than these two (kDeadlineExceeded, kUnknownProducer) may have been
+// applied in part; its message says how many units were. A unit is all rows of one (table, shard) in one
+// push, and is applied once or not at all, however often it had to be sent.
 #pragma once
 
 #include <absl/functional/any_invocable.h>
@@ -43,6 +50,7 @@
 #include <cstdint>
 #include <future>
 #include <memory>
+#include <mutex>
 #include <span>
 #include <string>
 #include <vector>
@@ -84,6 +92,18 @@ class Client {
   Result<TableSpec> CreateTable(const TableSpec& spec);
   Result<TableSpec> OpenTable(const std::string& name);
   Status DropTable(const std::string& name);
+
+  // The small case: one table, keys that need not be sorted or unique, and the calling thread waits. Codes as
+  // above.
+  //
+  // The rows of the keys in their order: [keys.size(), dim], row-major. A row that was never pushed has its
+  // table's initial value.
+  Result<std::vector<float>> Pull(TableId table, const std::vector<Key>& keys, uint64_t deadline_ms = 0);
+  // Pushes [keys.size(), dim] values as the table's optimizer takes them, under a producer of the client's
+  // own, which is asked for at the first push; answered when the table's level is reached. When the cluster
+  // has forgotten that producer and nothing was applied, the push goes on under a new one.
+  Result<PushResult> Push(TableId table, const std::vector<Key>& keys, const std::vector<float>& values,
+                          uint64_t deadline_ms = 0);
 
   // An identity to push under, with an id from the scheduler. Cheap; a thread may have its own.
   Result<std::shared_ptr<Producer>> NewProducer();
@@ -156,7 +176,13 @@ class Client {
   void PushWith(Producer& producer, std::span<const TablePushView> tables,
                 std::vector<std::span<float>> pulled, PushCallback done, PushOptions options,
                 absl::AnyInvocable<Result<Sequence>(ProducerWindow&)> begin);
+  // The client's own: made at first use, and anew when it is still the one that is not known any more.
+  Result<std::shared_ptr<Producer>> OwnProducer(const std::shared_ptr<Producer>& unknown,
+                                                uint64_t deadline_ms);
+
   std::unique_ptr<Caller> caller_;
+  std::mutex own_mutex_;
+  std::shared_ptr<Producer> own_;  // guarded by own_mutex_
 };
 
 }  // namespace penstock
