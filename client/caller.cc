@@ -56,8 +56,8 @@ Result<std::unique_ptr<Caller>> Caller::Connect(const ClientOptions& options) {
   return caller;
 }
 
-void Caller::Pull(const std::vector<BatchTable>& tables, std::vector<std::span<float>> out,
-                  uint64_t deadline_ms, Completion<bool> done) {
+void Caller::Pull(const std::vector<BatchTable>& tables, PullPlaces out, uint64_t deadline_ms,
+                  Completion<bool> done) {
   auto batch = BucketPull(tables, *layout(), limits());
   if (!batch.ok()) return done(batch.status().Prepend("pull"));
   Post(std::move(done), [batch = std::move(*batch), out = std::move(out), ms = Deadline(deadline_ms)](

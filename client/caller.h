@@ -87,7 +87,7 @@ class Caller {
   }
 
   // Of checked tables.
-  void Pull(const std::vector<BatchTable>& tables, std::vector<std::span<float>> out, uint64_t deadline_ms,
+  void Pull(const std::vector<BatchTable>& tables, PullPlaces out, uint64_t deadline_ms,
             Completion<bool> done);
   void Attach(std::weak_ptr<Producer> producer);
 

@@ -209,10 +209,10 @@ void Client::PullAsync(std::span<const TableKeysView> tables, PullCallback callb
   auto described = caller_->Describe(tables, options.codec);
   if (!described.ok()) return done(described.status().Prepend("pull"));
   PullResult result;
-  std::vector<std::span<float>> out;
+  PullPlaces out;  // within the vectors, which stay where they are
   for (const BatchTable& table : *described) {
-    result.values.emplace_back(table.keys.size() * table.dim);
-    out.emplace_back(result.values.back());
+    out.values.emplace_back(result.values.emplace_back(table.keys.size() * table.dim));
+    if (options.stored) out.stored.emplace_back(result.stored.emplace_back(table.keys.size()));
   }
   Completion<bool> pulled([result = std::move(result), done = std::move(done)](Result<bool> all) mutable {
     if (!all.ok()) return done(all.status());
@@ -236,8 +236,11 @@ void Client::PullIntoAsync(std::span<const TablePullView> tables, DoneCallback c
       [callback = std::move(callback)](Result<bool> pulled) mutable { callback(pulled.status()); });
   auto described = caller_->Describe(tables, options.codec);
   if (!described.ok()) return done(described.status().Prepend("pull"));
-  std::vector<std::span<float>> out;
-  for (const TablePullView& table : tables) out.push_back(table.values);
+  if (options.stored)
+    return done(
+        InvalidArgument("pull: PullOptions::stored is for Pull; PullInto has no place for the answer"));
+  PullPlaces out;
+  for (const TablePullView& table : tables) out.values.push_back(table.values);
   caller_->Pull(*described, std::move(out), options.deadline_ms, std::move(done));
 }
 

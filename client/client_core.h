@@ -36,8 +36,7 @@ class ClientCore : private kj::TaskSet::ErrorHandler {
 
   // The first map: tried again until the deadline, except when the scheduler refuses us.
   kj::Promise<Result<bool>> LoadMap(uint64_t deadline_ms);
-  void Pull(BucketedBatch batch, std::vector<std::span<float>> out, uint64_t deadline_ms,
-            Completion<bool> done);
+  void Pull(BucketedBatch batch, PullPlaces out, uint64_t deadline_ms, Completion<bool> done);
   // The producer has begun `sequence`; options.deadline_ms is not 0.
   void Push(std::shared_ptr<Producer> producer, Sequence sequence, BucketedBatch batch,
             std::vector<std::span<float>> out, const PushOptions& options, Completion<PushResult> done);

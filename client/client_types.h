@@ -71,9 +71,13 @@ struct TablePullView {
   std::span<float> values;
 };
 
+// `stored`: where PullOptions::stored asks, one per TableKeys of the call, a byte a key: 1 for a row that is
+// stored, 0 for one that has its table's initial value, because it was never pushed, is not admitted yet or
+// has expired. Else empty.
 struct PullResult {
   std::vector<std::vector<float>>
       values;  // one per TableKeys of the call: [keys.size(), dim] in the order of its keys
+  std::vector<std::vector<uint8_t>> stored;
 };
 
 // A unit of a push, as its server answered.
@@ -138,6 +142,7 @@ struct PushOptions {
 struct PullOptions {
   uint64_t deadline_ms = 0;    // 0: ClientOptions::deadline_ms
   std::optional<Codec> codec;  // of values on the wire, as in PushOptions
+  bool stored = false;         // say which rows are stored (PullResult). Not with PullInto: kInvalidArgument
 };
 
 // What pushes into a table carried, as the servers saw it (proto/data.capnp, WorkerClock).

@@ -126,7 +126,8 @@ std::string Shard::Name(const Table& table) const {
 
 // --- Pull and push.
 
-Status Shard::PullRows(TableId id, std::span<const Key> keys, float* out, std::vector<uint32_t>* cold) const {
+Status Shard::PullRows(TableId id, std::span<const Key> keys, float* out, std::vector<uint32_t>* cold,
+                       uint8_t* stored) const {
   PENSTOCK_ASSIGN_OR_RETURN(const Table* table, ServingTable(id));
   const TableSpec& spec = *table->spec;
   const size_t dim = spec.dim;
@@ -135,10 +136,12 @@ Status Shard::PullRows(TableId id, std::span<const Key> keys, float* out, std::v
     if (row != nullptr && !row->deleted()) {
       RowTable::Touch(row);
       CopyRow(RowTable::Values(row), dim, to);
+      if (stored != nullptr) stored[i] = 1;
     } else if (row == nullptr && table->cold.MayHold(keys[i])) {
       cold->push_back(static_cast<uint32_t>(i));
     } else {
       InitializeRow(spec.initializer, spec.seed, id, keys[i], spec.dim, to);
+      if (stored != nullptr) stored[i] = 0;
     }
   });
   return Status::Ok();

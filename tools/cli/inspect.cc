@@ -242,15 +242,17 @@ Result<int> ListJobs(Client& client, const Arguments& arguments, Console& consol
 Result<int> ShowRows(Client& client, const Arguments& arguments, Console& console) {
   PENSTOCK_ASSIGN_OR_RETURN(const TableSpec table, client.OpenTable(arguments.name));
   const std::vector<Key> keys(arguments.keys.begin(), arguments.keys.end());
-  PENSTOCK_ASSIGN_OR_RETURN(const PullResult pulled, client.Pull({{table.id, keys}}).get());
+  PENSTOCK_ASSIGN_OR_RETURN(const PullResult pulled, client.Pull({{table.id, keys}}, {.stored = true}).get());
   json rows = json::array();
   for (size_t i = 0; i < keys.size(); ++i) {
     const auto begin = pulled.values[0].begin() + static_cast<ptrdiff_t>(i * table.dim);
-    rows.push_back({{"key", keys[i]}, {"values", std::vector<float>(begin, begin + table.dim)}});
+    rows.push_back({{"key", keys[i]},
+                    {"stored", pulled.stored[0][i] != 0},
+                    {"values", std::vector<float>(begin, begin + table.dim)}});
   }
   console.out << (arguments.output == OutputFormat::kJson
                       ? RenderJson({{"table", table.name}, {"rows", rows}})
-                      : RenderTable(rows, {{"KEY", "key"}, {"VALUES", "values"}}));
+                      : RenderTable(rows, {{"KEY", "key"}, {"STORED", "stored"}, {"VALUES", "values"}}));
   return kExitOk;
 }
 

@@ -325,6 +325,32 @@ TEST_F(ClientTest, ResendsOnlyTheGroupWithTheWrongEpoch) {
   EXPECT_EQ(cluster_.Run([&] { return cluster_.pushes().size(); }), 3u);
 }
 
+// The bits of each answer are those of the groups that were ok in it.
+TEST_F(ClientTest, APullSaysWhichRowsAreStored) {
+  Connect();
+  const TableId one = Table("user", 1).id, two = Table("item", 2).id;
+  std::vector<Key> keys, pushed;
+  for (Key key = 0; key < 200; ++key) keys.push_back(key);
+  for (Key key = 0; key < 200; key += 3) pushed.push_back(key);
+  ASSERT_TRUE(client_->Push(one, pushed, std::vector<float>(pushed.size(), 1)).ok());
+  ASSERT_TRUE(client_->Push(two, {199}, {1, 1}).ok());
+  cluster_.Run([&] { cluster_.epochs()[2] = cluster_.epochs()[5] = 5; });  // their groups fail at first
+  const auto pulled = client_->Pull({{one, keys}, {two, {7, 199}}}, {.stored = true}).get();
+  ASSERT_TRUE(pulled.ok()) << pulled.status().ToString();
+  ASSERT_EQ(pulled->stored.size(), 2u);
+  ASSERT_EQ(pulled->stored[0].size(), keys.size());
+  for (const Key key : keys) {
+    EXPECT_EQ(pulled->stored[0][key], key % 3 == 0) << key;
+    EXPECT_EQ(pulled->values[0][key], FakeValue(key, 0) + (key % 3 == 0 ? 1 : 0)) << key;
+  }
+  EXPECT_THAT(pulled->stored[1], ElementsAre(0, 1));
+  EXPECT_TRUE(client_->Pull({{one, keys}}).get()->stored.empty()) << "nobody asked";
+  std::vector<float> room(1);
+  const TablePullView view{one, {keys.data(), 1}, room};
+  const Status into = client_->PullInto(std::span(&view, 1), {.stored = true}).get();
+  EXPECT_EQ(into.code(), Code::kInvalidArgument) << into.ToString();
+}
+
 TEST_F(ClientTest, FollowsAShardThatMoved) {
   Connect();
   const TableId table = Table("user", 1).id;

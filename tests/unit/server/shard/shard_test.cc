@@ -44,6 +44,15 @@ TEST(ShardTest, PullsKeepTheOrderOfKeysAndMixKnownWithUnknown) {
   EXPECT_THAT(Pull(shard, 1, {20, 5, 10, 20}), ElementsAre(3, 4, 0, 0, 1, 2, 3, 4));
 }
 
+TEST(ShardTest, APullSaysWhichRowsAreStored) {
+  Shard shard = ServingShard({Spec(1, 2)});
+  ASSERT_TRUE(Push(shard, 1, 0, 1, {10, 20, 30}, {1, 2, 3, 4, 0, 0}).ok());
+  EXPECT_THAT(StoredOf(shard, 1, {20, 5, 10, 20, 30}), ElementsAre(1, 0, 1, 1, 1))
+      << "30 is stored with its initial value";
+  ASSERT_TRUE(shard.DeleteRows(1, std::vector<Key>{20}).ok());
+  EXPECT_THAT(StoredOf(shard, 1, {20, 5, 10}), ElementsAre(0, 0, 1));
+}
+
 TEST(ShardTest, AKeyTwiceInAUnitIsSteppedTwiceInOrder) {
   Shard shard = ServingShard({Spec(1, 1), Spec(2, 1, OptimizerKind::kAssign)});
   ASSERT_TRUE(Push(shard, 1, 0, 1, {7, 8, 7}, {1, 10, 100}).ok());
