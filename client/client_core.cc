@@ -78,8 +78,7 @@ void ClientCore::LogSeen(std::span<const UnitPosition> positions) {
   });
 }
 
-void ClientCore::Pull(BucketedBatch batch, std::vector<std::span<float>> out, uint64_t deadline_ms,
-                      Completion<bool> done) {
+void ClientCore::Pull(BucketedBatch batch, PullPlaces out, uint64_t deadline_ms, Completion<bool> done) {
   dispatcher_->Start(
       std::make_shared<PullOperation>(deadline_ms, std::move(batch), std::move(out), std::move(done)));
 }

@@ -11,12 +11,13 @@
 #include <string>
 #include <vector>
 
-#include "client/client.h"
+#include "client/client_types.h"
 #include "client/data_operations.h"
 #include "client/dispatcher.h"
 #include "client/expire_operation.h"
 #include "client/log_tracker.h"
 #include "client/map_keeper.h"
+#include "client/producer.h"
 #include "client/round_operations.h"
 #include "common/cluster/scheduler_link.h"
 #include "common/net/rpc_status.h"
@@ -35,8 +36,7 @@ class ClientCore : private kj::TaskSet::ErrorHandler {
 
   // The first map: tried again until the deadline, except when the scheduler refuses us.
   kj::Promise<Result<bool>> LoadMap(uint64_t deadline_ms);
-  void Pull(BucketedBatch batch, std::vector<std::span<float>> out, uint64_t deadline_ms,
-            Completion<bool> done);
+  void Pull(BucketedBatch batch, PullPlaces out, uint64_t deadline_ms, Completion<bool> done);
   // The producer has begun `sequence`; options.deadline_ms is not 0.
   void Push(std::shared_ptr<Producer> producer, Sequence sequence, BucketedBatch batch,
             std::vector<std::span<float>> out, const PushOptions& options, Completion<PushResult> done);

@@ -64,6 +64,13 @@ void Scatter(const BucketedBatch& batch, const BatchGroup& group, const uint8_t*
   }
 }
 
+// The same of the bits that say which rows are stored, from bit `row` on.
+void ScatterStored(const BucketedBatch& batch, const BatchGroup& group, capnp::Data::Reader bits,
+                   uint64_t row, std::span<const std::span<uint8_t>> out) {
+  const uint32_t* order = &batch.tables[group.table].order[group.first];
+  for (uint32_t i = 0; i < group.count; ++i, ++row) out[group.table][order[i]] = bits[row / 8] >> row % 8 & 1;
+}
+
 // `bytes` as Data of the message: by reference where its rules allow.
 capnp::Orphan<capnp::Data> Payload(const capnp::Orphanage& orphanage, const void* data, uint64_t bytes) {
   const auto reader = kj::arrayPtr(static_cast<const kj::byte*>(data), bytes);
@@ -88,8 +95,7 @@ void WriteGroups(const Operation& operation, const BucketedBatch& batch, std::sp
 
 // --- Pull ---
 
-PullOperation::PullOperation(uint64_t deadline_ms, BucketedBatch batch, std::vector<std::span<float>> out,
-                             Completion<bool> done)
+PullOperation::PullOperation(uint64_t deadline_ms, BucketedBatch batch, PullPlaces out, Completion<bool> done)
     : Operation(deadline_ms, GroupsOf(batch)),
       batch_(std::move(batch)),
       out_(std::move(out)),
@@ -102,7 +108,9 @@ kj::Promise<Operation::Answer> PullOperation::Send(proto::DataPlane::Client& ser
                                                    std::span<const uint32_t> groups) {
   auto call = server.pullRequest();
   const std::vector<Run> runs = RunsOf(batch_, groups);
-  auto tables = call.initRequest().initTables(runs.size());
+  auto request = call.initRequest();
+  request.setStored(!out_.stored.empty());
+  auto tables = request.initTables(runs.size());
   const auto orphanage =
       capnp::Orphanage::getForMessageContaining(proto::PullRequest::Builder(call.getRequest()));
   for (size_t r = 0; r < runs.size(); ++r) {
@@ -133,20 +141,27 @@ Operation::Answer PullOperation::Read(proto::PullResponse::Reader response,
     if (!answer.ok()) return answer.status();
     const uint64_t row_bytes = batch_.tables[batch_.groups[run[0]].table].row_bytes();
     const capnp::Data::Reader values = tables[r].getValues();
-    uint64_t expected = 0;
+    uint64_t rows = 0;
     for (size_t i = 0; i < run.size(); ++i) {
-      if ((*answer)[i].code == Code::kOk) expected += batch_.groups[run[i]].count * row_bytes;
+      if ((*answer)[i].code == Code::kOk) rows += batch_.groups[run[i]].count;
     }
-    if (values.size() != expected) {
+    if (values.size() != rows * row_bytes) {
       return Malformed(std::to_string(values.size()) + " bytes of values, expected " +
-                       std::to_string(expected));
+                       std::to_string(rows * row_bytes));
     }
-    const uint8_t* next = values.begin();
+    const capnp::Data::Reader stored = tables[r].getStored();
+    if (!out_.stored.empty() && stored.size() != (rows + 7) / 8) {
+      return Malformed(std::to_string(stored.size()) + " bytes of stored rows, expected " +
+                       std::to_string((rows + 7) / 8));
+    }
+    uint64_t row = 0;
     for (size_t i = 0; i < run.size(); ++i) {
       outcomes.push_back((*answer)[i]);
       if ((*answer)[i].code != Code::kOk) continue;
-      if (!over_) Scatter(batch_, batch_.groups[run[i]], next, out_);
-      next += batch_.groups[run[i]].count * row_bytes;
+      const BatchGroup& group = batch_.groups[run[i]];
+      if (!over_) Scatter(batch_, group, values.begin() + row * row_bytes, out_.values);
+      if (!over_ && !out_.stored.empty()) ScatterStored(batch_, group, stored, row, out_.stored);
+      row += group.count;
     }
   }
   return outcomes;

@@ -11,17 +11,23 @@
 #include <vector>
 
 #include "client/bucketer.h"
-#include "client/client.h"
+#include "client/client_types.h"
 #include "client/loop_call.h"
 #include "client/operation.h"
+#include "client/producer.h"
 
 namespace penstock {
 
+// Where the rows of a batch go: values[t] has room for all rows of its table t, [rows, dim], and stored[t],
+// unless nobody asks which rows are stored, for a byte a row. Until the pull is done.
+struct PullPlaces {
+  std::vector<std::span<float>> values;
+  std::vector<std::span<uint8_t>> stored;
+};
+
 class PullOperation final : public Operation {
  public:
-  // out[t] has room for all rows of the batch's table t, [rows, dim], until `done` is called.
-  PullOperation(uint64_t deadline_ms, BucketedBatch batch, std::vector<std::span<float>> out,
-                Completion<bool> done);
+  PullOperation(uint64_t deadline_ms, BucketedBatch batch, PullPlaces out, Completion<bool> done);
 
   std::string what() const override { return "pull"; }
   std::string Describe(size_t group) const override;
@@ -32,7 +38,7 @@ class PullOperation final : public Operation {
  private:
   Answer Read(proto::PullResponse::Reader response, std::span<const uint32_t> groups);
   const BucketedBatch batch_;
-  const std::vector<std::span<float>> out_;
+  const PullPlaces out_;
   Completion<bool> done_;
   bool over_ = false;  // late answers have nowhere to go
 };

@@ -412,7 +412,9 @@ Status Dispatcher::FailureStatus(const Operation& operation) const {
   const bool open = std::any_of(
       operation.groups_.begin(), operation.groups_.end(),
       [](const Operation::Group& group) { return group.state == GroupState::kSent || group.retry.open(); });
-  const bool unknown = operation.changes() && open && failure.code() != Code::kInvalidArgument;
+  // What a producer has pushed in part before it was forgotten must not be pushed again under another one.
+  const bool partly = failure.code() == Code::kUnknownProducer && MayHaveChanged(operation);
+  const bool unknown = operation.changes() && (open || partly) && failure.code() != Code::kInvalidArgument;
   return Status(unknown ? Code::kOutcomeUnknown : failure.code(),
                 operation.what() + ": " + failure.message() + Applied(operation), failure.retry_after_ms());
 }

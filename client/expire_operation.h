@@ -3,7 +3,7 @@
 
 #include <string>
 
-#include "client/client.h"
+#include "client/client_types.h"
 #include "client/loop_call.h"
 #include "client/operation.h"
 

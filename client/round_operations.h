@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "client/client.h"
+#include "client/client_types.h"
 #include "client/loop_call.h"
 #include "client/operation.h"
 

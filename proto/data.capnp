@@ -34,6 +34,7 @@ struct PullRequest {
     keys @2 :Data;       # uint64 each
     codec @3 :Common.Codec;  # of the answer's values
   }
+  stored @1 :Bool;       # say as well which rows are stored
 }
 
 struct PullResponse {
@@ -41,6 +42,8 @@ struct PullResponse {
   struct Table {
     groups @0 :List(GroupResult);
     values @1 :Data;        # [dim] each, of the groups with code ok, in order
+    stored @2 :Data;        # where the request said stored: for row i of those, bit i % 8 (from the lowest) of byte i / 8 is 1 when it
+                            # is stored and 0 when its values are initial. The last byte is filled with 0
   }
 }
 
@@ -97,7 +100,8 @@ struct ExpiryTally {
 
 interface DataPlane {
   pull @0 (request :PullRequest) -> (status :Common.Status, response :PullResponse);
-  # Any client, any time; safe to repeat. A row that was never pushed has its table's initial value.
+  # Any client, any time; safe to repeat. A row that was never pushed, is not admitted yet or has expired is not stored: it has its
+  # table's initial value.
 
   push @1 (request :PushRequest) -> (status :Common.Status, response :PushResponse);
   # Any client. Answered when every unit's table level is reached (memory, logged, synced). Repeat with identical producer, sequence

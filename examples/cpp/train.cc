@@ -13,15 +13,15 @@
 #include <unordered_map>
 #include <vector>
 
-#include "client/client.h"
+#include "penstock/client/client.h"
 
 namespace {
 
 using penstock::Client;
 using penstock::Code;
 using penstock::Key;
-using penstock::Result;
 using penstock::Status;
+using penstock::TableId;
 
 struct Example {
   std::vector<Key> features;  // each with the value 1
@@ -86,10 +86,10 @@ double Compute(const Minibatch& batch, const std::vector<float>& weights, std::v
 
 // Pushes and waits until the push is in the servers' logs. What the client could retry it has retried by the
 // time that it reports an error, so what is left to decide is what the training wants.
-Status PushGradient(Client& client, std::shared_ptr<penstock::Producer>& producer,
-                    const penstock::TablePush& push) {
+Status PushGradient(Client& client, TableId table, const Minibatch& batch,
+                    const std::vector<float>& gradient) {
   for (;;) {
-    const auto pushed = client.Push(*producer, {push}).get();
+    const auto pushed = client.Push(table, batch.keys, gradient);
     switch (pushed.status().code()) {
       case Code::kOk:
         return Status::Ok();
@@ -100,12 +100,6 @@ Status PushGradient(Client& client, std::shared_ptr<penstock::Producer>& produce
                                    // matter
         std::fprintf(stderr, "%s; going on without it\n", pushed.status().message().c_str());
         return Status::Ok();
-      case Code::kUnknownProducer: {  // the cluster has forgotten this one, which pushed nothing for long
-        auto fresh = client.NewProducer();
-        if (!fresh.ok()) return fresh.status();
-        producer = *fresh;
-        continue;
-      }
       default:  // a wrong call, damaged data, no right: nothing that waiting would mend
         return pushed.status();
     }
@@ -122,7 +116,6 @@ Status Train(const std::string& scheduler, const std::string& token_file) {
   spec.optimizer = {.kind = penstock::OptimizerKind::kAdagrad, .learning_rate = 0.3f};
   spec.durability = penstock::Durability::kLogged;
   PENSTOCK_ASSIGN_OR_RETURN(spec, client->CreateTable(spec));
-  PENSTOCK_ASSIGN_OR_RETURN(std::shared_ptr<penstock::Producer> producer, client->NewProducer());
 
   constexpr size_t kBatch = 100;
   constexpr int kPasses = 5;
@@ -132,10 +125,9 @@ Status Train(const std::string& scheduler, const std::string& token_file) {
     double loss = 0;
     for (size_t begin = 0; begin < examples.size(); begin += kBatch) {
       const Minibatch batch = Gather(examples, begin, std::min(begin + kBatch, examples.size()));
-      const auto pulled = client->Pull({{spec.id, batch.keys}}).get();
-      if (!pulled.ok()) return pulled.status();
-      loss += Compute(batch, pulled->values[0], &gradient);
-      PENSTOCK_RETURN_IF_ERROR(PushGradient(*client, producer, {spec.id, batch.keys, gradient}));
+      PENSTOCK_ASSIGN_OR_RETURN(const std::vector<float> weights, client->Pull(spec.id, batch.keys));
+      loss += Compute(batch, weights, &gradient);
+      PENSTOCK_RETURN_IF_ERROR(PushGradient(*client, spec.id, batch, gradient));
     }
     std::printf("pass %d: loss %.4f\n", pass, loss / static_cast<double>(examples.size()));
   }

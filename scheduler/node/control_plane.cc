@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "common/base/strings.h"
+#include "common/cluster/table_difference.h"
 #include "scheduler/copies/placement.h"
 #include "scheduler/copies/shard_map_builder.h"
 #include "scheduler/jobs/job_submission.h"
@@ -357,7 +358,8 @@ Result<TableSpec> ControlPlane::Create(TableSpec spec, Now now) {
   if (const TableSpec* existing = state_->FindTable(spec.name)) {
     spec.id = existing->id;
     if (spec == *existing) return spec;
-    return AlreadyExists("table '" + spec.name + "' exists with another specification");
+    return AlreadyExists(StrCat("table '", spec.name, "' exists with another specification: its ",
+                                DescribeDifference(*existing, spec)));
   }
   spec.id = state_.data().last_table + 1;
   PENSTOCK_RETURN_IF_ERROR(state_.Commit(CreateTable{spec}));

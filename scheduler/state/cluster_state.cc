@@ -5,6 +5,8 @@
 #include <bit>
 #include <limits>
 
+#include "common/cluster/table_difference.h"
+
 namespace penstock {
 
 Status ClusterState::Check(const Command& command) const {
@@ -140,7 +142,11 @@ void ClusterState::Do(const RegisterNode& c) {
 Status ClusterState::CheckNewTable(const TableSpec& spec, TableId expected) const {
   PENSTOCK_RETURN_IF_ERROR(spec.Validate());
   if (spec.id != expected) return Internal("table '" + spec.name + "' has id " + std::to_string(spec.id));
-  if (FindTable(spec.name) != nullptr) return AlreadyExists("table '" + spec.name + "' exists");
+  if (const TableSpec* existing = FindTable(spec.name)) {
+    const std::string difference = DescribeDifference(*existing, spec);
+    return AlreadyExists("table '" + spec.name + "' exists" +
+                         (difference.empty() ? "" : " with another specification: its " + difference));
+  }
   return Status::Ok();
 }
 

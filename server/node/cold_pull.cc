@@ -14,6 +14,26 @@ void SetResult(const Status& status, proto::GroupResult::Builder out) {
   if (!status.ok()) out.setMessage(status.message());
 }
 
+void WriteStored(std::span<const PullPart> parts, proto::PullRequest::Reader request,
+                 proto::PullResponse::Builder response) {
+  if (!request.getStored()) return;
+  for (size_t first = 0, end = 0; first < parts.size(); first = end) {
+    const uint32_t table = parts[first].table;
+    size_t rows = 0;
+    for (end = first; end < parts.size() && parts[end].table == table; ++end)
+      rows += parts[end].failed ? 0 : parts[end].keys.size();
+    auto bits = response.getTables()[table].initStored(static_cast<uint32_t>((rows + 7) / 8));
+    size_t row = 0;
+    for (const PullPart& part : parts.subspan(first, end - first)) {
+      if (part.failed) continue;
+      for (const uint8_t stored : part.stored) {
+        bits[row / 8] |= static_cast<kj::byte>(stored << row % 8);
+        ++row;
+      }
+    }
+  }
+}
+
 kj::Promise<void> ColdPull::Run() {
   const auto tables = context_.getParams().getRequest().getTables();
   size_t rows = 0, bytes = 0;
@@ -72,8 +92,11 @@ void ColdPull::Take(const Chunk& chunk, const Status& fetched) {
   if (spec == nullptr) return Fail(part, Unavailable("table " + std::to_string(table) + " was dropped", 50));
   const size_t dim = spec->dim;
   fetched_.resize(chunk.keys.size() * dim);
+  fetched_stored_.resize(part.stored.empty() ? 0 : chunk.keys.size());
   std::vector<uint32_t> cold;
-  if (Status pulled = found.shard->PullRows(table, chunk.keys, fetched_.data(), &cold); !pulled.ok())
+  if (Status pulled = found.shard->PullRows(table, chunk.keys, fetched_.data(), &cold,
+                                            part.stored.empty() ? nullptr : fetched_stored_.data());
+      !pulled.ok())
     return Fail(part, pulled);
   std::vector<uint32_t> left;
   size_t next = 0;
@@ -83,6 +106,7 @@ void ColdPull::Take(const Chunk& chunk, const Status& fetched) {
       ++next;
     } else {
       std::memcpy(part.to + part.cold[k] * dim, fetched_.data() + k * dim, dim * sizeof(float));
+      if (!part.stored.empty()) part.stored[part.cold[k]] = fetched_stored_[k];
     }
   }
   left.insert(left.end(), part.cold.begin() + static_cast<ptrdiff_t>(chunk.keys.size()), part.cold.end());
@@ -101,6 +125,7 @@ void ColdPull::Fail(PullPart& part, const Status& status) {
 void ColdPull::Finish() {
   wait_ = nullptr;
   for (ValuesOut& table : values_) table.Finish();
+  WriteStored(parts_, context_.getParams().getRequest(), context_.getResults().getResponse());
   auto tables = context_.getResults().getResponse().getTables();
   for (size_t first = 0, end = 0; first < parts_.size(); first = end) {
     const uint32_t table = parts_[first].table;

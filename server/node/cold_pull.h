@@ -22,10 +22,16 @@ struct PullPart {
   ShardId shard = 0;
   Epoch epoch = 0;
   std::span<const Key> keys;
-  float* to = nullptr;         // the group's place among the values
-  std::vector<uint32_t> cold;  // keys whose values are not there yet
+  float* to = nullptr;          // the group's place among the values
+  std::vector<uint32_t> cold;   // keys whose values are not there yet
+  std::vector<uint8_t> stored;  // of each key, where the call asks: as Shard::PullRows says
   bool failed = false;
 };
+
+// The answer's bitmaps of stored rows, where the call asks: of the parts that have not failed. `parts`: in
+// the order of the answer.
+void WriteStored(std::span<const PullPart> parts, proto::PullRequest::Reader request,
+                 proto::PullResponse::Builder response);
 
 class ColdPull {
  public:
@@ -54,6 +60,7 @@ class ColdPull {
   kj::Own<ColdFetch::ColdWait> wait_;
   std::vector<ValuesOut> values_;
   std::vector<float> fetched_;  // scratch
+  std::vector<uint8_t> fetched_stored_;
 };
 
 }  // namespace penstock

@@ -96,18 +96,19 @@ kj::Promise<void> DataService::pull(PullContext context) {
   auto out = results.initResponse().initTables(in.size());
   std::vector<PullPart> parts;
   std::vector<ValuesOut> values;
-  for (uint32_t i = 0; i < in.size(); ++i) PullTable(i, in[i], out[i], &parts, &values);
+  for (uint32_t i = 0; i < in.size(); ++i) PullTable(i, in[i], request.getStored(), out[i], &parts, &values);
   if (std::any_of(parts.begin(), parts.end(), [](const PullPart& part) { return !part.cold.empty(); })) {
     auto pull = kj::heap<ColdPull>(core_, context, std::move(parts), std::move(values));
     auto done = pull->Run();
     return done.attach(kj::mv(pull));
   }
   for (ValuesOut& table : values) table.Finish();
+  WriteStored(parts, request, results.getResponse());
   context.releaseParams();
   return kj::READY_NOW;
 }
 
-void DataService::PullTable(uint32_t table, proto::PullRequest::Table::Reader in,
+void DataService::PullTable(uint32_t table, proto::PullRequest::Table::Reader in, bool stored,
                             proto::PullResponse::Table::Builder out, std::vector<PullPart>* parts,
                             std::vector<ValuesOut>* values) {
   const auto groups = in.getGroups();
@@ -153,8 +154,10 @@ void DataService::PullTable(uint32_t table, proto::PullRequest::Table::Reader in
   float* to = values->back().data();
   for (PullPart& part : std::span(*parts).subspan(first)) {
     part.to = to;
+    if (stored) part.stored.resize(part.keys.size());
     const Status pulled =
-        core_.Find(part.shard, part.epoch).shard->PullRows(in.getTable(), part.keys, to, &part.cold);
+        core_.Find(part.shard, part.epoch)
+            .shard->PullRows(in.getTable(), part.keys, to, &part.cold, stored ? part.stored.data() : nullptr);
     CHECK(pulled.ok()) << pulled.message();  // its spec was found above
     to += part.keys.size() * dim;
   }

@@ -48,7 +48,7 @@ class DataService : public virtual proto::DataPlane::Server {
   };
 
   // The groups of the table that are answered with values go to `parts`, and the values to `values`.
-  void PullTable(uint32_t table, proto::PullRequest::Table::Reader in,
+  void PullTable(uint32_t table, proto::PullRequest::Table::Reader in, bool stored,
                  proto::PullResponse::Table::Builder out, std::vector<PullPart>* parts,
                  std::vector<ValuesOut>* values);
   // Applies the table's units.

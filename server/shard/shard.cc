@@ -9,6 +9,7 @@
 #include "common/base/copy_row.h"
 #include "common/base/hash.h"
 #include "common/base/mutant.h"
+#include "common/cluster/table_difference.h"
 #include "server/shard/initializer.h"
 #include "server/shard/optimizer_kernels.h"
 
@@ -51,7 +52,7 @@ Status Shard::CreateTable(const TableSpec& spec) {
   if (table == nullptr) table = &AddTable(spec.id, spec.dim, slots, spec.accumulate);
   if (table->spec) {
     if (*table->spec == spec) return Status::Ok();
-    return AlreadyExists(name + " exists with another spec");
+    return AlreadyExists(name + " exists with another spec: its " + DescribeDifference(*table->spec, spec));
   }
   if (table->rows.dim() != spec.dim || table->rows.slots() != slots) {
     return FailedPrecondition(name + ": the spec says " + std::to_string(spec.dim) + " values and " +
@@ -127,14 +128,15 @@ std::string Shard::Name(const Table& table) const {
 
 // --- Pull and push.
 
-Status Shard::PullRows(TableId id, std::span<const Key> keys, float* out, std::vector<uint32_t>* cold) const {
+Status Shard::PullRows(TableId id, std::span<const Key> keys, float* out, std::vector<uint32_t>* cold,
+                       uint8_t* stored) const {
   PENSTOCK_ASSIGN_OR_RETURN(Table * table, ServingTable(id));
-  PullRows(TableHandle(table), keys, out, cold);
+  PullRows(TableHandle(table), keys, out, cold, stored);
   return Status::Ok();
 }
 
-void Shard::PullRows(TableHandle handle, std::span<const Key> keys, float* out,
-                     std::vector<uint32_t>* cold) const {
+void Shard::PullRows(TableHandle handle, std::span<const Key> keys, float* out, std::vector<uint32_t>* cold,
+                     uint8_t* stored) const {
   const Table* table = handle.table_;
   const TableSpec& spec = *table->spec;
   const size_t dim = spec.dim;
@@ -143,10 +145,12 @@ void Shard::PullRows(TableHandle handle, std::span<const Key> keys, float* out,
     if (row != nullptr && !row->deleted()) {
       RowTable::Touch(row);
       CopyRow(RowTable::Values(row), dim, to);
+      if (stored != nullptr) stored[i] = 1;
     } else if (row == nullptr && table->cold.MayHold(keys[i])) {
       cold->push_back(static_cast<uint32_t>(i));
     } else {
       InitializeRow(spec.initializer, spec.seed, spec.id, keys[i], spec.dim, to);
+      if (stored != nullptr) stored[i] = 0;
     }
   });
 }

@@ -161,9 +161,12 @@ class Shard {
 
   // --- Pull and push.
   // Writes dim values for each key; a row that was never pushed has its initial value. Keys whose row is cold
-  // get nothing written: their places go to `cold`. NotFound: no such table.
-  Status PullRows(TableId table, std::span<const Key> keys, float* out, std::vector<uint32_t>* cold) const;
-  void PullRows(TableHandle table, std::span<const Key> keys, float* out, std::vector<uint32_t>* cold) const;
+  // get nothing written: their places go to `cold`. `stored`, unless it is nullptr, has room for a byte a
+  // key: 1 for a row that is stored, 0 for an initial value. NotFound: no such table.
+  Status PullRows(TableId table, std::span<const Key> keys, float* out, std::vector<uint32_t>* cold,
+                  uint8_t* stored = nullptr) const;
+  void PullRows(TableHandle table, std::span<const Key> keys, float* out, std::vector<uint32_t>* cold,
+                uint8_t* stored = nullptr) const;
   // Applies one unit exactly once, wholly or not at all. A key that stands twice in it is stepped twice, in
   // order.
   //   InvalidArgument   producer 0, sequence below low, a unit too large, NaN or infinite values (unless the

@@ -8,6 +8,7 @@
 #include <map>
 #include <nlohmann/json.hpp>
 
+#include "client/admin.h"
 #include "common/base/strings.h"
 #include "tests/chaos/cluster_run.h"
 #include "tests/chaos/damage.h"
@@ -71,7 +72,7 @@ class AcceptedLoss : public ClusterRun {
     if (workers == Workers::kParked) Last(kLeaseMs + kLeaseMs / 2);
     const auto accepted = AnswerClock::Clock::now();
     for (const ShardId shard : lost)
-      PENSTOCK_RETURN_IF_ERROR(cluster.client().AcceptLoss(shard).Prepend(StrCat("shard ", shard)));
+      PENSTOCK_RETURN_IF_ERROR(Admin(cluster.client()).AcceptLoss(shard).Prepend(StrCat("shard ", shard)));
     const Status served = cluster.processes().WaitServing(kDecidedMs);
     if (workers == Workers::kStopped) SignalWorkers(cluster, SIGCONT);
     PENSTOCK_RETURN_IF_ERROR(served);
@@ -87,7 +88,7 @@ class AcceptedLoss : public ClusterRun {
 
   using Epochs = std::map<ShardId, Epoch>;
   static Result<Epochs> EpochsOf(ChaosCluster& cluster, const std::string& server) {
-    PENSTOCK_ASSIGN_OR_RETURN(const nlohmann::json shards, cluster.client().Inspect("shards"));
+    PENSTOCK_ASSIGN_OR_RETURN(const nlohmann::json shards, Admin(cluster.client()).Inspect("shards"));
     Epochs epochs;
     for (const auto& shard : shards) {
       if (shard.at("node_name") == server) epochs[shard.at("shard")] = shard.at("epoch");
@@ -103,7 +104,7 @@ class AcceptedLoss : public ClusterRun {
     const bool decided = WaitFor(kDecidedMs, [&] {
       auto client = cluster.processes().Connect(kInspectMs, "judge");
       if (!client.ok()) return false;
-      const auto shards = (*client)->Inspect("shards");
+      const auto shards = Admin(**client).Inspect("shards");
       if (!shards.ok()) return false;
       last = shards->dump();
       lost.clear();
@@ -125,7 +126,7 @@ class AcceptedLoss : public ClusterRun {
   // Nothing that was accepted as lost keeps a log from being folded.
   std::string CheckFolded(ChaosCluster& cluster) const {
     if (Status whole = cluster.WaitWhole(); !whole.ok()) return whole.ToString();
-    if (Status folded = cluster.client().Fold(); !folded.ok()) return "fold: " + folded.ToString();
+    if (Status folded = Admin(cluster.client()).Fold(); !folded.ok()) return "fold: " + folded.ToString();
     for (int i = 0; i < chaos().servers; ++i) {
       const std::string server = StrCat("server-", i);
       int64_t segments = 0;

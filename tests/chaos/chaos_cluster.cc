@@ -9,6 +9,7 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
+#include "client/admin.h"
 #include "common/base/atomic_file.h"
 #include "common/base/strings.h"
 #include "tests/cluster/copy_digests.h"
@@ -172,7 +173,7 @@ bool ChaosCluster::WaitRecovered(int deadline_ms) {
 Status ChaosCluster::WaitWhole(int deadline_ms) {
   std::string last = "no answer";
   const bool whole = WaitFor(deadline_ms, [&] {
-    auto status = client_->Inspect("status");
+    auto status = Admin(*client_).Inspect("status");
     if (!status.ok()) {
       last = status.status().ToString();
       return false;
@@ -188,7 +189,7 @@ Status ChaosCluster::WaitWhole(int deadline_ms) {
 }
 
 Status ChaosCluster::Lsns(std::map<ShardId, Lsn>* lsns) {
-  auto shards = client_->Inspect("shards");
+  auto shards = Admin(*client_).Inspect("shards");
   if (!shards.ok()) return shards.status();
   for (const auto& shard : *shards) {
     const ShardId id = shard.at("shard");
@@ -224,7 +225,7 @@ std::string ChaosCluster::CheckAll(uint64_t failed_before) {
 std::string ChaosCluster::DrawPrimary(std::mt19937_64& random) {
   const uint64_t drawn = random();
   if (options_.chaos.copies > 1) {
-    const auto shards = client_->Inspect("shards");
+    const auto shards = Admin(*client_).Inspect("shards");
     if (shards.ok()) return shards->at(drawn % shards->size()).at("node_name");
   }
   return "server-" + std::to_string(drawn % static_cast<uint64_t>(options_.chaos.servers));

@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
+#include "client/admin.h"
 #include "common/base/hash.h"
 #include "common/base/strings.h"
 #include "tests/chaos/cluster_run.h"
@@ -51,7 +52,7 @@ class Corrupt : public SuiteRun {
     for (int part = 0; part < 2; ++part) {
       PENSTOCK_RETURN_IF_ERROR(cluster_->BeginLoad(kPushes + DrawBelow(random, 2 * kPushes)));
       cluster_->load().Stop();
-      if (DrawBelow(random, 2) == 0) PENSTOCK_RETURN_IF_ERROR(cluster_->client().Fold());
+      if (DrawBelow(random, 2) == 0) PENSTOCK_RETURN_IF_ERROR(Admin(cluster_->client()).Fold());
       PENSTOCK_RETURN_IF_ERROR(cluster_->load().Confirm());
       Last(kReportedMs);
       std::error_code error;  // files that a fold removes meanwhile are not in the copy
@@ -99,7 +100,7 @@ class Corrupt : public SuiteRun {
   Status GoOnAndJudgeAgain(const Damage& damage, std::string* note) {
     PENSTOCK_RETURN_IF_ERROR(cluster_->BeginLoad(100).Prepend("after the damage"));
     cluster_->load().Stop();
-    PENSTOCK_RETURN_IF_ERROR(cluster_->client().Fold());
+    PENSTOCK_RETURN_IF_ERROR(Admin(cluster_->client()).Fold());
     PENSTOCK_RETURN_IF_ERROR(cluster_->load().Confirm());
     PENSTOCK_RETURN_IF_ERROR(NoteEpochs());
     if (cluster_->processes().Terminate(victim_) != 0)
@@ -113,7 +114,7 @@ class Corrupt : public SuiteRun {
 
   // The grants of what is down are not those it will serve with.
   Status NoteEpochs() {
-    PENSTOCK_ASSIGN_OR_RETURN(const nlohmann::json shards, cluster_->client().Inspect("shards"));
+    PENSTOCK_ASSIGN_OR_RETURN(const nlohmann::json shards, Admin(cluster_->client()).Inspect("shards"));
     epochs_.clear();
     for (const auto& shard : shards) {
       if (victim_ == "scheduler" || shard.at("node_name") == victim_)
@@ -131,8 +132,8 @@ class Corrupt : public SuiteRun {
       return false;
     }
     // In this order: what is decided then is in the status.
-    auto shards = (*client)->Inspect("shards");
-    auto status = (*client)->Inspect("status");
+    auto shards = Admin(**client).Inspect("shards");
+    auto status = Admin(**client).Inspect("status");
     if (!status.ok() || !shards.ok()) {
       *last = status.ok() ? shards.status().ToString() : status.status().ToString();
       return false;
@@ -196,7 +197,7 @@ class Corrupt : public SuiteRun {
   // Each shard is right, or it is in quarantine and answers with an error.
   Status CheckShards() {
     Client& client = cluster_->client();
-    PENSTOCK_ASSIGN_OR_RETURN(const nlohmann::json shards, client.Inspect("shards"));
+    PENSTOCK_ASSIGN_OR_RETURN(const nlohmann::json shards, Admin(client).Inspect("shards"));
     const TableId table = cluster_->load().table().id;
     std::map<ShardId, std::vector<Key>> rows;
     for (Key row = 0; row < 1000; ++row)

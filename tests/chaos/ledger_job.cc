@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 #include <numeric>
 
+#include "client/admin.h"
 #include "common/base/atomic_file.h"
 #include "common/base/strings.h"
 #include "tests/cluster/training_data.h"
@@ -47,7 +48,7 @@ std::string LedgerJob::Output() const {
 }
 
 LedgerJob::Seen LedgerJob::Look() {
-  auto job = cluster_.client().Inspect("job", name_);
+  auto job = Admin(cluster_.client()).Inspect("job", name_);
   if (!job.ok()) return {};
   return {.state = job->value("state", ""),
           .id = job->value("id", uint64_t{0}),
@@ -113,7 +114,7 @@ std::string LedgerJob::CheckLedger(uint64_t id, const Loss& loss) {
       return StrCat("pass ", pass, ", example ", wrong - counts.begin(), " was counted ",
                     std::to_string(*wrong), " times");
   }
-  const auto stats = client.Stats({table->id});
+  const auto stats = Admin(client).Stats({table->id});
   if (!stats.ok()) return stats.status().ToString();
   if (stats->front().rows != rows) return StrCat("the ledger has ", stats->front().rows, " rows, not ", rows);
   return "";

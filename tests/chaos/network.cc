@@ -2,6 +2,7 @@
 // any two of client, servers and scheduler, or one of them and all others.
 #include <nlohmann/json.hpp>
 
+#include "client/admin.h"
 #include "common/base/strings.h"
 #include "tests/chaos/cluster_run.h"
 #include "tests/chaos/namespaces.h"
@@ -45,7 +46,7 @@ class Network : public ClusterRun {
     }
     const uint64_t drawn = random();
     if (chaos().copies > 1) {
-      const auto shards = cluster.client().Inspect("shards");
+      const auto shards = Admin(cluster.client()).Inspect("shards");
       if (!shards.ok()) return {primary, others.front()};
       others.clear();
       for (const auto& shard : *shards) {

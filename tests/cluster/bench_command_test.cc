@@ -5,6 +5,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "client/admin.h"
 #include "common/base/atomic_file.h"
 #include "tests/cluster/penstock_command.h"
 #include "tests/cluster/test_cluster.h"
@@ -174,7 +175,7 @@ TEST(Fold, IsBegunWhenAClientAsks) {
     return cluster.Metric(server, "penstock_server_folds_total");
   };
   EXPECT_EQ(folds("server-0"), 0);
-  const Status asked = (*client)->Fold();
+  const Status asked = Admin(**client).Fold();
   ASSERT_TRUE(asked.ok()) << asked.ToString();
   for (const char* server : {"server-0", "server-1"})
     EXPECT_TRUE(WaitFor(20000, [&] { return folds(server) >= 1; })) << server << cluster.Output(server);

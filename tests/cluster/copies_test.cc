@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 #include <random>
 
+#include "client/admin.h"
 #include "tests/cluster/copy_digests.h"
 #include "tests/cluster/counting_load.h"
 #include "tests/cluster/flip_byte.h"
@@ -28,13 +29,13 @@ double Seconds(std::chrono::steady_clock::time_point since) {
 
 // All shards have all copies in sync.
 bool Complete(Client& client) {
-  const auto status = client.Inspect("status");
+  const auto status = Admin(client).Inspect("status");
   return status.ok() && status->at("copies").at("complete") == status->at("shards").at("total");
 }
 
 // The server that is primary of this shard.
 std::string PrimaryOf(Client& client, ShardId shard) {
-  const auto shards = client.Inspect("shards");
+  const auto shards = Admin(client).Inspect("shards");
   return shards.ok() ? shards->at(shard).at("node_name").get<std::string>() : "";
 }
 
@@ -120,7 +121,7 @@ TEST(CopiesTest, ASeedBringsRowsFromMemoryAndDisk) {
   CountingLoad load(**client, {.rows = 60000, .keys = 2000, .dim = 64, .inflight = 2});
   ASSERT_TRUE(load.Start().ok());
   ASSERT_TRUE(WaitFor(60000, [&] { return load.pushes() > 200; })) << load.first_error();
-  ASSERT_TRUE((*client)->SetCopies(2, 1).ok());
+  ASSERT_TRUE(Admin(**client).SetCopies(2, 1).ok());
   ASSERT_TRUE(WaitFor(60000, [&] { return Complete(**client); })) << cluster.Output("server-0");
   const uint64_t before = load.pushes();
   ASSERT_TRUE(WaitFor(60000, [&] { return load.pushes() > before + 100; })) << load.first_error();
@@ -144,7 +145,7 @@ TEST(CopiesTest, ADamagedBaseIsHealedWhileTheOthersServe) {
   ASSERT_TRUE(WaitFor(60000, [&] { return Complete(**client) && load.pushes() > 100; }))
       << load.first_error();
   const auto note = [&]() -> std::string {
-    const auto nodes = (*client)->Inspect("nodes");
+    const auto nodes = Admin(**client).Inspect("nodes");
     if (!nodes.ok()) return "";
     for (const auto& node : *nodes) {
       if (node.at("name") == "server-0") return node.at("note");
@@ -154,7 +155,7 @@ TEST(CopiesTest, ADamagedBaseIsHealedWhileTheOthersServe) {
   for (const char* times : {"1 time", "2 times"}) {
     SCOPED_TRACE(times);
     const double folds = cluster.Metric("server-0", "penstock_server_folds_total");
-    ASSERT_TRUE((*client)->Fold().ok());
+    ASSERT_TRUE(Admin(**client).Fold().ok());
     ASSERT_TRUE(
         WaitFor(60000, [&] { return cluster.Metric("server-0", "penstock_server_folds_total") > folds; }));
     ASSERT_EQ(cluster.Terminate("server-0"), 0);
@@ -207,7 +208,7 @@ TEST(CopiesTest, TooFewCopiesRefusePushesAndNotPulls) {
       << refused.status().ToString() << "\n"
       << cluster.Output("scheduler");
   EXPECT_TRUE((*client)->Pull({{table->id, keys}}).get().ok());
-  ASSERT_TRUE((*client)->SetCopies(2, 1).ok());
+  ASSERT_TRUE(Admin(**client).SetCopies(2, 1).ok());
   EXPECT_TRUE((*client)->Push(**producer, {{table->id, keys, ones}}).get().ok());
 }
 

@@ -6,6 +6,7 @@
 #include <string>
 #include <tuple>
 
+#include "client/admin.h"
 #include "common/cluster/wire.h"
 #include "common/net/connection_cache.h"
 #include "common/net/identity.h"
@@ -47,8 +48,8 @@ inline Result<CopyDigest> AskDigest(KjLoop& loop, ConnectionCache& connections, 
 
 // Empty, or which copies differ from their primary. Nothing is pushed meanwhile.
 inline std::string CompareCopies(const TestCluster& cluster, Client& client) {
-  auto nodes = client.Inspect("nodes");
-  auto shards = client.Inspect("shards");
+  auto nodes = Admin(client).Inspect("nodes");
+  auto shards = Admin(client).Inspect("shards");
   if (!nodes.ok() || !shards.ok()) return "the scheduler does not answer";
   std::map<uint64_t, std::string> endpoints;  // of the servers' only core
   for (const auto& node : *nodes) {

@@ -10,6 +10,7 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "client/admin.h"
 #include "tests/cluster/penstock_command.h"
 #include "tests/cluster/test_cluster.h"
 
@@ -74,18 +75,24 @@ class ExpiryTest : public ::testing::Test {
     for (size_t i = 0; pulled.ok() && i < keys.size(); ++i) values.push_back(pulled->values[0][i * kDim]);
     return values;
   }
+  // How many of them are stored.
+  size_t Stored(TableId table, const std::vector<Key>& keys) {
+    const auto pulled = client_->Pull({{table, keys}}, {.stored = true}).get();
+    EXPECT_TRUE(pulled.ok()) << pulled.status().ToString();
+    return pulled.ok() ? std::count(pulled->stored[0].begin(), pulled->stored[0].end(), 1) : SIZE_MAX;
+  }
   static std::vector<float> All(const std::vector<Key>& keys, float value) {
     return std::vector<float>(keys.size(), value);
   }
 
   ExpiryReport Expire(TableId table, bool dry_run = false) {
-    const auto report = client_->Expire(table, dry_run, 600000);
+    const auto report = Admin(*client_).Expire(table, dry_run, 600000);
     EXPECT_TRUE(report.ok()) << report.status().ToString();
     return report.ok() ? *report : ExpiryReport{};
   }
 
   uint64_t Rows(TableId table) {
-    const auto stats = client_->Stats({table}, 600000);
+    const auto stats = Admin(*client_).Stats({table}, 600000);
     return stats.ok() ? (*stats)[0].rows : UINT64_MAX;
   }
 
@@ -147,10 +154,12 @@ TEST_F(ExpiryTest, ByTimeAndOverKillsBeforeAndAfterTheFold) {
     FoldAll();  // the base holds them
     ASSERT_TRUE(WaitFor(20000, [&] { return Expire(table, /*dry_run=*/true).ttl == keys.size(); }));
     EXPECT_EQ(Pull(table, keys), All(keys, 12)) << "a dry run deletes nothing";
+    EXPECT_EQ(Stored(table, keys), keys.size());
     const ExpiryReport report = Expire(table);
     EXPECT_EQ(report.rows, keys.size());
     EXPECT_EQ(report.ttl, keys.size());
     EXPECT_EQ(Pull(table, keys), All(keys, 10));
+    EXPECT_EQ(Stored(table, keys), 0u);
     EXPECT_EQ(Rows(table), 0u);
 
     KillAndRestart();
@@ -159,6 +168,7 @@ TEST_F(ExpiryTest, ByTimeAndOverKillsBeforeAndAfterTheFold) {
     const auto again = Range(0, 100), gone = Range(100, 300);
     Push(table, again);
     EXPECT_EQ(Pull(table, again), All(again, 11)) << "from the initial value";
+    EXPECT_EQ(Stored(table, keys), again.size());
     ASSERT_TRUE(client_->Flush().ok());
     FoldAll();
     KillAndRestart();

@@ -10,6 +10,7 @@
 #include <nlohmann/json.hpp>
 #include <random>
 
+#include "client/admin.h"
 #include "common/base/hash.h"
 #include "server/storage/segment_reader.h"
 #include "tests/cluster/counting_load.h"
@@ -84,7 +85,7 @@ TEST(FaultKillTest, DiesAtEveryStep) {
       ASSERT_TRUE(cluster.StartOne("server-0").ok());
       ASSERT_TRUE(goes_on()) << logged.first_error() << synced.first_error() << cluster.Output("server-0");
     }
-    auto status = (*client)->Inspect("status");
+    auto status = Admin(**client).Inspect("status");
     ASSERT_TRUE(status.ok()) << status.status().ToString();
     ASSERT_EQ(status->at("shards").at("quarantined"), 0) << status->at("problems").dump();
   }
@@ -303,7 +304,7 @@ TEST_F(DamageTest, AnAcceptedLossIsFolded) {
   };
   const auto fold = [&] {
     const double before = cluster_.Metric("server-0", "penstock_server_folds_total");
-    ASSERT_TRUE(client_->Fold().ok());
+    ASSERT_TRUE(Admin(*client_).Fold().ok());
     ASSERT_TRUE(WaitFor(20000, [&] {
       return cluster_.Metric("server-0", "penstock_server_folds_total") > before;
     })) << cluster_.Output("server-0");
@@ -331,7 +332,7 @@ TEST_F(DamageTest, AnAcceptedLossIsFolded) {
 // The server finds it when it has begun to serve, and nobody has another copy.
 TEST_F(DamageTest, OfTheBaseEndsTheServerWithItsName) {
   for (const auto& [shard, keys] : keys_) ASSERT_TRUE(Push(keys).ok());
-  ASSERT_TRUE(client_->Fold().ok());
+  ASSERT_TRUE(Admin(*client_).Fold().ok());
   ASSERT_EQ(cluster_.Terminate("server-0"), 0);
   const std::string file = FlipByteOfBase(cluster_.dir() + "/server-0");
   ASSERT_FALSE(file.empty());

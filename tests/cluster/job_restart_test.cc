@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <nlohmann/json.hpp>
 
+#include "client/admin.h"
 #include "common/base/atomic_file.h"
 #include "tests/cluster/penstock_command.h"
 #include "tests/cluster/training_data.h"
@@ -49,7 +50,7 @@ class JobRestartTest : public ::testing::Test {
 
   // The job as the scheduler shows it; an empty object before it was submitted.
   json Job() {
-    auto job = client_->Inspect("job", "1");
+    auto job = Admin(*client_).Inspect("job", "1");
     return job.ok() ? *job : json::object();
   }
   uint64_t Examples() { return Job().value("examples", uint64_t{0}); }

@@ -4,6 +4,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "client/admin.h"
 #include "tests/cluster/penstock_command.h"
 #include "tests/cluster/training_data.h"
 
@@ -74,7 +75,7 @@ TEST(JobTables, OptionsAndScheduleReachTheServers) {
             .kind = ScheduleKind::kStep, .warmup_steps = kSteps * 3 / 2, .decay_steps = 1, .decay_rate = 0}));
   }
 
-  const auto shown = (*client)->Inspect("job", "1");
+  const auto shown = Admin(**client).Inspect("job", "1");
   ASSERT_TRUE(shown.ok()) << shown.status().ToString();
   std::vector<double> losses;
   for (const json& entry : shown->at("history")) losses.push_back(entry.at("train").at("loss"));

@@ -14,6 +14,7 @@
 #include <nlohmann/json.hpp>
 #include <numeric>
 
+#include "client/admin.h"
 #include "data/data_plan.h"
 #include "tests/cluster/penstock_command.h"
 #include "tests/cluster/training_data.h"
@@ -51,14 +52,14 @@ class LedgerTest : public ::testing::TestWithParam<std::vector<std::string>> {
   }
 
   uint64_t Examples() {
-    auto job = client_->Inspect("job", "1");
+    auto job = Admin(*client_).Inspect("job", "1");
     return job.ok() ? job->value("examples", uint64_t{0}) : 0;
   }
   bool WaitShare(double share) {
     const double total = static_cast<double>(passes_ * data_.records);
     return WaitFor(240000, [&] { return static_cast<double>(Examples()) >= share * total; });
   }
-  bool Training() { return client_->Inspect("job", "1")->value("state", "") == "running"; }
+  bool Training() { return Admin(*client_).Inspect("job", "1")->value("state", "") == "running"; }
 
   void KillWorkers() {
     for (int kill = 0; kill < Kills(); ++kill) {
@@ -105,7 +106,7 @@ class LedgerTest : public ::testing::TestWithParam<std::vector<std::string>> {
       ASSERT_EQ(wrong, counts.end()) << "pass " << pass << ", example " << wrong - counts.begin()
                                      << " was counted " << *wrong << " times";
     }
-    const auto stats = client_->Stats({table->id});
+    const auto stats = Admin(*client_).Stats({table->id});
     ASSERT_TRUE(stats.ok()) << stats.status().ToString();
     EXPECT_EQ(stats->front().rows, passes_ * data_.records);
     std::printf("%lu rows of the ledger are 1 after %d kills of workers and a stop\n",

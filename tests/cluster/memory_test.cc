@@ -9,6 +9,7 @@
 #include <numeric>
 #include <random>
 
+#include "client/admin.h"
 #include "common/base/hash.h"
 #include "tests/cluster/counting_load.h"
 #include "tests/cluster/test_cluster.h"
@@ -84,8 +85,9 @@ TEST_F(MemoryTest, EveryRowOfALargeTableReadsBack) {
   const auto read_all = [&] {
     for (uint64_t first = 0; first < kRows; first += kBatch) {
       const std::vector<Key> keys = keys_from(first);
-      const auto pulled = client_->Pull({{table->id, keys}}).get();
+      const auto pulled = client_->Pull({{table->id, keys}}, {.stored = true}).get();
       ASSERT_TRUE(pulled.ok()) << pulled.status().ToString() << cluster_.Output("server-0");
+      ASSERT_EQ(pulled->stored[0], std::vector<uint8_t>(kBatch, 1)) << "cold rows are stored rows";
       for (size_t i = 0; i < keys.size(); ++i) {
         for (uint32_t d = 0; d < kDim; ++d)
           ASSERT_EQ(pulled->values[0][i * kDim + d], Value(keys[i], d)) << "row " << keys[i];
@@ -98,7 +100,7 @@ TEST_F(MemoryTest, EveryRowOfALargeTableReadsBack) {
   ASSERT_NO_FATAL_FAILURE(read_all());
   EXPECT_GT(cluster_.Metric("server-0", "penstock_server_fetched_rows_total"), kRows / 2)
       << "most rows were not loaded";
-  const auto stats = client_->Stats({table->id});
+  const auto stats = Admin(*client_).Stats({table->id});
   ASSERT_TRUE(stats.ok()) << stats.status().ToString();
   EXPECT_EQ((*stats)[0].rows, kRows);
   double sum = 0;
@@ -112,6 +114,15 @@ TEST_F(MemoryTest, EveryRowOfALargeTableReadsBack) {
   ASSERT_TRUE(pulled.ok());
   EXPECT_EQ(pulled->values[0], std::vector<float>(kBatch * kDim, 0.0f));
   EXPECT_LT(cluster_.Metric("server-0", "penstock_server_absent_rows_total") - absent, kBatch / 10);
+  // Cold rows and absent ones in one call.
+  std::vector<Key> mixed;
+  for (Key key = 0; key < kBatch; ++key) mixed.push_back(key % 3 == 0 ? key : kRows + key);
+  const auto told = client_->Pull({{table->id, mixed}}, {.stored = true}).get();
+  ASSERT_TRUE(told.ok()) << told.status().ToString();
+  for (size_t i = 0; i < mixed.size(); ++i) {
+    ASSERT_EQ(told->stored[0][i], mixed[i] < kRows) << "row " << mixed[i];
+    ASSERT_EQ(told->values[0][i * kDim], mixed[i] < kRows ? Value(mixed[i], 0) : 0) << "row " << mixed[i];
+  }
   // And a dropped table leaves nothing.
   ASSERT_TRUE(client_->DropTable("large").ok());
 }
@@ -203,7 +214,7 @@ TEST_F(MemoryTest, PushesCountOnceUnderKills) {
   ASSERT_NO_FATAL_FAILURE(KillAndStart());
   EXPECT_EQ(logged.Check(), "");
   EXPECT_EQ(synced.Check(), "");
-  const auto status = client_->Inspect("status");
+  const auto status = Admin(*client_).Inspect("status");
   ASSERT_TRUE(status.ok());
   EXPECT_EQ(status->at("shards").at("quarantined"), 0) << status->at("problems").dump();
 }

@@ -4,6 +4,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "client/admin.h"
 #include "common/base/atomic_file.h"
 #include "tests/cluster/penstock_command.h"
 #include "tests/cluster/test_cluster.h"
@@ -61,7 +62,7 @@ TEST_F(SspTest, NoWorkerIsMoreThanTheBoundAhead) {
   ASSERT_EQ(trained.code, 0) << trained.out << trained.err << cluster_.Output("worker-0");
   const auto table = client_->OpenTable("bounded.1/weights");
   ASSERT_TRUE(table.ok()) << table.status().ToString();
-  const auto clocks = client_->Clocks(table->id);
+  const auto clocks = Admin(*client_).Clocks(table->id);
   ASSERT_TRUE(clocks.ok()) << clocks.status().ToString();
   ASSERT_EQ(clocks->size(), 2u);
   uint64_t most = 0, steps = 0;
@@ -93,7 +94,7 @@ TEST_F(SspTest, NoWorkerIsMoreThanTheBoundAhead) {
                         "train.consistency=async"}),
                   120000);
   ASSERT_EQ(async.code, 0) << async.err;
-  const auto unbounded = client_->Clocks(client_->OpenTable("bounded.2/weights")->id);
+  const auto unbounded = Admin(*client_).Clocks(client_->OpenTable("bounded.2/weights")->id);
   ASSERT_TRUE(unbounded.ok());
   most = 0;
   for (const WorkerClock& clock : *unbounded) most = std::max(most, clock.lead);
@@ -109,7 +110,7 @@ TEST_F(SspTest, TheBoundHoldsWhileTheSchedulerIsAwayAndWorkersDie) {
       {.argv = argv, .output = folder_.path() + "/train.out", .errors = "", .environment = {}});
   ASSERT_TRUE(train.ok());
   const auto examples = [&] {
-    auto job = client_->Inspect("job", "1");
+    auto job = Admin(*client_).Inspect("job", "1");
     return job.ok() ? job->value("examples", uint64_t{0}) : 0;
   };
   ASSERT_TRUE(WaitFor(60000, [&] { return examples() > 600; }));
@@ -123,8 +124,9 @@ TEST_F(SspTest, TheBoundHoldsWhileTheSchedulerIsAwayAndWorkersDie) {
   ASSERT_TRUE(WaitFor(60000, [&] { return examples() > at_kill + 1500; }))
       << "the dead worker's clock stands";
   ASSERT_TRUE(cluster_.StartOne("worker-1", {{"PENSTOCK_FAULT_POINTS", "worker.step=delay:10"}}).ok());
-  ASSERT_TRUE(WaitFor(90000, [&] { return client_->Inspect("job", "1")->value("state", "") == "done"; }));
-  const auto clocks = client_->Clocks(client_->OpenTable("bounded.1/weights")->id);
+  ASSERT_TRUE(
+      WaitFor(90000, [&] { return Admin(*client_).Inspect("job", "1")->value("state", "") == "done"; }));
+  const auto clocks = Admin(*client_).Clocks(client_->OpenTable("bounded.1/weights")->id);
   ASSERT_TRUE(clocks.ok()) << clocks.status().ToString();
   for (const WorkerClock& clock : *clocks) EXPECT_LE(clock.lead, 3u) << "worker " << clock.worker;
 }

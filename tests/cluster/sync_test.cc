@@ -11,6 +11,7 @@
 #include <map>
 #include <nlohmann/json.hpp>
 
+#include "client/admin.h"
 #include "common/base/atomic_file.h"
 #include "data/data_plan.h"
 #include "data/minibatch_plan.h"
@@ -86,8 +87,8 @@ class SyncRun {
                              .environment = {}});
     ASSERT_TRUE(train.ok());
     // No worker runs yet: these are the initial weights.
-    ASSERT_TRUE(WaitFor(30000, [&] { return client_->Inspect("job", "1").ok(); })) << Output();
-    job_json = *client_->Inspect("job", "1");
+    ASSERT_TRUE(WaitFor(30000, [&] { return Admin(*client_).Inspect("job", "1").ok(); })) << Output();
+    job_json = *Admin(*client_).Inspect("job", "1");
     ASSERT_NO_FATAL_FAILURE(PullAll(&initial));
     for (int i = 0; i < settings_.workers; ++i) {
       const std::string name = "worker-" + std::to_string(i);
@@ -108,9 +109,9 @@ class SyncRun {
     }
     ASSERT_EQ(train->WaitExit(120000), 0) << Output();
     ASSERT_NO_FATAL_FAILURE(PullAll(&weights));
-    EXPECT_EQ((*client_->Inspect("job", "1"))["examples"], job_json["examples_total"]);
-    EXPECT_GE((*client_->Inspect("job", "1"))["round"], kSteps);
-    EXPECT_EQ((*client_->Inspect("job", "1"))["round"], job_json["rounds"]);
+    EXPECT_EQ((*Admin(*client_).Inspect("job", "1"))["examples"], job_json["examples_total"]);
+    EXPECT_GE((*Admin(*client_).Inspect("job", "1"))["round"], kSteps);
+    EXPECT_EQ((*Admin(*client_).Inspect("job", "1"))["round"], job_json["rounds"]);
   }
 
   json job_json;
@@ -128,10 +129,10 @@ class SyncRun {
     for (const std::string name : {"server-0", "scheduler", "server-1"}) {
       round += 40;
       ASSERT_TRUE(WaitFor(60000, [&] {
-        const auto job = client_->Inspect("job", "1");
+        const auto job = Admin(*client_).Inspect("job", "1");
         return job.ok() && job->value("round", uint64_t{0}) >= round;
       })) << Output();
-      ASSERT_EQ((*client_->Inspect("job", "1"))["state"], "running") << "it was over too soon";
+      ASSERT_EQ((*Admin(*client_).Inspect("job", "1"))["state"], "running") << "it was over too soon";
       cluster_.Kill(name);
       ASSERT_TRUE(cluster_.StartOne(name).ok());
     }
@@ -139,7 +140,7 @@ class SyncRun {
 
   void PullAll(Weights* out) {
     const std::string prefix = job_json["name"].get<std::string>() + ".1/";
-    const json tables = *client_->Inspect("tables");
+    const json tables = *Admin(*client_).Inspect("tables");
     for (const json& table : tables) {
       const auto spec = client_->OpenTable(table["name"].get<std::string>());
       ASSERT_TRUE(spec.ok()) << spec.status().ToString();

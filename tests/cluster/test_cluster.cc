@@ -9,6 +9,7 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
+#include "client/admin.h"
 #include "common/base/atomic_file.h"
 #include "common/net/identity.h"
 
@@ -101,7 +102,7 @@ Status TestCluster::WaitServing(int deadline_ms) {
       return false;
     }
     return WaitFor(1000, [&] {
-      auto status = (*client)->Inspect("status");
+      auto status = Admin(**client).Inspect("status");
       if (!status.ok()) {
         last = status.status().ToString();
         return false;

@@ -1,12 +1,13 @@
 #!/usr/bin/python3
 """Refuses includes that point the wrong way: proto <- common <- {client | job <- model <- data}
-<- {server | worker | scheduler} <- serving, python, tools.
+<- {server | worker | scheduler} <- serving, python, tools; and includes that go round in a circle.
 
-  include_direction.py ROOT        checks the tree at ROOT; exits with 1 and one line for each wrong include
-  include_direction.py --selftest  shows on planted trees that each kind of wrong include is found
+  include_direction.py ROOT        checks the tree at ROOT; exits with 1 and one line for each wrong include and each circle
+  include_direction.py --selftest  shows on planted trees that each kind of wrong include and of circle is found
 
-Includes in quotes are paths from the root of the tree. Within a folder anything goes, but common/base may not use the rest of common, and
-the rooms of server stand in order: shard <- storage <- replica <- node.
+Includes in quotes are paths from the root of the tree. Within a folder anything goes, but common/base may not use the rest of common,
+the rooms of server stand in order (shard <- storage <- replica <- node), and in the folders of NO_CIRCLES x.h and x.cc count as one,
+which may not include anything that includes it in turn.
 """
 import os
 import re
@@ -24,6 +25,7 @@ ALLOWED["worker"] = ("proto", "common", "client", "job", "model", "data")
 ALLOWED["serving"] = ALLOWED["python"] = ALLOWED["tools"] = ALLOWED["worker"] + ("server", "scheduler", "worker")
 # Rooms of a folder in their order: each may include only itself and those before it.
 ROOMS = ("server/shard/", "server/storage/", "server/replica/", "server/node/")
+NO_CIRCLES = ("client", "server")
 INCLUDE = re.compile(r'^\s*#\s*include\s*(?:"([^"]+)"|<((?:%s)/[^>]+)>)' % "|".join(ALLOWED))
 SOURCE = (".h", ".cc", ".cu", ".cuh", ".inl")
 
@@ -46,8 +48,28 @@ def complaint(root, source, target):
     return None
 
 
+def circles(includes):
+    """One circle of each group of files that include each other, as "a -> b -> a"; `includes` is {file: those that it includes}."""
+    found, done = [], set()
+    for start in sorted(includes):
+        path, seen = [start], {start}
+        # The shortest way from `start` back to itself.
+        ways = [path]
+        while ways and start not in done:
+            path = ways.pop(0)
+            for target in sorted(includes.get(path[-1], ())):
+                if target == start:
+                    found.append(" -> ".join((*path, start)))
+                    done.update(path)
+                    break
+                if target not in seen:
+                    seen.add(target)
+                    ways.append([*path, target])
+    return found
+
+
 def check(root):
-    complaints, files = [], 0
+    complaints, files, includes = [], 0, {}
     for top in ALLOWED:
         for folder, _, names in os.walk(os.path.join(root, top)):
             for name in sorted(n for n in names if n.endswith(SOURCE)):
@@ -57,9 +79,15 @@ def check(root):
                 with open(path, encoding="utf-8") as lines:
                     for number, line in enumerate(lines, 1):
                         match = INCLUDE.match(line)
-                        why = match and complaint(root, source, match.group(1) or match.group(2))
+                        target = match and (match.group(1) or match.group(2))
+                        why = match and complaint(root, source, target)
                         if why:
                             complaints.append(f"{source}:{number}: {line.strip()} {why}")
+                        if match and top in NO_CIRCLES and target.startswith(top + "/"):
+                            pair, other = os.path.splitext(source)[0], os.path.splitext(target)[0]
+                            if pair != other:
+                                includes.setdefault(pair, set()).add(other)
+    complaints += [f"includes go round in a circle: {circle}" for circle in circles(includes)]
     return complaints, files
 
 
@@ -94,6 +122,24 @@ def selftest():
                     if len(found) != expected:
                         sys.exit(f"selftest: {source} includes {target}: expected {expected} complaints, got {found}")
     print(f"selftest: {len(right)} right and {len(wrong)} wrong includes told apart")
+    # Trees of {file: what it includes}, and the circles that are there.
+    trees = [({"client/x.h": (), "client/x.cc": ("client/x.h", "client/y.h"), "client/y.h": ("client/z.h",), "client/z.h": ()}, []),
+             ({"client/x.h": ("client/y.h",), "client/y.h": ("client/x.h",)}, ["client/x -> client/y -> client/x"]),
+             ({"client/x.h": (), "client/x.cc": ("client/y.h",), "client/y.h": ("client/x.h",)}, ["client/x -> client/y -> client/x"]),
+             ({"client/w.h": ("client/x.h",), "client/x.h": (), "client/x.cc": ("client/y.h",), "client/y.h": (), "client/y.cc": ("client/z.h",),
+               "client/z.h": ("client/x.h", "client/y.h"), "client/u.h": ("client/v.h",), "client/v.h": ("client/u.h",)},
+              ["client/u -> client/v -> client/u", "client/x -> client/y -> client/z -> client/x"]),
+             ({"tools/x.h": ("tools/y.h",), "tools/y.h": ("tools/x.h",)}, [])]
+    for tree, expected in trees:
+        with tempfile.TemporaryDirectory() as root:
+            for path, targets in tree.items():
+                os.makedirs(os.path.join(root, os.path.dirname(path)), exist_ok=True)
+                with open(os.path.join(root, path), "w") as out:
+                    out.write("".join(f'#include "{target}"\n' for target in targets))
+            found, _ = check(root)
+            if found != [f"includes go round in a circle: {circle}" for circle in expected]:
+                sys.exit(f"selftest: {tree}: expected the circles {expected}, got {found}")
+    print(f"selftest: the circles of {len(trees)} trees found")
 
 
 def main():
@@ -106,7 +152,7 @@ def main():
         sys.exit(f"{sys.argv[1]}: no source files there")
     for line in complaints:
         print(line)
-    print(f"{files} files, {len(complaints)} wrong includes")
+    print(f"{files} files, {len(complaints)} complaints")
     sys.exit(1 if complaints else 0)
 
 

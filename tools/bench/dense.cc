@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 #include <vector>
 
+#include "client/admin.h"
 #include "client/dense_tensor.h"
 #include "common/base/strings.h"
 #include "common/net/identity.h"
@@ -44,7 +45,7 @@ class DenseRun {
   // Bytes a second.
   Result<double> Measure(double seconds, bool fold, uint64_t* calls) {
     std::function<Status()> meanwhile;
-    if (fold) meanwhile = [this] { return client_.Fold().Prepend("fold"); };
+    if (fold) meanwhile = [this] { return Admin(client_).Fold().Prepend("fold"); };
     PENSTOCK_ASSIGN_OR_RETURN(const auto answers, workers_.Go(seconds, {{"sign", sign_}}, meanwhile));
     double bytes_per_second = 0;
     for (const nlohmann::json& answer : answers) {

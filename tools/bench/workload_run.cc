@@ -5,6 +5,7 @@
 #include <future>
 #include <nlohmann/json.hpp>
 
+#include "client/admin.h"
 #include "common/base/strings.h"
 #include "common/net/identity.h"
 
@@ -82,7 +83,7 @@ Status WorkloadRun::Fill() {
 
 Result<WorkloadRun::Repeat> WorkloadRun::Measure(double seconds, bool fold) {
   std::function<Status()> meanwhile;
-  if (fold) meanwhile = [this] { return client_.Fold().Prepend("fold"); };
+  if (fold) meanwhile = [this] { return Admin(client_).Fold().Prepend("fold"); };
   PENSTOCK_ASSIGN_OR_RETURN(const std::vector<nlohmann::json> answers,
                             workers_.Go(seconds, {{"sign", sign_}}, meanwhile));
   Repeat repeat;

@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 #include <thread>
 
+#include "client/admin.h"
 #include "common/base/strings.h"
 #include "tools/bench/metrics_page.h"
 #include "tools/bench/pinning.h"
@@ -17,7 +18,7 @@ constexpr uint64_t kDeadlineMs = 120'000;
 constexpr uint64_t kDayMs = 86'400'000;
 
 Result<uint64_t> CountServers(Client& client) {
-  PENSTOCK_ASSIGN_OR_RETURN(const nlohmann::json nodes, client.Inspect("nodes"));
+  PENSTOCK_ASSIGN_OR_RETURN(const nlohmann::json nodes, Admin(client).Inspect("nodes"));
   uint64_t servers = 0;
   for (const auto& node : nodes)
     servers += node.value("role", "") == "server" && node.value("state", "") == "alive" ? 1 : 0;
@@ -60,7 +61,7 @@ Result<std::unique_ptr<BenchCluster>> BenchCluster::Start(const TargetArguments&
 Status BenchCluster::WaitForCopies() {
   constexpr int kTries = 600;
   for (int i = 0; i < kTries && !signals_.Received(); ++i) {
-    PENSTOCK_ASSIGN_OR_RETURN(const nlohmann::json status, client_->Inspect("status"));
+    PENSTOCK_ASSIGN_OR_RETURN(const nlohmann::json status, Admin(*client_).Inspect("status"));
     if (status.at("copies").at("complete") == status.at("shards").at("total")) return Status::Ok();
     std::this_thread::sleep_for(std::chrono::milliseconds(100));
   }

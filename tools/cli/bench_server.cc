@@ -10,6 +10,7 @@
 #include <nlohmann/json.hpp>
 #include <thread>
 
+#include "client/admin.h"
 #include "common/base/strings.h"
 #include "tools/bench/log_append.h"
 #include "tools/bench/memory.h"
@@ -70,7 +71,7 @@ Status WaitUntil(const BenchContext& context, const std::string& what,
 // Everything that was applied is in the base, and the log is as good as empty.
 Status FoldAll(const BenchContext& context, BenchCluster& cluster) {
   PENSTOCK_ASSIGN_OR_RETURN(const double before, cluster.ServerMetric("penstock_server_folds_total"));
-  PENSTOCK_RETURN_IF_ERROR(cluster.client().Fold());
+  PENSTOCK_RETURN_IF_ERROR(Admin(cluster.client()).Fold());
   return WaitUntil(context, "the fold does not end", [&]() -> Result<bool> {
     PENSTOCK_ASSIGN_OR_RETURN(const double folds, cluster.ServerMetric("penstock_server_folds_total"));
     PENSTOCK_ASSIGN_OR_RETURN(const double log_bytes, cluster.ServerMetric("penstock_server_log_bytes"));

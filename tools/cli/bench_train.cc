@@ -2,6 +2,7 @@
 #include <chrono>
 #include <nlohmann/json.hpp>
 
+#include "client/admin.h"
 #include "common/base/atomic_file.h"
 #include "common/base/strings.h"
 #include "data/data_plan.h"
@@ -68,7 +69,7 @@ Result<nlohmann::json> MeasureJob(BenchContext& context, const std::string& mode
   std::vector<double> rates, shares;
   for (uint32_t i = 0; i < a.workload.repeats; ++i) {
     PENSTOCK_ASSIGN_OR_RETURN(const double waited, WaitedSeconds(*cluster, workers));
-    PENSTOCK_ASSIGN_OR_RETURN(const uint32_t id, cluster->client().SubmitJob(submission));
+    PENSTOCK_ASSIGN_OR_RETURN(const uint32_t id, Admin(cluster->client()).SubmitJob(submission));
     PENSTOCK_ASSIGN_OR_RETURN(const nlohmann::json done,
                               FollowJob(cluster->client(), id, {}, context.signals, context.console));
     PENSTOCK_ASSIGN_OR_RETURN(const nlohmann::json metrics, JobMetrics(done));

@@ -1,6 +1,7 @@
 // penstock evaluate: the metrics of a job, or of its weights as they are now on other data.
 #include <nlohmann/json.hpp>
 
+#include "client/admin.h"
 #include "data/data_plan.h"
 #include "data/minibatch_plan.h"
 #include "job/job_table_names.h"
@@ -99,7 +100,8 @@ Result<nlohmann::json> EvaluateFile(Client& client, const nlohmann::json& job, c
 
 Result<int> RunEvaluate(const Arguments& arguments, Console& console) {
   PENSTOCK_ASSIGN_OR_RETURN(auto client, ConnectTo(arguments.target, "penstock evaluate"));
-  PENSTOCK_ASSIGN_OR_RETURN(const nlohmann::json job, client->Inspect("job", std::to_string(arguments.id)));
+  PENSTOCK_ASSIGN_OR_RETURN(const nlohmann::json job,
+                            Admin(*client).Inspect("job", std::to_string(arguments.id)));
   auto metrics = arguments.data.empty() ? JobMetrics(job) : EvaluateFile(*client, job, arguments);
   if (!metrics.ok()) return metrics.status();
   if (metrics->empty()) {

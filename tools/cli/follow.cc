@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 
+#include "client/admin.h"
 #include "tools/cli/job_metrics.h"
 #include "tools/cli/progress.h"
 
@@ -67,7 +68,7 @@ void SayEvaluated(Client& client, const nlohmann::json& job, uint64_t* said, Pro
   const auto pass = [](const nlohmann::json& entry) { return entry.value("pass", uint64_t{0}); };
   const auto latest = job.find("evaluated");
   if (latest == job.end() || !latest->is_object() || pass(*latest) <= *said) return;
-  const auto whole = client.Inspect("job", std::to_string(job.value("id", 0u)));
+  const auto whole = Admin(client).Inspect("job", std::to_string(job.value("id", 0u)));
   if (!whole.ok()) return;  // with the next look
   for (const auto& entry : whole->value("history", nlohmann::json::array())) {
     if (pass(entry) <= *said) continue;
@@ -80,7 +81,7 @@ void SayEvaluated(Client& client, const nlohmann::json& job, uint64_t* said, Pro
 }  // namespace
 
 Result<nlohmann::json> FindJob(Client& client, uint32_t job) {
-  PENSTOCK_ASSIGN_OR_RETURN(const nlohmann::json jobs, client.Inspect("jobs"));
+  PENSTOCK_ASSIGN_OR_RETURN(const nlohmann::json jobs, Admin(client).Inspect("jobs"));
   for (const auto& element : jobs) {
     if (element.value("id", 0u) == job) return element;
   }
@@ -98,7 +99,7 @@ Result<nlohmann::json> FollowJob(Client& client, uint32_t job, const FollowOptio
     if (found.ok() && ReadProgress(*found).ended()) {
       display.Show(ReadProgress(*found));
       SayEvaluated(client, *found, &said, display);
-      found = client.Inspect("job", std::to_string(job));
+      found = Admin(client).Inspect("job", std::to_string(job));
       if (found.ok()) return found;
     }
     if (found.ok()) {

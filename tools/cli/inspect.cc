@@ -4,6 +4,7 @@
 #include <map>
 #include <nlohmann/json.hpp>
 
+#include "client/admin.h"
 #include "tools/cli/commands.h"
 #include "tools/cli/exit_code.h"
 #include "tools/cli/health.h"
@@ -115,7 +116,7 @@ json WithCopies(json shard) {
 }
 
 Result<int> ListShards(Client& client, const Arguments& arguments, Console& console) {
-  PENSTOCK_ASSIGN_OR_RETURN(json shards, client.Inspect("shards"));
+  PENSTOCK_ASSIGN_OR_RETURN(json shards, Admin(client).Inspect("shards"));
   if (arguments.output == OutputFormat::kJson) {
     console.out << RenderJson(shards);
     return kExitOk;
@@ -126,7 +127,7 @@ Result<int> ListShards(Client& client, const Arguments& arguments, Console& cons
 }
 
 Result<int> ShowShard(Client& client, const Arguments& arguments, Console& console) {
-  PENSTOCK_ASSIGN_OR_RETURN(json shard, client.Inspect("shard", std::to_string(arguments.id)));
+  PENSTOCK_ASSIGN_OR_RETURN(json shard, Admin(client).Inspect("shard", std::to_string(arguments.id)));
   console.out << (arguments.output == OutputFormat::kJson
                       ? RenderJson(shard)
                       : RenderFields(WithCopies(std::move(shard)), kShardColumns));
@@ -134,7 +135,7 @@ Result<int> ShowShard(Client& client, const Arguments& arguments, Console& conso
 }
 
 Result<int> ShowStatus(Client& client, const Arguments& arguments, Console& console) {
-  PENSTOCK_ASSIGN_OR_RETURN(const json status, client.Inspect("status"));
+  PENSTOCK_ASSIGN_OR_RETURN(const json status, Admin(client).Inspect("status"));
   console.out << (arguments.output == OutputFormat::kJson ? RenderJson(status) : StatusText(status));
   return HealthProblems(status).empty() ? kExitOk : kExitUnhealthy;
 }
@@ -146,7 +147,7 @@ json WithPass(json job) {
 }
 
 Result<int> ShowJob(Client& client, const Arguments& arguments, Console& console) {
-  PENSTOCK_ASSIGN_OR_RETURN(json job, client.Inspect("job", std::to_string(arguments.id)));
+  PENSTOCK_ASSIGN_OR_RETURN(json job, Admin(client).Inspect("job", std::to_string(arguments.id)));
   if (arguments.output == OutputFormat::kJson) {
     console.out << RenderJson(job);
     return kExitOk;
@@ -179,7 +180,7 @@ Result<int> ShowJob(Client& client, const Arguments& arguments, Console& console
 }
 
 Result<int> ShowPartitions(Client& client, const Arguments& arguments, Console& console) {
-  PENSTOCK_ASSIGN_OR_RETURN(const json job, client.Inspect("job", std::to_string(arguments.id)));
+  PENSTOCK_ASSIGN_OR_RETURN(const json job, Admin(client).Inspect("job", std::to_string(arguments.id)));
   const json partitions = job.value("leases", json::array());
   console.out << (arguments.output == OutputFormat::kJson ? RenderJson(partitions)
                                                           : RenderTable(partitions, kPartitionColumns));
@@ -188,13 +189,13 @@ Result<int> ShowPartitions(Client& client, const Arguments& arguments, Console& 
 
 // What the scheduler knows of the workers, beside what their pushes have carried.
 Result<json> JobClocks(Client& client, uint32_t id) {
-  PENSTOCK_ASSIGN_OR_RETURN(json clocks, client.Inspect("clocks", std::to_string(id)));
-  PENSTOCK_ASSIGN_OR_RETURN(const json nodes, client.Inspect("nodes"));
+  PENSTOCK_ASSIGN_OR_RETURN(json clocks, Admin(client).Inspect("clocks", std::to_string(id)));
+  PENSTOCK_ASSIGN_OR_RETURN(const json nodes, Admin(client).Inspect("nodes"));
   std::map<uint32_t, json> workers;
   for (const json& worker : clocks["workers"]) workers[worker["node"].get<uint32_t>()] = worker;
   for (const json& name : clocks["tables"]) {
     PENSTOCK_ASSIGN_OR_RETURN(const TableSpec table, client.OpenTable(name.get<std::string>()));
-    PENSTOCK_ASSIGN_OR_RETURN(const auto pushed, client.Clocks(table.id));
+    PENSTOCK_ASSIGN_OR_RETURN(const auto pushed, Admin(client).Clocks(table.id));
     for (const WorkerClock& seen : pushed) {
       json& worker = workers[seen.worker];
       if (worker.is_null()) worker = {{"node", seen.worker}, {"clock", nullptr}, {"works", false}};
@@ -233,7 +234,7 @@ Result<int> ShowClocks(Client& client, const Arguments& arguments, Console& cons
 }
 
 Result<int> ListJobs(Client& client, const Arguments& arguments, Console& console) {
-  PENSTOCK_ASSIGN_OR_RETURN(json jobs, client.Inspect("jobs"));
+  PENSTOCK_ASSIGN_OR_RETURN(json jobs, Admin(client).Inspect("jobs"));
   if (arguments.output == OutputFormat::kTable) {
     for (json& job : jobs) job = WithPass(std::move(job));
   }
@@ -245,21 +246,23 @@ Result<int> ListJobs(Client& client, const Arguments& arguments, Console& consol
 Result<int> ShowRows(Client& client, const Arguments& arguments, Console& console) {
   PENSTOCK_ASSIGN_OR_RETURN(const TableSpec table, client.OpenTable(arguments.name));
   const std::vector<Key> keys(arguments.keys.begin(), arguments.keys.end());
-  PENSTOCK_ASSIGN_OR_RETURN(const PullResult pulled, client.Pull({{table.id, keys}}).get());
+  PENSTOCK_ASSIGN_OR_RETURN(const PullResult pulled, client.Pull({{table.id, keys}}, {.stored = true}).get());
   json rows = json::array();
   for (size_t i = 0; i < keys.size(); ++i) {
     const auto begin = pulled.values[0].begin() + static_cast<ptrdiff_t>(i * table.dim);
-    rows.push_back({{"key", keys[i]}, {"values", std::vector<float>(begin, begin + table.dim)}});
+    rows.push_back({{"key", keys[i]},
+                    {"stored", pulled.stored[0][i] != 0},
+                    {"values", std::vector<float>(begin, begin + table.dim)}});
   }
   console.out << (arguments.output == OutputFormat::kJson
                       ? RenderJson({{"table", table.name}, {"rows", rows}})
-                      : RenderTable(rows, {{"KEY", "key"}, {"VALUES", "values"}}));
+                      : RenderTable(rows, {{"KEY", "key"}, {"STORED", "stored"}, {"VALUES", "values"}}));
   return kExitOk;
 }
 
 Result<int> List(Client& client, const Arguments& arguments, Console& console, const std::string& what,
                  const std::vector<Column>& columns) {
-  PENSTOCK_ASSIGN_OR_RETURN(const json value, client.Inspect(what));
+  PENSTOCK_ASSIGN_OR_RETURN(const json value, Admin(client).Inspect(what));
   console.out << (arguments.output == OutputFormat::kJson ? RenderJson(value) : RenderTable(value, columns));
   return kExitOk;
 }
@@ -279,9 +282,9 @@ std::vector<Column> EveryMember(const json& value, const std::string& prefix = "
 }
 
 Result<int> DescribeTable(Client& client, const Arguments& arguments, Console& console) {
-  PENSTOCK_ASSIGN_OR_RETURN(json value, client.Inspect("table", arguments.name));
+  PENSTOCK_ASSIGN_OR_RETURN(json value, Admin(client).Inspect("table", arguments.name));
   PENSTOCK_ASSIGN_OR_RETURN(const TableSpec table, client.OpenTable(arguments.name));
-  PENSTOCK_ASSIGN_OR_RETURN(const auto stats, client.Stats({table.id}));
+  PENSTOCK_ASSIGN_OR_RETURN(const auto stats, Admin(client).Stats({table.id}));
   value["pushed_rows"] = stats[0].rows;
   value["memory_bytes"] = stats[0].bytes;
   console.out << (arguments.output == OutputFormat::kJson ? RenderJson(value)
@@ -300,7 +303,7 @@ Result<int> ExpireRows(Client& client, const Arguments& arguments, Console& cons
                               "expiry.unused_passes or expiry.min_norm is above 0");
   }
   PENSTOCK_ASSIGN_OR_RETURN(const ExpiryReport report,
-                            client.Expire(table.id, arguments.dry_run, kExpireDeadlineMs));
+                            Admin(client).Expire(table.id, arguments.dry_run, kExpireDeadlineMs));
   const json value = {{"table", table.name},        {"dry_run", arguments.dry_run},
                       {"rows", report.rows},        {"expired", report.expired()},
                       {"ttl_seconds", report.ttl},  {"unused_passes", report.unused_passes},
@@ -335,32 +338,32 @@ Result<int> RunInspection(const Arguments& arguments, Console& console) {
   if (command == "job clocks") return ShowClocks(*client, arguments, console);
   if (command == "job partitions") return ShowPartitions(*client, arguments, console);
   if (command == "job pause") {
-    PENSTOCK_RETURN_IF_ERROR(client->PauseJob(arguments.id));
+    PENSTOCK_RETURN_IF_ERROR(Admin(*client).PauseJob(arguments.id));
     console.out << "job " << id << " is paused\n";
     return kExitOk;
   }
   if (command == "job resume") {
-    PENSTOCK_RETURN_IF_ERROR(client->ResumeJob(arguments.id));
+    PENSTOCK_RETURN_IF_ERROR(Admin(*client).ResumeJob(arguments.id));
     console.out << "job " << id << " goes on\n";
     return kExitOk;
   }
   if (command == "job cancel") {
-    PENSTOCK_RETURN_IF_ERROR(client->CancelJob(arguments.id));
+    PENSTOCK_RETURN_IF_ERROR(Admin(*client).CancelJob(arguments.id));
     console.out << "job " << id << " is cancelled\n";
     return kExitOk;
   }
   if (command == "shard accept-loss") {
-    PENSTOCK_RETURN_IF_ERROR(client->AcceptLoss(arguments.id));
+    PENSTOCK_RETURN_IF_ERROR(Admin(*client).AcceptLoss(arguments.id));
     console.out << "shard " << id << " goes on with what is left of it\n";
     return kExitOk;
   }
   if (command == "shard force") {
-    PENSTOCK_RETURN_IF_ERROR(client->ForceShard(arguments.id, arguments.node));
+    PENSTOCK_RETURN_IF_ERROR(Admin(*client).ForceShard(arguments.id, arguments.node));
     console.out << "shard " << id << " goes on with the copy of node " << arguments.node << "\n";
     return kExitOk;
   }
   if (command == "cluster copies") {
-    PENSTOCK_RETURN_IF_ERROR(client->SetCopies(arguments.copies, arguments.min_copies));
+    PENSTOCK_RETURN_IF_ERROR(Admin(*client).SetCopies(arguments.copies, arguments.min_copies));
     console.out << "copies of each shard: " << arguments.copies << ", at least " << arguments.min_copies
                 << " in sync\n";
     return kExitOk;

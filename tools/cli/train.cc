@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
+#include "client/admin.h"
 #include "common/base/atomic_file.h"
 #include "tools/cli/commands.h"
 #include "tools/cli/exit_code.h"
@@ -77,7 +78,7 @@ Result<int> RunTrain(const Arguments& arguments, Console& console) {
     PENSTOCK_ASSIGN_OR_RETURN(client, ConnectTo(own->target(), "penstock train"));
   }
   if (signals.Received()) return Cancelled("interrupted before the job was submitted");
-  PENSTOCK_ASSIGN_OR_RETURN(const uint32_t id, client->SubmitJob(submission));
+  PENSTOCK_ASSIGN_OR_RETURN(const uint32_t id, Admin(*client).SubmitJob(submission));
   console.err << "job " << id << " '" << spec.name << "': " << submission["plan"]["train"]["records"]
               << " examples in " << submission["plan"]["train"]["partitions"] << " partitions, "
               << spec.train.passes << " passes" << std::endl;

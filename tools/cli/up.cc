@@ -9,6 +9,7 @@
 #include <functional>
 #include <nlohmann/json.hpp>
 
+#include "client/admin.h"
 #include "common/base/atomic_file.h"
 #include "common/base/strings.h"
 #include "tools/cli/commands.h"
@@ -50,7 +51,7 @@ Status SayWhichJobsGoOn(const ClusterLauncher& cluster, Console& console) {
   PENSTOCK_ASSIGN_OR_RETURN(
       auto client,
       ConnectTo({.data_dir = cluster.paths().root, .token_file = cluster.token_file()}, "penstock up"));
-  PENSTOCK_ASSIGN_OR_RETURN(const nlohmann::json jobs, client->Inspect("jobs"));
+  PENSTOCK_ASSIGN_OR_RETURN(const nlohmann::json jobs, Admin(*client).Inspect("jobs"));
   for (const auto& job : jobs) {
     const JobProgress progress = ReadProgress(job);
     if (!progress.ended())

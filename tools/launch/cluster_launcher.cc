@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 #include <thread>
 
+#include "client/admin.h"
 #include "client/client.h"
 #include "common/base/atomic_file.h"
 #include "common/base/strings.h"
@@ -138,7 +139,7 @@ Status ClusterLauncher::WaitUntilReady(uint64_t deadline_ms, InterruptSignals* s
       if (!connected.ok() && connected.status().code() == Code::kPermissionDenied) return connected.status();
     }
     if (client != nullptr) {
-      auto status = client->Inspect("status");
+      auto status = Admin(*client).Inspect("status");
       missing = status.ok() ? MissingForReady(*status, record_.servers, record_.workers)
                             : status.status().message();
       if (missing.empty()) return Status::Ok();

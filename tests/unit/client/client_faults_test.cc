@@ -7,6 +7,7 @@
 #include <random>
 #include <thread>
 
+#include "client/admin.h"
 #include "client/client.h"
 #include "client/dense_tensor.h"
 #include "client/loop_call.h"
@@ -359,7 +360,7 @@ TEST_F(ClientTest, SumsStatsOverAllShards) {
   Connect();
   const TableId a = Table("a", 1).id, b = Table("b", 1).id;
   cluster_.Run([&] { cluster_.epochs()[5] = 3; });  // one has to be asked again
-  const auto stats = client_->Stats({b, a});
+  const auto stats = Admin(*client_).Stats({b, a});
   ASSERT_TRUE(stats.ok()) << stats.status().ToString();
   EXPECT_EQ((*stats)[0].table, b);
   EXPECT_EQ((*stats)[1].rows, 80u);

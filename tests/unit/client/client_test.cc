@@ -9,6 +9,7 @@
 #include <random>
 #include <thread>
 
+#include "client/admin.h"
 #include "tests/unit/client/client_fixture.h"
 
 namespace penstock {
@@ -73,16 +74,16 @@ TEST_F(ClientTest, OpensAndDropsTables) {
 
 TEST_F(ClientTest, AsksTheSchedulerForTools) {
   Connect();
-  EXPECT_EQ((*client_->Inspect("status"))["what"], "status");
-  EXPECT_EQ(client_->Inspect("nonsense").status().code(), Code::kInternal);
-  EXPECT_EQ(*client_->SubmitJob({{"name", "a9a"}}), 4u);
+  EXPECT_EQ((*Admin(*client_).Inspect("status"))["what"], "status");
+  EXPECT_EQ(Admin(*client_).Inspect("nonsense").status().code(), Code::kInternal);
+  EXPECT_EQ(*Admin(*client_).SubmitJob({{"name", "a9a"}}), 4u);
 }
 
 TEST_F(ClientTest, ASubmissionWithoutAnswerIsNotRepeatedAndMayHaveHappened) {
   ClientOptions options = Options(cluster_);
   options.deadline_ms = 100;
   Connect(options);
-  EXPECT_EQ(client_->SubmitJob("swallow").status().code(), Code::kOutcomeUnknown);
+  EXPECT_EQ(Admin(*client_).SubmitJob("swallow").status().code(), Code::kOutcomeUnknown);
 }
 
 TEST_F(ClientTest, WaitsForASchedulerThatComesBack) {
@@ -258,7 +259,7 @@ TEST_F(ClientTest, EmptyCallsAreOk) {
   const TableId table = Table("user", 2).id;
   EXPECT_TRUE(client_->Push(*producer_, std::vector<TablePush>{}).get()->units.empty());
   EXPECT_EQ(client_->Pull({{table, {}}}).get()->values.size(), 1u);
-  EXPECT_TRUE(client_->Stats({})->empty());
+  EXPECT_TRUE(Admin(*client_).Stats({})->empty());
 }
 
 TEST_F(ClientTest, ManyThreadsAtOnce) {
@@ -324,6 +325,32 @@ TEST_F(ClientTest, ResendsOnlyTheGroupWithTheWrongEpoch) {
   EXPECT_EQ(cluster_.Run([&] { return cluster_.pushes().size(); }), 3u);
 }
 
+// The bits of each answer are those of the groups that were ok in it.
+TEST_F(ClientTest, APullSaysWhichRowsAreStored) {
+  Connect();
+  const TableId one = Table("user", 1).id, two = Table("item", 2).id;
+  std::vector<Key> keys, pushed;
+  for (Key key = 0; key < 200; ++key) keys.push_back(key);
+  for (Key key = 0; key < 200; key += 3) pushed.push_back(key);
+  ASSERT_TRUE(client_->Push(one, pushed, std::vector<float>(pushed.size(), 1)).ok());
+  ASSERT_TRUE(client_->Push(two, {199}, {1, 1}).ok());
+  cluster_.Run([&] { cluster_.epochs()[2] = cluster_.epochs()[5] = 5; });  // their groups fail at first
+  const auto pulled = client_->Pull({{one, keys}, {two, {7, 199}}}, {.stored = true}).get();
+  ASSERT_TRUE(pulled.ok()) << pulled.status().ToString();
+  ASSERT_EQ(pulled->stored.size(), 2u);
+  ASSERT_EQ(pulled->stored[0].size(), keys.size());
+  for (const Key key : keys) {
+    EXPECT_EQ(pulled->stored[0][key], key % 3 == 0) << key;
+    EXPECT_EQ(pulled->values[0][key], FakeValue(key, 0) + (key % 3 == 0 ? 1 : 0)) << key;
+  }
+  EXPECT_THAT(pulled->stored[1], ElementsAre(0, 1));
+  EXPECT_TRUE(client_->Pull({{one, keys}}).get()->stored.empty()) << "nobody asked";
+  std::vector<float> room(1);
+  const TablePullView view{one, {keys.data(), 1}, room};
+  const Status into = client_->PullInto(std::span(&view, 1), {.stored = true}).get();
+  EXPECT_EQ(into.code(), Code::kInvalidArgument) << into.ToString();
+}
+
 TEST_F(ClientTest, FollowsAShardThatMoved) {
   Connect();
   const TableId table = Table("user", 1).id;
@@ -382,7 +409,7 @@ TEST_F(ClientTest, AQuarantinedShardFailsAtOnceByName) {
   const auto begin = std::chrono::steady_clock::now();
   for (const Status& status : {client_->Pull({{table, {KeyIn(3, table)}}}).get().status(),
                                client_->Push(*producer_, {One(table, KeyIn(3, table))}).get().status(),
-                               client_->Stats({table}).status()}) {
+                               Admin(*client_).Stats({table}).status()}) {
     EXPECT_EQ(status.code(), Code::kDataLoss);
     EXPECT_THAT(status.message(), AllOf(HasSubstr("shard 3"), HasSubstr("segment 7 is damaged")));
   }

@@ -314,6 +314,7 @@ class FakeCluster {
       auto groups = tables[t].initGroups(in.getGroups().size());
       const Key* key = reinterpret_cast<const Key*>(in.getKeys().begin());
       std::vector<float> values;
+      std::vector<bool> stored;
       for (uint32_t g = 0; g < groups.size(); ++g) {
         const auto group = in.getGroups()[g];
         const bool ok =
@@ -321,12 +322,16 @@ class FakeCluster {
         for (uint32_t i = 0; i < group.getCount(); ++i, ++key) {
           if (!ok) continue;
           auto row = rows_.find({in.getTable(), *key});
+          stored.push_back(row != rows_.end());
           for (uint32_t c = 0; c < dim; ++c)
             values.push_back(FakeValue(*key, c) + (row == rows_.end() ? 0 : row->second[c]));
         }
       }
       tables[t].setValues(
           kj::arrayPtr(reinterpret_cast<const kj::byte*>(values.data()), values.size() * sizeof(float)));
+      if (!request.getStored()) continue;
+      auto bits = tables[t].initStored(static_cast<uint32_t>((stored.size() + 7) / 8));
+      for (size_t i = 0; i < stored.size(); ++i) bits[i / 8] |= static_cast<kj::byte>(stored[i] << i % 8);
     }
     return Finish(fault, server);
   }

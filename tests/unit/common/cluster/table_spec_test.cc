@@ -6,8 +6,10 @@
 #include <gtest/gtest.h>
 
 #include <functional>
+#include <map>
 #include <nlohmann/json.hpp>
 
+#include "common/cluster/table_difference.h"
 #include "common/cluster/wire.h"
 
 namespace penstock {
@@ -169,6 +171,47 @@ TEST(TableSpecTest, JsonAndWireKeepEveryField) {
     ASSERT_TRUE(read.ok()) << read.status().ToString();
     EXPECT_EQ(*read, each);
   }
+}
+
+// Each field in turn is another: it is named with both values, and it alone.
+TEST(TableSpecTest, ADifferenceNamesEachFieldWithBothValues) {
+  TableSpec existing = Spec(OptimizerKind::kSgd);
+  EXPECT_EQ(DescribeDifference(existing, existing), "");
+  const std::map<std::string, std::string> words = {
+      {"/optimizer/kind", "adam"},  {"/initializer/kind", "normal"},
+      {"/schedule/kind", "cosine"}, {"/durability", "memory"},
+      {"/codec", "bf16"},           {"/name", "another"}};
+  const nlohmann::json fields = nlohmann::json(existing).flatten();
+  EXPECT_GE(fields.size(), 35u);
+  for (const auto& [pointer, value] : fields.items()) {
+    nlohmann::json other = fields;
+    if (value.is_string())
+      other[pointer] = words.at(pointer);
+    else if (value.is_boolean())
+      other[pointer] = !value.get<bool>();
+    else
+      other[pointer] = value.is_number_float() ? nlohmann::json(value.get<double>() + 2)
+                                               : nlohmann::json(value.get<uint64_t>() + 2);
+    const TableSpec wanted = other.unflatten().get<TableSpec>();
+    EXPECT_NE(wanted, existing) << pointer;
+    const std::string difference = DescribeDifference(existing, wanted);
+    if (pointer == "/id") {
+      EXPECT_EQ(difference, "");
+      continue;
+    }
+    std::string field = pointer.substr(1);
+    if (const size_t slash = field.find('/'); slash != std::string::npos) field[slash] = '.';
+    EXPECT_TRUE(difference.starts_with(field + " is ")) << difference;
+    EXPECT_THAT(difference, HasSubstr(" and not "));
+    EXPECT_EQ(difference.find(','), std::string::npos) << difference;
+  }
+  TableSpec wanted = existing;
+  wanted.dim = 8;
+  wanted.optimizer = {.kind = OptimizerKind::kAdam, .learning_rate = 0.1f, .epsilon = 1e-6f};
+  wanted.accumulate = true;
+  EXPECT_EQ(DescribeDifference(existing, wanted),
+            "accumulate is false and not true, dim is 4 and not 8, optimizer.epsilon is 1e-08 and not 1e-06, "
+            "optimizer.kind is sgd and not adam, optimizer.learning_rate is 0.01 and not 0.1");
 }
 
 }  // namespace

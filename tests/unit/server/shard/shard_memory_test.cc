@@ -182,6 +182,8 @@ TEST(ShardMemoryTest, AUnitWithColdRowsWaitsWhole) {
   const auto waits = Push(shard, 1, 2, 1, {3, 2, 1}, {10, 10, 10});
   ASSERT_TRUE(waits.ok());
   EXPECT_EQ(waits->cold, (std::vector<Key>{2, 1}));
+  EXPECT_EQ(StoredOf(shard, 1, {1, 2, 3, 4}), (std::vector<uint8_t>{7, 7, 1, 0}))
+      << "1 and 2 must be fetched first";
   EXPECT_EQ(Pull(shard, 1, {3}), (std::vector<float>{3})) << "nothing of it was applied";
   memory.Fetch(1, waits->cold);
   ASSERT_TRUE(Push(shard, 1, 2, 1, {3, 2, 1}, {10, 10, 10})->applied());
@@ -426,6 +428,7 @@ TEST(ShardMemoryTest, AgreesWithAShardThatKeepsEverything) {
     if (loading) (*loading)();
     if (unread) memory.Load(1, memory.Scan(1, *unread, kKeys), kKeys + 1, true);
     EXPECT_EQ(memory.PullAll(1, Range(kKeys)), Pull(keeps, 1, Range(kKeys)));
+    EXPECT_EQ(StoredOf(shard, 1, Range(kKeys)), StoredOf(keeps, 1, Range(kKeys)));
     EXPECT_EQ(shard.Hash(), keeps.Hash()) << "with push counts and slots";
     EXPECT_EQ(shard.cold_rows(1), 0u);
     EXPECT_EQ(shard.live_rows(), keeps.live_rows());

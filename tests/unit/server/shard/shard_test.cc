@@ -44,6 +44,15 @@ TEST(ShardTest, PullsKeepTheOrderOfKeysAndMixKnownWithUnknown) {
   EXPECT_THAT(Pull(shard, 1, {20, 5, 10, 20}), ElementsAre(3, 4, 0, 0, 1, 2, 3, 4));
 }
 
+TEST(ShardTest, APullSaysWhichRowsAreStored) {
+  Shard shard = ServingShard({Spec(1, 2)});
+  ASSERT_TRUE(Push(shard, 1, 0, 1, {10, 20, 30}, {1, 2, 3, 4, 0, 0}).ok());
+  EXPECT_THAT(StoredOf(shard, 1, {20, 5, 10, 20, 30}), ElementsAre(1, 0, 1, 1, 1))
+      << "30 is stored with its initial value";
+  ASSERT_TRUE(shard.DeleteRows(1, std::vector<Key>{20}).ok());
+  EXPECT_THAT(StoredOf(shard, 1, {20, 5, 10}), ElementsAre(0, 0, 1));
+}
+
 TEST(ShardTest, AKeyTwiceInAUnitIsSteppedTwiceInOrder) {
   Shard shard = ServingShard({Spec(1, 1), Spec(2, 1, OptimizerKind::kAssign)});
   ASSERT_TRUE(Push(shard, 1, 0, 1, {7, 8, 7}, {1, 10, 100}).ok());
@@ -227,7 +236,9 @@ TEST(ShardTest, ForgottenAndFinishedProducersAreUnknown) {
 TEST(ShardTest, CreatingIsRepeatableAndOthersAreRefused) {
   Shard shard = ServingShard({Spec(1, 2)});
   EXPECT_TRUE(shard.CreateTable(Spec(1, 2)).ok());
-  EXPECT_EQ(shard.CreateTable(Spec(1, 3)).code(), Code::kAlreadyExists);
+  const Status other = shard.CreateTable(Spec(1, 3));
+  EXPECT_EQ(other.code(), Code::kAlreadyExists);
+  EXPECT_NE(other.message().find("its dim is 2 and not 3"), std::string::npos) << other.ToString();
   EXPECT_EQ(shard.CreateTable(Spec(0, 3)).code(), Code::kInvalidArgument);
   EXPECT_EQ(shard.CreateTable(Spec(2, 0)).code(), Code::kInvalidArgument);
   EXPECT_THAT(shard.TableIds(), ElementsAre(1));

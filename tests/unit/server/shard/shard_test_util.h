@@ -64,6 +64,16 @@ inline std::vector<float> Pull(const Shard& shard, TableId table, std::vector<Ke
   return values;
 }
 
+// Which of them are stored.
+inline std::vector<uint8_t> StoredOf(const Shard& shard, TableId table, std::vector<Key> keys) {
+  std::vector<float> values(keys.size() * shard.FindSpec(table)->dim);
+  std::vector<uint8_t> stored(keys.size(), 7);
+  std::vector<uint32_t> cold;
+  EXPECT_TRUE(shard.PullRows(table, keys, values.data(), &cold, stored.data()).ok());
+  for (const uint32_t i : cold) EXPECT_EQ(stored[i], 7) << "nothing is said of a row that was not looked at";
+  return stored;
+}
+
 // A unit of random rows, also with a key twice.
 inline Status PushRandom(Shard& shard, std::mt19937_64& random, ProducerId producer, Sequence sequence,
                          TableId table, Key range, Sequence low = 0) {
