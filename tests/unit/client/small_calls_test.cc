@@ -1,6 +1,7 @@
 // The calls for the small case: one table, waited for, under a producer of the client's own.
 #include <gmock/gmock.h>
 
+#include <optional>
 #include <set>
 #include <thread>
 
@@ -14,12 +15,15 @@ using ::testing::HasSubstr;
 
 class SmallCallsTest : public ClientTest {
  protected:
+  static std::optional<FakeFault> Forgotten(bool forgotten) {
+    if (!forgotten) return std::nullopt;
+    return FakeFault{Code::kUnknownProducer, 0, 0, "forgotten"};
+  }
   // Servers know no producer below this one.
   void ForgetBelow(ProducerId floor) {
     cluster_.Run([&] {
       cluster_.on_group = [floor](const SeenCall& call, const SeenGroup&) {
-        const bool forgotten = call.push && call.producer < floor;
-        return forgotten ? FakeFault{Code::kUnknownProducer, 0, 0, "forgotten"} : FakeFault{};
+        return Forgotten(call.push && call.producer < floor);
       };
     });
   }
@@ -85,8 +89,7 @@ TEST_F(SmallCallsTest, APartlyAppliedPushIsNotPushedAgain) {
   const Key kept = KeyIn(0, table), refused = KeyIn(1, table);
   cluster_.Run([&] {
     cluster_.on_group = [](const SeenCall& call, const SeenGroup& group) {
-      const bool forgotten = call.push && group.shard == 1;
-      return forgotten ? FakeFault{Code::kUnknownProducer, 0, 0, "forgotten"} : FakeFault{};
+      return Forgotten(call.push && group.shard == 1);
     };
   });
   const Status pushed = client_->Push(table, {kept, refused}, {1, 1}).status();
