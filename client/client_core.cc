@@ -11,6 +11,8 @@
 namespace penstock {
 namespace {
 
+constexpr uint64_t kMapTimeoutMs = 2000;  // of one question for the shard map
+
 std::string Listed(const std::vector<ShardId>& shards) {
   std::string text;
   for (size_t i = 0; i < std::min<size_t>(shards.size(), 8); ++i)
@@ -26,17 +28,11 @@ ClientCore::ClientCore(KjLoop& loop, std::shared_ptr<ClusterIdentity> identity, 
   connection_options.connect_timeout_ms = options.connect_timeout_ms;
   connections_ = std::make_unique<ConnectionCache>(loop_, std::move(identity), connection_options);
   scheduler_ = std::make_unique<SchedulerLink>(loop_, *connections_, options.scheduler);
-  MapKeeperOptions map_options;
-  map_options.call_timeout_ms = std::min(map_options.call_timeout_ms, options.attempt_timeout_ms);
-  map_ = std::make_unique<MapKeeper>(loop_, *scheduler_, map_options, [this](ShardId shard, Epoch epoch) {
-    const UnitPosition position{.shard = shard, .epoch = epoch};
-    LogSeen(std::span(&position, 1));
-  });
-  dispatcher_ =
-      std::make_unique<Dispatcher>(loop_, *connections_, *map_,
-                                   DispatcherOptions{.attempt_timeout_ms = options.attempt_timeout_ms,
-                                                     .max_inflight_bytes = options.max_inflight_bytes},
-                                   [this](std::span<const UnitPosition> positions) { LogSeen(positions); });
+  map_ = std::make_unique<MapKeeper>(loop_, *scheduler_, MapFsmOptions{},
+                                     std::min(kMapTimeoutMs, options.attempt_timeout_ms));
+  dispatcher_ = std::make_unique<Dispatcher>(
+      loop_, *connections_, *map_, DispatchOptions{.max_inflight_bytes = options.max_inflight_bytes},
+      options.attempt_timeout_ms, [this](std::span<const UnitPosition> positions) { LogSeen(positions); });
 }
 
 ClientCore::~ClientCore() {
@@ -72,7 +68,7 @@ void ClientCore::LogSeen(std::span<const UnitPosition> positions) {
     const auto producer = weak.lock();
     if (producer != nullptr)
       producer->With([&](ProducerWindow& window) {
-        for (const UnitPosition& at : positions) window.Observe(at.shard, at.epoch, at.logged);
+        for (const UnitPosition& at : positions) window.Observe(at);
       });
     return producer == nullptr;
   });

@@ -251,7 +251,8 @@ Operation::Answer PushOperation::Read(proto::PushResponse::Reader response,
       positions_[g] = {.shard = Operation::groups()[g].shard,
                        .epoch = Operation::groups()[g].sent_epoch,
                        .lsn = outcome.lsn,
-                       .logged = outcome.logged};
+                       .logged = outcome.logged,
+                       .held = outcome.held};
       if (!out_.empty()) {
         if (outcome.code == Code::kOk && !over_) Scatter(batch_, batch_.groups[g], next, out_);
         next += batch_.groups[g].count * row_bytes;

@@ -1,26 +1,22 @@
-// MapKeeper: one look at a time, with back-off.
+// MapKeeper: the calls to the scheduler, and who waits for them.
 #include "client/map_keeper.h"
 
 #include <glog/logging.h>
 
-#include <algorithm>
 #include <utility>
 
 namespace penstock {
 
-MapKeeper::MapKeeper(KjLoop& loop, SchedulerLink& scheduler, MapKeeperOptions options, EpochSeen epoch_seen)
-    : loop_(loop),
-      scheduler_(scheduler),
-      options_(options),
-      epoch_seen_(std::move(epoch_seen)),
-      tasks_(*this) {}
+MapKeeper::MapKeeper(KjLoop& loop, SchedulerLink& scheduler, const MapFsmOptions& options,
+                     uint64_t call_timeout_ms)
+    : loop_(loop), scheduler_(scheduler), call_timeout_ms_(call_timeout_ms), fsm_(options), tasks_(*this) {}
 
 MapKeeper::~MapKeeper() = default;
 
 kj::Promise<Status> MapKeeper::Load() {
-  const uint64_t known = map_.version;
+  const uint64_t known = map().version;
   return scheduler_
-      .Call("get the shard map", options_.call_timeout_ms,
+      .Call("get the shard map", call_timeout_ms_,
             [known](proto::Scheduler::Client& s) {
               auto request = s.shardMapRequest();
               request.setKnownVersion(known);
@@ -30,70 +26,38 @@ kj::Promise<Status> MapKeeper::Load() {
         if (!answer.ok()) return answer.status();
         if (!answer->hasMap()) return Status::Ok();
         auto map = ReadShardMap(answer->getMap());
-        if (!map.ok()) return map.status();
-        if (map_.size() != 0 && map->size() != map_.size()) {
-          return Internal("the scheduler's map has " + std::to_string(map->size()) +
-                          " shards, before it had " + std::to_string(map_.size()));
-        }
-        Take(std::move(*map));
-        return Status::Ok();
+        return map.ok() ? Take(std::move(*map)) : map.status();
       });
 }
 
 kj::Promise<void> MapKeeper::Refresh() {
   auto paf = kj::newPromiseAndFulfiller<void>();
   waiting_.push_back(kj::mv(paf.fulfiller));
-  if (!looking_) Look();
+  if (const auto pause_ms = fsm_.Want(loop_.NowMs())) LookAfter(*pause_ms);
   return kj::mv(paf.promise);
 }
 
-void MapKeeper::Look() {
-  looking_ = true;
-  // Quiet for a second: whatever was waited for has come.
-  if (loop_.timer().now() - last_look_ > 1 * kj::SECONDS + options_.max_back_off_ms * kj::MILLISECONDS)
-    back_off_ms_ = 0;
-  auto pause = back_off_ms_ == 0 ? kj::Promise<void>(kj::READY_NOW) : loop_.Sleep(back_off_ms_);
+void MapKeeper::LookAfter(uint64_t pause_ms) {
+  auto pause = pause_ms == 0 ? kj::Promise<void>(kj::READY_NOW) : loop_.Sleep(pause_ms);
   tasks_.add(pause.then([this] {
-    const uint64_t before = map_.version;
-    // Who asks from now on wants a newer look than this one.
+    fsm_.LookBegins();
     auto asked =
         std::make_shared<std::vector<kj::Own<kj::PromiseFulfiller<void>>>>(std::exchange(waiting_, {}));
-    return Load().then([this, before, asked](Status&& status) {
-      last_error_ = status;
-      last_look_ = loop_.timer().now();
-      back_off_ms_ = map_.version != before
-                         ? options_.min_back_off_ms
-                         : std::clamp(back_off_ms_ * 2, options_.min_back_off_ms, options_.max_back_off_ms);
-      looking_ = false;
+    return Load().then([this, asked](Status&& status) {
+      const auto again = fsm_.LookEnds(std::move(status), loop_.NowMs());
       for (auto& fulfiller : *asked) fulfiller->fulfill();
-      if (!waiting_.empty()) Look();
+      if (again) LookAfter(*again);
     });
   }));
 }
 
-void MapKeeper::Adopt(ShardId shard, Epoch epoch) {
-  ShardEntry& entry = map_.shards[shard];
-  if (epoch <= entry.epoch) return;
-  entry.epoch = epoch;
-  epoch_seen_(shard, epoch);
-}
-
-void MapKeeper::Take(ShardMap map) {
-  // A map in flight may be older than one that has arrived.
-  if (map.term < map_.term || (map.term == map_.term && map.version < map_.version)) return;
-  for (ShardId shard = 0; shard < map_.size(); ++shard) {
-    // Servers may know of a grant before the map that names it arrives here.
-    const Epoch known = map_.shards[shard].epoch;
-    if (map.shards[shard].epoch > known) {
-      epoch_seen_(shard, map.shards[shard].epoch);
-    } else {
-      map.shards[shard].epoch = known;
-    }
-  }
-  map_ = std::move(map);
-  auto layout = std::make_shared<const ShardLayout>(map_);
+Status MapKeeper::Take(ShardMap map) {
+  PENSTOCK_ASSIGN_OR_RETURN(const bool taken, fsm_.Take(std::move(map)));
+  if (!taken) return Status::Ok();
+  auto layout = std::make_shared<const ShardLayout>(fsm_.map());
   std::lock_guard lock(mutex_);
   layout_ = std::move(layout);
+  return Status::Ok();
 }
 
 std::shared_ptr<const ShardLayout> MapKeeper::layout() const {
@@ -105,8 +69,9 @@ void MapKeeper::taskFailed(kj::Exception&& e) {
   // Load turns every failure into a Status, so this is a broken invariant; those who wait must not hang on
   // it.
   LOG(ERROR) << "shard map: " << e.getDescription().cStr();
-  looking_ = false;
+  const auto again = fsm_.LookEnds(Internal(e.getDescription().cStr()), loop_.NowMs());
   for (auto& fulfiller : std::exchange(waiting_, {})) fulfiller->fulfill();
+  if (again) LookAfter(*again);
 }
 
 }  // namespace penstock

@@ -58,12 +58,14 @@ void ProducerWindow::Finish(Sequence sequence, const std::vector<UnitPosition>& 
     entries_.erase(it);
     return;
   }
-  for (const UnitPosition& unit : units) Observe(unit.shard, unit.epoch, unit.logged);
+  for (const UnitPosition& unit : units) Observe(unit);
   it->second.state = State::kAnswered;
   for (const UnitPosition& unit : units) {
     if (unit.lsn <= unit.logged) continue;
     Shard& shard = shards_[unit.shard];
-    if (unit.epoch < shard.epoch) {  // the answer was overtaken by the news of a later epoch
+    // The answer may have been overtaken by one in a later epoch.
+    const bool overtaken = unit.epoch < shard.epoch && shard.held.Holds(unit.epoch, unit.lsn);
+    if (unit.epoch != shard.epoch && !overtaken) {
       it->second.state = State::kFailed;
       rewound_ = true;
     } else if (unit.lsn > shard.logged) {
@@ -85,22 +87,25 @@ void ProducerWindow::Fail(Sequence sequence) {
   }
 }
 
-void ProducerWindow::Observe(ShardId id, Epoch epoch, Lsn logged) {
+void ProducerWindow::Observe(const UnitPosition& seen) {
   if (kind_ == ProducerKind::kClient) return;
-  Shard& shard = shards_[id];
-  if (epoch < shard.epoch) return;
-  if (epoch > shard.epoch) {
-    for (const auto& [lsn, sequence] : shard.waiting) {
-      entries_.at(sequence).state = State::kFailed;
+  Shard& shard = shards_[seen.shard];
+  if (seen.epoch < shard.epoch) return;
+  if (seen.epoch > shard.epoch) {
+    if (seen.held.since == 0 && !shard.waiting.empty()) return;
+    std::erase_if(shard.waiting, [&](const auto& unit) {
+      if (seen.held.Holds(shard.epoch, unit.first)) return false;
+      entries_.at(unit.second).state = State::kFailed;
       rewound_ = true;
-    }
-    shard.waiting.clear();
-    shard.epoch = epoch;
+      return true;
+    });
+    shard.epoch = seen.epoch;
+    shard.held = seen.held;
     shard.logged = 0;
   }
-  if (logged <= shard.logged) return;
-  shard.logged = logged;
-  const auto end = shard.waiting.upper_bound(logged);
+  if (seen.logged <= shard.logged) return;
+  shard.logged = seen.logged;
+  const auto end = shard.waiting.upper_bound(seen.logged);
   for (auto it = shard.waiting.begin(); it != end; ++it) --entries_.at(it->second).unlogged;
   shard.waiting.erase(shard.waiting.begin(), end);
   Advance();

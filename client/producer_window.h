@@ -4,9 +4,10 @@
 // Feeds two numbers. `low` travels with every push: servers forget the marks below it and take every older
 // sequence for applied. `recorded` is a job's progress. For a job's producer both are the same: the lowest
 // sequence that is not known to be logged on all copies. What a shard answered in one epoch and had not
-// logged when a later epoch began may be lost: lsns of different epochs cannot be compared (the new owner
-// begins above any that was *reported*, which says nothing of those that were answered since), so the window
-// is then `rewound`, whether or not the shard lost anything; the marks make pushing again harmless.
+// logged when a later epoch began may be lost. The first answer in a later epoch says what is not
+// (HeldBefore): that goes on waiting for its log. If there is anything else, the window is `rewound`, whether
+// or not the shard lost it; the marks make pushing again harmless. Until that answer comes nothing is known,
+// and nothing counts as logged.
 #pragma once
 
 #include <cstddef>
@@ -15,18 +16,20 @@
 
 #include "common/base/ids.h"
 #include "common/base/status.h"
+#include "common/cluster/held_before.h"
 
 namespace penstock {
 
 enum class ProducerKind { kClient, kJob };
 
-// Where a unit ended up, as its server answered, and what was logged there at that moment. Of what else tells
-// of a shard (the answer of a pull, a map) it has what was said.
+// Where a unit ended up, as its server answered, and what was logged there at that moment. Of other answers
+// (a pull's, a flush's) it has what was said.
 struct UnitPosition {
   ShardId shard = 0;
   Epoch epoch = 0;
   Lsn lsn = 0;     // 0: of no unit
   Lsn logged = 0;  // 0: not said
+  HeldBefore held;
 };
 
 class ProducerWindow {
@@ -44,9 +47,8 @@ class ProducerWindow {
   void Finish(Sequence sequence, const std::vector<UnitPosition>& units);
   // It ended in an error. Client's: given up, low may pass it. Job's: to be pushed again.
   void Fail(Sequence sequence);
-  // A shard was seen in this epoch, with everything up to `logged` in all copies' logs (0: nothing said about
-  // that).
-  void Observe(ShardId shard, Epoch epoch, Lsn logged);
+  // What an answer said of its shard. One in a later epoch counts only if it says what is held.
+  void Observe(const UnitPosition& seen);
 
   Sequence next() const { return next_; }
   Sequence low() const;
@@ -65,8 +67,9 @@ class ProducerWindow {
   };
   struct Shard {
     Epoch epoch = 0;
+    HeldBefore held;  // in this epoch
     Lsn logged = 0;
-    std::multimap<Lsn, Sequence> waiting;  // units of this epoch above `logged`
+    std::multimap<Lsn, Sequence> waiting;  // units above `logged` that are held in this epoch
   };
 
   Status CheckRoom(Sequence sequence) const;

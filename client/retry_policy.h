@@ -7,6 +7,7 @@
 
 #include "common/base/ids.h"
 #include "common/base/status.h"
+#include "common/cluster/held_before.h"
 
 namespace penstock {
 
@@ -17,6 +18,7 @@ struct GroupOutcome {
   Epoch epoch = 0;  // with kWrongEpoch: the one the server knows, 0 none
   Lsn lsn = 0;
   Lsn logged = 0;
+  HeldBefore held;      // as the server says of the epoch that it answers in
   std::string message;  // with an error
   // The call failed after it was sent: the server may have received it, applied it or not.
   bool unanswered = false;

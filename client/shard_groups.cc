@@ -36,6 +36,7 @@ GroupOutcome ReadGroup(proto::GroupResult::Reader in) {
   out.epoch = in.getEpoch();
   out.lsn = in.getLsn();
   out.logged = in.getLogged();
+  out.held = {in.getLedSince(), in.getHeldFrom(), in.getHeldTo(), in.getHeldUpTo()};
   if (out.code != Code::kOk) out.message = in.getMessage().cStr();
   return out;
 }

@@ -8,7 +8,8 @@ include(CMakePackageConfigHelpers)
 
 set(PENSTOCK_PUBLIC_HEADERS client/admin.h client/client.h client/client_types.h client/dense_tensor.h client/producer.h
                             client/producer_window.h client/spin_get.h
-                            common/base/ids.h common/base/status.h common/cluster/codec.h common/cluster/table_spec.h)
+                            common/base/ids.h common/base/status.h common/cluster/codec.h common/cluster/held_before.h
+                            common/cluster/table_spec.h)
 target_compile_features(penstock_base PUBLIC cxx_std_20)
 
 set(PENSTOCK_PACKAGED base config proto common client)

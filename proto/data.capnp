@@ -24,6 +24,10 @@ struct GroupResult {
   lsn @3 :UInt64;        # push: the delta that holds the unit (rule 14: for a duplicate, the one that the open window gets). pull: last lsn
   logged @4 :UInt64;     # the shard's deltas up to here are logged on all copies
   message @5 :Text;      # set only with an error
+  ledSince @6 :UInt64;   # from this epoch to the present one the same primary has led: all units that it was given are here. 0: not said
+  heldFrom @7 :UInt64;   # of these epochs, which an earlier primary led, inclusive,
+  heldTo @8 :UInt64;
+  heldUpTo @9 :UInt64;   # the units that were told an lsn of at most this one are here. Of others nothing is said (rule 35)
 }
 
 struct PullRequest {

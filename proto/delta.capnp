@@ -21,6 +21,9 @@ struct Delta {
   tables @9 :List(TableDelta);
   forgetFloor @10 :UInt64;    # producer ids below it are forgotten and refused
   seeded @11 :Bool;           # the last piece of a seed
+  ledSince @12 :UInt64;       # the first epoch of the primary that built it, which has led without a break since
+  heldUpTo @13 :UInt64;       # the units that this primary told an lsn of at most this one are in this delta and those before it. Less than
+                              # lsn where a table's units wait for a later delta (rule 2). Both 0 in deltas of older versions
 
   # A seed brings a copy what the shard holds, while the deltas go on. Its pieces stand between deltas, in the order in which they were made:
   # images of rows as they were then, which later deltas and pieces replace. A piece takes no lsn: lsn and previousLsn both name the delta
@@ -67,4 +70,6 @@ struct ShardMeta {
   tables @7 :List(TableDelta);  # full marks, dim, slots and layout of every table; no keys, headers or images
   forgetFloor @8 :UInt64;
   pieces @9 :UInt64;          # of a seed that has not ended: pieces folded so far; 0: the copy is complete
+  ledSince @10 :UInt64;       # as of the last folded delta
+  heldUpTo @11 :UInt64;
 }

@@ -65,6 +65,10 @@ class KjLoop {
   // The following: on the loop's thread only.
   kj::AsyncIoContext& io() { return *io_; }
   kj::Timer& timer() { return io_->provider->getTimer(); }
+  // Milliseconds of the timer, which only rise.
+  uint64_t NowMs() {
+    return static_cast<uint64_t>((timer().now() - kj::origin<kj::TimePoint>()) / kj::MILLISECONDS);
+  }
   // Runs a promise that nobody waits for; a failure is logged as `what`.
   void Detach(kj::Promise<void> promise, std::string what);
   // Resolves after `ms` milliseconds.

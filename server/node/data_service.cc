@@ -74,6 +74,17 @@ Status CheckPush(proto::PushRequest::Reader request) {
   return Status::Ok();
 }
 
+// What the answer says of the shard itself.
+void SetStanding(const ServerCore::Found& found, proto::GroupResult::Builder out) {
+  out.setEpoch(found.epoch);
+  if (found.shard == nullptr) return;
+  const HeldBefore& held = found.shard->held_before();
+  out.setLedSince(held.since);
+  out.setHeldFrom(held.from);
+  out.setHeldTo(held.to);
+  out.setHeldUpTo(held.up_to);
+}
+
 const Key* KeysOf(capnp::Data::Reader data) { return reinterpret_cast<const Key*>(data.begin()); }
 
 }  // namespace
@@ -127,7 +138,7 @@ void DataService::PullTable(uint32_t table, proto::PullRequest::Table::Reader in
           "table " + std::to_string(in.getTable()) + " is not known at " + core_.options().node_name, 50);
     }
     SetResult(found.status, results[i]);
-    results[i].setEpoch(found.epoch);
+    SetStanding(found, results[i]);
     if (!found.status.ok()) continue;
     results[i].setLsn(found.shard->last_lsn());
     results[i].setLogged(found.slot->Logged());
@@ -275,7 +286,7 @@ void DataService::PushTable(proto::PushRequest::Reader request, proto::PushReque
       }
     }
     SetResult(found.status, results[i]);
-    results[i].setEpoch(found.epoch);
+    SetStanding(found, results[i]);
     keys += count;
     const uint64_t group_floats = rows == 0 ? 0 : count * (floats / rows);
     values += group_floats;
@@ -303,7 +314,7 @@ kj::Promise<void> DataService::flush(FlushContext context) {
     for (uint32_t i = 0; i < in.size(); ++i) {
       auto found = core_.Find(in[i].getShard(), in[i].getEpoch());
       SetResult(found.status, out[i]);
-      out[i].setEpoch(found.epoch);
+      SetStanding(found, out[i]);
       if (!found.status.ok()) continue;
       out[i].setLsn(found.shard->last_lsn());
       out[i].setLogged(found.slot->Logged());
@@ -333,7 +344,7 @@ kj::Promise<void> DataService::stats(StatsContext context) {
     auto found = core_.Find(in[i].getShard(), in[i].getEpoch());
     if (found.status.ok()) found.status = loaded;
     SetResult(found.status, shards[i]);
-    shards[i].setEpoch(found.epoch);
+    SetStanding(found, shards[i]);
     if (!found.status.ok()) continue;
     for (uint32_t t = 0; t < tables.size(); ++t) {
       const auto part = found.shard->Stats(tables[t]);
@@ -389,7 +400,7 @@ kj::Promise<void> DataService::commitRound(CommitRoundContext context) {
       applying.Note(applied);
     }
     SetResult(found.status, out[i]);
-    out[i].setEpoch(found.epoch);
+    SetStanding(found, out[i]);
   }
   return core_.Reached(applying.level, std::move(applying.deltas))
       .then([this, context](Status&& reached) mutable {

@@ -33,7 +33,7 @@ ShardReplica::Begun ShardReplica::TakeGrant(const Grant& grant, uint64_t now_ms)
       begun.refused = StrCat("it is in epoch ", seen());
     } else if (shard_->pieces() > 0) {
       begun.refused = "its seed has not ended";
-    } else if (Status opened = shard_->BeginEpoch(grant.epoch, grant.min_lsn); !opened.ok()) {
+    } else if (Status opened = shard_->BeginEpoch(grant.epoch, grant.min_lsn, Past()); !opened.ok()) {
       begun.refused = opened.message();
     }
     if (!begun.refused.empty()) return begun;
@@ -49,6 +49,12 @@ ShardReplica::Begun ShardReplica::TakeGrant(const Grant& grant, uint64_t now_ms)
   }
   WantCopies(grant, now_ms);
   return begun;
+}
+
+// Whoever leads in between has the shard released here, or takes it over as another life.
+Shard::Past ShardReplica::Past() const {
+  if (!damage_.empty()) return Shard::Past::kDamaged;
+  return granted_ ? Shard::Past::kLed : Shard::Past::kAsHeld;
 }
 
 void ShardReplica::WantCopies(const Grant& grant, uint64_t now_ms) {

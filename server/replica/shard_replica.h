@@ -130,6 +130,7 @@ class ShardReplica {
   ReplicaStanding Standing() const;
   void KeepInTail(const DeltaWords& words, bool piece);
   void WantCopies(const Grant& grant, uint64_t now_ms);
+  Shard::Past Past() const;
 
   std::unique_ptr<Shard> shard_;
   const std::string node_;

@@ -184,6 +184,7 @@ Result<PushOutcome> Shard::PushUnit(const UnitContext& unit, TableHandle handle,
   table->marks.Add(unit.producer, unit.sequence);
   table->marks.AdvanceLow(unit.producer, unit.low);
   outcome.lsn = NextLsn();
+  if (table->told == 0) table->told = outcome.lsn;
   return outcome;
 }
 

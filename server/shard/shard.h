@@ -28,6 +28,7 @@
 
 #include "common/base/ids.h"
 #include "common/base/status.h"
+#include "common/cluster/held_before.h"
 #include "common/cluster/table_spec.h"
 #include "proto/delta.capnp.h"
 #include "server/marks.h"
@@ -235,9 +236,17 @@ class Shard {
   bool MarksPress(TableHandle table) const;
 
   // --- Deltas.
+  // What a new epoch goes on from.
+  enum class Past {
+    kDamaged,  // something is lost, nobody knows what
+    kAsHeld,   // what deltas brought, or what was applied here before others may have led
+    kLed,      // nobody else has led since this shard's last epoch
+  };
   // Ownership changed: deltas from now on name `epoch`, and the first may skip to min_lsn. FailedPrecondition
   // when the epoch is not above the present one.
-  Status BeginEpoch(Epoch epoch, Lsn min_lsn);
+  Status BeginEpoch(Epoch epoch, Lsn min_lsn, Past past = Past::kAsHeld);
+  // Of the epochs before the present one; once it serves.
+  const HeldBefore& held_before() const { return held_; }
   // Something of the table (or of the whole shard) waits for the next delta.
   bool HasUnlogged(TableId table) const;
   bool HasUnlogged(TableHandle table) const { return HasUnlogged(*table.table_); }
@@ -352,6 +361,7 @@ class Shard {
     std::optional<TableSpec> spec;
     std::optional<Optimizer> optimizer;
     bool full_marks = false;  // the next delta takes the whole set
+    Lsn told = 0;             // the lowest lsn told to a unit that no delta has taken yet; 0: none
     // Tables that accumulate.
     uint64_t open_round = 0;        // of the units since the last commit; 0: there were none
     uint64_t committed_round = 0;   // the last one
@@ -398,7 +408,8 @@ class Shard {
 
   static size_t CountOpen(const Table& table);
   std::vector<PlannedEntry> PlanEntries(const TableChoice& choose) const;
-  BuiltDelta WriteDelta(std::span<const PlannedEntry> plan) const;
+  Lsn HeldUpTo(Lsn lsn, const TableChoice& taken) const;
+  BuiltDelta WriteDelta(std::span<const PlannedEntry> plan, Lsn held_up_to) const;
   void WriteRows(const Table& table, TableId id, std::span<const SeedRow> rows, bool open,
                  proto::TableDelta::Builder out) const;
   void WritePieceHead(uint64_t number, proto::Delta::Builder delta) const;
@@ -424,6 +435,9 @@ class Shard {
   Lsn previous_lsn_ = 0;  // what the next delta follows: the last one, unless RelogFrom named another
   uint32_t previous_checksum_ = 0;
   Lsn min_lsn_ = 0;
+  HeldBefore held_;
+  Epoch led_since_ = 0;  // of the primary that built the last delta, here or elsewhere
+  Lsn held_up_to_ = 0;   // by that delta
   Lsn loaded_lsn_ = 0;
   Lsn folded_lsn_ = 0;
   uint64_t pieces_ = 0;

@@ -98,10 +98,19 @@ bool Shard::MarksPress(TableHandle table) const { return table.table_->marks.Nea
 
 // --- Building.
 
-Status Shard::BeginEpoch(Epoch epoch, Lsn min_lsn) {
+Status Shard::BeginEpoch(Epoch epoch, Lsn min_lsn, Past past) {
   if (epoch <= epoch_) {
     return FailedPrecondition("shard " + std::to_string(options_.shard) + ": epoch " + std::to_string(epoch) +
                               " is not above the present " + std::to_string(epoch_));
+  }
+  if (past != Past::kLed) {
+    // Units that no delta has taken are in memory, if it is this memory that they went to.
+    const Lsn up_to = serving_ ? NextLsn() : held_up_to_;
+    held_ = {.since = Defended(Defence::kHeldBefore) ? epoch : 1,
+             .from = led_since_,
+             .to = epoch_,
+             .up_to = past == Past::kDamaged ? 0 : up_to};
+    led_since_ = epoch;
   }
   epoch_ = epoch;
   min_lsn_ = min_lsn;
@@ -209,7 +218,15 @@ void Shard::WriteEntry(const PlannedEntry& entry, proto::TableDelta::Builder out
   }
 }
 
-BuiltDelta Shard::WriteDelta(std::span<const PlannedEntry> plan) const {
+// Once a delta at `lsn` has taken these tables.
+Lsn Shard::HeldUpTo(Lsn lsn, const TableChoice& taken) const {
+  for (const auto& [id, table] : tables_) {
+    if (table->told != 0 && table->told <= lsn && !taken(id)) lsn = table->told - 1;
+  }
+  return lsn;
+}
+
+BuiltDelta Shard::WriteDelta(std::span<const PlannedEntry> plan, Lsn held_up_to) const {
   size_t words = 8 + StructWords<proto::Delta>();
   for (const PlannedEntry& entry : plan) words += entry.Words();
 
@@ -226,6 +243,8 @@ BuiltDelta Shard::WriteDelta(std::span<const PlannedEntry> plan) const {
   delta.setPreviousChecksum(previous_checksum_);
   delta.setFirstOfEpoch(first_of_epoch_ || relog_);
   delta.setForgetFloor(forget_floor_);
+  delta.setLedSince(led_since_);
+  delta.setHeldUpTo(held_up_to);
   auto entries = delta.initTables(plan.size());
   for (size_t i = 0; i < plan.size(); ++i) WriteEntry(plan[i], entries[i]);
   built.words = writer.Finish();
@@ -241,9 +260,10 @@ Result<BuiltDelta> Shard::BuildDelta(const TableChoice& choose) {
     if (!table->opened.empty()) table->rows.OpenRowsFirst();
   }
   const std::vector<PlannedEntry> plan = PlanEntries(choose);
+  const Lsn held = relog_ ? NextLsn() : HeldUpTo(NextLsn(), choose);
   BuiltDelta built;
   try {
-    built = WriteDelta(plan);
+    built = WriteDelta(plan, held);
   } catch (const std::bad_alloc&) {
     return Overloaded("shard " + std::to_string(options_.shard) + ": no memory to build its next delta in",
                       1000);
@@ -257,9 +277,11 @@ Result<BuiltDelta> Shard::BuildDelta(const TableChoice& choose) {
       table.cold.tombstones().ClearFresh(built.lsn);
       if (!entry.marks_later) table.marks.ClearChanges();
       table.full_marks = table.rounds_changed = false;
+      table.told = 0;
     }
   }
   logged_floor_ = forget_floor_;
+  held_up_to_ = held;
   last_lsn_ = previous_lsn_ = built.lsn;
   last_checksum_ = previous_checksum_ = built.checksum;
   first_of_epoch_ = relog_ = false;

@@ -44,6 +44,8 @@ Status Shard::LoadMeta(proto::ShardMeta::Reader meta) {
     last_lsn_ = previous_lsn_ = loaded_lsn_ = folded_lsn_ = meta.getLsn();
     last_checksum_ = previous_checksum_ = meta.getChecksum();
     pieces_ = meta.getPieces();
+    led_since_ = meta.getLedSince();
+    held_up_to_ = meta.getHeldUpTo();
     forget_floor_ = logged_floor_ = meta.getForgetFloor();
     return Status::Ok();
   } catch (const kj::Exception& e) {
@@ -204,6 +206,8 @@ Status Shard::ApplyChecked(proto::Delta::Reader delta, uint32_t checksum) {
   last_lsn_ = previous_lsn_ = delta.getLsn();
   last_checksum_ = previous_checksum_ = piece ? delta.getPreviousChecksum() : checksum;
   if (piece) pieces_ = delta.getSeeded() ? 0 : delta.getPiece();
+  led_since_ = delta.getLedSince();
+  held_up_to_ = delta.getHeldUpTo();
   SetForgetFloor(delta.getForgetFloor());
   logged_floor_ = forget_floor_;
   return Status::Ok();

@@ -70,6 +70,8 @@ void Shard::WritePieceHead(uint64_t number, proto::Delta::Builder delta) const {
   delta.setPreviousLsn(last_lsn_);
   delta.setPreviousChecksum(last_checksum_);
   delta.setForgetFloor(forget_floor_);
+  delta.setLedSince(led_since_);
+  delta.setHeldUpTo(HeldUpTo(last_lsn_, [](TableId) { return false; }));
 }
 
 void Shard::WriteRows(const Table& table, TableId id, std::span<const SeedRow> rows, bool open,

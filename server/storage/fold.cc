@@ -54,6 +54,8 @@ class Folder {
     ShardFolded folded;  // by the last delta taken
     std::map<TableId, Table> tables;
     ProducerId forget_floor = 0;
+    Epoch led_since = 0;  // as the last delta says
+    Lsn held_up_to = 0;
     bool changed = false;
   };
   struct Segment {
@@ -122,6 +124,8 @@ Status Folder::LoadBase() {
     const ShardFolded folded = FoldedOf(meta);
     ShardState& state = shards_.try_emplace(shard, shard, folded).first->second;
     state.forget_floor = meta.getForgetFloor();
+    state.led_since = meta.getLedSince();
+    state.held_up_to = meta.getHeldUpTo();
     for (const auto entry : meta.getTables()) {
       Table& table = state.tables[entry.getTable()];
       table.dim = entry.getDim();
@@ -203,6 +207,8 @@ Status Folder::TakeDelta(size_t at, const LoggedDelta& logged, proto::Delta::Rea
   }
   if (logged.incarnation != state.folded.incarnation) BeginIncarnation(shard, state);
   state.folded = state.chain.last();
+  state.led_since = delta.getLedSince();
+  state.held_up_to = delta.getHeldUpTo();
   rows_.AddDelta(static_cast<uint32_t>(at), logged);
   for (unsigned i = 0; i < delta.getTables().size(); ++i)
     PENSTOCK_RETURN_IF_ERROR(TakeTable(state, delta, i));
@@ -324,6 +330,8 @@ Status Folder::WriteMeta(ShardId shard, const ShardState& state) {
   meta.setChecksum(last.checksum);
   meta.setPieces(last.pieces);
   meta.setForgetFloor(state.forget_floor);
+  meta.setLedSince(state.led_since);
+  meta.setHeldUpTo(state.held_up_to);
   auto tables = meta.initTables(state.tables.size());
   unsigned at = 0;
   for (const auto& [id, table] : state.tables) {

@@ -124,7 +124,11 @@ Result<std::unique_ptr<Client>> TestCluster::Connect(uint64_t deadline_ms, const
 }
 
 double TestCluster::Metric(const std::string& name, const std::string& metric) const {
-  const auto address = ReadWholeFile(dir_ + "/" + name + "/http_address");
+  return MetricOf(dir_ + "/" + name, metric);
+}
+
+double MetricOf(const std::string& process_dir, const std::string& metric) {
+  const auto address = ReadWholeFile(process_dir + "/http_address");
   if (!address.ok()) return -1;
   const size_t colon = address->rfind(':');
   sockaddr_in to{};

@@ -13,6 +13,9 @@
 
 namespace penstock {
 
+// A value of the /metrics of the process that runs in this folder; -1 when it cannot be had.
+double MetricOf(const std::string& process_dir, const std::string& metric);
+
 class TestCluster {
  public:
   struct Options {

@@ -15,7 +15,7 @@ SimClient::SimClient(SimCluster& cluster, uint32_t number)
     : cluster_(cluster),
       world_(cluster.world),
       self_(cluster.world.Add(StrCat("client-", number))),
-      pusher_(cluster, self_, [](ShardId, Epoch) {}) {}
+      pusher_(cluster, self_, [](const UnitPosition&) {}) {}
 
 void SimClient::Start() {
   world_.Start(self_);
@@ -74,14 +74,11 @@ void SimClient::Push() {
     places.emplace(world_.Pick(tables.size()), static_cast<ShardId>(world_.Pick(cluster_.options().shards)));
   std::vector<PushRequest> units;
   for (const auto& [table, shard] : places) units.push_back(MakeUnit(*sequence, tables[table], shard));
-  const auto left = std::make_shared<size_t>(units.size());
-  for (PushRequest& unit : units) {
-    pusher_.Push(
-        std::move(unit), [this] { return window_.low(); },
-        [this, left, sequence = *sequence](const SimPusher::Result&) {
-          if (--*left == 0) window_.Finish(sequence, {});
-        });
-  }
+  pusher_.Push(
+      std::move(units), [this] { return window_.low(); },
+      [this, sequence = *sequence](const SimPusher::Result& result) {
+        result.status.ok() ? window_.Finish(sequence, result.units) : window_.Fail(sequence);
+      });
 }
 
 }  // namespace penstock::sim

@@ -41,6 +41,7 @@ void SimCore::Push(const PushRequest& request, std::function<void(PushAnswer)> r
   Durability level = Durability::kMemory;
   PushAnswer answer = Apply(request, *slot, &level);
   answer.epoch = slot->shard->epoch();
+  answer.held = slot->shard->held_before();
   const TableSpec* spec = slot->shard->FindSpec(request.table);
   const Durability asked = spec == nullptr ? Durability::kMemory : spec->durability;
   if (!answer.status.ok() || level == Durability::kMemory) return Answer(request, asked, answer, reply);
@@ -90,7 +91,10 @@ PushAnswer SimCore::AskLogged(ShardId shard, Epoch epoch) const {
   const Epoch present = slot->replica.granted() ? slot->shard->epoch() : 0;
   if (Status served = slot->replica.Serves(epoch); !served.ok()) return {.status = served, .epoch = present};
   cluster_.truth.OnSaidLogged(self_, *slot);
-  return {.epoch = present, .lsn = slot->shard->last_lsn(), .logged = slot->Logged()};
+  return {.epoch = present,
+          .lsn = slot->shard->last_lsn(),
+          .logged = slot->Logged(),
+          .held = slot->shard->held_before()};
 }
 
 // --- Windows.

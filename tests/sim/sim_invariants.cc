@@ -38,8 +38,15 @@ void Truth::OnOutcome(UnitNumber number, UnitOutcome outcome, Epoch epoch, Lsn l
   unit.lsn = lsn;
 }
 
-void Truth::WantLedgerRow(TableId table, ShardId shard, Key key, uint32_t pass) {
-  ledger_[{table, shard, key}] = pass;
+void Truth::WantJobRow(TableId table, ShardId shard, Key key, uint32_t pass, bool synced) {
+  job_rows_[{table, shard, key}] = {pass, synced};
+}
+
+void Truth::OnRewound(Endpoint worker) {
+  if (primaries_changed_ || accepted_ > 0) return;
+  cluster_.world.Fail(
+      "an_epoch_without_loss_rewinds_nobody",
+      StrCat(cluster_.world.name(worker), " has rewound, but no shard has changed its primary"));
 }
 
 uint64_t Truth::acknowledged() const {
@@ -158,7 +165,10 @@ void Truth::OnConfirmed(NodeId node, ShardId shard, Incarnation incarnation, Lsn
 }
 
 void Truth::OnServes(ShardId shard, Epoch epoch, Endpoint server, bool promoted) {
-  served_[shard][epoch] = {server, cluster_.world.life(server)};
+  auto& served = served_[shard];
+  const ServedBy by{server, cluster_.world.life(server)};
+  primaries_changed_ |= !served.empty() && !(served.rbegin()->second == by);
+  served[epoch] = by;
   const ShardRecord& record = cluster_.scheduler.data().shards[shard];
   cut_lives_.erase({record.node, record.incarnation});
   if (record.epoch == epoch)
@@ -306,7 +316,7 @@ void Truth::CheckEnd() {
     }
     CheckUnits(id, rows);
     CheckSums(id, rows);
-    CheckLedger(id, rows);
+    CheckJob(id, rows);
     CheckCopies(id);
   }
 }
@@ -352,19 +362,21 @@ void Truth::CheckSums(ShardId shard, const Rows& rows) {
   }
 }
 
-void Truth::CheckLedger(ShardId shard, const Rows& rows) {
+void Truth::CheckJob(ShardId shard, const Rows& rows) {
   const uint32_t last_pass = cluster_.options().passes;
-  for (const auto& [place, pass] : ledger_) {
+  for (const auto& [place, wanted] : job_rows_) {
+    const auto& [pass, synced] = wanted;
     const auto& [table, of, key] = place;
     if (of != shard) continue;
     const auto row = rows.find({table, key});
     const float count = row == rows.end() ? 0 : row->second;
     // A loss rewinds the present pass only, and not before a worker that stands still.
     const bool may_lack = (accepted_ > 0 && (pass < last_pass || long_pause_)) || damaged_.contains(shard) ||
-                          (lossy_.contains(shard) && !cluster_.options().ledger_synced);
+                          (lossy_.contains(shard) && !synced);
     if (count == 1 || (count == 0 && may_lack)) continue;
-    cluster_.world.Fail("ledger_rows_are_1",
-                        StrCat("shard ", shard, ", pass ", pass, ", row ", key, " is ", count));
+    cluster_.world.Fail(
+        "what_is_recorded_is_there_once",
+        StrCat("shard ", shard, ", table ", table, ", pass ", pass, ", row ", key, " is ", count));
   }
 }
 

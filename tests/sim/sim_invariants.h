@@ -41,8 +41,11 @@ class Truth {
   UnitNumber NewUnit(UnitRecord record);
   const UnitRecord& unit(UnitNumber number) const { return units_[number - 1]; }
   void OnOutcome(UnitNumber number, UnitOutcome outcome, Epoch epoch, Lsn lsn);
-  // A minibatch's ledger row, whoever pushes it.
-  void WantLedgerRow(TableId table, ShardId shard, Key key, uint32_t pass);
+  // A minibatch's row of its own, in the ledger or the weights, whoever pushes it: it is recorded when it is
+  // logged on all copies, whatever the table's level.
+  void WantJobRow(TableId table, ShardId shard, Key key, uint32_t pass, bool synced);
+  // A worker pushes again what was answered.
+  void OnRewound(Endpoint worker);
 
   // --- What processes do.
   void OnDelta(ShardId shard, Epoch epoch, Lsn lsn);
@@ -95,12 +98,16 @@ class Truth {
   void CheckAnswered(Endpoint server, const SimSlot& slot, const PushRequest& request, Durability level);
   void CheckUnits(ShardId shard, const Rows& rows);
   void CheckSums(ShardId shard, const Rows& rows);
-  void CheckLedger(ShardId shard, const Rows& rows);
+  void CheckJob(ShardId shard, const Rows& rows);
   void CheckCopies(ShardId shard);
 
   SimCluster& cluster_;
   std::vector<UnitRecord> units_;
-  std::map<std::tuple<TableId, ShardId, Key>, uint32_t> ledger_;  // -> pass
+  struct JobRow {
+    uint32_t pass = 0;
+    bool synced = false;
+  };
+  std::map<std::tuple<TableId, ShardId, Key>, JobRow> job_rows_;
   std::map<ShardId, std::map<Epoch, ServedBy>> served_;
   std::map<ShardId, Epoch> answered_epoch_;  // at `logged` or above
   std::map<ShardId, Lsn> answered_lsn_;
@@ -112,6 +119,7 @@ class Truth {
   std::set<std::pair<NodeId, Incarnation>> cut_lives_;  // lost power and have not led since
   uint64_t accepted_ = 0, promotions_ = 0;
   bool long_pause_ = false;
+  bool primaries_changed_ = false;  // of any shard, another process or another life of one
 };
 
 }  // namespace penstock::sim

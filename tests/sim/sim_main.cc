@@ -39,7 +39,8 @@ constexpr MutantName kMutants[] = {{"marks", Defence::kMarks},
                                    {"promote-confirmed", Defence::kPromoteSettled},
                                    {"backup-confirms-dropped", Defence::kConfirmHeld},
                                    {"quarantine", Defence::kQuarantine},
-                                   {"told-is-logged", Defence::kToldIsLogged}};
+                                   {"told-is-logged", Defence::kToldIsLogged},
+                                   {"held-before", Defence::kHeldBefore}};
 
 struct Outcome {
   std::string failed;
@@ -122,6 +123,8 @@ bool Fits(Defence defence, const SimOptions& options) {
     case Defence::kPromoteInSync:
     case Defence::kPromoteSettled:
       return options.copies > 1;
+    case Defence::kHeldBefore:
+      return options.weights == Durability::kMemory;
     case Defence::kContentChain:
       return options.isolation;
     default:

@@ -32,6 +32,7 @@ struct PushAnswer {
   Status status;
   Epoch epoch = 0;
   Lsn lsn = 0, logged = 0;
+  HeldBefore held;
 };
 
 struct ReplicaSection {

@@ -1,11 +1,12 @@
-// SimPusher: how a simulated client or worker brings one unit to its shard: by its map, again and again
-// under one identity until an answer or the deadline, as the product's GroupRetry decides.
+// SimPusher: performs in the simulated world what the product's DispatchFsm and MapFsm decide, as a client's
+// Dispatcher and MapKeeper do on a KJ loop. It injects network and time, and decides nothing.
 #pragma once
 
 #include <map>
 #include <memory>
 
-#include "client/retry_policy.h"
+#include "client/dispatch_fsm.h"
+#include "client/map_fsm.h"
 #include "tests/sim/sim_invariants.h"
 
 namespace penstock::sim {
@@ -13,49 +14,49 @@ namespace penstock::sim {
 class SimPusher {
  public:
   struct Result {
-    UnitOutcome outcome = UnitOutcome::kOpen;
     Status status;
-    PushAnswer answer;  // with kAcknowledged
+    std::vector<UnitPosition> units;  // with ok
   };
   using Done = std::function<void(const Result&)>;
-  // Each attempt asks for the producer's low; kNoLow gives the unit up.
+  // Each attempt asks for the producer's low; kNoLow gives the push up.
   using Low = std::function<Sequence()>;
-  using EpochSeen = std::function<void(ShardId, Epoch)>;
+  using Seen = std::function<void(const UnitPosition&)>;
   static constexpr Sequence kNoLow = ~Sequence{0};
 
-  SimPusher(SimCluster& cluster, Endpoint self, EpochSeen seen);
+  // `seen` hears what every answer said of its shards.
+  SimPusher(SimCluster& cluster, Endpoint self, Seen seen);
 
-  void Push(PushRequest request, Low low, Done done);
-  // Whatever the shard has logged by now; nullopt: nobody answers.
-  void AskLogged(ShardId shard, std::function<void(std::optional<PushAnswer>)> done);
+  // The units of one sequence.
+  void Push(std::vector<PushRequest> units, Low low, Done done);
+  // Asks what each shard has logged by now; `seen` hears it.
+  void AskLogged(const std::vector<ShardId>& shards);
 
  private:
-  struct Group {
-    PushRequest request;
-    Low low;
-    Done done;
-    GroupRetry retry;
-    bool flying = false, over = false;
-  };
-  using GroupPtr = std::shared_ptr<Group>;
+  using Message = DispatchFsm::Message;
+  class Call;
+  class PushCall;
+  class AskCall;
 
-  void Try(const GroupPtr& group);
-  void OnAnswer(const GroupPtr& group, Epoch sent, const std::optional<PushAnswer>& answer);
-  void End(const GroupPtr& group, UnitOutcome outcome, const PushAnswer& answer);
-  void OnDeadline(const GroupPtr& group);
+  void Start(std::shared_ptr<Call> call);
+  void Perform();
+  void Perform(const DispatchFsm::Action& action);
+  void Send(const DispatchFsm::ChannelPtr& channel, const DispatchFsm::MessagePtr& message);
+  void OnAnswer(const DispatchFsm::ChannelPtr& channel, const DispatchFsm::MessagePtr& message,
+                const std::optional<std::vector<PushAnswer>>& answers);
   ChannelPtr ChannelTo(const std::string& endpoint);
   void RefreshMap(Task then);
-  void TakeMap(const ShardMap& map);
+  void LookAfter(uint64_t pause_ms);
 
   SimCluster& cluster_;
   World& world_;
   const Endpoint self_;
-  const EpochSeen seen_;
-  ShardMap map_;
+  const Seen seen_;
+  MapFsm map_{MapFsmOptions{}};
+  DispatchFsm fsm_{map_, DispatchOptions{}};
+  bool performing_ = false;
   std::map<std::string, ChannelPtr> channels_;
   ChannelPtr scheduler_;
   std::vector<Task> waiting_;  // for a look at the map
-  bool looking_ = false;
 };
 
 }  // namespace penstock::sim

@@ -1,5 +1,7 @@
 #include "tests/sim/sim_worker.h"
 
+#include <numeric>
+
 #include "tests/sim/sim_cluster.h"
 
 namespace penstock::sim {
@@ -22,8 +24,8 @@ SimWorker::SimWorker(SimCluster& cluster, uint32_t number)
 
 void SimWorker::Start() {
   world_.Start(self_);
-  pusher_ = std::make_unique<SimPusher>(cluster_, self_, [this](ShardId shard, Epoch epoch) {
-    for (const HeldPtr& held : held_) held->window.Observe(shard, epoch, 0);
+  pusher_ = std::make_unique<SimPusher>(cluster_, self_, [this](const UnitPosition& at) {
+    for (const HeldPtr& held : held_) held->window.Observe(at);
   });
   Register();
 }
@@ -123,6 +125,7 @@ void SimWorker::Advance(const HeldPtr& held) {
   ProducerWindow& window = held->window;
   if (window.rewound()) {
     if (window.in_flight() > 0) return;
+    cluster_.truth.OnRewound(self_);
     if (const auto rewound = window.Rewind(); rewound.ok())
       world_.Note(self_, "rewinds lease ", held->given.token, " to ", *rewound);
   }
@@ -151,45 +154,30 @@ PushRequest SimWorker::MakeUnit(const HeldPtr& held, Sequence minibatch, bool le
                       .shard = unit.shard,
                       .keys = unit.keys,
                       .values = unit.values};
-  if (ledger) cluster_.truth.WantLedgerRow(unit.table, unit.shard, unit.keys[0], given.pass);
+  cluster_.truth.WantJobRow(unit.table, unit.shard, unit.keys[0], given.pass,
+                            unit.level == Durability::kSynced);
   request.number = cluster_.NumberOf(key * 2 + ledger, std::move(unit));
   return request;
 }
 
 void SimWorker::Push(const HeldPtr& held, Sequence minibatch) {
-  struct Pushing {
-    size_t left = 2;
-    bool failed = false;
-    std::vector<UnitPosition> units;
-  };
-  const auto pushing = std::make_shared<Pushing>();
-  for (const bool ledger : {true, false}) {
-    PushRequest unit = MakeUnit(held, minibatch, ledger);
-    const ShardId shard = unit.shard;
-    pusher_->Push(
-        std::move(unit), [held] { return held->over ? SimPusher::kNoLow : held->window.low(); },
-        [held, pushing, minibatch, shard](const SimPusher::Result& result) {
-          const bool ok = result.outcome == UnitOutcome::kAcknowledged;
-          if (ok)
-            pushing->units.push_back({shard, result.answer.epoch, result.answer.lsn, result.answer.logged});
-          pushing->failed |= !ok;
-          if (--pushing->left > 0) return;
-          if (!pushing->failed) return held->window.Finish(minibatch, pushing->units);
-          held->window.Fail(minibatch);
-          held->failed = true;
-          held->error = result.status.ok() ? OutcomeUnknown("a minibatch") : result.status;
-        });
-  }
+  pusher_->Push(
+      {MakeUnit(held, minibatch, true), MakeUnit(held, minibatch, false)},
+      [held] { return held->over ? SimPusher::kNoLow : held->window.low(); },
+      [held, minibatch](const SimPusher::Result& result) {
+        if (result.status.ok()) return held->window.Finish(minibatch, result.units);
+        held->window.Fail(minibatch);
+        held->failed = true;
+        held->error = result.status;
+      });
 }
 
 // What `memory` tables have logged meanwhile, and shards that nothing is pushed to now.
 void SimWorker::Poll(const HeldPtr& held) {
   if (held->window.recorded() >= held->window.next()) return;
-  for (ShardId shard = 0; shard < cluster_.options().shards; ++shard) {
-    pusher_->AskLogged(shard, [held, shard](const std::optional<PushAnswer>& answer) {
-      if (answer) held->window.Observe(shard, answer->epoch, answer->logged);
-    });
-  }
+  std::vector<ShardId> all(cluster_.options().shards);
+  std::iota(all.begin(), all.end(), 0);
+  pusher_->AskLogged(all);
 }
 
 // --- Reports.

@@ -300,6 +300,29 @@ TEST_F(ClientTest, AJobsProgressIsWhatIsLogged) {
   EXPECT_EQ(calls.back().sequence, 5u);
 }
 
+TEST_F(ClientTest, AJobGoesOnWhenAnEpochBeginsWithoutLoss) {
+  Connect();
+  const TableId table = Table("user", 1).id;
+  auto job = client_->AttachProducer(50, 0);
+  const Key key = KeyIn(0, table);
+  cluster_.Run([&] { cluster_.log_at_once = false; });
+  for (Sequence k = 0; k < 4; ++k) {
+    // The same primary, in a later epoch each time; the client hears of it by the map or by the server.
+    cluster_.Run([&] {
+      cluster_.epochs()[0] = 2 + k;
+      if (k % 2 == 0) return;
+      cluster_.map().shards[0].epoch = 2 + k;
+      ++cluster_.map().version;
+    });
+    ASSERT_TRUE(client_->PushAt(*job, k, {One(table, key)}).get().ok());
+  }
+  EXPECT_FALSE(job->rewound());
+  EXPECT_EQ(job->recorded(), 0u);
+  EXPECT_TRUE(client_->Flush().ok());
+  EXPECT_EQ(job->recorded(), 4u);
+  EXPECT_EQ(cluster_.Run([&] { return cluster_.duplicates(); }), 0u);
+}
+
 TEST_F(ClientTest, AJobIsRewoundWhenAShardComesBackBeforeItLogged) {
   Connect();
   const TableId table = Table("user", 1).id;
@@ -309,7 +332,10 @@ TEST_F(ClientTest, AJobIsRewoundWhenAShardComesBackBeforeItLogged) {
   cluster_.Run([&] { cluster_.log_at_once = false; });
   ASSERT_TRUE(client_->PushAt(*job, 1, {One(table, key)}).get().ok());
   EXPECT_FALSE(job->rewound());
-  cluster_.Run([&] { cluster_.epochs()[0] = 2; });
+  cluster_.Run([&] {
+    cluster_.epochs()[0] = 2;
+    cluster_.held()[0] = {.since = 2, .from = 1, .to = 1, .up_to = 1};
+  });
   ASSERT_TRUE(client_->Pull({{table, {key}}}).get().ok());
   EXPECT_TRUE(job->rewound());
   EXPECT_EQ(client_->PushAt(*job, 2, {One(table, key)}).get().status().code(), Code::kFailedPrecondition);

@@ -119,6 +119,7 @@ class FakeCluster {
   std::map<ShardId, Epoch>& epochs() { return epochs_; }  // what the servers know
   std::map<ShardId, Lsn>& lsns() { return lsns_; }
   std::map<ShardId, Lsn>& logged() { return logged_; }
+  std::map<ShardId, HeldBefore>& held() { return held_; }  // by default all is held since epoch 1
   // Asked for every group, before anything else.
   std::function<std::optional<FakeFault>(const SeenCall&, const SeenGroup&)> on_group;
   // Asked for every call.
@@ -282,6 +283,11 @@ class FakeCluster {
     }
     out.setLsn(lsns_[group.shard]);
     out.setLogged(logged_[group.shard]);
+    const HeldBefore held = held_.contains(group.shard) ? held_[group.shard] : HeldBefore{.since = 1};
+    out.setLedSince(held.since);
+    out.setHeldFrom(held.from);
+    out.setHeldTo(held.to);
+    out.setHeldUpTo(held.up_to);
     return true;
   }
 
@@ -397,6 +403,7 @@ class FakeCluster {
   std::map<ShardId, Epoch> epochs_;
   std::map<ShardId, Lsn> lsns_;
   std::map<ShardId, Lsn> logged_;
+  std::map<ShardId, HeldBefore> held_;
   std::map<TableId, TableSpec> tables_;
   std::map<std::pair<TableId, Key>, std::vector<float>> rows_;
   std::set<std::tuple<ProducerId, Sequence, TableId, ShardId>> units_;

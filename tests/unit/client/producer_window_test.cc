@@ -14,7 +14,13 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 
-UnitPosition At(ShardId shard, Epoch epoch, Lsn lsn, Lsn logged) { return {shard, epoch, lsn, logged}; }
+// By a primary that has led since this epoch, and knows nothing of those before.
+UnitPosition At(ShardId shard, Epoch epoch, Lsn lsn, Lsn logged) {
+  return {shard, epoch, lsn, logged, {.since = epoch}};
+}
+UnitPosition Seen(ShardId shard, Epoch epoch, Lsn logged, const HeldBefore& held) {
+  return {shard, epoch, 0, logged, held};
+}
 
 TEST(ProducerWindow, LowIsTheLowestUnfinishedOneOfAClient) {
   ProducerWindow window(ProducerKind::kClient, 0);
@@ -55,9 +61,9 @@ TEST(ProducerWindow, AJobRecordsWhatIsLogged) {
   window.Finish(10, {At(0, 1, 2, 2), At(1, 1, 9, 4)});
   EXPECT_EQ(window.recorded(), 10u) << "shard 1 has not logged 9 yet";
   EXPECT_EQ(window.low(), 10u);
-  window.Observe(1, 1, 8);
+  window.Observe(At(1, 1, 0, 8));
   EXPECT_EQ(window.recorded(), 10u);
-  window.Observe(1, 1, 9);
+  window.Observe(At(1, 1, 0, 9));
   EXPECT_EQ(window.recorded(), 12u);
   EXPECT_EQ(window.low(), 12u);
 }
@@ -92,7 +98,7 @@ TEST(ProducerWindow, ANewEpochBeforeTheLogRewinds) {
   EXPECT_EQ(window.recorded(), 1u);
   // The new epoch's lsns are above all that were reported, but not above all that were answered: 2 there may
   // be another delta.
-  window.Observe(4, 2, 100);
+  window.Observe(At(4, 2, 0, 100));
   EXPECT_TRUE(window.rewound());
   EXPECT_EQ(window.recorded(), 1u);
   EXPECT_EQ(window.Begin(3).code(), Code::kFailedPrecondition);
@@ -112,7 +118,7 @@ TEST(ProducerWindow, ANewEpochAfterTheLogDoesNot) {
   ProducerWindow window(ProducerKind::kJob, 0);
   ASSERT_TRUE(window.Begin(0).ok());
   window.Finish(0, {At(4, 1, 7, 7)});
-  window.Observe(4, 2, 0);
+  window.Observe(At(4, 2, 0, 0));
   EXPECT_FALSE(window.rewound());
   EXPECT_EQ(window.recorded(), 1u);
 }
@@ -121,7 +127,7 @@ TEST(ProducerWindow, AnAnswerThatTheNewEpochOvertookRewinds) {
   ProducerWindow window(ProducerKind::kJob, 0);
   ASSERT_TRUE(window.Begin(0).ok());
   ASSERT_TRUE(window.Begin(1).ok());
-  window.Observe(4, 3, 50);
+  window.Observe(At(4, 3, 0, 50));
   window.Finish(0, {At(4, 2, 7, 7)});
   EXPECT_FALSE(window.rewound()) << "it was logged in its own epoch";
   EXPECT_EQ(window.recorded(), 1u);
@@ -130,27 +136,113 @@ TEST(ProducerWindow, AnAnswerThatTheNewEpochOvertookRewinds) {
   EXPECT_EQ(window.recorded(), 1u);
 }
 
+// Sequences 0, 1, 2 of shard 4 in epoch 5, at lsns 10, 11, 12; 10 is logged.
+ProducerWindow ThreeUnits() {
+  ProducerWindow window(ProducerKind::kJob, 0);
+  for (Sequence s = 0; s < 3; ++s) {
+    EXPECT_TRUE(window.Begin(s).ok());
+    window.Finish(s, {At(4, 5, 10 + s, 10)});
+  }
+  EXPECT_EQ(window.recorded(), 1u);
+  return window;
+}
+
+TEST(ProducerWindow, AnEpochOfTheSamePrimaryRewindsNobody) {
+  ProducerWindow window = ThreeUnits();
+  window.Observe(Seen(4, 7, 10, {.since = 3, .from = 1, .to = 2, .up_to = 4}));
+  EXPECT_FALSE(window.rewound());
+  EXPECT_EQ(window.recorded(), 1u);
+  EXPECT_TRUE(window.Begin(3).ok());
+  window.Observe(Seen(4, 7, 11, {.since = 3}));
+  EXPECT_EQ(window.recorded(), 2u) << "units go on waiting for their log";
+  window.Observe(Seen(4, 7, 12, {.since = 3}));
+  window.Finish(3, {At(4, 7, 13, 13)});
+  EXPECT_EQ(window.recorded(), 4u);
+}
+
+TEST(ProducerWindow, APromotedBackupRewindsWhatItDoesNotHold) {
+  ProducerWindow window = ThreeUnits();
+  window.Observe(Seen(4, 6, 10, {.since = 6, .from = 2, .to = 5, .up_to = 12}));
+  EXPECT_FALSE(window.rewound());
+  window.Observe(Seen(4, 7, 10, {.since = 7, .from = 6, .to = 6, .up_to = 11}));
+  EXPECT_TRUE(window.rewound()) << "12 was held in epoch 6 and is lost now";
+  EXPECT_EQ(*window.Rewind(), 1u);
+}
+
+TEST(ProducerWindow, AnEpochThatThePastWasNotHeardOfRewinds) {
+  for (const HeldBefore& held :
+       {HeldBefore{.since = 6}, HeldBefore{.since = 8, .from = 6, .to = 7, .up_to = 99},
+        HeldBefore{.since = 8, .from = 3, .to = 4, .up_to = 99}}) {
+    ProducerWindow window = ThreeUnits();
+    window.Observe(Seen(4, 8, 50, held));
+    EXPECT_TRUE(window.rewound()) << held.since;
+    EXPECT_EQ(window.recorded(), 1u);
+  }
+}
+
+TEST(ProducerWindow, NothingIsLoggedBeforeItIsKnownWhatIsHeld) {
+  ProducerWindow window = ThreeUnits();
+  window.Observe(Seen(4, 6, 100, {}));
+  EXPECT_FALSE(window.rewound());
+  EXPECT_EQ(window.recorded(), 1u);
+  window.Observe(Seen(4, 6, 100, {.since = 5}));
+  EXPECT_EQ(window.recorded(), 3u);
+}
+
+TEST(ProducerWindow, AnAnswerThatAnEpochWithoutLossOvertookWaitsForItsLog) {
+  ProducerWindow window(ProducerKind::kJob, 0);
+  for (Sequence s = 0; s < 3; ++s) ASSERT_TRUE(window.Begin(s).ok());
+  window.Observe(Seen(4, 6, 5, {.since = 6, .from = 3, .to = 5, .up_to = 8}));
+  window.Finish(0, {At(4, 5, 4, 0)});
+  EXPECT_EQ(window.recorded(), 1u) << "held, and logged by now";
+  window.Finish(1, {At(4, 5, 8, 0)});
+  EXPECT_EQ(window.recorded(), 1u);
+  EXPECT_FALSE(window.rewound());
+  window.Observe(Seen(4, 6, 8, {.since = 6}));
+  EXPECT_EQ(window.recorded(), 2u);
+  window.Finish(2, {At(4, 5, 9, 0)});
+  EXPECT_TRUE(window.rewound());
+}
+
 TEST(LogTracker, NamesTheShardsWithALag) {
   LogTracker log;
-  log.Observe({1, 1, 5, 5});
-  log.Observe({2, 1, 5, 3});
-  log.Observe({3, 1, 0, 9});
+  log.Observe(At(1, 1, 5, 5));
+  log.Observe(At(2, 1, 5, 3));
+  log.Observe(At(3, 1, 0, 9));
   EXPECT_THAT(log.Unlogged(), ElementsAre(2));
-  log.Observe({2, 1, 0, 5});
+  log.Observe(At(2, 1, 0, 5));
   EXPECT_THAT(log.Unlogged(), IsEmpty());
   EXPECT_THAT(log.TakeLost(), IsEmpty());
 }
 
 TEST(LogTracker, NamesTheShardsThatMayHaveLostSomething) {
   LogTracker log;
-  log.Observe({1, 1, 5, 5});
-  log.Observe({2, 1, 5, 3});
-  for (const ShardId shard : {1u, 2u}) log.Observe({shard, 2, 0, 40});
+  log.Observe(At(1, 1, 5, 5));
+  log.Observe(At(2, 1, 5, 3));
+  for (const ShardId shard : {1u, 2u}) log.Observe(At(shard, 2, 0, 40));
   EXPECT_THAT(log.TakeLost(), ElementsAre(2));
   EXPECT_THAT(log.TakeLost(), IsEmpty());
   EXPECT_THAT(log.Unlogged(), IsEmpty());
-  log.Observe({1, 1, 6, 5});  // an answer from before
+  log.Observe(At(1, 1, 6, 5));  // an answer from before
   EXPECT_THAT(log.TakeLost(), ElementsAre(1));
+}
+
+TEST(LogTracker, WhatIsHeldIsNotLost) {
+  LogTracker log;
+  log.Observe(At(1, 1, 5, 3));
+  log.Observe(At(2, 1, 5, 3));
+  log.Observe(Seen(1, 3, 3, {.since = 1}));
+  log.Observe(Seen(2, 3, 3, {.since = 2, .from = 1, .to = 1, .up_to = 5}));
+  EXPECT_THAT(log.Unlogged(), ElementsAre(1, 2));
+  log.Observe(Seen(1, 4, 9, {}));
+  EXPECT_THAT(log.Unlogged(), ElementsAre(1, 2)) << "it is not known what is held in epoch 4";
+  log.Observe(Seen(1, 4, 9, {.since = 1}));
+  log.Observe(Seen(2, 4, 3, {.since = 4, .from = 2, .to = 3, .up_to = 4}));
+  EXPECT_THAT(log.Unlogged(), ElementsAre(2)) << "what is held of it goes on waiting";
+  EXPECT_THAT(log.TakeLost(), ElementsAre(2));
+  log.Observe(Seen(2, 4, 4, {.since = 4}));
+  EXPECT_THAT(log.Unlogged(), IsEmpty());
+  EXPECT_THAT(log.TakeLost(), IsEmpty());
 }
 
 }  // namespace

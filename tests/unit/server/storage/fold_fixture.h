@@ -84,6 +84,8 @@ struct ModelShard {
   Lsn lsn = 0;
   uint32_t checksum = 0;
   ProducerId floor = 0;
+  Epoch led_since = 0;
+  Lsn held_up_to = 0;
   std::map<TableId, ModelTable> tables;
   bool operator==(const ModelShard&) const = default;
 };
@@ -108,6 +110,8 @@ struct Model {
     shard.lsn = delta.getLsn();
     shard.checksum = checksum;
     shard.floor = std::max(shard.floor, delta.getForgetFloor());
+    shard.led_since = delta.getLedSince();
+    shard.held_up_to = delta.getHeldUpTo();
     for (auto& [id, table] : shard.tables) table.Forget(shard.floor);
   }
   static void ApplyTable(ModelTable& table, proto::TableDelta::Reader from, Lsn lsn) {
@@ -131,8 +135,9 @@ inline std::string Difference(const Model& got, const Model& want) {
     const std::string name = "shard " + std::to_string(id);
     if (!got.shards.contains(id)) return name + " is missing";
     const ModelShard& other = got.shards.at(id);
-    if (std::tie(shard.incarnation, shard.epoch, shard.lsn, shard.checksum, shard.floor) !=
-        std::tie(other.incarnation, other.epoch, other.lsn, other.checksum, other.floor)) {
+    if (std::tie(shard.incarnation, shard.epoch, shard.lsn, shard.checksum, shard.floor, shard.led_since,
+                 shard.held_up_to) != std::tie(other.incarnation, other.epoch, other.lsn, other.checksum,
+                                               other.floor, other.led_since, other.held_up_to)) {
       return name + ": incarnation " + std::to_string(other.incarnation) + " lsn " +
              std::to_string(other.lsn) + " floor " + std::to_string(other.floor) + ", wanted " +
              std::to_string(shard.incarnation) + " lsn " + std::to_string(shard.lsn) + " floor " +
@@ -190,6 +195,8 @@ class DeltaSource {
     delta.setFirstOfEpoch(new_life || new_epoch || repeat);
     if (Chance(10)) life.floor = std::max<ProducerId>(life.floor, random_() % 12);
     delta.setForgetFloor(life.floor);
+    delta.setLedSince(life.epoch - random_() % life.epoch);
+    delta.setHeldUpTo(lsn - random_() % 2);
     if (repeat) {
       WriteAll(life, now, delta);
     } else {
@@ -404,8 +411,8 @@ class TestNode {
     for (const StoredMeta& stored : metas) {
       const auto meta = stored.reader();
       ModelShard& shard = model.shards[meta.getShard()];
-      shard = {meta.getIncarnation(), meta.getEpoch(),       meta.getLsn(),
-               meta.getChecksum(),    meta.getForgetFloor(), {}};
+      shard = {meta.getIncarnation(), meta.getEpoch(),    meta.getLsn(),      meta.getChecksum(),
+               meta.getForgetFloor(), meta.getLedSince(), meta.getHeldUpTo(), {}};
       for (const auto table : meta.getTables()) {
         ModelTable& to = shard.tables[table.getTable()];
         to.dim = table.getDim();
