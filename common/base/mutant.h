@@ -25,6 +25,7 @@ enum class Defence : uint8_t {
   kConfirmHeld,     // a backup whose log failed does not confirm what that has dropped (rule 8)
   kQuarantine,      // less than was reported is not served (rule 22)
   kToldIsLogged,    // a `memory` unit counts as logged only when a delta that holds it is (rule 16)
+  kRewind,          // what was leased before a rewind is refused (rule 35)
   kCount,
 };
 

@@ -55,11 +55,7 @@ void SimPusher::Try(const GroupPtr& group) {
     return world_.After(self_, 60'000, Step::kNone,
                         [this, group] { RefreshMap([this, group] { Try(group); }); });
   }
-  const Sequence low = group->low();
-  if (low == kNoLow) {
-    return End(group, group->retry.open() ? UnitOutcome::kUnknown : UnitOutcome::kRefused, {});
-  }
-  request.unit.low = std::min(low, request.unit.sequence);
+  request.unit.low = std::min(group->low(), request.unit.sequence);
   request.epoch = map_.shards[request.shard].epoch;
   group->flying = true;
   const auto serve = [&cluster = cluster_, request, server = channel->to](auto reply) {

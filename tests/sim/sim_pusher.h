@@ -18,10 +18,9 @@ class SimPusher {
     PushAnswer answer;  // with kAcknowledged
   };
   using Done = std::function<void(const Result&)>;
-  // Each attempt asks for the producer's low; kNoLow gives the unit up.
+  // Each attempt asks for the producer's low.
   using Low = std::function<Sequence()>;
   using EpochSeen = std::function<void(ShardId, Epoch)>;
-  static constexpr Sequence kNoLow = ~Sequence{0};
 
   SimPusher(SimCluster& cluster, Endpoint self, EpochSeen seen);
 
