@@ -39,7 +39,6 @@ constexpr MutantName kMutants[] = {{"marks", Defence::kMarks},
                                    {"promote-confirmed", Defence::kPromoteSettled},
                                    {"backup-confirms-dropped", Defence::kConfirmHeld},
                                    {"quarantine", Defence::kQuarantine},
-                                   {"rewind-number", Defence::kRewind},
                                    {"told-is-logged", Defence::kToldIsLogged}};
 
 struct Outcome {
@@ -125,8 +124,6 @@ bool Fits(Defence defence, const SimOptions& options) {
       return options.copies > 1;
     case Defence::kContentChain:
       return options.isolation;
-    case Defence::kRewind:
-      return options.losses;
     default:
       return true;
   }
