@@ -367,9 +367,10 @@ Status Client::Flush(uint64_t deadline_ms) {
 }
 
 Status Client::CommitRound(const std::vector<TableId>& tables, uint64_t round, uint64_t examples,
-                           uint64_t step, uint64_t deadline_ms) {
+                           uint64_t step, uint64_t rewind, uint64_t deadline_ms) {
   for (TableId table : tables) PENSTOCK_RETURN_IF_ERROR(caller_->Known(table).Prepend("commit round"));
-  const RoundToCommit commit{.tables = tables, .round = round, .examples = examples, .step = step};
+  const RoundToCommit commit{
+      .tables = tables, .round = round, .examples = examples, .step = step, .rewind = rewind};
   const uint64_t ms = caller_->Deadline(deadline_ms);
   return caller_
       ->Await<bool>("commit round",

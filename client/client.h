@@ -39,7 +39,8 @@
 //                        push it under a new one
 //   kDataLoss            a shard is quarantined: an operator must act
 //   kFailedPrecondition  the producer is rewound (see Producer), or the state of the cluster forbids it
-//   kCancelled           the client is being destroyed
+//   kCancelled           the client is being destroyed, or the lease of a push has ended
+//                        (PushOptions::rewind)
 // A push that ends in an error other than these two (kDeadlineExceeded, kUnknownProducer) may have been
 // applied in part; its message says how many units were. A unit is all rows of one (table, shard) in one
 // push, and is applied once or not at all, however often it had to be sent.
@@ -162,8 +163,9 @@ class Client {
   // Sync jobs: closes a round of tables that accumulate on all shards, where each row that the round touched
   // takes one optimizer step on its sums / examples, at `step` of the tables' schedules. Ok: all shards have
   // logged it. May be repeated; a round that a shard has committed changes nothing there.
+  // `rewind` as in PushOptions.
   Status CommitRound(const std::vector<TableId>& tables, uint64_t round, uint64_t examples, uint64_t step,
-                     uint64_t deadline_ms = 0);
+                     uint64_t rewind, uint64_t deadline_ms = 0);
   // For processes of Penstock's own that talk to the scheduler on this client's thread (loop_call.h). Both
   // live as long as the client; the link belongs to the loop's thread.
   KjLoop& loop();

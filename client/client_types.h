@@ -131,6 +131,7 @@ struct PushOptions {
   uint64_t step = 0;    // optimizer step for the schedules of the tables, from 1; 0: each row's own count
   uint32_t worker = 0;  // node id of the worker whose clock it is
   uint32_t pass = 0;    // pass of the job, from 1, for expiry.unused_passes
+  uint64_t rewind = 0;  // rewind number of the lease that it is pushed under; 0: none, not checked
   // Rows of one table with the same key are sent as one and count as one push: their sum, or the last of them
   // where pushes assign. False: each is a push of its own; saves the looking where all keys are distinct.
   bool combine = true;

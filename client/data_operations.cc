@@ -208,6 +208,7 @@ kj::Promise<Operation::Answer> PushOperation::Send(proto::DataPlane::Client& ser
   request.setStep(options_.step);
   request.setWorker(options_.worker);
   request.setPass(options_.pass);
+  request.setRewind(options_.rewind);
   request.setPull(!out_.empty());
   const std::vector<Run> runs = RunsOf(batch_, groups);
   auto tables = request.initTables(runs.size());

@@ -20,6 +20,7 @@ kj::Promise<Operation::Answer> CommitRoundOperation::Send(proto::DataPlane::Clie
   call.setRound(commit_.round);
   call.setExamples(commit_.examples);
   call.setStep(commit_.step);
+  call.setRewind(commit_.rewind);
   auto tables = call.initTables(commit_.tables.size());
   for (size_t t = 0; t < commit_.tables.size(); ++t) tables.set(t, commit_.tables[t]);
   WriteShards(*this, groups, call.initShards(groups.size()));

@@ -16,6 +16,7 @@ struct RoundToCommit {
   uint64_t round = 0;
   uint64_t examples = 0;
   uint64_t step = 0;
+  uint64_t rewind = 0;
 };
 
 // On all shards.

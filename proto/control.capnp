@@ -42,6 +42,7 @@ struct ShardGrant {
   minLsn @3 :UInt64;       # the first delta of this epoch gets at least this lsn (above any that was ever reported)
   backups @4 :List(Backup);
   minCopies @5 :UInt32;    # with fewer in-sync copies, itself included, pushes at `logged` and `synced` are refused
+  rewind @6 :UInt64;       # pushes and commits of jobs with a lower rewind number are refused
 
   struct Backup {
     node @0 :UInt32;
@@ -91,6 +92,7 @@ struct Lease {
   clock @10 :UInt64;       # ssp: the clock at which the worker joins
   position @11 :UInt32;    # how many partitions of this phase come before it in the order in which they are given out
   best @12 :Bool;          # an evaluation of what keepBest copied, not of the weights as they are
+  rewind @13 :UInt64;      # the cluster's rewind number, which everything that is pushed under this lease carries; 0: it pushes nothing
   enum Phase { train @0; evaluateTrain @1; evaluateTest @2; keepBest @3; }
   # train: `passes` times over the training data. An evaluation goes once over its data, after everything was pushed and logged: between
   # passes where the job asks for it (train.evaluate_every), and at the end. keepBest: copy the rows that the partition's examples need to the
@@ -132,12 +134,12 @@ interface Scheduler {
                 hold :Bool, mapVersion :UInt64, note :Text)
       -> (status :Common.Status, term :UInt64, mapVersion :UInt64, grants :List(ShardGrant), tableVersion :UInt64, tables :List(Common.TableSpec),
           droppedTables :List(UInt32), forgetFloor :UInt64, finishedProducers :List(UInt64), exit :Bool,
-          follows :List(ShardFollow), completeProducers :List(UInt64));
+          follows :List(ShardFollow), completeProducers :List(UInt64), rewind :UInt64);
   # By servers and workers every heartbeat_ms: report up, wanted state down. `hold`: the caller asks again at once, and is answered when
   # there is something new, or after heartbeat_ms. failedPrecondition: register again. `tables` is sent when
   # the node's tableVersion is behind. `finishedProducers` and `completeProducers` are ascending pairs
   # first, last (inclusive). All that a complete producer will ever push is logged. `grants` and `follows` are all that the
-  # server shall hold. `note`: what an operator should know of the node, which the status shows; empty: nothing.
+  # server shall hold. `rewind`: leases with a lower rewind number have ended. `note`: what an operator should know of the node, which the status shows; empty: nothing.
 
   shardMap @2 (knownVersion :UInt64) -> (status :Common.Status, map :ShardMap);
   # `map` is null when knownVersion is current.
@@ -164,7 +166,8 @@ interface Scheduler {
   # For the admin command: what = status | nodes | shards | shard | tables | table | jobs | job. The answer is the value that `penstock -o json` prints.
 
   acceptLoss @12 (shard :UInt32) -> (status :Common.Status);
-  # The operator's word: a quarantined shard goes on with what its owner still has. Jobs that run are rewound to the start of their pass.
+  # The operator's word: a quarantined shard goes on with what its owner still has. Jobs that run are rewound to the start of their pass, and the
+  # rewind number rises.
 
   clock @13 (node :UInt32, session :UInt64, job :UInt32, token :UInt64, clock :UInt64, want :UInt64)
       -> (status :Common.Status, minimum :UInt64);

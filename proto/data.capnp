@@ -63,6 +63,7 @@ struct PushRequest {
   worker @7 :UInt32;       # node id of the worker whose clock it is; 0 outside jobs
   pass @8 :UInt32;         # pass of the job, from 1, for expiry.unused_passes; 0 outside jobs
   pull @9 :Bool;           # answer with the rows as well
+  rewind @10 :UInt64;      # rewind number of the lease that it is pushed under; 0 outside jobs: not checked
   struct Table {
     table @0 :UInt32;
     groups @1 :List(Group);
@@ -110,7 +111,8 @@ interface DataPlane {
   push @1 (request :PushRequest) -> (status :Common.Status, response :PushResponse);
   # Any client. Answered when every unit's table level is reached (memory, logged, synced). Repeat with identical producer, sequence
   # and contents after a lost answer: a unit that was applied is answered as applied and not applied again.
-  # A status other than ok means that nothing of the call was applied.
+  # A status other than ok means that nothing of the call was applied. cancelled (of a group): the job has been rewound since the lease of
+  # this push was given; give the lease up.
 
   flush @2 (shards :List(ShardRef)) -> (status :Common.Status, shards :List(GroupResult));
   # Closes the lag at once: answered when everything applied before the call is logged on all copies.
@@ -118,11 +120,11 @@ interface DataPlane {
   stats @3 (tables :List(UInt32), shards :List(ShardRef)) -> (status :Common.Status, shards :List(GroupResult), stats :List(TableStats));
   # Sums over the named shards of this server, one entry a table.
 
-  commitRound @4 (round :UInt64, examples :UInt64, step :UInt64, tables :List(UInt32), shards :List(ShardRef))
+  commitRound @4 (round :UInt64, examples :UInt64, step :UInt64, tables :List(UInt32), shards :List(ShardRef), rewind :UInt64)
       -> (status :Common.Status, shards :List(GroupResult));
   # By a worker of a sync job whom the scheduler told to, after every minibatch of the round was logged on all shards. Each row of the tables
   # with an open accumulator takes one optimizer step on sum / examples. Answered when the commit is logged. A round that a shard has
-  # committed already is ok and changes nothing, so the call may be repeated by anybody.
+  # committed already is ok and changes nothing, so the call may be repeated by anybody. `rewind` as in a push.
 
   expire @5 (table :UInt32, dryRun :Bool, shards :List(ShardRef), run :UInt64)
       -> (status :Common.Status, shards :List(GroupResult), rows :UInt64, expired :UInt64, tallies :List(ExpiryTally));

@@ -26,6 +26,7 @@ enum class Defence : uint8_t {
   kQuarantine,      // less than was reported is not served (rule 22)
   kToldIsLogged,    // a `memory` unit counts as logged only when a delta that holds it is (rule 16)
   kHeldBefore,      // what counts as held across an epoch is there (rule 35)
+  kRewind,          // what was leased before a rewind is refused (rule 35)
   kCount,
 };
 

@@ -30,7 +30,7 @@ enum class Code : uint16_t {
   kDataLoss = 12,          // stored data is damaged or missing: an operator must act
   kFailedPrecondition =
       13,           // the state forbids it now: an operator or the caller must change something first
-  kCancelled = 14,  // the owner is shutting down or the caller gave up
+  kCancelled = 14,  // the owner is shutting down, the caller gave up, or its lease was taken away: stop
   kInternal = 15,   // a broken invariant or an unexpected error of a library
 };
 

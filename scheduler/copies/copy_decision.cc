@@ -18,10 +18,9 @@ std::string WhyNotStay(const CopyHealth& health, ShardId id, const CopyRecord& c
 
 class Decider {
  public:
-  Decider(const CopyHealth& health, bool held_may_go, const CopyOptions& options)
+  Decider(const CopyHealth& health, const CopyOptions& options)
       : health_(health),
         data_(health.state().data()),
-        held_may_go_(held_may_go),
         options_(options),
         incarnation_(data_.last_incarnation) {
     for (const ShardRecord& shard : data_.shards) {
@@ -45,7 +44,7 @@ class Decider {
     if (shard.node == 0 || (shard.backups.empty() && data_.copies == 1)) return;
     if (!health_.WhyLost(id).empty()) {
       out_.signs_wanted += HasPromotable(shard);
-      if (!shard.held || held_may_go_) Elect(id);
+      Elect(id);
       return;
     }
     if (!shard.quarantine.empty() || shard.held) return;
@@ -153,7 +152,6 @@ class Decider {
 
   const CopyHealth& health_;
   const StateData& data_;
-  const bool held_may_go_;
   const CopyOptions& options_;
   std::map<NodeId, uint32_t> primaries_, members_, seeding_;
   Incarnation incarnation_;
@@ -162,10 +160,10 @@ class Decider {
 
 }  // namespace
 
-CopyDecision DecideCopies(const ClusterState& state, const NodeTable& nodes, int64_t now_ms, bool held_may_go,
+CopyDecision DecideCopies(const ClusterState& state, const NodeTable& nodes, int64_t now_ms,
                           const CopyOptions& options) {
   const CopyHealth health(state, nodes, now_ms);
-  return Decider(health, held_may_go, options).Run();
+  return Decider(health, options).Run();
 }
 
 std::string WhyFewCopies(const CopyHealth& health, ShardId id) {

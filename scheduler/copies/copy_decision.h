@@ -25,8 +25,7 @@ struct CopyDecision {
   uint32_t signs_wanted = 0;  // copies and leaders of which the next sign of some node may decide
 };
 
-// `held_may_go`: the leases that an accepted loss has rewound have ended.
-CopyDecision DecideCopies(const ClusterState& state, const NodeTable& nodes, int64_t now_ms, bool held_may_go,
+CopyDecision DecideCopies(const ClusterState& state, const NodeTable& nodes, int64_t now_ms,
                           const CopyOptions& options);
 
 // Of a placed shard with fewer in-sync copies than wanted: what it waits for.

@@ -122,8 +122,9 @@ Election ElectLeader(const CopyHealth& health, ShardId id, const std::map<NodeId
 Result<Election> ForceLeader(const CopyHealth& health, ShardId id, NodeId node) {
   if (health.Shard(id).node == 0) return FailedPrecondition(StrCat("shard ", id, " is not placed yet"));
   if (health.Shard(id).held) {
-    return FailedPrecondition(
-        StrCat("shard ", id, ": a loss was accepted, it goes on when the leases that were rewound end"));
+    return FailedPrecondition(StrCat(
+        "shard ", id, ": a loss was accepted, it goes on with the first server that is heard and holds lsn ",
+        health.Shard(id).logged));
   }
   const auto candidates = health.Candidates(id);
   std::vector<std::string> names;

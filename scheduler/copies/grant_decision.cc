@@ -12,13 +12,15 @@ namespace {
 constexpr char kRemedy[] =
     "; if nothing better can be brought back, `penstock shard accept-loss` goes on with what is left";
 
-// Empty: it may be served.
+// Empty: it may be served. Of a shard that is held the operator has accepted the damage, which its process
+// may still report, with what was left then: what is lost on top of that was not.
 std::string WhyNot(const ShardRecord& shard, const std::string& name, const ShardLine* line, Lsn held) {
   if (!Defended(Defence::kQuarantine)) return "";
-  if (line != nullptr && !line->damage.empty()) return StrCat(name, ": ", line->damage, kRemedy);
-  if (line == nullptr && shard.highest > 0) {
-    return StrCat(name, " came back without this shard, of which it had reported lsn ", shard.highest,
-                  kRemedy);
+  if (line != nullptr && !line->damage.empty() && !shard.held)
+    return StrCat(name, ": ", line->damage, kRemedy);
+  const Lsn reported = shard.held ? std::max(shard.logged, shard.synced) : shard.highest;
+  if (line == nullptr && reported > 0) {
+    return StrCat(name, " came back without this shard, of which it had reported lsn ", reported, kRemedy);
   }
   if (held < shard.synced) {
     return StrCat(name, " holds lsn ", held, ", but had reported lsn ", shard.synced, " as synced", kRemedy);
@@ -55,8 +57,7 @@ GrantDecision DecideGrants(const ClusterState& state, NodeId node, const std::st
       if (line != nullptr) decision.lsns.push_back({.shard = id, .applied = held});
       continue;
     }
-    // A held shard waits for the grant of a loss that was accepted; its process may still report the damage.
-    if (std::string reason = shard.held ? "" : WhyNot(shard, name, line, held); !reason.empty()) {
+    if (std::string reason = WhyNot(shard, name, line, held); !reason.empty()) {
       decision.quarantines.push_back({.shard = id, .reason = std::move(reason)});
       continue;
     }

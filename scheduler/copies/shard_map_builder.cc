@@ -19,7 +19,7 @@ void Fill(ShardId id, const ShardRecord& shard, const NodeRecord& node, const No
   const std::string who = node.name + " (node " + std::to_string(node.id) + ")";
   entry->state = ShardState::kGranting;
   if (shard.held) {
-    entry->detail = "loss accepted: granted when the leases that were rewound have ended";
+    entry->detail = "loss accepted: waiting to be granted to " + who;
     return;
   }
   const ShardLine* line = nodes.Line(node.id, id);

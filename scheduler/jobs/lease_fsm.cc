@@ -85,12 +85,6 @@ void LeaseFsm::Drop(LeaseToken token) {
   held_.erase(held);
 }
 
-bool LeaseFsm::AnyTrainLease() const {
-  return std::any_of(held_.begin(), held_.end(), [this](const auto& entry) {
-    return state_->FindJob(entry.second.job)->phase == JobPhase::kTrain;
-  });
-}
-
 // --- giving ---
 
 bool LeaseFsm::Cool(JobId job, uint32_t partition, int64_t now_ms) const {
@@ -191,7 +185,7 @@ Result<LeasePartitions> LeaseFsm::TakeFromSlower(NodeId node, uint64_t session, 
 }
 
 Result<LeaseAnswer> LeaseFsm::Lease(NodeId node, uint64_t session, uint32_t count, Now now) {
-  LeaseAnswer answer;
+  LeaseAnswer answer{.rewind = state_.data().rewind};
   LeasePartitions command;
   if (ShardsReady()) command = Plan(node, session, count, now);
   bool from_slower = false;

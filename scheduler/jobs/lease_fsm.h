@@ -51,6 +51,7 @@ struct GivenLease {
 };
 struct LeaseAnswer {
   std::vector<GivenLease> leases;
+  uint64_t rewind = 0;  // the cluster's rewind number, which they carry
   uint32_t retry_after_ms = 0;
 };
 
@@ -113,8 +114,6 @@ class LeaseFsm {
   Status Tick(Now now);
   // The scheduler itself stood still for so long: nobody was silent meanwhile.
   void Forgive(int64_t ms);
-
-  bool AnyTrainLease() const;
 
  private:
   struct Held {

@@ -67,13 +67,6 @@ void SyncJobs::LeaveSeat(JobId id, LeaseToken seat) {
   if (Pass* pass = Find(id)) pass->rounds.LeaveSeat(seat);
 }
 
-bool SyncJobs::AnySeat() const {
-  for (const auto& [id, pass] : passes_) {
-    if (pass.rounds.seats() > 0) return true;
-  }
-  return false;
-}
-
 Status SyncJobs::Journal(JobId id, Pass& pass) {
   if (pass.rounds.Complete()) {
     PENSTOCK_RETURN_IF_ERROR(state_.Commit(

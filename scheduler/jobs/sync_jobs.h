@@ -47,7 +47,6 @@ class SyncJobs {
   // The holder lives. kFailedPrecondition or kCancelled: it holds no seat any more.
   Status Sign(NodeId node, uint64_t session, JobId job, LeaseToken seat, Now now);
   void LeaveSeat(JobId job, LeaseToken seat);
-  bool AnySeat() const;
 
   // Takes what the seat has done, and says what it does next. An error: of the journal; ask again.
   Result<SyncAnswer> Ask(NodeId node, uint64_t session, const SyncQuestion& question, Now now);

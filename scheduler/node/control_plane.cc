@@ -8,7 +8,6 @@
 #include "common/cluster/table_difference.h"
 #include "scheduler/copies/placement.h"
 #include "scheduler/copies/shard_map_builder.h"
-#include "scheduler/jobs/job_submission.h"
 #include "scheduler/node/inspect.h"
 
 namespace penstock {
@@ -65,8 +64,7 @@ ControlPlane::ControlPlane(ClusterState state, CommandLog& log, const ControlPla
       sync_(state_, options.leases.lease_ms),
       started_ms_(now.ms),
       ticked_ms_(now.ms),
-      lsns_ms_(now.ms),
-      rewound_until_ms_(now.ms + options.leases.lease_ms) {}
+      lsns_ms_(now.ms) {}
 
 Status ControlPlane::CheckLeads() const {
   return superseded_.empty() ? Status::Ok() : FailedPrecondition(superseded_);
@@ -240,6 +238,7 @@ Result<HeartbeatAnswer> ControlPlane::Wanted(NodeId node, uint64_t session, Now 
   const StateData& data = state_.data();
   HeartbeatAnswer answer{.map_version = Version(), .wanted = {}};
   answer.wanted.table_version = data.table_version;
+  answer.wanted.rewind = data.rewind;
   answer.wanted.sign = sign_;
   if (state_->FindNode(node)->role != NodeRole::kServer) return answer;
   answer.wanted.grants = GrantsOf(node, session);
@@ -292,10 +291,8 @@ Status ControlPlane::PlaceIfReady(Now now) {
   return Status::Ok();
 }
 
-// A worker of a rewound lease may still push with a `low` above what the shard has now; marks would then drop
-// the re-run. So the shard is granted when all such workers have heard of the rewind, or must have given up.
+// Workers of rewound leases may not have heard of it: the grant's rewind number has the shard refuse them.
 Status ControlPlane::GrantHeld(Now now) {
-  if (now.ms < rewound_until_ms_) return Status::Ok();
   GrantShards command;
   const auto& shards = state_.data().shards;
   for (ShardId id = 0; id < shards.size(); ++id) {
@@ -390,98 +387,6 @@ Result<ProducerId> ControlPlane::NewProducers(uint32_t count) {
   const ProducerId first = state_.data().next_producer;
   PENSTOCK_RETURN_IF_ERROR(state_.Commit(AllocateProducers{.first = first, .count = count}));
   return first;
-}
-
-// --- jobs ---
-
-Result<JobId> ControlPlane::Submit(const std::string& spec, Now now) {
-  PENSTOCK_RETURN_IF_ERROR(CheckLeads());
-  PENSTOCK_ASSIGN_OR_RETURN(const SubmitJob command, ReadSubmission(spec, *state_, now.wall_ms));
-  PENSTOCK_RETURN_IF_ERROR(state_.Commit(command));
-  LOG(INFO) << "job " << command.job << " '" << command.name << "' is submitted";
-  return command.job;
-}
-
-Status ControlPlane::Cancel(JobId job, Now now) {
-  PENSTOCK_RETURN_IF_ERROR(CheckLeads());
-  PENSTOCK_RETURN_IF_ERROR(leases_.Cancel(job, now));
-  sync_.Forget();
-  return Status::Ok();
-}
-
-Status ControlPlane::Pause(JobId job, Now now) {
-  PENSTOCK_RETURN_IF_ERROR(CheckLeads());
-  return leases_.Pause(job, now);
-}
-
-Status ControlPlane::Resume(JobId job, Now now) {
-  PENSTOCK_RETURN_IF_ERROR(CheckLeads());
-  return leases_.Resume(job, now);
-}
-
-Result<LeaseAnswer> ControlPlane::Lease(NodeId node, uint64_t session, uint32_t count, Now now) {
-  PENSTOCK_RETURN_IF_ERROR(CheckSession(node, session));
-  if (state_->FindNode(node)->role != NodeRole::kWorker)
-    return InvalidArgument(StrCat("lease: node ", node, " is no worker"));
-  if (count < 1 || count > 1024)
-    return InvalidArgument(StrCat("lease: count is ", count, ", allowed is 1 to 1024"));
-  nodes_.OnSign(node, now.ms);
-  const auto seat = leases_.ShardsReady() ? sync_.FreeSeat() : std::nullopt;
-  const auto other = seat ? leases_.Next(now) : std::nullopt;
-  // Fairly between jobs: whose has the fewest workers.
-  if (!seat || (other && other->leases < seat->seats)) return leases_.Lease(node, session, count, now);
-  PENSTOCK_ASSIGN_OR_RETURN(const LeaseToken token, sync_.TakeSeat(seat->job, node, session, now));
-  return LeaseAnswer{.leases = {{.job = state_->FindJob(seat->job), .seat = token}}, .retry_after_ms = 0};
-}
-
-Result<uint64_t> ControlPlane::Clock(NodeId node, uint64_t session, JobId job, LeaseToken token,
-                                     uint64_t clock, Now now) {
-  PENSTOCK_RETURN_IF_ERROR(CheckSession(node, session));
-  nodes_.OnSign(node, now.ms);
-  return leases_.Clock(node, session, job, token, clock, now);
-}
-
-Result<SyncAnswer> ControlPlane::Minibatch(NodeId node, uint64_t session, const SyncQuestion& question,
-                                           Now now) {
-  PENSTOCK_RETURN_IF_ERROR(CheckSession(node, session));
-  nodes_.OnSign(node, now.ms);
-  PENSTOCK_ASSIGN_OR_RETURN(const SyncAnswer answer, sync_.Ask(node, session, question, now));
-  if (answer.action.kind == SyncAction::Kind::kEnd) {
-    if (const JobRecord* job = state_->FindJob(question.job))
-      PENSTOCK_RETURN_IF_ERROR(leases_.MoveOn(*job, now));
-  }
-  return answer;
-}
-
-// A line about a seat.
-ReportVerdict ControlPlane::ReportSeat(NodeId node, uint64_t session, const ReportedProgress& line, Now now) {
-  const Status known = sync_.Sign(node, session, line.job, line.token, now);
-  if (!line.done && line.error.ok()) return {Status::Ok(), known};
-  sync_.LeaveSeat(line.job, line.token);
-  const JobRecord* job = state_->FindJob(line.job);
-  if (line.error.ok() || !known.ok() || IsTransient(line.error, state_->AnyQuarantined())) return {};
-  const NodeRecord* worker = state_->FindNode(node);
-  const std::string error = StrCat("job ", job->id, " '", job->name, "': pass ", job->pass, " on ",
-                                   worker->name, ": ", line.error.ToString());
-  const Status failed = leases_.Fail(*job, error, now);
-  sync_.Forget();
-  return {failed, Status::Ok()};
-}
-
-Result<std::vector<Status>> ControlPlane::Report(NodeId node, uint64_t session,
-                                                 const std::vector<ReportedProgress>& progress, Now now) {
-  PENSTOCK_RETURN_IF_ERROR(CheckSession(node, session));
-  nodes_.OnSign(node, now.ms);
-  RefreshMap(now);
-  const bool whole = CountShards(ShardState::kServing) == map_.size();
-  std::vector<Status> results;
-  for (const auto& line : progress) {
-    ReportVerdict verdict = SyncJobs::IsSeat(line.token) ? ReportSeat(node, session, line, now)
-                                                         : leases_.Report(node, session, line, whole, now);
-    PENSTOCK_RETURN_IF_ERROR(verdict.call);
-    results.push_back(std::move(verdict.result));
-  }
-  return results;
 }
 
 // --- time, questions ---

@@ -68,6 +68,7 @@ struct NodeGrant {
   Incarnation incarnation = 0;
   std::vector<GrantedBackup> backups;
   uint32_t min_copies = 1;
+  uint64_t rewind = 0;
   bool operator==(const NodeGrant&) const = default;
 };
 struct NodeFollow {
@@ -83,6 +84,7 @@ struct WantedState {
   uint64_t table_version = 0;
   ProducerRanges finished;
   uint64_t complete_batches = 0;  // of complete producers, of whom a node is told at the latest then
+  uint64_t rewind = 0;            // the cluster's rewind number
   // Rises when the scheduler needs a sign of life: whoever is told asks again.
   uint64_t sign = 0;
   bool operator==(const WantedState&) const = default;
@@ -195,8 +197,6 @@ class ControlPlane {
   const int64_t started_ms_;
   int64_t ticked_ms_;
   int64_t lsns_ms_;
-  // Workers of leases that a rewind ended may push on until then (they learn it with their next report).
-  int64_t rewound_until_ms_ = 0;
   std::string superseded_;  // not empty: a scheduler of a later term leads, and how that is known
   ShardMap map_;
   bool map_stale_ = true;

@@ -35,7 +35,8 @@ std::vector<NodeGrant> ControlPlane::GrantsOf(NodeId node, uint64_t session) con
     grants.push_back({.grant = {.shard = id, .epoch = shard.epoch, .min_lsn = shard.min_lsn},
                       .incarnation = shard.incarnation,
                       .backups = BackupsOf(id),
-                      .min_copies = state_.data().min_copies});
+                      .min_copies = state_.data().min_copies,
+                      .rewind = state_.data().rewind});
   }
   return grants;
 }
@@ -88,9 +89,7 @@ Status ControlPlane::CommitCopies(Now now) {
 }
 
 Status ControlPlane::TryCommitCopies(Now now) {
-  const auto decide = [&] {
-    return DecideCopies(*state_, nodes_, now.ms, now.ms >= rewound_until_ms_, options_.copying);
-  };
+  const auto decide = [&] { return DecideCopies(*state_, nodes_, now.ms, options_.copying); };
   CopyDecision decision = decide();
   if (!decision.change.changes.empty()) {
     // What was reported before a change is owed by those that come after it.
@@ -159,13 +158,11 @@ Status ControlPlane::Accept(ShardId id, Now now) {
 }
 
 Status ControlPlane::CommitAccept(ShardId id, Lsn remaining, const std::string& node, Now now) {
-  const bool leases = leases_.AnyTrainLease() || sync_.AnySeat();
   PENSTOCK_RETURN_IF_ERROR(state_.Commit(AcceptLoss{.shard = id, .remaining = remaining}));
   LOG(WARNING) << "shard " << id << ": loss accepted, it goes on with lsn " << remaining << " of " << node
                << "; jobs that train are rewound to the start of their pass";
   leases_.Forget();
   sync_.Rewind();
-  if (leases) rewound_until_ms_ = now.ms + options_.leases.lease_ms;
   map_stale_ = true;
   PENSTOCK_RETURN_IF_ERROR(GrantHeld(now));
   return CommitCopies(now);

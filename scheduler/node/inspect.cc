@@ -114,6 +114,7 @@ json StatusJson(const InspectView& view) {
           {"name", view.cluster_name},
           {"version", PENSTOCK_VERSION},
           {"term", data.term},
+          {"rewind", data.rewind},
           {"uptime_seconds", static_cast<double>(view.uptime_ms) / 1000},
           {"ready", view.ready},
           {"problems", view.problems},

@@ -28,7 +28,7 @@ ReportedProgress ReadProgress(proto::Progress::Reader in) {
       .clock = in.getClock()};
 }
 
-void WriteLease(const GivenLease& lease, capnp::List<uint32_t>::Reader known_jobs,
+void WriteLease(const GivenLease& lease, uint64_t rewind, capnp::List<uint32_t>::Reader known_jobs,
                 proto::Lease::Builder out) {
   const JobRecord& job = *lease.job;
   const PartitionRecord seat{.token = lease.seat};
@@ -48,6 +48,7 @@ void WriteLease(const GivenLease& lease, capnp::List<uint32_t>::Reader known_job
   out.setBegin(partition.recorded);
   out.setPosition(lease.position);
   out.setClock(lease.clock);
+  out.setRewind(Pushes(job.phase) ? rewind : 0);
   out.setBest(job.finishing && job.policy.keep_best && FindBest(job.history, job.policy).pass > 0);
 }
 
@@ -126,7 +127,7 @@ kj::Promise<void> SchedulerService::lease(LeaseContext context) {
     auto results = context.getResults();
     auto leases = results.initLeases(static_cast<uint32_t>(answer.leases.size()));
     for (uint32_t i = 0; i < answer.leases.size(); ++i)
-      WriteLease(answer.leases[i], params.getKnownJobs(), leases[i]);
+      WriteLease(answer.leases[i], answer.rewind, params.getKnownJobs(), leases[i]);
     results.setRetryAfterMs(answer.retry_after_ms);
     return Status::Ok();
   });

@@ -65,6 +65,7 @@ void WriteGrant(const NodeGrant& grant, proto::ShardGrant::Builder out) {
   out.setEpoch(grant.grant.epoch);
   out.setMinLsn(grant.grant.min_lsn);
   out.setMinCopies(grant.min_copies);
+  out.setRewind(grant.rewind);
   auto backups = out.initBackups(static_cast<uint32_t>(grant.backups.size()));
   for (uint32_t i = 0; i < backups.size(); ++i) {
     backups[i].setNode(grant.backups[i].node);
@@ -113,6 +114,7 @@ void SchedulerService::FillWantedState(proto::Scheduler::HeartbeatParams::Reader
   const WantedState& wanted = answer.wanted;
   results.setTerm(data.term);
   results.setMapVersion(answer.map_version);
+  results.setRewind(wanted.rewind);
   auto grants = results.initGrants(static_cast<uint32_t>(wanted.grants.size()));
   for (uint32_t i = 0; i < grants.size(); ++i) WriteGrant(wanted.grants[i], grants[i]);
   auto follows = results.initFollows(static_cast<uint32_t>(wanted.follows.size()));

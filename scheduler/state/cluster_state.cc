@@ -20,9 +20,10 @@ Status ClusterState::Apply(const Command& command) {
   return Status::Ok();
 }
 
-Result<ClusterState> ClusterState::FromJson(const nlohmann::json& json) {
+Result<ClusterState> ClusterState::FromJson(nlohmann::json json) {
   try {
     ClusterState state;
+    json.emplace("rewind", StateData{}.rewind);  // a snapshot from before there was such a number
     state.data_ = json.get<StateData>();
     for (const auto& [id, job] : state.data_.jobs) {
       for (const auto& partition : job.partitions) {

@@ -26,7 +26,7 @@ class ClusterState {
   const StateData& data() const { return data_; }
   nlohmann::json ToJson() const { return data_; }
   // kDataLoss when it is not the JSON of a state.
-  static Result<ClusterState> FromJson(const nlohmann::json& json);
+  static Result<ClusterState> FromJson(nlohmann::json json);
 
   // nullptr: there is none.
   const NodeRecord* FindNode(NodeId id) const;

@@ -236,6 +236,7 @@ void ClusterState::Do(const FinishStreams& c) {
 }
 
 void ClusterState::RewindJobs() {
+  ++data_.rewind;
   complete_ = {};
   for (auto& [id, job] : data_.jobs) {
     if (IsOver(job.state) || !Pushes(job.phase)) continue;

@@ -90,8 +90,8 @@ struct QuarantineShards {
   NLOHMANN_DEFINE_TYPE_INTRUSIVE(QuarantineShards, quarantines)
 };
 
-// The shard goes on with `remaining`, and jobs that train are rewound to the start of their pass. The grant
-// comes after it.
+// The shard goes on with `remaining`, and jobs that train are rewound to the start of their pass, with a new
+// rewind number. The grant comes after it.
 struct AcceptLoss {
   static constexpr const char* kName = "accept_loss";
   ShardId shard = 0;

@@ -63,7 +63,7 @@ struct ShardRecord {
   Lsn logged = 0;   // reported, and still owed by the owner; lowered only by accept-loss
   Lsn synced = 0;
   uint64_t granted_session = 0;  // of the owner, for which the epoch is granted; 0: not granted
-  bool held = false;             // loss accepted, and not granted again before the rewound leases have ended
+  bool held = false;             // loss accepted, and not granted again yet
   std::string quarantine;        // not empty: not granted, and why
   std::vector<CopyRecord> backups;
   Epoch confirmed = 0;  // the highest that a primary has reported to serve, all in-sync copies of it included
@@ -196,6 +196,9 @@ struct StateData {
   uint64_t commands = 0;    // applied so far: of two states of a cluster the older one has fewer
   uint32_t copies = 1;      // of each shard, wanted
   uint32_t min_copies = 1;  // with fewer in sync, pushes at `logged` and `synced` are refused
+  // Rises whenever a shard is to go on with less than job progress counts. Leases from before are worth
+  // nothing then, and shards refuse what is pushed under them (rule 35).
+  uint64_t rewind = 1;
   uint64_t last_session = 0;
   Incarnation last_incarnation = 0;
   NodeId last_node = 0;
@@ -211,7 +214,7 @@ struct StateData {
   std::vector<TableId> dropped_tables;
   std::map<JobId, JobRecord> jobs;
   ProducerRanges finished;  // none below the forget floor
-  NLOHMANN_DEFINE_TYPE_INTRUSIVE(StateData, cluster, term, commands, copies, min_copies, last_session,
+  NLOHMANN_DEFINE_TYPE_INTRUSIVE(StateData, cluster, term, commands, copies, min_copies, rewind, last_session,
                                  last_incarnation, last_node, last_table, table_version, last_job, last_token,
                                  next_producer, first_client_producer, nodes, shards, tables, dropped_tables,
                                  jobs, finished)

@@ -35,6 +35,7 @@ Grant ReadGrant(proto::ShardGrant::Reader grant) {
              .epoch = grant.getEpoch(),
              .min_lsn = grant.getMinLsn(),
              .min_copies = grant.getMinCopies(),
+             .rewind = grant.getRewind(),
              .backups = {}};
   for (auto backup : grant.getBackups()) {
     read.backups.push_back({.node = backup.getNode(),

@@ -239,6 +239,7 @@ void DataService::PushTable(proto::PushRequest::Reader request, proto::PushReque
   const UnitContext context{.producer = request.getProducer(),
                             .sequence = request.getSequence(),
                             .low = request.getLow(),
+                            .rewind = request.getRewind(),
                             .round = request.getRound(),
                             .step = request.getStep(),
                             .pass = request.getPass(),
@@ -391,6 +392,7 @@ kj::Promise<void> DataService::commitRound(CommitRoundContext context) {
   Applying applying;
   for (uint32_t i = 0; i < in.size(); ++i) {
     auto found = core_.Find(in[i].getShard(), in[i].getEpoch());
+    if (found.status.ok()) found.status = found.shard->CheckRewind(params.getRewind());
     for (TableId table : params.getTables()) {
       if (!found.status.ok()) break;
       auto applied =

@@ -47,6 +47,7 @@ ShardReplica::Begun ShardReplica::TakeGrant(const Grant& grant, uint64_t now_ms)
     following_ = false;
     seen_ = grant.epoch;
   }
+  shard_->RaiseRewind(grant.rewind);
   WantCopies(grant, now_ms);
   return begun;
 }

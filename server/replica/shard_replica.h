@@ -25,6 +25,7 @@ struct Grant {
   Epoch epoch = 0;
   Lsn min_lsn = 0;
   uint32_t min_copies = 1;
+  uint64_t rewind = 0;  // pushes and commits of jobs with a lower rewind number are refused
   std::vector<BackupGrant> backups;
 };
 // What it follows as a backup.

@@ -164,6 +164,7 @@ Result<PushOutcome> Shard::PushUnit(const UnitContext& unit, TableId id, std::sp
 Result<PushOutcome> Shard::PushUnit(const UnitContext& unit, TableHandle handle, std::span<const Key> keys,
                                     const float* values, size_t growth_bytes) {
   Table* table = handle.table_;
+  PENSTOCK_RETURN_IF_ERROR(CheckRewind(unit.rewind));
   PENSTOCK_RETURN_IF_ERROR(CheckUnit(unit, *table, keys));
   if (Defended(Defence::kMarks) && table->marks.Contains(unit.producer, unit.sequence)) {
     table->marks.AdvanceLow(unit.producer, unit.low);
@@ -186,6 +187,13 @@ Result<PushOutcome> Shard::PushUnit(const UnitContext& unit, TableHandle handle,
   outcome.lsn = NextLsn();
   if (table->told == 0) table->told = outcome.lsn;
   return outcome;
+}
+
+Status Shard::CheckRewind(uint64_t number) const {
+  if (number == 0 || number >= rewind_ || !Defended(Defence::kRewind)) return Status::Ok();
+  return Cancelled("shard " + std::to_string(options_.shard) + " has rewind number " +
+                   std::to_string(rewind_) + ", the lease of this call has " + std::to_string(number) +
+                   ": the job was rewound since, and the lease has ended");
 }
 
 Status Shard::CheckUnit(const UnitContext& unit, const Table& table, std::span<const Key> keys) const {

@@ -58,6 +58,7 @@ struct UnitContext {
   ProducerId producer = 0;
   Sequence sequence = 0;
   Sequence low = 0;      // every sequence below it is finished everywhere
+  uint64_t rewind = 0;   // of the lease that it is pushed under (rule 35); 0 outside of jobs: not checked
   uint64_t round = 0;    // of a sync job, from 1: the values are sums that wait for its commit; 0: not
   uint64_t step = 0;     // the job's optimizer step, from 1, for schedules; 0: each row's own count of pushes
   uint32_t pass = 0;     // of the job, from 1, for expiry.unused_passes; 0: outside of jobs
@@ -173,6 +174,7 @@ class Shard {
   //   InvalidArgument   producer 0, sequence below low, a unit too large, NaN or infinite values (unless the
   //   table allows them) FailedPrecondition  a round where the table does not accumulate, none where it does,
   //   or one that is over
+  //   Cancelled         CheckRewind
   //   NotFound          no such table UnknownProducer   the producer was forgotten or is
   //   finished: ask for a new id Overloaded        the sequence is beyond the window (never the one at
   //   `low`), or there is no memory
@@ -247,6 +249,12 @@ class Shard {
   Status BeginEpoch(Epoch epoch, Lsn min_lsn, Past past = Past::kAsHeld);
   // Of the epochs before the present one; once it serves.
   const HeldBefore& held_before() const { return held_; }
+  // Jobs were rewound: what was leased before `number` changes nothing here any more. It only rises, and is
+  // not logged: a shard that is served has it from its grant.
+  void RaiseRewind(uint64_t number) { rewind_ = std::max(rewind_, number); }
+  // Whether a push or a commit of a round with this rewind number may be looked at. kCancelled: its lease has
+  // ended.
+  Status CheckRewind(uint64_t number) const;
   // Something of the table (or of the whole shard) waits for the next delta.
   bool HasUnlogged(TableId table) const;
   bool HasUnlogged(TableHandle table) const { return HasUnlogged(*table.table_); }
@@ -430,6 +438,7 @@ class Shard {
   std::vector<float> mean_;       // scratch of CommitRound: a row's gradient
 
   Epoch epoch_ = 0;
+  uint64_t rewind_ = 0;  // of the grant
   Lsn last_lsn_ = 0;
   uint32_t last_checksum_ = 0;
   Lsn previous_lsn_ = 0;  // what the next delta follows: the last one, unless RelogFrom named another

@@ -12,8 +12,8 @@
 
 #include "client/admin.h"
 #include "common/base/hash.h"
-#include "server/storage/segment_reader.h"
 #include "tests/cluster/counting_load.h"
+#include "tests/cluster/damaged_log.h"
 #include "tests/cluster/flip_byte.h"
 #include "tests/cluster/penstock_command.h"
 #include "tests/cluster/test_cluster.h"
@@ -110,36 +110,8 @@ TEST(FaultKillTest, DiesAtEveryStep) {
 
 // --- Damage.
 
-struct Place {
-  std::string file;
-  uint64_t offset = 0;
-  ShardId shard = 0;
-};
-
-// The middle of the first delta behind the middle of the oldest segment's records.
-Result<Place> MiddleOfTheLog(const std::string& folder) {
-  std::vector<std::string> names;
-  for (const auto& entry : std::filesystem::directory_iterator(folder)) {
-    if (ParseSegmentFileName(entry.path().filename().string()))
-      names.push_back(entry.path().filename().string());
-  }
-  if (names.empty()) return NotFound("no segment in " + folder);
-  const std::string oldest = *std::min_element(names.begin(), names.end());
-  PosixFileLayer files;
-  PENSTOCK_ASSIGN_OR_RETURN(auto reader, SegmentReader::Open(files, folder, *ParseSegmentFileName(oldest)));
-  PENSTOCK_ASSIGN_OR_RETURN(const auto record, reader->FindHead(reader->end() / 2));
-  if (!record) return NotFound("no record behind the middle of " + reader->path());
-  return Place{.file = reader->path(),
-               .offset = record->delta_offsets[0] + record->sections[0].bytes() / 2,
-               .shard = record->sections[0].shard};
-}
-
 class DamageTest : public ::testing::Test {
  protected:
-  // A shard goes on when leases from before its loss was accepted, or from before the scheduler began, have
-  // ended.
-  DamageTest() : cluster_({.servers = 1, .set = {"scheduler.lease_ms=1000"}, .dir = {}}) {}
-
   void SetUp() override {
     ASSERT_TRUE(cluster_.Start().ok()) << cluster_.Output("scheduler") << cluster_.Output("server-0");
     auto client = cluster_.Connect();
@@ -186,7 +158,7 @@ class DamageTest : public ::testing::Test {
 
   static constexpr Key kRows = 400;
   static constexpr int kPushes = 30;
-  TestCluster cluster_;
+  TestCluster cluster_{{.servers = 1, .set = {}, .dir = {}}};
   std::unique_ptr<Client> client_;
   TableSpec table_;
   std::shared_ptr<Producer> producer_;
@@ -201,7 +173,7 @@ TEST_F(DamageTest, BeforeTheLastSyncedByteQuarantinesThatShardAlone) {
   ASSERT_EQ(cluster_.Terminate("server-0"), 0);
   const auto found = MiddleOfTheLog(cluster_.dir() + "/server-0/log");
   ASSERT_TRUE(found.ok()) << found.status().ToString();
-  const Place& place = *found;
+  const LogPlace& place = *found;
   FlipByte(place.file, place.offset);
   ASSERT_TRUE(cluster_.StartOne("server-0").ok());
 

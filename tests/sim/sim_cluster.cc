@@ -40,13 +40,27 @@ SimOptions DrawOptions(uint64_t seed) {
   options.loss = pick(3) == 0 ? 0 : 300 + pick(2000);
   options.push_every_ms = 60 + pick(120);
   options.lease_ms = pick(2) == 0 ? 1200 : 3000;
+  options.losses = seed % 8 == 3;
+  if (options.losses) {
+    // Nothing is synced but where a segment ends, and there is no other copy.
+    options.servers = 2;
+    options.copies = options.min_copies = 1;
+    options.tables.pop_back();
+    options.weights = Durability::kLogged;
+    options.ledger_synced = options.damage = false;
+    options.partitions = 24;
+    // Workers hear late that their leases have ended.
+    options.lease_ms = 3000;
+    options.report_ms = 1000;
+    options.passes = 1;
+  }
   return options;
 }
 
 std::string Describe(const SimOptions& o) {
   return StrCat("seed ", o.seed, ": ", o.servers, " servers, ", o.copies, " copies, at least ", o.min_copies,
-                o.isolation ? ", isolation" : "", o.with_base ? ", with a base" : "",
-                o.damage ? ", with damage" : "");
+                o.isolation ? ", isolation" : "", o.losses ? ", losses" : "",
+                o.with_base ? ", with a base" : "", o.damage ? ", with damage" : "");
 }
 
 SimCluster::SimCluster(const SimOptions& options)
@@ -133,10 +147,7 @@ void SimCluster::OnReached(Step step, NodeId node) {
   if (server != nullptr && faults_ != nullptr) faults_->OnReached(step, server->self());
 }
 
-void SimCluster::NotePause(Endpoint process, uint64_t ms) {
-  paused_.insert(process);
-  if (ms > 1500) truth.OnLongPause();
-}
+void SimCluster::NotePause(Endpoint process) { paused_.insert(process); }
 
 // --- The run.
 

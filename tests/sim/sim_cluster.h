@@ -33,10 +33,12 @@ struct SimOptions {
   uint32_t partitions = 4, passes = 1;
   bool with_base = false;
   bool damage = false;     // synced bytes may change
+  bool losses = false;     // power cuts take what was reported, in the middle of the job's only pass
   bool isolation = false;  // servers with three copies end just behind what one of two backups has taken
   uint64_t delay_us = 3000, loss = 0;
   uint64_t push_every_ms = 100;
   int64_t lease_ms = 3000;
+  uint64_t report_ms = 300;  // between a worker's reports
 };
 SimOptions DrawOptions(uint64_t seed);
 std::string Describe(const SimOptions& options);
@@ -60,7 +62,7 @@ class SimCluster {
   // Of a minibatch's unit, the same for whoever pushes it.
   UnitNumber NumberOf(uint64_t key, UnitRecord unit);
   void OnReached(Step step, NodeId node);
-  void NotePause(Endpoint process, uint64_t ms);
+  void NotePause(Endpoint process);
   // It runs, and the scheduler hears of it.
   bool IsHeard(const SimServer& server) const;
   bool StoodStill(Endpoint process) const { return paused_.contains(process); }

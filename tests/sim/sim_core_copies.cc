@@ -149,7 +149,8 @@ void SimCore::ApplyWanted(const WantedState& wanted, ProducerId forget_floor) {
                .incarnation = grant.incarnation,
                .epoch = grant.grant.epoch,
                .min_lsn = grant.grant.min_lsn,
-               .min_copies = grant.min_copies};
+               .min_copies = grant.min_copies,
+               .rewind = grant.rewind};
     for (const GrantedBackup& backup : grant.backups)
       read.backups.push_back({backup.node, backup.name, backup.incarnation, backup.endpoint, backup.in_sync});
     TakeGrant(read);

@@ -67,6 +67,7 @@ void SimFaults::Inject(Endpoint where) {
 void SimFaults::InjectInto(SimServer& server) {
   if (!server.up()) return;
   if (cluster_.options().isolation) return Isolate(server);
+  if (cluster_.options().losses) return EndServer(server, true);
   switch (world_.Pick(13)) {
     case 0:
     case 1:
@@ -144,7 +145,7 @@ void SimFaults::Pause(Endpoint process, uint64_t ms) {
   world_.Note(process, "stands still for ", ms, " ms");
   Interrupt(process);
   world_.Pause(process, ms);
-  cluster_.NotePause(process, ms);
+  cluster_.NotePause(process);
 }
 
 void SimFaults::CutLinks(Endpoint from) {

@@ -206,6 +206,11 @@ void Truth::OnCommand(const Command& command, const StateData& before) {
     for (const auto& q : quarantine->quarantines) OnQuarantine(q);
   } else if (const auto* accept = std::get_if<AcceptLoss>(&command)) {
     ++accepted_;
+    // All of the present pass is done again, and what was lost of it before does not matter.
+    if (before.jobs.contains(1) && !IsOver(before.jobs.at(1).state)) {
+      lossy_again_.clear();
+      damaged_again_.clear();
+    }
     for (UnitRecord& unit : units_) unit.may_be_lost |= unit.shard == accept->shard && unit.lsn > 0;
   }
 }
@@ -271,7 +276,8 @@ void Truth::LoseWhatNobodyHolds(const SimServer& weakened, bool synced_too) {
 // What was reported must be missed, so it is strict until the operator has accepted its loss.
 void Truth::LoseUnreported(ShardId shard, const ShardRecord& record, bool synced_too) {
   lossy_.insert(shard);
-  if (synced_too) damaged_.insert(shard);
+  lossy_again_.insert(shard);
+  if (synced_too) damaged_.insert(shard), damaged_again_.insert(shard);
   for (UnitRecord& unit : units_) {
     if (unit.shard != shard || unit.lsn <= std::max(record.logged, record.synced)) continue;
     unit.may_be_lost |= synced_too || unit.level != Durability::kSynced;
@@ -283,6 +289,7 @@ void Truth::OnDamage(SimServer& server) {
   for (ShardId id = 0; id < shards.size(); ++id) {
     if (!IsMember(shards[id], server.node())) continue;
     lossy_.insert(id);
+    lossy_again_.insert(id);
     if (shards[id].node == server.node()) cut_lives_.insert({server.node(), shards[id].incarnation});
     for (const CopyRecord& copy : shards[id].backups) {
       if (copy.node == server.node()) cut_lives_.insert({server.node(), copy.incarnation});
@@ -370,9 +377,12 @@ void Truth::CheckJob(ShardId shard, const Rows& rows) {
     if (of != shard) continue;
     const auto row = rows.find({table, key});
     const float count = row == rows.end() ? 0 : row->second;
-    // A loss rewinds the present pass only, and not before a worker that stands still.
-    const bool may_lack = (accepted_ > 0 && (pass < last_pass || long_pause_)) || damaged_.contains(shard) ||
-                          (lossy_.contains(shard) && !synced);
+    // A loss that was accepted rewinds the present pass only.
+    const bool before = pass < last_pass;
+    const bool damaged = (before ? damaged_ : damaged_again_).contains(shard);
+    const bool lossy = (before ? lossy_ : lossy_again_).contains(shard);
+    const bool may_lack =
+        (before && accepted_ > 0) || damaged || (lossy && !synced);
     if (count == 1 || (count == 0 && may_lack)) continue;
     cluster_.world.Fail(
         "what_is_recorded_is_there_once",

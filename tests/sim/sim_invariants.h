@@ -65,7 +65,6 @@ class Truth {
   void OnLogFailed(const SimServer& server) { LoseWhatNobodyHolds(server, false); }
   // Synced bytes of its log are damaged.
   void OnDamage(SimServer& server);
-  void OnLongPause() { long_pause_ = true; }
   // A fault has hit this node, or (0) the scheduler: which changes of epochs it interrupts.
   void InterruptCourses(NodeId node);
 
@@ -114,11 +113,12 @@ class Truth {
   std::map<ShardId, Course> courses_;
   std::set<ShardId> lossy_;    // something of it may be gone
   std::set<ShardId> damaged_;  // even if it was synced
+  // The same since the job's present pass began again.
+  std::set<ShardId> lossy_again_, damaged_again_;
   // Or the scheduler may have given up whoever holds it, before it could know.
   std::set<ShardId> may_be_quarantined_;
   std::set<std::pair<NodeId, Incarnation>> cut_lives_;  // lost power and have not led since
   uint64_t accepted_ = 0, promotions_ = 0;
-  bool long_pause_ = false;
   bool primaries_changed_ = false;  // of any shard, another process or another life of one
 };
 

@@ -71,7 +71,7 @@ struct GivenPartition {
   uint32_t partition = 0, pass = 0;
   LeaseToken token = 0;
   ProducerId producer = 0;
-  uint64_t begin = 0;
+  uint64_t begin = 0, rewind = 0;
 };
 struct LeaseReply {
   Status status;

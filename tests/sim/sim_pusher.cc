@@ -6,7 +6,6 @@ namespace penstock::sim {
 namespace {
 
 constexpr uint64_t kDeadlineMs = 9000;
-constexpr uint64_t kAskDeadlineMs = 2500;
 constexpr uint64_t kAttemptMs = 2500;
 constexpr uint64_t kMapMs = 600;
 constexpr uint64_t kGivenUpOneIn = 25;  // messages that are given up at once, and arrive nevertheless
@@ -42,8 +41,7 @@ class SimPusher::Call : public GroupedCall {
  public:
   using GroupedCall::GroupedCall;
   std::string Describe(size_t group) const override { return StrCat("shard ", groups()[group].shard); }
-  // False: it is given up.
-  virtual bool Prepare() { return true; }
+  virtual void Prepare() {}
   // Runs at the server; `reply` is called once for the group.
   using Serve = std::function<void(SimCore&, const Reply&)>;
   virtual Serve ServeOf(uint32_t group) = 0;
@@ -66,10 +64,9 @@ class SimPusher::PushCall final : public SimPusher::Call {
   Step sent() const override { return Step::kPushSent; }
   Step answered() const override { return Step::kPushAnswered; }
 
-  bool Prepare() override {
+  void Prepare() override {
     const Sequence low = low_();
     for (PushRequest& unit : units_) unit.unit.low = std::min(low, unit.unit.sequence);
-    return low != kNoLow;
   }
   Serve ServeOf(uint32_t g) override {
     PushRequest request = units_[g];
@@ -110,13 +107,18 @@ class SimPusher::PushCall final : public SimPusher::Call {
 
 class SimPusher::AskCall final : public SimPusher::Call {
  public:
-  explicit AskCall(const std::vector<ShardId>& shards) : Call(kAskDeadlineMs, GroupsOf(shards)) {}
+  AskCall(const std::vector<ShardId>& shards, uint64_t deadline_ms, Asked done)
+      : Call(deadline_ms, GroupsOf(shards)), done_(std::move(done)) {}
   std::string what() const override { return "ask"; }
   Serve ServeOf(uint32_t g) override {
     return [shard = groups()[g].shard, epoch = groups()[g].sent_epoch](SimCore& core, const Reply& reply) {
       reply(core.AskLogged(shard, epoch));
     };
   }
+  void Complete(const Status& status) override { done_(status); }
+
+ private:
+  const Asked done_;
 };
 
 SimPusher::SimPusher(SimCluster& cluster, Endpoint self, Seen seen)
@@ -126,7 +128,9 @@ void SimPusher::Push(std::vector<PushRequest> units, Low low, Done done) {
   Start(std::make_shared<PushCall>(*this, std::move(units), std::move(low), std::move(done)));
 }
 
-void SimPusher::AskLogged(const std::vector<ShardId>& shards) { Start(std::make_shared<AskCall>(shards)); }
+void SimPusher::AskLogged(const std::vector<ShardId>& shards, uint64_t deadline_ms, Asked done) {
+  Start(std::make_shared<AskCall>(shards, deadline_ms, std::move(done)));
+}
 
 // As Client::Connect, the first map comes before anything else.
 void SimPusher::Start(std::shared_ptr<Call> call) {
@@ -189,7 +193,7 @@ void SimPusher::Send(const DispatchFsm::ChannelPtr& channel, const DispatchFsm::
   auto& call = static_cast<Call&>(*message->call);
   if (connection == nullptr)
     return fsm_.OnNotConnected(channel, message, Unavailable("nobody listens there"));
-  if (!call.Prepare()) fsm_.OnDeadline(message->call);
+  call.Prepare();
   if (!fsm_.OnConnected(channel, message, world_.now_ms())) return;
   std::vector<Call::Serve> groups;
   for (const uint32_t g : message->groups) groups.push_back(call.ServeOf(g));

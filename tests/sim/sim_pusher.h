@@ -18,18 +18,18 @@ class SimPusher {
     std::vector<UnitPosition> units;  // with ok
   };
   using Done = std::function<void(const Result&)>;
-  // Each attempt asks for the producer's low; kNoLow gives the push up.
+  // Each attempt asks for the producer's low.
   using Low = std::function<Sequence()>;
   using Seen = std::function<void(const UnitPosition&)>;
-  static constexpr Sequence kNoLow = ~Sequence{0};
+  using Asked = std::function<void(const Status&)>;
 
   // `seen` hears what every answer said of its shards.
   SimPusher(SimCluster& cluster, Endpoint self, Seen seen);
 
   // The units of one sequence.
   void Push(std::vector<PushRequest> units, Low low, Done done);
-  // Asks what each shard has logged by now; `seen` hears it.
-  void AskLogged(const std::vector<ShardId>& shards);
+  // Asks what each shard has logged by now, as a pull does; `seen` hears it.
+  void AskLogged(const std::vector<ShardId>& shards, uint64_t deadline_ms, Asked done);
 
  private:
   using Message = DispatchFsm::Message;

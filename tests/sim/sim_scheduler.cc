@@ -99,7 +99,8 @@ LeaseReply SimScheduler::Lease(NodeId node, uint64_t session, uint32_t count) {
                            .pass = lease.job->pass,
                            .token = partition.token,
                            .producer = partition.producer,
-                           .begin = partition.recorded});
+                           .begin = partition.recorded,
+                           .rewind = answer->rewind});
     for (const TableId table : lease.job->tables) reply.tables.push_back(data().tables.at(table));
   }
   return reply;

@@ -38,40 +38,43 @@ void BestCopy::Cut(const Examples& examples) {
   }
 }
 
-Status BestCopy::CopyFrom(Producer& producer) {
-  PENSTOCK_ASSIGN_OR_RETURN(const Sequence begin, producer.Rewind());
-  for (Sequence k = begin; k < pieces_.size(); ++k) {
-    const Piece& piece = pieces_[k];
-    PENSTOCK_ASSIGN_OR_RETURN(const PullResult rows,
-                              client_.Pull({{context_.tables()[piece.table].id, piece.keys}}).get());
-    std::vector<TablePush> push;
-    push.push_back({context_.best_tables()[piece.table].id, piece.keys, rows.values[0]});
-    PENSTOCK_RETURN_IF_ERROR(client_.PushAt(producer, k, push).get().status());
-    Report(producer);
-    if (task_.dropped()) return Cancelled("the lease was taken away");
-    if (producer.rewound()) return Unavailable("a shard came back with less than it had answered", 50);
-  }
-  while (producer.recorded() < pieces_.size()) {
-    PENSTOCK_RETURN_IF_ERROR(client_.Flush());
-    if (producer.rewound()) return Unavailable("a shard came back with less than it had answered", 50);
-    if (task_.dropped()) return Cancelled("the lease was taken away");
-  }
-  return Status::Ok();
+Status BestCopy::Copy(Producer& producer, Sequence k) {
+  const Piece& piece = pieces_[k];
+  PENSTOCK_ASSIGN_OR_RETURN(const PullResult rows,
+                            client_.Pull({{context_.tables()[piece.table].id, piece.keys}}).get());
+  std::vector<TablePush> push;
+  push.push_back({context_.best_tables()[piece.table].id, piece.keys, rows.values[0]});
+  PENSTOCK_RETURN_IF_ERROR(task_.MayPush());
+  return client_.PushAt(producer, k, push, {.rewind = task_.info().rewind}).get().status();
 }
 
 Status BestCopy::Run(const Examples& examples) {
   Cut(examples);
   auto producer = client_.AttachProducer(task_.info().producer, task_.info().begin);
-  for (;;) {
-    const Status status = CopyFrom(*producer);
-    Report(*producer);
-    if (task_.dropped()) return Status::Ok();
-    if (status.ok()) {
-      task_.Update([](LeaseProgress& p) { p.done = true; });
-      return status;
+  task_.Plan(pieces_.size(), 1);
+  for (Sequence next = task_.info().begin;;) {
+    const LeaseWindow window{
+        .next = next, .recorded = producer->recorded(), .in_flight = 0, .rewound = producer->rewound()};
+    Status came;
+    switch (task_.Next(window)) {
+      case LeaseStep::kMinibatch:
+        came = Copy(*producer, next);
+        next += came.ok();
+        break;
+      case LeaseStep::kAwait:
+        break;  // nothing is in flight between two steps
+      case LeaseStep::kRewind: {
+        PENSTOCK_ASSIGN_OR_RETURN(next, patience_.Rewind(task_, *producer));
+        break;
+      }
+      case LeaseStep::kFlush:
+        came = client_.Flush();
+        break;
+      case LeaseStep::kEnd:
+        return task_.Conclude(window);
     }
-    if (!Patience::Passes(status.code())) return status;
-    patience_.Wait(task_, status);
+    task_.Note(came);
+    Report(*producer);
   }
 }
 

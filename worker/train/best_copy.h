@@ -28,7 +28,7 @@ class BestCopy {
     std::vector<Key> keys;
   };
   void Cut(const Examples& examples);
-  Status CopyFrom(Producer& producer);
+  Status Copy(Producer& producer, Sequence k);
   void Report(const Producer& producer);
 
   Client& client_;

@@ -1,10 +1,9 @@
 // LeaseTask: one leased partition while a worker works on it, as its two threads see it.
 //
-// The training thread writes progress, the client's loop reads it for reports and writes the scheduler's
-// answer back.
+// What may be done under the lease its LeaseRun decides. The training thread writes progress, the client's
+// loop reads it for reports and writes the scheduler's answer back.
 #pragma once
 
-#include <atomic>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -14,6 +13,7 @@
 
 #include "common/base/status.h"
 #include "proto/control.capnp.h"
+#include "worker/train/lease_run.h"
 
 namespace penstock {
 
@@ -32,6 +32,7 @@ struct LeaseInfo {
   uint32_t position = 0;  // of the partition in the order of its pass
   uint64_t clock = 0;     // ssp: the worker's when the lease begins
   bool best = false;      // evaluates what keep_best has kept
+  uint64_t rewind = 0;  // the cluster's rewind number then: what is pushed under it carries it; 0: nothing is
   // Whose lease it is: the worker's node and session.
   uint32_t node = 0;
   uint64_t session = 0;
@@ -62,15 +63,30 @@ struct LeaseProgress {
 
 class LeaseTask {
  public:
-  explicit LeaseTask(LeaseInfo info) : info_(std::move(info)) {
-    progress_.recorded = info_.begin;
-    progress_.clock = info_.clock;
-  }
+  // A LeaseRun's clock.
+  static uint64_t NowMs();
+
+  // `lease_ms`: without a report for so long the scheduler gives the partition to another worker. `asked_ms`:
+  // when it was asked for the lease.
+  LeaseTask(LeaseInfo info, uint64_t lease_ms, uint64_t asked_ms);
 
   const LeaseInfo& info() const { return info_; }
-  // The scheduler has taken the lease away (or the worker is ending): stop without a further report.
-  bool dropped() const { return dropped_; }
-  void Drop() { dropped_ = true; }
+  // It is held no more: stop without a further report.
+  bool dropped() { return !MayPush().ok(); }
+  // Before every push. kCancelled: it is held no more, and why.
+  Status MayPush();
+  void Drop(const std::string& why);
+  void Renew(uint64_t sent_ms);
+  void OnRewindNumber(uint64_t number);
+
+  // --- Of what has minibatches: LeaseRun's, by the training thread.
+  void Plan(uint64_t count, size_t limit);
+  LeaseStep Next(const LeaseWindow& window);
+  void Note(const Status& status);
+  Status failure() const;
+  void Rewound();
+  // At the end: done, or given back with this error; ok as well when the lease is held no more.
+  Status Conclude(const LeaseWindow& window);
 
   LeaseProgress progress() const {
     std::lock_guard lock(mutex_);
@@ -83,10 +99,13 @@ class LeaseTask {
   }
 
  private:
+  Status CheckHeld();  // with mutex_; says so when it has ended
+
   const LeaseInfo info_;
-  std::atomic<bool> dropped_{false};
   mutable std::mutex mutex_;
-  LeaseProgress progress_;  // guarded by mutex_
+  LeaseRun run_;             // guarded by mutex_
+  LeaseProgress progress_;   // guarded by mutex_
+  bool said_ended_ = false;  // guarded by mutex_
 };
 
 }  // namespace penstock

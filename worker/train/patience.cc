@@ -8,22 +8,6 @@
 
 namespace penstock {
 
-bool Patience::Passes(Code code) {
-  switch (code) {
-    case Code::kUnavailable:
-    case Code::kWrongEpoch:
-    case Code::kOverloaded:
-    case Code::kNotEnoughCopies:
-    case Code::kDeadlineExceeded:
-    case Code::kOutcomeUnknown:
-    case Code::kDataLoss:
-    case Code::kFailedPrecondition:
-      return true;
-    default:
-      return false;
-  }
-}
-
 void Patience::Wait(LeaseTask& task, const Status& status) {
   if (status.message() != said_) {
     said_ = status.message();
@@ -32,6 +16,13 @@ void Patience::Wait(LeaseTask& task, const Status& status) {
   }
   std::this_thread::sleep_for(
       std::chrono::milliseconds(std::clamp<uint32_t>(status.retry_after_ms(), 50, 1000)));
+}
+
+Result<Sequence> Patience::Rewind(LeaseTask& task, Producer& producer) {
+  const Status failure = task.failure();
+  Wait(task, failure.ok() ? Unavailable("a shard came back with less than it had answered", 50) : failure);
+  task.Rewound();
+  return producer.Rewind();
 }
 
 }  // namespace penstock

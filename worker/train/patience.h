@@ -3,16 +3,17 @@
 
 #include <string>
 
+#include "client/producer.h"
 #include "worker/train/lease_task.h"
 
 namespace penstock {
 
 class Patience {
  public:
-  // A server that restarts, a full log, a quarantined shard: the job waits for it instead of failing.
-  static bool Passes(Code code);
   // Says so, and waits a moment.
   void Wait(LeaseTask& task, const Status& status);
+  // LeaseStep::kRewind: waits for what has failed, and answers the minibatch to go on from.
+  Result<Sequence> Rewind(LeaseTask& task, Producer& producer);
 
  private:
   std::string said_;  // the last reason

@@ -24,7 +24,7 @@ Status SyncLoop::Run() {
     auto order = Ask();
     if (!order.ok()) {
       // With the seat gone, the next report says so. What was done is told again.
-      if (!Patience::Passes(order.status().code()) && order.status().code() != Code::kCancelled)
+      if (!LeaseRun::Passes(order.status().code()) && order.status().code() != Code::kCancelled)
         return order.status();
       patience_.Wait(task_, order.status());
       continue;
@@ -79,7 +79,7 @@ Status SyncLoop::Carry(const Order& order) {
     const Status status = order.action == Action::WORK     ? Work(order)
                           : order.action == Action::COMMIT ? Commit(order)
                                                            : Status::Ok();
-    if (status.ok() || !Patience::Passes(status.code())) return status;
+    if (status.ok() || !LeaseRun::Passes(status.code())) return status;
     patience_.Wait(task_, status);
   }
   return Status::Ok();
@@ -89,7 +89,9 @@ Status SyncLoop::Commit(const Order& order) {
   std::vector<TableId> tables;
   for (const TableSpec& table : context_.tables()) tables.push_back(table.id);
   PENSTOCK_RETURN_IF_ERROR(PENSTOCK_FAULT("worker.commit"));
-  PENSTOCK_RETURN_IF_ERROR(client_.CommitRound(tables, order.round, order.examples, order.step));
+  PENSTOCK_RETURN_IF_ERROR(task_.MayPush());
+  PENSTOCK_RETURN_IF_ERROR(
+      client_.CommitRound(tables, order.round, order.examples, order.step, task_.info().rewind));
   committed_ = order.round;
   return Status::Ok();
 }
@@ -163,7 +165,10 @@ Status SyncLoop::Push(const Order& order, std::vector<TablePush> pushes, std::sp
                             .step = order.round,
                             .worker = task_.info().node,
                             .pass = task_.info().pass + 1,
+                            .rewind = task_.info().rewind,
                             .combine = false};
+  // The rows may have come from a shard that was waited for.
+  PENSTOCK_RETURN_IF_ERROR(task_.MayPush());
   const auto producer = client_.AttachProducer(order.producer, order.round);
   auto gradients = client_.PushAt(*producer, order.round, pushes, options);
   if (context_.ledger()) {

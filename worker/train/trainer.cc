@@ -64,60 +64,62 @@ Status Trainer::Train(LeaseTask& task, JobContext& context, const Examples& exam
   std::unique_ptr<ClockGate> gate;
   if (train.ssp()) gate = std::make_unique<ClockGate>(client_, task, train.staleness, clock);
   gate_ = gate.get();
-  for (;;) {
-    const Status status = TrainFrom(task, context, examples, plan, *producer);
-    // All in flight get an answer now, also those of a lease that was taken away: nothing of it outlives it.
-    const Status drained = FinishPushes(task, 0);
-    Report(task, plan, *producer);
-    if (gate != nullptr) clock = gate->reached();  // what failed is done again at the same clocks
-    if (task.dropped()) return Status::Ok();
-    if (status.ok()) {
-      task.Update([](LeaseProgress& p) { p.done = true; });
-      return status;
+  const MinibatchSource source{&context.model(), &context.tables(), &examples, &plan, Purpose::kTrain};
+  feed_.Begin(source);
+  task.Plan(plan.count(), train.ssp() ? std::min(train.inflight, train.staleness) : train.inflight);
+  for (uint64_t next = lease.begin;;) {
+    const LeaseWindow window{.next = next,
+                             .recorded = producer->recorded(),
+                             .in_flight = pushes_.size(),
+                             .rewound = producer->rewound()};
+    Status came;
+    switch (task.Next(window)) {
+      case LeaseStep::kMinibatch:
+        came = TrainOn(task, context, next, *producer);
+        next += came.ok();
+        break;
+      case LeaseStep::kAwait:
+        came = FinishPushes(task, pushes_.size() - 1);
+        break;
+      case LeaseStep::kRewind: {
+        PENSTOCK_ASSIGN_OR_RETURN(next, patience_.Rewind(task, *producer));
+        if (gate != nullptr) clock = gate->reached();  // what failed is done again at the same clocks
+        feed_.Begin(source);
+        break;
+      }
+      case LeaseStep::kFlush:
+        came = client_.Flush();
+        break;
+      case LeaseStep::kEnd:
+        if (gate != nullptr) clock = gate->reached();
+        return task.Conclude(window);
     }
-    if (!Patience::Passes(status.code())) return status;
-    patience_.Wait(
-        task, drained.ok() ? status : Status(status.code(), status.message() + "; " + drained.message()));
+    task.Note(came);
+    Report(task, plan, *producer);
   }
 }
 
-Status Trainer::TrainFrom(LeaseTask& task, JobContext& context, const Examples& examples,
-                          const MinibatchPlan& plan, Producer& producer) {
-  const LeaseInfo& lease = task.info();
-  auto begin = producer.Rewind();
-  if (!begin.ok()) return begin.status();
-  const auto& train = context.job().train;
-  const size_t inflight = train.ssp() ? std::min(train.inflight, train.staleness) : train.inflight;
-  uint64_t& clock = clocks_[lease.job];
-  feed_.Begin({&context.model(), &context.tables(), &examples, &plan, Purpose::kTrain});
-  for (uint64_t k = *begin; k < plan.count(); ++k) {
-    if (!feed_.Pulling(k)) {
-      PENSTOCK_RETURN_IF_ERROR(PassGate(task, clock + 1));
-      feed_.Pull(k);
-    }
-    feed_.Prepare(k + 1);
-    Minibatch& minibatch = feed_.At(k);
-    auto pulled = Await(minibatch.rows);
-    if (!pulled.ok()) return pulled.status();
-    if (gate_ == nullptr || gate_->Open(clock + 2)) feed_.Pull(k + 1);
-    PENSTOCK_RETURN_IF_ERROR(PENSTOCK_FAULT("worker.step"));
-    TableValues values(pulled->values.begin(), pulled->values.end());
-    const double loss = context.model().Compute(minibatch.batch, minibatch.prepared, values, &gradients_);
-    ++clock;
-    pushes_.push_back({clock, PushGradients(task, context, minibatch, clock, producer)});
-    task.Update([&](LeaseProgress& p) { p.loss_sum += loss; });
-    Report(task, plan, producer);
-    feed_.Prepare(k + 2);
-    PENSTOCK_RETURN_IF_ERROR(FinishPushes(task, inflight - 1));
-    if (task.dropped()) return Cancelled("the lease was taken away");
-    if (producer.rewound()) return Unavailable("a shard came back with less than it had answered", 50);
+// Minibatch k, up to its push; while that is on its way, those behind it are prepared.
+Status Trainer::TrainOn(LeaseTask& task, JobContext& context, uint64_t k, Producer& producer) {
+  uint64_t& clock = clocks_[task.info().job];
+  if (!feed_.Pulling(k)) {
+    PENSTOCK_RETURN_IF_ERROR(PassGate(task, clock + 1));
+    feed_.Pull(k);
   }
-  PENSTOCK_RETURN_IF_ERROR(FinishPushes(task, 0));
-  while (producer.recorded() < plan.count()) {
-    PENSTOCK_RETURN_IF_ERROR(client_.Flush());
-    if (producer.rewound()) return Unavailable("a shard came back with less than it had answered", 50);
-    if (task.dropped()) return Cancelled("the lease was taken away");
-  }
+  feed_.Prepare(k + 1);
+  Minibatch& minibatch = feed_.At(k);
+  auto pulled = Await(minibatch.rows);
+  if (!pulled.ok()) return pulled.status();
+  if (gate_ == nullptr || gate_->Open(clock + 2)) feed_.Pull(k + 1);
+  PENSTOCK_RETURN_IF_ERROR(PENSTOCK_FAULT("worker.step"));
+  TableValues values(pulled->values.begin(), pulled->values.end());
+  const double loss = context.model().Compute(minibatch.batch, minibatch.prepared, values, &gradients_);
+  // The rows may have come from a shard that was waited for, for longer than the lease has lasted.
+  PENSTOCK_RETURN_IF_ERROR(task.MayPush());
+  ++clock;
+  pushes_.push_back({clock, PushGradients(task, context, minibatch, clock, producer)});
+  task.Update([&](LeaseProgress& p) { p.loss_sum += loss; });
+  feed_.Prepare(k + 2);
   return Status::Ok();
 }
 
@@ -143,6 +145,7 @@ std::future<Result<PushResult>> Trainer::PushGradients(const LeaseTask& task, Jo
                          .step = context.ScheduleStepsOf(lease).Of(k),
                          .worker = lease.node,
                          .pass = lease.pass + 1,
+                         .rewind = lease.rewind,
                          .combine = false});
 }
 
@@ -162,15 +165,17 @@ Status Trainer::PassGate(LeaseTask& task, uint64_t clock) {
   return gate_->Wait(clock);
 }
 
-// Waits until at most `leave` pushes have no answer. The first error is returned after the wait.
+// Waits until at most `leave` pushes have no answer. The first error is returned after the wait. Clocks
+// behind one that failed are not reached.
 Status Trainer::FinishPushes(LeaseTask& task, size_t leave) {
+  const bool failed = !task.failure().ok();
   Status first;
   while (pushes_.size() > leave) {
     const uint64_t clock = pushes_.front().clock;
     auto result = Await(pushes_.front().answer);
     pushes_.pop_front();
     if (!result.ok() && first.ok()) first = result.status();
-    if (first.ok() && gate_ != nullptr) gate_->Reach(clock);
+    if (first.ok() && !failed && gate_ != nullptr) gate_->Reach(clock);
   }
   return first;
 }
@@ -194,7 +199,7 @@ Status Trainer::Evaluate(LeaseTask& task, JobContext& context, const Examples& e
     Minibatch& minibatch = feed_.At(k);
     auto pulled = minibatch.rows.get();
     if (!pulled.ok()) {
-      if (!Patience::Passes(pulled.status().code())) return pulled.status();
+      if (!LeaseRun::Passes(pulled.status().code())) return pulled.status();
       patience_.Wait(task, pulled.status());
       continue;
     }

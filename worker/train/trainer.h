@@ -3,9 +3,9 @@
 //
 // One training thread calls Run for one lease after the other. While minibatch k computes, the rows of k + 1
 // are on their way, and up to `inflight` pushes are unanswered; k + 2 is prepared before they are waited for.
-// A minibatch counts as progress only when every unit of it is logged on all copies (rule 16). Whatever can
-// pass (a server that restarts, a full log) is waited for and said once; then the partition goes on from what
-// is recorded, under the same identities, so that what survived is not applied again.
+// A minibatch counts as progress only when every unit of it is logged on all copies (rule 16). What comes
+// next the lease's LeaseRun decides: whatever can pass is waited for and said once; then the partition goes
+// on from what is recorded, under the same identities, so that what survived is not applied again.
 #pragma once
 
 #include <deque>
@@ -33,8 +33,7 @@ class Trainer {
 
  private:
   Status Train(LeaseTask& task, JobContext& context, const Examples& examples);
-  Status TrainFrom(LeaseTask& task, JobContext& context, const Examples& examples, const MinibatchPlan& plan,
-                   Producer& producer);
+  Status TrainOn(LeaseTask& task, JobContext& context, uint64_t k, Producer& producer);
   std::future<Result<PushResult>> PushGradients(const LeaseTask& task, JobContext& context,
                                                 const Minibatch& minibatch, uint64_t clock,
                                                 Producer& producer);

@@ -2,6 +2,7 @@
 
 #include <glog/logging.h>
 
+#include <algorithm>
 #include <chrono>
 
 #include "client/loop_call.h"
@@ -35,7 +36,7 @@ void WorkerAgent::Stop() {
   {
     std::lock_guard lock(mutex_);
     stopping_ = true;
-    if (task_) task_->Drop();
+    if (task_) task_->Drop("the worker ends");
   }
   wake_.notify_all();
 }
@@ -60,6 +61,7 @@ Result<std::shared_ptr<LeaseTask>> WorkerAgent::NextLease() {
       std::lock_guard lock(mutex_);
       if (stopping_) return std::shared_ptr<LeaseTask>();
       task_ = *lease;
+      task_->OnRewindNumber(rewind_);  // heard while the answer was on its way
       return lease;
     }
     if (!lease.ok() && lease.status().code() == Code::kInvalidArgument)
@@ -71,6 +73,7 @@ Result<std::shared_ptr<LeaseTask>> WorkerAgent::NextLease() {
 
 kj::Promise<Result<std::shared_ptr<LeaseTask>>> WorkerAgent::AskForLease() {
   if (session_->session() == 0) return Result<std::shared_ptr<LeaseTask>>(Unavailable("not registered yet"));
+  const uint64_t asked_ms = LeaseTask::NowMs();
   return client_.scheduler()
       .Call("lease", kCallMs,
             [this, node = session_->node(),
@@ -84,10 +87,9 @@ kj::Promise<Result<std::shared_ptr<LeaseTask>>> WorkerAgent::AskForLease() {
               request.setCount(1);
               return request;
             })
-      .then([this, asked = NowMs(), node = session_->node(),
+      .then([this, asked_ms, node = session_->node(),
              session = session_->session()](auto&& response) -> Result<std::shared_ptr<LeaseTask>> {
         if (!response.ok()) return response.status();
-        last_report_ms_ = asked;
         auto leases = (*response).getLeases();
         if (leases.size() == 0) return Unavailable("no partition is free", (*response).getRetryAfterMs());
         auto info = ReadLease(leases[0], &specs_);
@@ -96,7 +98,7 @@ kj::Promise<Result<std::shared_ptr<LeaseTask>>> WorkerAgent::AskForLease() {
         info->session = session;
         LOG(INFO) << "leased " << info->Describe() << " from minibatch " << info->begin << " as producer "
                   << info->producer;
-        return std::make_shared<LeaseTask>(std::move(*info));
+        return std::make_shared<LeaseTask>(std::move(*info), options_.lease_ms, asked_ms);
       });
 }
 
@@ -128,6 +130,7 @@ void WorkerAgent::FinishLease(LeaseTask& task) {
 
 kj::Promise<Result<bool>> WorkerAgent::Report(std::shared_ptr<LeaseTask> task) {
   const LeaseProgress progress = task->progress();
+  const uint64_t sent_ms = LeaseTask::NowMs();
   return client_.scheduler()
       .Call("report", kCallMs,
             [task, progress, node = session_->node(),
@@ -148,56 +151,39 @@ kj::Promise<Result<bool>> WorkerAgent::Report(std::shared_ptr<LeaseTask> task) {
               WriteStatus(progress.error, to.initError());
               return request;
             })
-      .then([this, task, sent = NowMs()](auto&& response) -> Result<bool> {
+      .then([task, sent_ms](auto&& response) -> Result<bool> {
         if (!response.ok()) return response.status();
-        last_report_ms_ = sent;
         auto results = (*response).getResults();
         if (results.size() != 1)
           return Internal("the scheduler answered " + std::to_string(results.size()) +
                           " results for one lease");
         const Status status = ReadStatus(results[0]);
-        if (!status.ok()) {
-          LOG(WARNING) << task->info().Describe() << ": lease ended by the scheduler: " << status.message();
-          task->Drop();
+        if (status.ok()) {
+          task->Renew(sent_ms);
+        } else {
+          task->Drop(status.message());
         }
         return true;
       });
 }
 
+// Often enough that one report may be lost.
 kj::Promise<void> WorkerAgent::ReportLoop() {
   return client_.loop()
-      .Sleep(options_.heartbeat_ms)
+      .Sleep(std::min(options_.heartbeat_ms, options_.lease_ms / 4))
       .then([this]() -> kj::Promise<void> {
         std::shared_ptr<LeaseTask> task;
         {
           std::lock_guard lock(mutex_);
           task = task_;
         }
-        if (task == nullptr) return kj::READY_NOW;
-        if (session_->session() == 0) {
-          DropIfSilent(*task, Unavailable("not registered with the scheduler"));
-          return kj::READY_NOW;
-        }
+        if (task == nullptr || session_->session() == 0 || task->dropped()) return kj::READY_NOW;
         // The end of a lease is reported by FinishLease alone, so that it is reported once.
         const LeaseProgress progress = task->progress();
         if (progress.done || !progress.error.ok()) return kj::READY_NOW;
-        return Report(task).then([this, task](Result<bool>&& taken) {
-          if (!taken.ok()) DropIfSilent(*task, taken.status());
-        });
+        return Report(task).then([](Result<bool>&&) {});
       })
       .then([this] { return ReportLoop(); });
-}
-
-// By now the scheduler may have given the partition to another worker, or have rewound the job: stop pushing.
-void WorkerAgent::DropIfSilent(LeaseTask& task, const Status& status) {
-  if (NowMs() - last_report_ms_ < options_.lease_ms || task.dropped()) return;
-  LOG(WARNING) << task.info().Describe() << ": lease given up, it could not be reported for "
-               << options_.lease_ms << " ms: " << status.message();
-  task.Drop();
-}
-
-uint64_t WorkerAgent::NowMs() {
-  return (client_.loop().timer().now() - kj::origin<kj::TimePoint>()) / kj::MILLISECONDS;
 }
 
 kj::Promise<void> WorkerAgent::FillRegister(proto::Scheduler::RegisterParams::Builder params) {
@@ -213,6 +199,7 @@ kj::Promise<void> WorkerAgent::FillHeartbeat(proto::Scheduler::HeartbeatParams::
   std::lock_guard lock(mutex_);
   params.setBusy(task_ != nullptr);
   params.setTableVersion(~uint64_t{0});  // workers open tables by name
+  params.setHold(true);                  // to hear of a rewind at once
   return kj::READY_NOW;
 }
 
@@ -221,19 +208,22 @@ Status WorkerAgent::OnRegistered(proto::Scheduler::RegisterResults::Reader resul
   specs_.clear();  // perhaps of another cluster
   std::lock_guard lock(mutex_);
   registered_ = true;
-  if (task_) task_->Drop();  // a lease ends with the session that it was given to
+  if (task_) task_->Drop("it was given to a session of this worker that has ended");
   return Status::Ok();
 }
 
 Status WorkerAgent::OnHeartbeat(proto::Scheduler::HeartbeatResults::Reader results) {
   if (results.getExit()) Stop();
+  std::lock_guard lock(mutex_);
+  rewind_ = std::max(rewind_, results.getRewind());
+  if (task_) task_->OnRewindNumber(rewind_);
   return Status::Ok();
 }
 
 void WorkerAgent::OnRefused(Status status) {
   std::lock_guard lock(mutex_);
   refused_ = std::move(status);
-  if (task_) task_->Drop();
+  if (task_) task_->Drop(refused_.message());
 }
 
 }  // namespace penstock

@@ -22,7 +22,7 @@ struct WorkerAgentOptions {
   std::string http_endpoint;
   uint64_t heartbeat_ms = 500;
   uint32_t poll_ms = 50;      // between two questions for work while there is none
-  uint64_t lease_ms = 10000;  // a lease that could not be reported for so long may be another worker's
+  uint64_t lease_ms = 10000;  // the scheduler's: a lease of which it hears nothing for so long ends
 };
 
 class WorkerAgent : public NodeSession::Host {
@@ -47,17 +47,14 @@ class WorkerAgent : public NodeSession::Host {
   void OnRefused(Status status) override;
 
   kj::Promise<void> ReportLoop();
-  uint64_t NowMs();
-  void DropIfSilent(LeaseTask& task, const Status& status);
   kj::Promise<Result<bool>> Report(std::shared_ptr<LeaseTask> task);
   kj::Promise<Result<std::shared_ptr<LeaseTask>>> AskForLease();
 
   Client& client_;
   const WorkerAgentOptions options_;
   std::function<Status(NodeId)> on_registered_;
-  std::unique_ptr<NodeSession> session_;  // on the loop
-  uint64_t last_report_ms_ = 0;  // on the loop: when the scheduler last took a report or gave a lease
-  JobSpecs specs_;               // on the loop: of jobs of this cluster
+  std::unique_ptr<NodeSession> session_;      // on the loop
+  JobSpecs specs_;                            // on the loop: of jobs of this cluster
   std::optional<kj::Promise<void>> running_;  // on the loop: session and reports
   mutable std::mutex mutex_;
   std::condition_variable wake_;
@@ -65,6 +62,7 @@ class WorkerAgent : public NodeSession::Host {
   Status refused_;                   // guarded by mutex_
   bool registered_ = false;          // guarded by mutex_
   bool stopping_ = false;            // guarded by mutex_
+  uint64_t rewind_ = 0;              // guarded by mutex_: the highest rewind number that was heard
 };
 
 }  // namespace penstock

@@ -371,7 +371,7 @@ TEST_F(ClientTest, FollowsAShardThatMoved) {
 TEST_F(ClientTest, APushSaysItsPlaceInTheJob) {
   Connect();
   const TableId table = Table("user", 1).id;
-  const PushOptions options{.clock = 2, .round = 3, .step = 4, .worker = 5, .pass = 6};
+  const PushOptions options{.clock = 2, .round = 3, .step = 4, .worker = 5, .pass = 6, .rewind = 7};
   ASSERT_TRUE(client_->Push(*producer_, {One(table, 1)}, options).get().ok());
   ASSERT_TRUE(client_->Push(*producer_, {One(table, 1)}).get().ok());
   const auto calls = cluster_.Run([&] { return cluster_.pushes(); });

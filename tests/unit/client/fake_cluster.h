@@ -354,7 +354,8 @@ class FakeCluster {
                     .round = request.getRound(),
                     .step = request.getStep(),
                     .worker = request.getWorker(),
-                    .pass = request.getPass()};
+                    .pass = request.getPass(),
+                    .rewind = request.getRewind()};
     seen_.push_back(call);
     const CallFault fault = on_call ? on_call(call) : CallFault::kNone;
     if (fault == CallFault::kSwallow || fault == CallFault::kDisconnect) return Finish(fault, server);

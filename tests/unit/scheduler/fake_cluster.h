@@ -18,7 +18,8 @@ namespace penstock {
 class MemoryLog final : public CommandLog {
  public:
   Status Append(const Command& command) override {
-    if (full) return Overloaded("journal in memory: it is full");
+    if (full || takes == 0) return Overloaded("journal in memory: it is full");
+    if (takes > 0) --takes;
     states.push_back(state_.ToJson().dump());
     PENSTOCK_RETURN_IF_ERROR(state_.Apply(command));
     commands.push_back(CommandToJson(command).dump());
@@ -48,6 +49,7 @@ class MemoryLog final : public CommandLog {
   }
 
   bool full = false;
+  int takes = -1;  // so many commands and then no more; -1: any
   std::vector<std::string> commands;
   std::vector<std::string> states;
 

@@ -28,6 +28,13 @@ class LeaseTest : public ::testing::Test {
       ASSERT_TRUE(c.Report(worker, lease, lease.begin).ok());
     }
   }
+  // The loss of shard 0, but not the grant that follows.
+  void AcceptAlone() {
+    c.log.takes = 1;
+    EXPECT_EQ(c.plane->Accept(0, c.now).code(), Code::kOverloaded);
+    c.log.takes = -1;
+    ASSERT_TRUE(c.plane->data().shards[0].held);
+  }
   FakeCluster c;
 };
 
@@ -327,7 +334,7 @@ TEST_F(LeaseTest, AJobMovesOnAfterARestartBetweenTheLastPartitionAndTheNextPass)
   EXPECT_EQ(c.Lease(c.w1)[0].pass, 1u);
 }
 
-TEST_F(LeaseTest, AcceptLossRewindsThePassAndWaitsForTheWorkers) {
+TEST_F(LeaseTest, AcceptLossRewindsThePassWithANewRewindNumber) {
   Submit(2, 2);
   for (const auto& lease : c.Lease(c.w1, 2)) ASSERT_TRUE(c.Done(c.w1, lease).ok());
   const auto lease = c.Lease(c.w1)[0];
@@ -341,13 +348,22 @@ TEST_F(LeaseTest, AcceptLossRewindsThePassAndWaitsForTheWorkers) {
   EXPECT_TRUE(c.Lease(c.w2).empty()) << "jobs wait while a shard is quarantined";
   ASSERT_TRUE(c.Report(c.w1, lease, 6).ok());
   EXPECT_FALSE(c.plane->state().complete_producers().empty());
+  ASSERT_TRUE(c.Beat(c.w1).ok());
+  const uint64_t before = c.plane->Wanted(c.w1.id, c.w1.session, c.now)->wanted.rewind;
+  EXPECT_EQ(before, 1u);
   ASSERT_TRUE(c.plane->Accept(0, c.now).ok());
+  EXPECT_EQ(c.plane->Wanted(c.w1.id, c.w1.session, c.now)->wanted.rewind, 2u) << "workers are told";
   EXPECT_TRUE(c.plane->state().complete_producers().empty()) << "the shard may lack what they pushed";
   EXPECT_EQ(c.Report(c.w1, lease, 7).code(), Code::kFailedPrecondition) << "rewound";
-  c.Pass(c.options.leases.lease_ms - 500, All());
-  EXPECT_EQ(c.Entry(0).state, ShardState::kGranting) << "a worker that did not hear of it may still push";
-  c.Pass(1000, All());
-  EXPECT_EQ(c.Entry(0).state, ShardState::kServing);
+  c.Pass(200, All());
+  EXPECT_EQ(c.Entry(0).state, ShardState::kServing) << "it refuses workers that did not hear of it";
+  for (const FakeNode* server : {&c.s1, &c.s2}) {
+    for (const auto& [shard, grant] : server->grants) EXPECT_EQ(grant.rewind, 2u) << "shard " << shard;
+  }
+  const auto carried = c.plane->Lease(c.w2.id, c.w2.session, 5, c.now);
+  ASSERT_TRUE(carried.ok());
+  EXPECT_EQ(carried->rewind, 2u);
+  ASSERT_TRUE(c.Register(c.w2).ok());
   const auto again = c.Lease(c.w2, 5);
   ASSERT_EQ(again.size(), 2u) << "the finished one, too";
   EXPECT_EQ(again[0].pass, 1u) << "passes that are over are not repeated";
@@ -356,22 +372,53 @@ TEST_F(LeaseTest, AcceptLossRewindsThePassAndWaitsForTheWorkers) {
   EXPECT_EQ(again[1].producer, done.producer);
 }
 
-TEST_F(LeaseTest, AHeldShardIsGrantedAfterARestartOfTheScheduler) {
+TEST_F(LeaseTest, AnAcceptedLossIsGrantedAfterARestartOfTheScheduler) {
   Submit(1, 1);
   c.Lease(c.w1);
   c.SetLsns(c.s1, 0, 100, 100, 100);
   c.Pass(1200, All());
   c.SetLsns(c.s1, 0, 50, 50, 50);
   ASSERT_TRUE(c.Register(c.s1).ok());
-  ASSERT_TRUE(c.plane->Accept(0, c.now).ok());
+  AcceptAlone();
   c.Start();
   c.Pass(1000, All());
-  EXPECT_EQ(c.Entry(0).state, ShardState::kGranting);
-  ASSERT_TRUE(c.Register(c.s1).ok()) << "the server's restart does not cut it short";
-  c.Pass(1000, All());
-  EXPECT_EQ(c.Entry(0).state, ShardState::kGranting);
-  c.Pass(c.options.leases.lease_ms, All());
   EXPECT_EQ(c.Entry(0).state, ShardState::kServing);
+  EXPECT_EQ(c.s1.grants.at(0).rewind, 2u);
+}
+
+TEST_F(LeaseTest, ASecondLossBetweenAcceptanceAndGrantIsSaid) {
+  c.SetLsns(c.s1, 0, 100, 100, 100);
+  c.Pass(1200, All());
+  c.SetLsns(c.s1, 0, 50, 50, 50);
+  c.s1.lines[0].damage = "a hole";
+  ASSERT_TRUE(c.Register(c.s1).ok());
+  AcceptAlone();
+  ASSERT_TRUE(c.Register(c.s1).ok());
+  c.plane->Tick(c.now);
+  c.Pass(200, All());
+  EXPECT_EQ(c.Entry(0).state, ShardState::kServing) << "the damage is what was accepted";
+  c.SetLsns(c.s1, 0, 100, 100, 100);
+  c.Pass(1200, All());
+  for (const bool gone : {false, true}) {
+    SCOPED_TRACE(gone);
+    c.SetLsns(c.s1, 0, 50, 50, 50);
+    ASSERT_TRUE(c.Register(c.s1).ok());
+    AcceptAlone();
+    c.SetLsns(c.s1, 0, 20, 20, 20);
+    const ShardLine line = c.s1.lines[0];
+    if (gone) c.s1.lines.erase(0);
+    ASSERT_TRUE(c.Register(c.s1).ok());
+    EXPECT_EQ(c.Entry(0).state, ShardState::kQuarantined);
+    EXPECT_THAT(c.Entry(0).detail,
+                HasSubstr(gone ? "came back without this shard, of which it had reported lsn 50"
+                               : "holds lsn 20, but had reported lsn 50"));
+    c.s1.lines[0] = line;
+    ASSERT_TRUE(c.Register(c.s1).ok());
+    ASSERT_TRUE(c.plane->Accept(0, c.now).ok());
+    c.Pass(200, All());
+    c.SetLsns(c.s1, 0, 200, 200, 200);
+    c.Pass(1200, All());
+  }
 }
 
 TEST_F(LeaseTest, LossesThatAreNoNumbersAreTaken) {

@@ -208,7 +208,6 @@ TEST_F(ControlPlaneCopiesTest, ForceWithLessThanLoggedIsQuarantinedUntilTheLossI
   c.SetLsns(c.s1, 0, 100, 100, 0);
   c.SetLsns(c.s2, 0, 100, 100, 0);
   c.Pass(1200, {&c.s1, &c.s2});
-  c.Pass(c.options.leases.lease_ms, {&c.s1, &c.s2});
   c.SetLsns(c.s2, 0, 60, 60, 60);
   c.now.ms += 900;
   c.plane->Tick(c.now);
@@ -230,7 +229,7 @@ TEST_F(ControlPlaneCopiesTest, ForceWithLessThanLoggedIsQuarantinedUntilTheLossI
   EXPECT_GT(c.min_lsns[0], 100u) << "lsns of lost deltas are not given again";
 }
 
-TEST_F(ControlPlaneCopiesTest, AnAcceptedLossWaitsForTheWorkers) {
+TEST_F(ControlPlaneCopiesTest, AnAcceptedLossGoesOnWithANewRewindNumber) {
   Up();
   ASSERT_TRUE(c.Register(c.w1).ok());
   ASSERT_TRUE(c.plane->Submit(FakeCluster::JobText(1, 2), c.now).ok());
@@ -243,12 +242,11 @@ TEST_F(ControlPlaneCopiesTest, AnAcceptedLossWaitsForTheWorkers) {
   c.Pass(1200, {&c.s1, &c.s2});
   ASSERT_EQ(c.Entry(0).state, ShardState::kQuarantined);
   EXPECT_THAT(c.Entry(0).detail, HasSubstr("server-1 (node 1) holds lsn 50, server-2 (node 2) holds lsn 50"));
+  EXPECT_EQ(c.plane->data().rewind, 1u);
   ASSERT_TRUE(c.plane->Accept(0, c.now).ok());
-  c.Pass(1000, {&c.s1, &c.s2});
-  EXPECT_EQ(c.Entry(0).state, ShardState::kGranting);
-  EXPECT_EQ(Shard().granted_session, 0u);
-  c.Pass(c.options.leases.lease_ms, {&c.s1, &c.s2});
+  c.Pass(200, {&c.s1, &c.s2});
   EXPECT_EQ(c.Entry(0).state, ShardState::kServing);
+  EXPECT_EQ(c.s1.grants.at(0).rewind, 2u);
   EXPECT_EQ(Shard().node, c.s1.id);
   EXPECT_EQ(c.Entry(0).backups.size(), 1u) << "its equal stays";
 }

@@ -118,7 +118,6 @@ TEST(ControlPlaneTest, LsnsOfTheLastHeartbeatCountBeforeTheyAreJournaled) {
 TEST(ControlPlaneTest, AcceptLossGrantsAgainAndRecordsWhatIsLeft) {
   FakeCluster c;
   c.Up();
-  c.Pass(c.options.leases.lease_ms, {&c.s1, &c.s2});
   c.SetLsns(c.s1, 0, 100, 100, 100);
   c.Pass(1200, {&c.s1, &c.s2});
   EXPECT_EQ(c.plane->Accept(0, c.now).code(), Code::kFailedPrecondition) << "nothing was lost";

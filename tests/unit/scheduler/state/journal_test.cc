@@ -160,6 +160,17 @@ TEST_F(JournalTest, CommandsAreTakenWhileASnapshotIsMade) {
   EXPECT_EQ(Json(), before);
 }
 
+TEST_F(JournalTest, ASnapshotFromBeforeRewindNumbersBeginsWithTheFirst) {
+  ASSERT_TRUE(Open().ok());
+  Fill(1);
+  auto json = (*state_)->ToJson();
+  json.erase("rewind");
+  const auto state = ClusterState::FromJson(json);
+  ASSERT_TRUE(state.ok()) << state.status().ToString();
+  EXPECT_EQ(state->ToJson(), (*state_)->ToJson());
+  EXPECT_EQ(state->data().rewind, 1u);
+}
+
 TEST_F(JournalTest, ATornTailIsDropped) {
   ASSERT_TRUE(Open().ok());
   Fill(19);

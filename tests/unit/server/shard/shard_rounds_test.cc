@@ -67,6 +67,24 @@ TEST(ShardRounds, RepeatsChangeNothing) {
   EXPECT_EQ(Pull(shard, kTable, {7}), values);
 }
 
+// A worker whose seat a rewind has ended, after the shard has lost rounds.
+TEST(ShardRounds, WhatWasLeasedBeforeARewindOpensAndCommitsNothing) {
+  Shard shard = ServingShard({Accumulating()});
+  shard.RaiseRewind(2);
+  const float values[] = {2, 4};
+  const Key key = 7;
+  const UnitContext late{.producer = 10, .sequence = 9, .low = 9, .rewind = 1, .round = 9};
+  EXPECT_EQ(shard.PushUnit(late, kTable, {&key, 1}, values).status().code(), Code::kCancelled);
+  EXPECT_EQ(shard.CheckRewind(1).code(), Code::kCancelled) << "its commits";
+  EXPECT_EQ(shard.open_round(kTable), 0u);
+  for (uint64_t round = 1; round <= 9; ++round) {
+    const UnitContext again{.producer = 10, .sequence = round, .low = round, .rewind = 2, .round = round};
+    ASSERT_TRUE(shard.PushUnit(again, kTable, {&key, 1}, values).ok()) << round;
+    ASSERT_TRUE(shard.CheckRewind(2).ok());
+    ASSERT_TRUE(*shard.CommitRound(kTable, round, 1, round)) << round;
+  }
+}
+
 TEST(ShardRounds, RefusalsNameTheRounds) {
   Shard shard = ServingShard({Accumulating(), Spec(6)});
   const auto plain = Push(shard, 10, 1, kTable, {7}, {1, 1});

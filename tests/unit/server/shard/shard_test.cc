@@ -326,5 +326,32 @@ TEST(ShardTest, TheContentHashSeesContentAndNotOrder) {
   EXPECT_NE(a.Hash(), b.Hash()) << "the same row in another table";
 }
 
+TEST(Shard, WhatWasLeasedBeforeARewindIsRefusedBeforeMarksAreLookedAt) {
+  Shard shard = ServingShard({Spec(1, 1)});
+  const auto push = [&](Sequence sequence, Sequence low, uint64_t rewind) {
+    const Key key = sequence;
+    const float value = 1;
+    return shard.PushUnit({.producer = 5, .sequence = sequence, .low = low, .rewind = rewind}, 1, {&key, 1},
+                          &value);
+  };
+  ASSERT_TRUE(push(0, 0, 1).ok());
+  shard.RaiseRewind(2);
+  shard.RaiseRewind(1);
+  const Status late = push(9, 9, 1).status();
+  EXPECT_EQ(late.code(), Code::kCancelled);
+  EXPECT_NE(late.message().find("shard 17 has rewind number 2, the lease of this call has 1"),
+            std::string::npos)
+      << late.message();
+  EXPECT_EQ(push(0, 0, 1).status().code(), Code::kCancelled) << "a duplicate as well";
+  // Its low did not count.
+  for (Sequence k = 1; k < 9; ++k) {
+    const auto pushed = push(k, 0, 2);
+    ASSERT_TRUE(pushed.ok()) << pushed.status().ToString();
+    EXPECT_FALSE(pushed->duplicate) << k;
+  }
+  EXPECT_TRUE(push(20, 0, 0).ok()) << "outside of jobs nothing is checked";
+  EXPECT_TRUE(push(21, 0, 3).ok()) << "a grant that is on its way";
+}
+
 }  // namespace
 }  // namespace penstock

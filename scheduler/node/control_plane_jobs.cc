@@ -1,0 +1,101 @@
+// ControlPlane: jobs, and the leases and seats of those who work on them.
+#include <glog/logging.h>
+
+#include "common/base/strings.h"
+#include "scheduler/jobs/job_submission.h"
+#include "scheduler/node/control_plane.h"
+
+namespace penstock {
+
+Result<JobId> ControlPlane::Submit(const std::string& spec, Now now) {
+  PENSTOCK_RETURN_IF_ERROR(CheckLeads());
+  PENSTOCK_ASSIGN_OR_RETURN(const SubmitJob command, ReadSubmission(spec, *state_, now.wall_ms));
+  PENSTOCK_RETURN_IF_ERROR(state_.Commit(command));
+  LOG(INFO) << "job " << command.job << " '" << command.name << "' is submitted";
+  return command.job;
+}
+
+Status ControlPlane::Cancel(JobId job, Now now) {
+  PENSTOCK_RETURN_IF_ERROR(CheckLeads());
+  PENSTOCK_RETURN_IF_ERROR(leases_.Cancel(job, now));
+  sync_.Forget();
+  return Status::Ok();
+}
+
+Status ControlPlane::Pause(JobId job, Now now) {
+  PENSTOCK_RETURN_IF_ERROR(CheckLeads());
+  return leases_.Pause(job, now);
+}
+
+Status ControlPlane::Resume(JobId job, Now now) {
+  PENSTOCK_RETURN_IF_ERROR(CheckLeads());
+  return leases_.Resume(job, now);
+}
+
+Result<LeaseAnswer> ControlPlane::Lease(NodeId node, uint64_t session, uint32_t count, Now now) {
+  PENSTOCK_RETURN_IF_ERROR(CheckSession(node, session));
+  if (state_->FindNode(node)->role != NodeRole::kWorker)
+    return InvalidArgument(StrCat("lease: node ", node, " is no worker"));
+  if (count < 1 || count > 1024)
+    return InvalidArgument(StrCat("lease: count is ", count, ", allowed is 1 to 1024"));
+  nodes_.OnSign(node, now.ms);
+  const auto seat = leases_.ShardsReady() ? sync_.FreeSeat() : std::nullopt;
+  const auto other = seat ? leases_.Next(now) : std::nullopt;
+  // Fairly between jobs: whose has the fewest workers.
+  if (!seat || (other && other->leases < seat->seats)) return leases_.Lease(node, session, count, now);
+  PENSTOCK_ASSIGN_OR_RETURN(const LeaseToken token, sync_.TakeSeat(seat->job, node, session, now));
+  return LeaseAnswer{.leases = {{.job = state_->FindJob(seat->job), .seat = token}},
+                     .rewind = state_.data().rewind};
+}
+
+Result<uint64_t> ControlPlane::Clock(NodeId node, uint64_t session, JobId job, LeaseToken token,
+                                     uint64_t clock, Now now) {
+  PENSTOCK_RETURN_IF_ERROR(CheckSession(node, session));
+  nodes_.OnSign(node, now.ms);
+  return leases_.Clock(node, session, job, token, clock, now);
+}
+
+Result<SyncAnswer> ControlPlane::Minibatch(NodeId node, uint64_t session, const SyncQuestion& question,
+                                           Now now) {
+  PENSTOCK_RETURN_IF_ERROR(CheckSession(node, session));
+  nodes_.OnSign(node, now.ms);
+  PENSTOCK_ASSIGN_OR_RETURN(const SyncAnswer answer, sync_.Ask(node, session, question, now));
+  if (answer.action.kind == SyncAction::Kind::kEnd) {
+    if (const JobRecord* job = state_->FindJob(question.job))
+      PENSTOCK_RETURN_IF_ERROR(leases_.MoveOn(*job, now));
+  }
+  return answer;
+}
+
+// A line about a seat.
+ReportVerdict ControlPlane::ReportSeat(NodeId node, uint64_t session, const ReportedProgress& line, Now now) {
+  const Status known = sync_.Sign(node, session, line.job, line.token, now);
+  if (!line.done && line.error.ok()) return {Status::Ok(), known};
+  sync_.LeaveSeat(line.job, line.token);
+  const JobRecord* job = state_->FindJob(line.job);
+  if (line.error.ok() || !known.ok() || IsTransient(line.error, state_->AnyQuarantined())) return {};
+  const NodeRecord* worker = state_->FindNode(node);
+  const std::string error = StrCat("job ", job->id, " '", job->name, "': pass ", job->pass, " on ",
+                                   worker->name, ": ", line.error.ToString());
+  const Status failed = leases_.Fail(*job, error, now);
+  sync_.Forget();
+  return {failed, Status::Ok()};
+}
+
+Result<std::vector<Status>> ControlPlane::Report(NodeId node, uint64_t session,
+                                                 const std::vector<ReportedProgress>& progress, Now now) {
+  PENSTOCK_RETURN_IF_ERROR(CheckSession(node, session));
+  nodes_.OnSign(node, now.ms);
+  RefreshMap(now);
+  const bool whole = CountShards(ShardState::kServing) == map_.size();
+  std::vector<Status> results;
+  for (const auto& line : progress) {
+    ReportVerdict verdict = SyncJobs::IsSeat(line.token) ? ReportSeat(node, session, line, now)
+                                                         : leases_.Report(node, session, line, whole, now);
+    PENSTOCK_RETURN_IF_ERROR(verdict.call);
+    results.push_back(std::move(verdict.result));
+  }
+  return results;
+}
+
+}  // namespace penstock
