@@ -381,8 +381,7 @@ void Truth::CheckJob(ShardId shard, const Rows& rows) {
     const bool before = pass < last_pass;
     const bool damaged = (before ? damaged_ : damaged_again_).contains(shard);
     const bool lossy = (before ? lossy_ : lossy_again_).contains(shard);
-    const bool may_lack =
-        (before && accepted_ > 0) || damaged || (lossy && !synced);
+    const bool may_lack = (before && accepted_ > 0) || damaged || (lossy && !synced);
     if (count == 1 || (count == 0 && may_lack)) continue;
     cluster_.world.Fail(
         "what_is_recorded_is_there_once",

@@ -206,13 +206,14 @@ PushRequest SimWorker::MakeUnit(const HeldPtr& held, Sequence minibatch, bool le
 }
 
 void SimWorker::Push(const HeldPtr& held, Sequence minibatch) {
-  pusher_->Push({MakeUnit(held, minibatch, true), MakeUnit(held, minibatch, false)},
-                [held] { return held->window.low(); },
-                [held, minibatch](const SimPusher::Result& result) {
-                  if (result.status.ok()) return held->window.Finish(minibatch, result.units);
-                  held->window.Fail(minibatch);
-                  held->run.Note(result.status);
-                });
+  pusher_->Push(
+      {MakeUnit(held, minibatch, true), MakeUnit(held, minibatch, false)},
+      [held] { return held->window.low(); },
+      [held, minibatch](const SimPusher::Result& result) {
+        if (result.status.ok()) return held->window.Finish(minibatch, result.units);
+        held->window.Fail(minibatch);
+        held->run.Note(result.status);
+      });
 }
 
 // What `memory` tables have logged meanwhile, and shards that nothing is pushed to now.
