@@ -370,7 +370,6 @@ void Truth::CheckSums(ShardId shard, const Rows& rows) {
 }
 
 void Truth::CheckJob(ShardId shard, const Rows& rows) {
-  const uint32_t last_pass = cluster_.options().passes;
   for (const auto& [place, wanted] : job_rows_) {
     const auto& [pass, synced] = wanted;
     const auto& [table, of, key] = place;
@@ -378,7 +377,7 @@ void Truth::CheckJob(ShardId shard, const Rows& rows) {
     const auto row = rows.find({table, key});
     const float count = row == rows.end() ? 0 : row->second;
     // A loss that was accepted rewinds the present pass only.
-    const bool before = pass < last_pass;
+    const bool before = pass + 1 < cluster_.options().passes;  // passes count from 0
     const bool damaged = (before ? damaged_ : damaged_again_).contains(shard);
     const bool lossy = (before ? lossy_ : lossy_again_).contains(shard);
     const bool may_lack = (before && accepted_ > 0) || damaged || (lossy && !synced);

@@ -39,6 +39,7 @@ constexpr MutantName kMutants[] = {{"marks", Defence::kMarks},
                                    {"promote-confirmed", Defence::kPromoteSettled},
                                    {"backup-confirms-dropped", Defence::kConfirmHeld},
                                    {"quarantine", Defence::kQuarantine},
+                                   {"rewind-number", Defence::kRewind},
                                    {"told-is-logged", Defence::kToldIsLogged},
                                    {"held-before", Defence::kHeldBefore}};
 
@@ -127,6 +128,8 @@ bool Fits(Defence defence, const SimOptions& options) {
       return options.weights == Durability::kMemory;
     case Defence::kContentChain:
       return options.isolation;
+    case Defence::kRewind:
+      return options.losses;
     default:
       return true;
   }
