@@ -53,6 +53,7 @@ std::optional<DispatchFsm::Action> DispatchFsm::NextAction() {
 void DispatchFsm::Start(CallPtr call) {
   calls_[call.get()] = call;
   call->unanswered_ = call->groups_.size();
+  call->looks_ = map_.looks();
   if (call->unanswered_ == 0) return End(call, Status::Ok());
   Pump(call);
 }
@@ -117,9 +118,8 @@ bool DispatchFsm::Place(GroupedCall& call, uint32_t g) {
   const ShardEntry& entry = map_.entry(group.shard);
   group.where = Where(entry);
   if (entry.state == ShardState::kServing && !entry.endpoint.empty()) return true;
-  if (entry.state == ShardState::kQuarantined) {
-    // The next call shall know whether an operator has acted meanwhile.
-    Look();
+  // An operator may have acted since the map was looked at.
+  if (entry.state == ShardState::kQuarantined && map_.looks() > call.looks_) {
     call.failure_ = DataLoss(Described(call, g) + ": " + NotServing(entry));
   } else {
     group.retry.OnNotSent(Unavailable(NotServing(entry)));

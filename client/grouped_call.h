@@ -59,6 +59,7 @@ class GroupedCall {
   std::vector<Group> groups_;
   size_t unanswered_ = 0;  // groups that are not done
   size_t flying_ = 0;      // messages that were sent
+  uint64_t looks_ = 0;     // MapFsm::looks when it began
   bool ended_ = false;
   Status failure_;  // final error of a group
 };

@@ -23,6 +23,7 @@ uint64_t MapFsm::Pause(uint64_t now_ms) {
 std::optional<uint64_t> MapFsm::LookEnds(Status status, uint64_t now_ms) {
   last_error_ = std::move(status);
   last_look_ms_ = now_ms;
+  ++looks_;
   back_off_ms_ = changed_ ? options_.min_back_off_ms
                           : std::clamp(back_off_ms_ * 2, options_.min_back_off_ms, options_.max_back_off_ms);
   looking_ = wanted_;

@@ -28,6 +28,8 @@ class MapFsm {
   const ShardEntry& entry(ShardId shard) const { return map_.shards[shard]; }
   // Why the last look failed; ok if it did not.
   const Status& last_error() const { return last_error_; }
+  // How many looks have ended.
+  uint64_t looks() const { return looks_; }
 
   // Somebody wants a look. A look is to begin after so many ms; nullopt: one is on its way, or will be.
   std::optional<uint64_t> Want(uint64_t now_ms);
@@ -47,6 +49,7 @@ class MapFsm {
   const MapFsmOptions options_;
   ShardMap map_;
   Status last_error_;
+  uint64_t looks_ = 0;
   bool looking_ = false;  // or about to
   bool wanted_ = false;   // another look, after the present one
   bool changed_ = false;  // by the present look

@@ -182,15 +182,27 @@ TEST_F(DispatchFsmTest, AParkedCallEndsAtItsDeadlineUnapplied) {
   EXPECT_EQ(Count(Kind::kSend), 0u);
 }
 
-TEST_F(DispatchFsmTest, AQuarantinedShardFailsAtOnce) {
+TEST_F(DispatchFsmTest, AQuarantineIsBelievedAfterALook) {
   entries_[0].state = ShardState::kQuarantined;
   entries_[0].detail = "segment 7 is damaged";
   TakeMap();
-  Start({2, 0});
+  Start({0});
+  map_.LookEnds(Status::Ok(), now_);
+  Wake(Take(Kind::kLook));
   EXPECT_EQ(Ended().code(), Code::kDataLoss);
   EXPECT_THAT(Ended().message(), HasSubstr("segment 7 is damaged"));
   EXPECT_EQ(Count(Kind::kSend), 0u);
-  EXPECT_EQ(Count(Kind::kLook), 1u) << "for the next call";
+}
+
+TEST_F(DispatchFsmTest, AQuarantineThatHasEndedMeanwhileFailsNothing) {
+  entries_[0].state = ShardState::kQuarantined;
+  TakeMap();
+  Start({0});
+  entries_[0].state = ShardState::kServing;
+  TakeMap();
+  map_.LookEnds(Status::Ok(), now_);
+  Wake(Take(Kind::kLook));
+  EXPECT_EQ(Count(Kind::kSend), 1u);
 }
 
 TEST_F(DispatchFsmTest, AConnectionThatDoesNotAnswerIsGivenUp) {
