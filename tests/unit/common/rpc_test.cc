@@ -193,7 +193,7 @@ TEST_F(RpcTest, AMessageAboveTheLimitClosesItsConnectionAlone) {
   Serve(77, "", {.max_message_bytes = 1 << 20});
   ASSERT_TRUE(Call(Identity("worker-0", 77, "")).ok());
   auto first = client_.Run([&] { return std::move(cache_); });
-  EXPECT_TRUE(Call(Identity("worker-1", 77, ""), 20'000).ok());
+  EXPECT_TRUE(Call(Identity("worker-1", 77, ""), 10'000).ok());
   const auto refused = Call(nullptr, 300'000);
   EXPECT_EQ(refused.status().code(), Code::kUnavailable) << refused.status().ToString();
   EXPECT_EQ(counters_.refused_messages, 1u);

@@ -222,7 +222,8 @@ TEST(ControlPlaneTest, NotesAndReasonsAreInTheStatus) {
   c.Pass(5000, {&a});
   const auto count = [&](const std::string& text) {
     int found = 0;
-    for (const auto& problem : status().at("problems"))
+    const auto now = status();
+    for (const auto& problem : now.at("problems"))
       found += problem.get<std::string>().find(text) != std::string::npos;
     return found;
   };
