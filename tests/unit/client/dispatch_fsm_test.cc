@@ -4,6 +4,13 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <memory>
+#include <stdexcept>
+#include <string>
+#include <utility>
+#include <vector>
+
 namespace penstock {
 namespace {
 
@@ -47,13 +54,15 @@ class DispatchFsmTest : public ::testing::Test {
       }
     }
   }
-  // The next one of this kind; fails when there is none.
+  // The next one of this kind. When there is none the test is over: an empty action has no channel and no
+  // message to go on with.
   Action Take(Kind kind) {
     Collect();
     const auto found =
         std::find_if(actions_.begin(), actions_.end(), [&](const Action& a) { return a.kind == kind; });
-    EXPECT_NE(found, actions_.end()) << "no action of kind " << static_cast<int>(kind);
-    if (found == actions_.end()) return {};
+    if (found == actions_.end())
+      throw std::runtime_error("no action of kind " + std::to_string(static_cast<int>(kind)) + " among " +
+                               std::to_string(actions_.size()));
     Action action = std::move(*found);
     actions_.erase(found);
     return action;
@@ -70,9 +79,7 @@ class DispatchFsmTest : public ::testing::Test {
   // The next message that is to be sent, connected.
   Action Send() {
     Action send = Take(Kind::kSend);
-    if (send.message != nullptr) {
-      EXPECT_TRUE(fsm_.OnConnected(send.channel, send.message, now_));
-    }
+    EXPECT_TRUE(fsm_.OnConnected(send.channel, send.message, now_));
     return send;
   }
   void Answer(const Action& sent, std::vector<GroupOutcome> outcomes) {
