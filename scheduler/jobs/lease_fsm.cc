@@ -64,7 +64,6 @@ void LeaseFsm::Adopt(int64_t now_ms) {
 }
 
 void LeaseFsm::Forget() {
-  order_.Rewound();
   std::vector<LeaseToken> ended;
   for (const auto& [token, held] : held_) {
     const JobRecord* job = state_->FindJob(held.job);

@@ -28,15 +28,15 @@ LeaseOrder::Order& LeaseOrder::Find(const JobRecord& job) {
 
 std::span<const uint32_t> LeaseOrder::OpenOf(const JobRecord& job) {
   Order& order = Find(job);
-  while (order.done < order.partitions.size() &&
-         job.partitions[order.partitions[order.done]].state == PartitionState::kDone) {
+  const auto done = [&](size_t position) {
+    return job.partitions[order.partitions[position]].state == PartitionState::kDone;
+  };
+  // Another evaluation after the same pass, or a rewind.
+  if (order.done > 0 && !done(0)) order.done = 0;
+  while (order.done < order.partitions.size() && done(order.done)) {
     ++order.done;
   }
   return std::span(order.partitions).subspan(order.done);
-}
-
-void LeaseOrder::Rewound() {
-  for (auto& [id, order] : orders_) order.done = 0;
 }
 
 uint32_t LeaseOrder::PositionOf(const JobRecord& job, uint32_t partition) {

@@ -19,10 +19,8 @@ std::vector<uint32_t> PartitionOrder(const TrainPolicy& policy, uint32_t pass, u
 class LeaseOrder {
  public:
   // Of the job's present phase; evaluations go by the data's order. Without those at its beginning that are
-  // done: they stay so until a rewind (Rewound).
+  // done. To be asked before each lease: partitions are done one by one, and free again all together.
   std::span<const uint32_t> OpenOf(const JobRecord& job);
-  // Partitions that were done may be free again.
-  void Rewound();
   // How many partitions come before it in that order.
   uint32_t PositionOf(const JobRecord& job, uint32_t partition);
   // Those of jobs that need none any more.
