@@ -74,7 +74,8 @@ class Replayer {
   Status Deliver(Segment& segment, const Record& record);
   Status DeliverDelta(const SectionHead& head, kj::ArrayPtr<const capnp::word> words, bool may_lack);
   Status DeliverParsed(const SectionHead& head, const proto::Delta::Reader& delta, bool may_lack);
-  Result<Meaning> Judge(const Position& place);
+  // `inside`: in the bad record itself something whole stands behind what is bad.
+  Result<Meaning> Judge(const Position& place, bool inside = false);
   bool Untrusted(const Position& place) const;
   Status FindEvidence(uint64_t from_segment);
   bool SameBoot(uint64_t segment) const;
@@ -106,7 +107,7 @@ class Replayer {
   std::map<ShardId, std::string>
       suspects_;                      // nothing that shows what they had in a damaged place has come yet
   std::optional<Position> evidence_;  // up to where later parts of the log say it was synced
-  Position written_;                  // up to where something whole stands; known with evidence_
+  Position written_;                  // where the last head stands that is right; known with evidence_
   bool ended_ = false;
   size_t end_segment_ = 0;
   uint64_t end_offset_ = 0;
@@ -187,15 +188,15 @@ Status Replayer::FindEvidence(uint64_t from_segment) {
     if (segment.name.number < from_segment) continue;
     if (const SegmentHeader* header = segment.reader->header()) {
       evidence_ = std::max(*evidence_, header->synced);
-      written_ = std::max(written_, {segment.name.number, sizeof(SegmentHeader)});
+      written_ = std::max(written_, {segment.name.number, 0});
     }
     uint64_t offset = sizeof(SegmentHeader);
     while (offset < segment.info.bytes) {
       PENSTOCK_ASSIGN_OR_RETURN(const std::optional<Record> record, segment.reader->FindHead(offset));
       if (!record) break;
       evidence_ = std::max(*evidence_, record->head.synced);
+      written_ = std::max(written_, record->head.place);
       segment.written = offset = record->end();
-      written_ = std::max(written_, {segment.name.number, offset});
     }
   }
   return Status::Ok();
@@ -215,10 +216,13 @@ bool Replayer::ReportedBeyond() {
                      [&](const auto& entry) { return IsBeyond(entry.second, Last(entry.first)); });
 }
 
-Result<Replayer::Meaning> Replayer::Judge(const Position& place) {
+// A write that a kill cut short leaves its beginning and nothing behind: a record whose own head is right and
+// whose last deltas are bad may be one.
+Result<Replayer::Meaning> Replayer::Judge(const Position& place, bool inside) {
   if (Untrusted(place)) return Meaning::kUntrusted;
   PENSTOCK_RETURN_IF_ERROR(FindEvidence(place.segment));
-  if (place < *evidence_ || (place < written_ && SameBoot(place.segment))) return Meaning::kDamage;
+  const bool behind = inside || place < written_;
+  if (place < *evidence_ || (behind && SameBoot(place.segment))) return Meaning::kDamage;
   return ReportedBeyond() ? Meaning::kDamage : Meaning::kEnd;
 }
 
@@ -290,7 +294,8 @@ Status Replayer::ReadSegment(size_t index) {
 Status Replayer::ReadBad(size_t index, const std::optional<Record>& record, const std::vector<size_t>& bad,
                          uint64_t* offset) {
   Segment& segment = segments_[index];
-  PENSTOCK_ASSIGN_OR_RETURN(const Meaning meaning, Judge({segment.name.number, *offset}));
+  const bool inside = record && bad.front() + bad.size() < record->sections.size();
+  PENSTOCK_ASSIGN_OR_RETURN(const Meaning meaning, Judge({segment.name.number, *offset}, inside));
   if (meaning == Meaning::kEnd) EndAt(index, *offset);
   // The fold stops here too: a record behind this one could only confuse those that are logged again later.
   if (meaning == Meaning::kUntrusted) *offset = UINT64_MAX;

@@ -255,6 +255,27 @@ TEST(ReplayTest, AfterAKillAFlippedBitCostsOneShard) {
   EXPECT_TRUE(replayed.report->put_aside.empty());
 }
 
+// A write that is cut short leaves nothing whole behind its end.
+TEST(ReplayTest, AfterAKillABadDeltaBeforeAGoodOneOfTheLastRecordIsDamage) {
+  for (const bool killed : {true, false}) {
+    SCOPED_TRACE(killed ? "a kill" : "a loss of power");
+    SmallLog small;
+    small.Append(MakeRecord(small.a.Next(), small.b.Next()));
+    const uint64_t first_end = small.end;
+    small.Append(MakeRecord(small.a.Next(), small.b.Next()));
+    const uint64_t of_a = first_end + sizeof(RecordHead) + 3 * sizeof(SectionHead);
+    small.files.Overwrite(PathOf(1), of_a, Flipped(small.files.Contents(PathOf(1)), of_a));
+    if (!killed) small.files.SetBoot(2);
+    const Replayed replayed = ReplayAll(small.files, kDir);
+    ASSERT_TRUE(replayed.report.ok()) << replayed.report.status().ToString();
+    EXPECT_EQ(replayed.report->damaged.contains(1), killed);
+    EXPECT_FALSE(replayed.report->damaged.contains(2));
+    EXPECT_EQ(replayed.Last(1), 1u);
+    EXPECT_EQ(replayed.Last(2), killed ? 2u : 1u);
+    EXPECT_EQ(replayed.report->put_aside.size(), killed ? 0u : 1u);
+  }
+}
+
 TEST(ReplayTest, AfterAKillAMissingSegmentIsDamage) {
   UnsyncedLog small;
   small.files.Lose(PathOf(2));
