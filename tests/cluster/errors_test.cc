@@ -296,7 +296,10 @@ TEST(ClusterErrors, AnUnwritableDataDirectory) {
   ASSERT_TRUE(cluster.StartOne("server-9", {}, {"cluster.data_dir=" + file + "/data"}).ok());
   EXPECT_EQ(cluster.WaitExit("server-9", 20000), 1);
   EXPECT_NE(cluster.Output("server-9").find(file), std::string::npos) << cluster.Output("server-9");
-  EXPECT_EQ(RunPenstock({"status", "--data-dir", cluster.dir()}).code, 0);
+  // And the cluster that it wanted to join.
+  const CommandResult status = RunPenstock({"status", "--data-dir", cluster.dir()});
+  EXPECT_EQ(status.code, 10);
+  EXPECT_NE(status.out.find("data cannot start: "), std::string::npos) << status.out;
 }
 
 }  // namespace
