@@ -17,11 +17,14 @@ void Append(CommitWindow::Waiters& from, CommitWindow::Waiters* to) {
 }
 
 // The delta that is about to be written holds everything of the `memory` tables so far. Units of deltas that
-// failed are among those that are not known to be logged until a later delta is.
-void TakeMemory(ShardSlot& slot) {
+// failed, or that a copy has not confirmed, are among those that are not known to be logged until this one
+// is.
+void TakeMemory(ShardSlot& slot, Lsn delta) {
   slot.memory_due_ms = 0;
   const Lsn told = std::exchange(slot.memory_told, 0);
-  if (slot.memory_appending == 0 || !Defended(Defence::kToldIsLogged)) slot.memory_appending = told;
+  const bool logged = slot.replica.Logged() >= slot.memory_taken_in || !Defended(Defence::kToldIsLogged);
+  if (logged || slot.memory_taken == 0) slot.memory_taken = told;
+  slot.memory_taken_in = delta;
 }
 
 }  // namespace
@@ -166,8 +169,8 @@ bool CommitWindow::AddSections(Window& window, Write* write, uint64_t now_ms) {
 void CommitWindow::AddSection(Window& window, ShardSlot& slot, BuiltDelta delta, bool memory_too,
                               Write* write, uint64_t now_ms) {
   slot.dirty = slot.memory_due = false;
-  if (memory_too) TakeMemory(slot);
-  window.taken.push_back({&slot, delta.lsn, memory_too});
+  if (memory_too) TakeMemory(slot, delta.lsn);
+  window.taken.push_back({&slot, delta.lsn});
   write->built.push_back(&slot);
   const DeltaWords words(kj::mv(delta.words));
   if (CopySet* copies = slot.replica.copies())
@@ -182,10 +185,7 @@ CommitWindow::Actions CommitWindow::OnLogged(uint64_t number, const Status& stat
   const auto it = closed_.find(number);
   if (it == closed_.end()) return actions;  // a failed sync took its waiters
   Window& window = it->second;
-  for (const Taken& taken : window.taken) {
-    taken.slot->replica.LoggedHere(taken.lsn);
-    if (taken.memory_too) taken.slot->memory_appending = 0;
-  }
+  for (const Taken& taken : window.taken) taken.slot->replica.LoggedHere(taken.lsn);
   actions.reached = std::exchange(window.logged, {});
   if (!window.sync()) closed_.erase(it);
   return actions;
@@ -259,7 +259,6 @@ CommitWindow::Actions CommitWindow::OnRecovered(const Status& status, uint64_t l
   for (const Taken& taken : recovering_.taken) {
     taken.slot->replica.LoggedHere(taken.lsn);
     taken.slot->replica.SyncedHere(taken.lsn);
-    taken.slot->memory_appending = 0;
   }
   recovering_ = {};
   return {.reached = std::exchange(failed_waiters_, {})};

@@ -108,7 +108,6 @@ class CommitWindow {
   struct Taken {
     ShardSlot* slot = nullptr;
     Lsn lsn = 0;
-    bool memory_too = false;  // the delta took the `memory` tables as well
   };
   struct Window {
     uint64_t number = 0;

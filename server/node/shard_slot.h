@@ -29,12 +29,12 @@ struct ShardSlot {
   Incarnation incarnation() const { return shard->incarnation(); }
   // Every unit that was told an lsn up to here is logged on all in-sync copies. A unit of a `memory` table
   // was told the lsn of the window it fell in, whose delta may have left it out: until the delta that takes
-  // it is logged, nothing at or above that lsn is said to be.
+  // it is logged on all of them, nothing at or above that lsn is said to be.
   Lsn Logged() const {
-    Lsn logged = replica.Logged();
-    for (const Lsn told : {memory_told, memory_appending}) {
-      if (told != 0) logged = std::min(logged, told - 1);
-    }
+    const Lsn all_have = replica.Logged();
+    Lsn logged = all_have;
+    if (memory_told != 0) logged = std::min(logged, memory_told - 1);
+    if (memory_taken != 0 && all_have < memory_taken_in) logged = std::min(logged, memory_taken - 1);
     return logged;
   }
 
@@ -47,7 +47,8 @@ struct ShardSlot {
   bool memory_due = false;     // which takes `memory` tables too
   uint64_t memory_due_ms = 0;  // 0: no `memory` table is dirty
   Lsn memory_told = 0;         // lowest lsn told to a `memory` unit that no delta has taken yet; 0: none
-  Lsn memory_appending = 0;    // the same of units in deltas that are not known to be logged
+  Lsn memory_taken = 0;        // the same of units in deltas that not all copies had logged at the last one
+  Lsn memory_taken_in = 0;     // the last delta that took such units
 };
 
 }  // namespace penstock

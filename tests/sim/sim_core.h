@@ -94,10 +94,10 @@ class SimCore final : public ReplicaShards {
   std::map<TableId, TableSpec> tables_;
   ProducerId forget_floor_ = 0;
   std::vector<std::pair<ProducerId, ProducerId>> finished_;
+  uint64_t generation_ = 1;  // of the log
   CommitWindow window_;
   bool close_scheduled_ = false, folding_ = false;
-  Status log_failure_;  // that made the present generation of the log
-  uint64_t generation_ = 1;
+  Status log_failure_;  // that made the present generation
   uint64_t folds_ = 0;
   uint64_t synced_us_ = 0;  // syncs end in the order in which they began
   std::unique_ptr<SimReplicator> replicator_;
