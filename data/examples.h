@@ -37,8 +37,9 @@ struct Examples {
 
   std::vector<float> labels;  // [size]
   uint64_t bad_records = 0;   // skipped
-  std::vector<std::string>
-      bad_messages;  // of the first few of them, "FILE:LINE: what is wrong, what is allowed"
+  // Of the first few of them, "FILE:LINE: what is wrong, what is allowed".
+  static constexpr size_t kMessagesKept = 10;
+  std::vector<std::string> bad_messages;
 
   size_t size() const { return labels.size(); }
   // Of the records; the file's pixels, which are shared, do not count.

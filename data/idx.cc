@@ -11,7 +11,6 @@ namespace penstock {
 namespace {
 
 constexpr uint64_t kMaxBytes = uint64_t{1} << 36;
-constexpr size_t kMessagesKept = 10;
 
 Status Wrong(const std::string& path, const std::string& what) {
   return InvalidArgument("'" + path + "': " + what);
@@ -160,7 +159,8 @@ Result<Examples> IdxDataset::ReadPartition(PartitionRange range) const {
     std::string message =
         paths_[1] + ": record " + std::to_string(record) + " (from 0): " + label.status().message();
     if (examples.bad_records > options_.max_bad_records) return InvalidArgument(std::move(message));
-    if (examples.bad_messages.size() < kMessagesKept) examples.bad_messages.push_back(std::move(message));
+    if (examples.bad_messages.size() < Examples::kMessagesKept)
+      examples.bad_messages.push_back(std::move(message));
   }
   return examples;
 }

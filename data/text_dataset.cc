@@ -13,7 +13,6 @@ constexpr size_t kPiece = 4 << 20;
 constexpr size_t kFirstPiece = 64 << 10;
 // Text that is parsed stays in the cache, and the memory for it is not new to the process.
 constexpr size_t kParsedPiece = 256 << 10;
-constexpr size_t kMessagesKept = 10;
 constexpr std::string_view kByteOrderMark = "\xef\xbb\xbf";
 
 // The stream in pieces of whole records.
@@ -197,7 +196,7 @@ Result<Examples> TextDataset::ReadPartition(PartitionRange range) const {
     }
     ++examples.bad_records;
     const bool too_many = examples.bad_records > options_.max_bad_records;
-    if (examples.bad_records > kMessagesKept && !too_many) continue;
+    if (examples.bad_records > Examples::kMessagesKept && !too_many) continue;
     PENSTOCK_ASSIGN_OR_RETURN(const uint64_t more, CountLineEnds(range.file, counted_to, offset));
     counted_to = offset;
     line_ends += more;

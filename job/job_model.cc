@@ -8,8 +8,6 @@ namespace penstock {
 namespace {
 
 constexpr uint64_t kMaxAllRows = 1 << 24;
-constexpr double kMaxId = 9007199254740992.0;  // 2^53, exact as a double
-
 }  // namespace
 
 void JobModel::Declare(OptionSet* o) {
@@ -44,7 +42,7 @@ void JobModel::Declare(OptionSet* o) {
                   "linear. Dense data say it themselves.",
           .unit = "features",
           .min = 0,
-          .max = kMaxId});
+          .max = kMaxWholeNumber});
   o->Add("model", "center", &center,
          {.help = "Squared loss: add the mean label of the training data to every score, so that the weights "
                   "only have to learn what differs from it. mf always does."});

@@ -3,11 +3,7 @@
 #include "job/job_check.h"
 
 namespace penstock {
-namespace {
-
-constexpr double kMaxId = 9007199254740992.0;  // 2^53, exact as a double
-
-}  // namespace
+namespace {}  // namespace
 
 void JobTrain::Declare(OptionSet* o) {
   o->DescribeSection("train", "How the training runs.");
@@ -40,7 +36,8 @@ void JobTrain::Declare(OptionSet* o) {
        .unit = "minibatches",
        .min = 1,
        .max = 1024});
-  o->Add("train", "seed", &seed, {.help = "Of initial weights and shuffling.", .min = 0, .max = kMaxId});
+  o->Add("train", "seed", &seed,
+         {.help = "Of initial weights and shuffling.", .min = 0, .max = kMaxWholeNumber});
   o->Add("train", "shuffle", &shuffle,
          {.help = "Permute the partitions, and the examples of each, anew in every pass."});
   o->Add("train", "inflight", &inflight,

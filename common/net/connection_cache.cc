@@ -16,18 +16,12 @@
 namespace penstock {
 namespace {
 
-capnp::ReaderOptions ReceiveLimit(uint64_t bytes) {
-  capnp::ReaderOptions options;
-  options.traversalLimitInWords = bytes / sizeof(capnp::word);
-  return options;
-}
-
 // Members die in reverse order.
 struct Link {
   Link(KjLoop& loop, kj::Own<kj::AsyncIoStream> s, uint64_t max_bytes)
       : stream(kj::mv(s)),
         messages(*stream, &loop),
-        network(messages, capnp::rpc::twoparty::Side::CLIENT, ReceiveLimit(max_bytes)),
+        network(messages, capnp::rpc::twoparty::Side::CLIENT, PooledMessageStream::Limit(max_bytes)),
         rpc(capnp::makeRpcClient(network)) {}
 
   proto::Handshake::Client Bootstrap() {

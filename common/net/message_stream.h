@@ -30,6 +30,13 @@ class PooledMessageStream final : public capnp::MessageStream {
   explicit PooledMessageStream(kj::AsyncIoStream& stream, KjLoop* loop = nullptr, Accepts accepts = nullptr);
   ~PooledMessageStream() noexcept(false);
 
+  // Options with which larger messages are refused.
+  static capnp::ReaderOptions Limit(uint64_t bytes) {
+    capnp::ReaderOptions options;
+    options.traversalLimitInWords = bytes / sizeof(capnp::word);
+    return options;
+  }
+
   // Null at the end of the stream between two messages. Throws: the stream ended inside a message, or a
   // message has more than 512 segments, is over options.traversalLimitInWords or is not accepted.
   kj::Promise<kj::Maybe<capnp::MessageReaderAndFds>> tryReadMessage(

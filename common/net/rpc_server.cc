@@ -101,12 +101,6 @@ class HandshakeServer final : public proto::Handshake::Server {
   Nonce server_nonce_{};
 };
 
-capnp::ReaderOptions ReceiveLimit(uint64_t bytes) {
-  capnp::ReaderOptions options;
-  options.traversalLimitInWords = bytes / sizeof(capnp::word);
-  return options;
-}
-
 // One accepted connection. Members die in reverse order: the RPC system before the network before the
 // streams.
 struct Connection {
@@ -114,7 +108,7 @@ struct Connection {
              uint64_t max_bytes, PooledMessageStream::Accepts accepts)
       : stream(kj::mv(s)),
         messages(*stream, &loop, std::move(accepts)),
-        network(messages, capnp::rpc::twoparty::Side::SERVER, ReceiveLimit(max_bytes)),
+        network(messages, capnp::rpc::twoparty::Side::SERVER, PooledMessageStream::Limit(max_bytes)),
         rpc(capnp::makeRpcServer(network, kj::mv(bootstrap))) {
     rpc.setFlowLimit(2 * max_bytes / sizeof(capnp::word));
   }

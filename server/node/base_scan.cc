@@ -8,7 +8,6 @@ namespace penstock {
 namespace {
 
 constexpr size_t kScanRows = 4096;  // at a time, so that fetches need not wait for a whole table
-constexpr uint32_t kRetryMs = 50;
 constexpr uint32_t kLoadingRetryMs = 200;
 
 }  // namespace
@@ -16,7 +15,7 @@ constexpr uint32_t kLoadingRetryMs = 200;
 Status BaseScan::NoteBase(const Status& read) {
   if (read.code() != Code::kDataLoss) return read;
   damaged_(read);
-  return Unavailable(StrCat(node_, ": ", read.message()), kRetryMs);
+  return Unavailable(StrCat(node_, ": ", read.message()), kRetrySoonMs);
 }
 
 Status BaseScan::Loaded(ShardId id, TableId table) const {

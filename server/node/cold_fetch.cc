@@ -7,7 +7,6 @@
 namespace penstock {
 namespace {
 
-constexpr uint32_t kRetryMs = 50;
 constexpr size_t kFetchRows = 8192;  // of a batch
 
 }  // namespace
@@ -39,7 +38,7 @@ void ColdFetch::ColdWait::Pin(Shard& shard, TableId table, std::span<const Key> 
 Result<kj::Own<ColdFetch::ColdWait>> ColdFetch::WaitForRows(uint64_t bytes) {
   if (waiting_bytes_ > 0 && waiting_bytes_ + bytes > memory_.budget_bytes() / 2) {
     return Overloaded(node_ + ": calls that wait for rows from the disk hold half of the memory budget",
-                      kRetryMs);
+                      kRetrySoonMs);
   }
   return kj::heap<ColdWait>(*this, bytes);
 }

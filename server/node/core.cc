@@ -10,9 +10,8 @@ namespace penstock {
 namespace {
 
 constexpr uint64_t kRetryDeltaMs = 100;  // after a delta that there was no memory for
-constexpr uint32_t kRetryMs = 50;
-constexpr int kFetches = 4;           // tries for one unit
-constexpr size_t kFlushedShards = 4;  // at a time
+constexpr int kFetches = 4;              // tries for one unit
+constexpr size_t kFlushedShards = 4;     // at a time
 
 }  // namespace
 
@@ -200,7 +199,7 @@ kj::Promise<ServerCore::Applied> ServerCore::ApplyFetched(ShardId id, Epoch epoc
   if (applied.cold.empty()) return applied;
   if (attempts == kFetches)
     return Applied{.status =
-                       Overloaded(options_.node_name + ": rows of the unit left memory again", kRetryMs)};
+                       Overloaded(options_.node_name + ": rows of the unit left memory again", kRetrySoonMs)};
   return cold_.Fetch(id, unit.table, applied.cold)
       .then([this, id, epoch, unit, attempts](Status&& fetched) -> kj::Promise<Applied> {
         if (!fetched.ok()) return Applied{.status = fetched};

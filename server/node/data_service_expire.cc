@@ -7,7 +7,7 @@
 namespace penstock {
 namespace {
 
-constexpr uint64_t kAnswerMs = 2000;  // clients take a server that is silent for much longer for hung
+constexpr uint64_t kExpireAnswerMs = 2000;  // clients take a server that is silent for much longer for hung
 constexpr uint32_t kAskAgainMs = 20;
 
 }  // namespace
@@ -39,7 +39,7 @@ kj::Promise<void> DataService::expire(ExpireContext context) {
     begun.push_back(BeginExpire(params, core_.Find(ref.getShard(), ref.getEpoch())));
     if (begun.back().ok()) scans.push_back(*begun.back());
   }
-  return expirer_.Wait(scans, kAnswerMs)
+  return expirer_.Wait(scans, kExpireAnswerMs)
       .then([this, context]() mutable -> kj::Promise<Status> {
         if (context.getParams().getDryRun()) return Status::Ok();
         std::vector<ShardId> shards;

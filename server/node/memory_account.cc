@@ -10,7 +10,6 @@ constexpr uint32_t kPushesBetweenLooks = 512;  // how stale the account may be
 constexpr size_t kEvictedShare = 16;           // of a table's rows at a time
 constexpr size_t kCompactBytes = 64 << 10;     // less than this in free rows is not worth moving rows
 constexpr int kEvictions = 3;                  // tries to make room for one unit
-constexpr uint32_t kRetryMs = 50;
 
 }  // namespace
 
@@ -42,7 +41,7 @@ Result<PushOutcome> MemoryAccount::Push(Shard& shard, Shard::TableHandle table, 
     }
     if (few_clean_rows_ || evictions == kEvictions) {
       if (evictable_rows_ > 0) want_fold_();
-      return Overloaded(budget + " is reached by rows that cannot leave memory now", kRetryMs);
+      return Overloaded(budget + " is reached by rows that cannot leave memory now", kRetrySoonMs);
     }
     Evict(shard.id(), table.spec().id, outcome->lacks_bytes / shard.row_bytes(table.spec().id));
   }

@@ -7,7 +7,7 @@
 namespace penstock {
 namespace {
 
-constexpr size_t kRowsRead = 2048;         // at a time: a fetch waits for them
+constexpr size_t kRowsLoaded = 2048;       // at a time: a fetch waits for them
 constexpr size_t kRowsBetweenLooks = 256;  // at the memory of the shard
 constexpr uint64_t kRetryMs = 1000;        // after an error of the disk
 constexpr int kTries = 5;                  // then the base counts as damaged
@@ -66,7 +66,7 @@ void RowLoader::Next() {
   if (places_.empty()) return;
   const Place& place = places_.front();
   tasks_.add(core_.scan()
-                 .Rows(place.incarnation, place.table, next_, kRowsRead)
+                 .Rows(place.incarnation, place.table, next_, kRowsLoaded)
                  .then([this, folds = core_.folds()](Result<StoredRows>&& rows) { Take(folds, rows); }));
 }
 

@@ -31,8 +31,8 @@ namespace penstock {
 namespace {
 
 constexpr auto kSaveVersionEvery = std::chrono::seconds(5);
-constexpr auto kLookEvery = std::chrono::seconds(5);  // at what was put aside
-constexpr uint64_t kMaxHeldPerServed = 2;             // within half of the memory budget (rule 5)
+constexpr auto kLookAtDamagedEvery = std::chrono::seconds(5);  // at what was put aside
+constexpr uint64_t kMaxHeldPerServed = 2;                      // within half of the memory budget (rule 5)
 
 }  // namespace
 
@@ -307,7 +307,7 @@ class Server::Impl : public NodeSession::Host {
   // It is looked at now and then: an operator removes what is there.
   std::string DamagedNote() {
     const auto now = std::chrono::steady_clock::now();
-    if (now - damaged_seen_ >= kLookEvery) {
+    if (now - damaged_seen_ >= kLookAtDamagedEvery) {
       damaged_seen_ = now;
       damaged_folder_.Look();
       metrics_.damaged_bytes = damaged_folder_.bytes();

@@ -14,6 +14,8 @@
 
 namespace penstock {
 
+constexpr uint32_t kRetrySoonMs = 50;  // when rows may be in memory that are not
+
 // One shard's line in a heartbeat (proto::ShardReport without the core).
 struct ShardLine {
   ShardId shard = 0;

@@ -89,6 +89,7 @@ class RowTable {
   // misses is several times as long as the first level's, which random rows fill at once.
   void Prefetch(const RowHeader* header) const { PrefetchBytes<2>(header, value_bytes_); }
   void PrefetchWhole(const RowHeader* header) const { PrefetchBytes<2>(header, whole_bytes_); }
+  static constexpr size_t kAhead = 8;  // so many rows ahead of the one that is worked on
   // From there into the first level, a few rows ahead of writing: stores wait for their lines one by one.
   void PrefetchNear(const RowHeader* header) const { PrefetchBytes<3>(header, whole_bytes_); }
 

@@ -16,8 +16,6 @@
 namespace penstock {
 namespace {
 
-constexpr size_t kAhead = 8;  // rows to prefetch ahead of the one being stepped
-
 // What `alter` may change, taken from the other spec.
 TableSpec WithAlterable(TableSpec spec, const TableSpec& other) {
   spec.durability = other.durability;
@@ -294,8 +292,8 @@ void Shard::ApplyRows(Table& table, const UnitContext& unit, std::span<const Key
   const uint32_t dim = table.spec->dim;
   const uint32_t touch = UnitTouch(table, unit);
   for (size_t i = 0; i < keys.size(); ++i) {
-    if (i + kAhead < keys.size() && found_[i + kAhead] != kNoRow)
-      rows.PrefetchNear(rows.Header(found_[i + kAhead]));
+    if (i + RowTable::kAhead < keys.size() && found_[i + RowTable::kAhead] != kNoRow)
+      rows.PrefetchNear(rows.Header(found_[i + RowTable::kAhead]));
     const RowNumber row = found_[i];
     if (row == kNoRow) continue;
     RowHeader* header = rows.Header(row);

@@ -14,8 +14,6 @@
 namespace penstock {
 namespace {
 
-constexpr size_t kAhead = 8;  // rows to prefetch ahead of the one being copied
-
 // The words that a struct takes in a list of structs.
 template <typename T>
 constexpr size_t StructWords() {
@@ -199,7 +197,8 @@ void Shard::WriteEntry(const PlannedEntry& entry, proto::TableDelta::Builder out
   auto* deletion = As<Key>(out.initDeletions(entry.deletions() * sizeof(Key)));
   deletion = std::copy(entry.cold_deletions.begin(), entry.cold_deletions.end(), deletion);
   for (size_t i = 0; i < entry.rows.size(); ++i) {
-    if (i + kAhead < entry.rows.size()) rows.PrefetchWhole(rows.Header(entry.rows[i + kAhead]));
+    if (i + RowTable::kAhead < entry.rows.size())
+      rows.PrefetchWhole(rows.Header(entry.rows[i + RowTable::kAhead]));
     const RowHeader& from = *rows.Header(entry.rows[i]);
     if (from.deleted()) {
       *deletion++ = from.key;

@@ -12,8 +12,6 @@
 namespace penstock {
 namespace {
 
-constexpr size_t kAhead = 8;  // rows to prefetch ahead of the one being copied
-
 void TakeHeader(const ImageHeader& from, RowHeader* to) {
   to->push_count = from.push_count;
   to->flags = WithTouch(to->flags, TouchOf(from.flags));
@@ -220,8 +218,8 @@ Status Shard::ApplyImages(Table& table, const TableImages& images, Lsn lsn) {
   const uint32_t floats = images.image_floats();
   const uint32_t skip = images.sections & kSectionValues ? 0 : images.dim;
   for (size_t i = 0; i < images.keys.size(); ++i) {
-    if (i + kAhead < images.keys.size() && found_[i + kAhead] != kNoRow)
-      rows.PrefetchWhole(rows.Header(found_[i + kAhead]));
+    if (i + RowTable::kAhead < images.keys.size() && found_[i + RowTable::kAhead] != kNoRow)
+      rows.PrefetchWhole(rows.Header(found_[i + RowTable::kAhead]));
     RowNumber row = found_[i];
     if (row == kNoRow) row = rows.Find(images.keys[i]);
     if (row == kNoRow) {

@@ -17,12 +17,10 @@
 namespace penstock {
 namespace {
 
-constexpr int kWorkers = 3;
-constexpr uint64_t kPasses = 10;
+constexpr int kWorkersParked = 3;
+constexpr uint64_t kPassesLost = 10;
 constexpr uint64_t kLeaseMs = 3000;
 // What servers have logged is in the scheduler's journal after a second.
-constexpr uint64_t kReportedMs = 1300;
-constexpr uint64_t kInspectMs = 1000;
 constexpr int kDecidedMs = 30000;
 // Of a log that was folded: the open segment, and what was written meanwhile.
 constexpr int64_t kFoldedSegments = 3;
@@ -39,7 +37,7 @@ class AcceptedLoss : public ClusterRun {
   void Do(ChaosCluster& cluster, std::mt19937_64& random, Iteration* iteration) override {
     const std::string consistency = DrawOne(random, std::vector<std::string>{"async", "ssp", "sync"});
     const auto workers = static_cast<Workers>(DrawBelow(random, std::size(kWorkersDo)));
-    LedgerJob job(cluster, StrCat("job", ++jobs_), consistency, kPasses);
+    LedgerJob job(cluster, StrCat("job", ++jobs_), consistency, kPassesLost);
     iteration->what = StrCat("job ", consistency, ", workers ", kWorkersDo[static_cast<int>(workers)]);
     const double share = 0.1 + 0.5 * static_cast<double>(DrawBelow(random, 1000)) / 1000;
     Status status = job.Begin();
@@ -83,7 +81,7 @@ class AcceptedLoss : public ClusterRun {
   }
 
   static void SignalWorkers(ChaosCluster& cluster, int signal) {
-    for (int i = 0; i < kWorkers; ++i) cluster.processes().Signal(StrCat("worker-", i), signal);
+    for (int i = 0; i < kWorkersParked; ++i) cluster.processes().Signal(StrCat("worker-", i), signal);
   }
 
   using Epochs = std::map<ShardId, Epoch>;
@@ -153,7 +151,7 @@ class AcceptedLoss : public ClusterRun {
 }  // namespace
 
 std::unique_ptr<SuiteRun> BeginAcceptLoss(const ChaosOptions& options) {
-  ChaosCluster::Options with{.chaos = options, .workers = kWorkers, .set = SmallLog()};
+  ChaosCluster::Options with{.chaos = options, .workers = kWorkersParked, .set = SmallLog()};
   with.set.push_back(StrCat("scheduler.lease_ms=", kLeaseMs));
   return std::make_unique<AcceptedLoss>(std::move(with));
 }

@@ -10,6 +10,9 @@
 
 namespace penstock {
 
+constexpr uint64_t kInspectMs = 1000;   // for a call that only looks
+constexpr uint64_t kReportedMs = 1300;  // what servers have logged is in the scheduler's journal then
+
 class ClusterRun : public SuiteRun {
  public:
   explicit ClusterRun(ChaosCluster::Options options) : options_(std::move(options)) {}

@@ -19,9 +19,6 @@ namespace fs = std::filesystem;
 constexpr uint64_t kPushes = 500;
 constexpr int kJudgeMs = 30000;
 constexpr uint64_t kPullMs = 3000;
-constexpr uint64_t kInspectMs = 1000;
-// What servers have logged is in the scheduler's journal after a second.
-constexpr uint64_t kReportedMs = 1300;
 
 // Each iteration has a cluster of its own.
 class Corrupt : public SuiteRun {

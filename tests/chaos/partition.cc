@@ -6,17 +6,17 @@
 namespace penstock {
 namespace {
 
-enum class Way { kTo, kBack, kBoth };
+enum class LinkWay { kTo, kBack, kBoth };
 enum class Kind { kDrop, kHold, kReset };
 
-struct Cut {
+struct LinkCut {
   std::string from, to;
-  Way way = Way::kBoth;
+  LinkWay way = LinkWay::kBoth;
   Kind kind = Kind::kDrop;
   uint64_t ms = 0;
 
   std::string ToString() const {
-    const char* arrow = way == Way::kTo ? " -> " : way == Way::kBack ? " <- " : " <-> ";
+    const char* arrow = way == LinkWay::kTo ? " -> " : way == LinkWay::kBack ? " <- " : " <-> ";
     const char* how = kind == Kind::kDrop ? "silent" : kind == Kind::kHold ? "held" : "reset and silent";
     return StrCat(from, arrow, to, " ", how, " for ", ms, " ms");
   }
@@ -27,29 +27,29 @@ class Partition : public ClusterRun {
   using ClusterRun::ClusterRun;
 
  private:
-  static Cut Draw(ChaosCluster& cluster, std::mt19937_64& random) {
+  static LinkCut Draw(ChaosCluster& cluster, std::mt19937_64& random) {
     const std::string server = cluster.DrawPrimary(random);
     const std::vector<std::pair<std::string, std::string>> pairs{
         {"client", server}, {"client", "scheduler"}, {server, "scheduler"}};
-    Cut cut;
+    LinkCut cut;
     std::tie(cut.from, cut.to) = DrawOne(random, pairs);
-    cut.way = DrawOne(random, std::vector<Way>{Way::kTo, Way::kBack, Way::kBoth});
+    cut.way = DrawOne(random, std::vector<LinkWay>{LinkWay::kTo, LinkWay::kBack, LinkWay::kBoth});
     cut.kind = DrawOne(random, std::vector<Kind>{Kind::kDrop, Kind::kHold, Kind::kReset});
     cut.ms = DrawLogUniform(random, 300, 8000);
     return cut;
   }
 
-  static void Begin(const Cut& cut, FaultProxy& link) {
+  static void Begin(const LinkCut& cut, FaultProxy& link) {
     const LinkFault fault{.drop = cut.kind != Kind::kHold, .hold = cut.kind == Kind::kHold};
-    if (cut.way != Way::kBack) link.Set(Direction::kToTarget, fault);
-    if (cut.way != Way::kTo) link.Set(Direction::kToSource, fault);
+    if (cut.way != LinkWay::kBack) link.Set(Direction::kToTarget, fault);
+    if (cut.way != LinkWay::kTo) link.Set(Direction::kToSource, fault);
     if (cut.kind == Kind::kReset) link.ResetAll();
   }
 
   void Do(ChaosCluster& cluster, std::mt19937_64& random, Iteration* iteration) override {
     const uint64_t pushes = 20 + DrawBelow(random, 200);
     if (!BeginLoad(cluster, pushes, iteration)) return;
-    const Cut cut = Draw(cluster, random);
+    const LinkCut cut = Draw(cluster, random);
     iteration->what = cut.ToString();
     FaultProxy& link = cluster.Link(cut.from, cut.to);
     cluster.Fault(iteration);

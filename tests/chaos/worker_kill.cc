@@ -8,7 +8,7 @@ namespace penstock {
 namespace {
 
 constexpr int kWorkers = 3;
-constexpr uint64_t kPasses = 6;
+constexpr uint64_t kPassesKilled = 6;
 
 class WorkerKill : public ClusterRun {
  public:
@@ -19,7 +19,7 @@ class WorkerKill : public ClusterRun {
     const std::string consistency = DrawOne(random, std::vector<std::string>{"async", "ssp", "sync"});
     const uint64_t kills = 1 + DrawBelow(random, 3);
     iteration->what = StrCat("job ", consistency, ", kill -9");
-    LedgerJob job(cluster, StrCat("job", ++jobs_), consistency, kPasses);
+    LedgerJob job(cluster, StrCat("job", ++jobs_), consistency, kPassesKilled);
     Status status = job.Begin();
     for (uint64_t kill = 0; kill < kills && status.ok(); ++kill) {
       const std::string victim = "worker-" + std::to_string(DrawBelow(random, kWorkers));

@@ -8,10 +8,10 @@ namespace penstock::sim {
 namespace {
 
 constexpr uint64_t kWorkMs = 70;
-constexpr uint64_t kCallMs = 800;
+constexpr uint64_t kWorkerCallMs = 800;
 constexpr uint64_t kPullMs = 9000;
 constexpr uint64_t kPollMs = 2500;
-constexpr size_t kInFlight = 2;
+constexpr size_t kPushesInFlight = 2;
 constexpr size_t kLeases = 2;
 constexpr Key kLedger = 10'000, kProofs = 2'000'000;
 
@@ -64,7 +64,7 @@ void SimWorker::Register() {
   scheduler_ = world_.Connect(self_, cluster_.scheduler.self());
   const RegisterRequest request{.role = NodeRole::kWorker, .node = node_, .name = name_};
   world_.Call<RegisterReply>(
-      scheduler_, Step::kNone, Step::kNone, kCallMs,
+      scheduler_, Step::kNone, Step::kNone, kWorkerCallMs,
       [&cluster = cluster_, request](auto reply) { reply(cluster.scheduler.Register(request)); },
       [this](std::optional<RegisterReply> reply) {
         if (!reply || !reply->status.ok())
@@ -93,7 +93,7 @@ void SimWorker::Lease() {
   if (scheduler_->broken || scheduler_->to_life != world_.life(scheduler_->to))
     scheduler_ = world_.Connect(self_, cluster_.scheduler.self());
   world_.Call<LeaseReply>(
-      scheduler_, Step::kNone, Step::kLeaseGiven, kCallMs,
+      scheduler_, Step::kNone, Step::kLeaseGiven, kWorkerCallMs,
       [&cluster = cluster_, node = node_, session = session_](auto reply) {
         reply(cluster.scheduler.Lease(node, session, 1));
       },
@@ -113,7 +113,7 @@ void SimWorker::Take(const LeaseReply& reply, uint64_t asked_ms) {
                            .lease_ms = static_cast<uint64_t>(cluster_.options().lease_ms)};
     auto held = std::make_shared<Held>(Held{
         given, reply.tables, ProducerWindow(ProducerKind::kJob, given.begin), LeaseRun(terms, asked_ms)});
-    held->run.Plan(kMinibatches, kInFlight);
+    held->run.Plan(kMinibatches, kPushesInFlight);
     held_.push_back(held);
     const Step step = given.begin > 0 ? Step::kTakenOver : Step::kNone;
     world_.After(self_, world_.Between(1000, 60'000), step, [this, held] { Advance(held); });
@@ -248,7 +248,7 @@ void SimWorker::Report() {
   if (scheduler_->broken || scheduler_->to_life != world_.life(scheduler_->to))
     scheduler_ = world_.Connect(self_, cluster_.scheduler.self());
   world_.Call<ReportReply>(
-      scheduler_, Step::kReportSent, Step::kReportTaken, kCallMs,
+      scheduler_, Step::kReportSent, Step::kReportTaken, kWorkerCallMs,
       [&cluster = cluster_, node = node_, session = session_, lines](auto reply) {
         reply(cluster.scheduler.Report(node, session, lines));
       },

@@ -8,13 +8,13 @@
 #include "client/dense_tensor.h"
 #include "common/base/strings.h"
 #include "common/net/identity.h"
+#include "tools/bench/row_oracle.h"
 #include "tools/bench/workload.h"
 
 namespace penstock {
 namespace {
 
-constexpr double kWarmUpSeconds = 0.5;
-constexpr int64_t kExactFloats = 1 << 24;
+constexpr double kDenseWarmUpSeconds = 0.5;
 
 class DenseRun {
  public:
@@ -64,7 +64,7 @@ class DenseRun {
  private:
   Status Check() {
     for (uint64_t slice = 0; slice < options_.slices(); ++slice) {
-      if (std::abs(pushes_[slice]) * 2 + 1021 >= kExactFloats)
+      if (std::abs(pushes_[slice]) * 2 + 1021 >= RowOracle::kExactFloats)
         return Internal("too many pushes for sums of whole numbers to be exact: make --seconds less");
       const uint64_t begin = slice * options_.slice_floats();
       const auto values = tensor_.Pull(client_, begin, begin + options_.slice_floats()).get();
@@ -137,7 +137,7 @@ Result<DenseFigures> RunDenseBench(Client& client, const DenseOptions& options, 
   PENSTOCK_RETURN_IF_ERROR(run.Prepare());
   DenseFigures figures{.folds = folds};
   PENSTOCK_RETURN_IF_ERROR(
-      run.Measure(std::min(kWarmUpSeconds, options.seconds), false, &figures.calls).status());
+      run.Measure(std::min(kDenseWarmUpSeconds, options.seconds), false, &figures.calls).status());
   std::vector<double> rates;
   for (uint32_t i = 0; i < options.repeats; ++i) {
     const bool fold = folds && options.work == Work::kPush;

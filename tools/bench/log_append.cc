@@ -19,12 +19,12 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-constexpr TableId kTable = 1;
+constexpr TableId kLogTable = 1;
 constexpr uint64_t kCluster = 1;
 
 // A chain of deltas of one shard, each as a record of the log.
 Result<std::vector<LogRecord>> MakeDeltas(const LogOptions& options, uint64_t* bytes) {
-  TableSpec spec{.id = kTable, .name = "bench", .dim = options.dim};
+  TableSpec spec{.id = kLogTable, .name = "bench", .dim = options.dim};
   spec.optimizer.kind = OptimizerKind::kAdd;
   Shard shard({.cluster = kCluster, .shard = 0, .incarnation = 1});
   PENSTOCK_RETURN_IF_ERROR(shard.CreateTable(spec));
@@ -36,7 +36,7 @@ Result<std::vector<LogRecord>> MakeDeltas(const LogOptions& options, uint64_t* b
   for (Sequence sequence = 1; *bytes < options.mib << 20; ++sequence) {
     std::iota(keys.begin(), keys.end(), sequence % 16 * options.keys);
     PENSTOCK_RETURN_IF_ERROR(
-        shard.PushUnit({.producer = 1, .sequence = sequence, .low = sequence}, kTable, keys, values.data())
+        shard.PushUnit({.producer = 1, .sequence = sequence, .low = sequence}, kLogTable, keys, values.data())
             .status());
     PENSTOCK_ASSIGN_OR_RETURN(BuiltDelta delta, shard.BuildDelta());
     *bytes += delta.words.asBytes().size();

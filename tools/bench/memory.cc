@@ -14,6 +14,7 @@
 #include "common/base/strings.h"
 #include "common/net/identity.h"
 #include "tools/bench/batches.h"
+#include "tools/bench/row_oracle.h"
 #include "tools/bench/step_loop.h"
 
 namespace penstock {
@@ -21,8 +22,7 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-constexpr uint64_t kExactFloats = 1 << 24;
-constexpr uint64_t kDeadlineMs = 300'000;  // a load may have to wait for folds
+constexpr uint64_t kLoadDeadlineMs = 300'000;  // a load may have to wait for folds
 
 double SecondsSince(Clock::time_point begin) {
   return std::chrono::duration<double>(Clock::now() - begin).count();
@@ -52,7 +52,7 @@ class MemoryRun {
               {.work = Work::kStep,
                .table = table_.id,
                .inflight = options.inflight,
-               .deadline_ms = kDeadlineMs},
+               .deadline_ms = kLoadDeadlineMs},
               producer_, Gradient(options.dim)),
         interrupted_(interrupted),
         stepped_(options.rows),
@@ -76,7 +76,7 @@ class MemoryRun {
         for (uint32_t d = 0; d < options_.dim; ++d) values.push_back(-Loaded(key, d));
       }
       pushes.push_back(client_.Push(*producer_, {{table_.id, std::move(keys), std::move(values)}},
-                                    {.deadline_ms = kDeadlineMs}));
+                                    {.deadline_ms = kLoadDeadlineMs}));
       if (pushes.size() >= options_.inflight) PENSTOCK_RETURN_IF_ERROR(settle());
     }
     while (!pushes.empty()) PENSTOCK_RETURN_IF_ERROR(settle());
@@ -90,7 +90,8 @@ class MemoryRun {
     for (uint64_t first = 0; first < options_.rows || !pulls.empty();) {
       if (interrupted_()) return Cancelled("interrupted");
       if (first < options_.rows && pulls.size() < options_.inflight) {
-        pulls.emplace_back(first, client_.Pull({{table_.id, KeysFrom(first)}}, {.deadline_ms = kDeadlineMs}));
+        pulls.emplace_back(first,
+                           client_.Pull({{table_.id, KeysFrom(first)}}, {.deadline_ms = kLoadDeadlineMs}));
         first += options_.keys;
         continue;
       }
@@ -144,7 +145,7 @@ class MemoryRun {
     hooks.interrupted = interrupted_;
     hooks.done = [&](size_t batch, StepLoop::Clock::duration) {
       for (const Key key : pool[batch]) {
-        if (++stepped_[key] * 4 + (1 << 15) >= kExactFloats)
+        if (++stepped_[key] * 4 + (1 << 15) >= static_cast<uint64_t>(RowOracle::kExactFloats))
           return Internal("too many steps for sums of whole numbers to be exact: make --seconds less");
       }
       ++steps_;

@@ -5,8 +5,6 @@
 namespace penstock {
 namespace {
 
-// Beyond, floats do not hold every whole number.
-constexpr int64_t kExactFloats = 1 << 24;
 constexpr int64_t kGreatestPushed = 2;
 
 bool IsLinear(OptimizerKind kind) { return kind == OptimizerKind::kSgd || kind == OptimizerKind::kAdd; }

@@ -21,6 +21,9 @@ namespace penstock {
 
 class RowOracle {
  public:
+  // Beyond, floats do not hold every whole number.
+  static constexpr int64_t kExactFloats = 1 << 24;
+
   // Optimizers whose result can be checked, as the command line names them.
   static std::string Allowed();
   // kInvalidArgument, naming --optimizer: not one of them.

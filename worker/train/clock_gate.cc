@@ -13,7 +13,7 @@
 namespace penstock {
 namespace {
 
-constexpr uint64_t kCallMs = 10 * 1000;
+constexpr uint64_t kClockCallMs = 10 * 1000;
 constexpr uint64_t kAgainMs = 200;  // after a call that failed
 
 }  // namespace
@@ -33,7 +33,7 @@ struct ClockGate::Shared : std::enable_shared_from_this<ClockGate::Shared> {
       in_flight = true;
     }
     auto call =
-        client.scheduler().Call("clock", kCallMs, [this, clock, wanted](proto::Scheduler::Client& to) {
+        client.scheduler().Call("clock", kClockCallMs, [this, clock, wanted](proto::Scheduler::Client& to) {
           auto request = to.clockRequest();
           request.setNode(lease.node);
           request.setSession(lease.session);

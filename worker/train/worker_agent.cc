@@ -9,7 +9,7 @@
 
 namespace penstock {
 namespace {
-constexpr uint64_t kCallMs = 10 * 1000;
+constexpr uint64_t kLeaseCallMs = 10 * 1000;
 }
 
 WorkerAgent::WorkerAgent(Client& client, const WorkerAgentOptions& options,
@@ -75,7 +75,7 @@ kj::Promise<Result<std::shared_ptr<LeaseTask>>> WorkerAgent::AskForLease() {
   if (session_->session() == 0) return Result<std::shared_ptr<LeaseTask>>(Unavailable("not registered yet"));
   const uint64_t asked_ms = LeaseTask::NowMs();
   return client_.scheduler()
-      .Call("lease", kCallMs,
+      .Call("lease", kLeaseCallMs,
             [this, node = session_->node(),
              session = session_->session()](proto::Scheduler::Client& scheduler) {
               auto request = scheduler.leaseRequest();
@@ -132,7 +132,7 @@ kj::Promise<Result<bool>> WorkerAgent::Report(std::shared_ptr<LeaseTask> task) {
   const LeaseProgress progress = task->progress();
   const uint64_t sent_ms = LeaseTask::NowMs();
   return client_.scheduler()
-      .Call("report", kCallMs,
+      .Call("report", kLeaseCallMs,
             [task, progress, node = session_->node(),
              session = session_->session()](proto::Scheduler::Client& scheduler) {
               auto request = scheduler.reportRequest();

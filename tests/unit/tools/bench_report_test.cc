@@ -14,7 +14,7 @@ namespace {
 using testing::HasSubstr;
 using testing::Not;
 
-nlohmann::json Spread(double median) {
+nlohmann::json SpreadOf(double median) {
   return {{"min", median / 2}, {"median", median}, {"max", median * 2}};
 }
 
@@ -30,7 +30,7 @@ const ReportRow kStep{.work = "step",
                       .beside_name = "off"};
 
 TEST(BenchReport, LineHasFigureRatioAndVerdict) {
-  nlohmann::json report = {{"results", {{{"rows_per_second", Spread(10e6)}, {"ratio_to_limit", 0.36}}}}};
+  nlohmann::json report = {{"results", {{{"rows_per_second", SpreadOf(10e6)}, {"ratio_to_limit", 0.36}}}}};
   auto line = MakeLine(kStep, report);
   ASSERT_TRUE(line.ok()) << line.status().ToString();
   EXPECT_EQ(line->command, "penstock bench step --dim 16");
@@ -39,7 +39,7 @@ TEST(BenchReport, LineHasFigureRatioAndVerdict) {
   EXPECT_EQ(line->target, "0.36");
   EXPECT_TRUE(line->reached);
   report["results"][0]["ratio_to_limit"] = 0.3599;
-  report["results"].push_back({{"rows_per_second", Spread(12e6)}});
+  report["results"].push_back({{"rows_per_second", SpreadOf(12e6)}});
   line = MakeLine(kStep, report);
   EXPECT_FALSE(line->reached);
   EXPECT_EQ(line->figure, "5.00 / 10.0 / 20.0 M rows/s; 12.0 off");
@@ -50,8 +50,8 @@ TEST(BenchReport, AtMostTurnsTheComparison) {
   row.at_most = true;
   row.target = 1.6;
   const auto line = [&](double ratio) {
-    return *MakeLine(row,
-                     {{"results", {{{"rows_per_second", Spread(1)}, {"ratio_to_limit", Spread(ratio)}}}}});
+    return *MakeLine(
+        row, {{"results", {{{"rows_per_second", SpreadOf(1)}, {"ratio_to_limit", SpreadOf(ratio)}}}}});
   };
   EXPECT_TRUE(line(1.6).reached);
   EXPECT_FALSE(line(1.7).reached);
@@ -116,7 +116,7 @@ TEST(BenchText, TellsFiguresFromSettings) {
                                   {{{"work", "step"},
                                     {"dim", 16},
                                     {"skew", "none"},
-                                    {"rows_per_second", Spread(2e6)},
+                                    {"rows_per_second", SpreadOf(2e6)},
                                     {"ratio_to_limit", 0.36}}}}};
   const std::string text = BenchText(report);
   EXPECT_THAT(text, HasSubstr("2.0 GiB/s (1.0 GiB/s .. 3.0 GiB/s) with 64.0 KiB buffers"));

@@ -167,6 +167,35 @@ TEST_F(CommitWindowTest, AUnitOfAMemoryTableDoesNotCountAsLoggedWhileAppendsFail
   EXPECT_EQ(Told(), Names{"who waits"});
 }
 
+// The copy has the window that the unit was told, which left it out; the delta that took it only the primary
+// has.
+TEST_F(CommitWindowTest, AUnitOfAMemoryTableCountsAsLoggedWhenAllCopiesHaveTheDeltaThatTookIt) {
+  Grant({{.node = 2, .name = "server-2", .incarnation = 7, .endpoint = "host:1", .in_sync = true}});
+  CopySet* copies = slot_.replica.copies();
+  ASSERT_NE(copies, nullptr);
+  const auto confirm = [&](Lsn lsn) { copies->Confirmed(*copies->Find(2, 7), lsn, false, now_ms_); };
+  const Lsn told = Push(kMemoryTable);
+  Push(kLoggedTable);
+  Log();
+  confirm(told);
+  EXPECT_EQ(slot_.Logged(), told - 1);
+
+  PassTheLag();
+  Log();
+  EXPECT_FALSE(slot_.shard->HasUnlogged());
+  EXPECT_EQ(slot_.replica.Logged(), told) << "the copy has not confirmed the next one";
+  EXPECT_EQ(slot_.Logged(), told - 1);
+
+  // Another delta takes units before the copy has confirmed the one before.
+  Push(kMemoryTable);
+  PassTheLag();
+  Log();
+  confirm(told + 1);
+  EXPECT_LT(slot_.Logged(), told + 2);
+  confirm(told + 2);
+  EXPECT_EQ(slot_.Logged(), told + 2);
+}
+
 TEST_F(CommitWindowTest, WhoWaitsHearsOfAFailureOnlyWhenAllIsLoggedAgain) {
   Push(kSyncedTable);
   Wait(Durability::kSynced, "before");

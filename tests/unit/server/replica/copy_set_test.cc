@@ -15,7 +15,7 @@ constexpr uint64_t kNow = 1000;
 TailDelta Delta(Lsn lsn) {
   return {.lsn = lsn, .checksum = static_cast<uint32_t>(lsn * 11), .words = kj::heapArray<capnp::word>(4)};
 }
-BackupGrant Backup(NodeId node, bool in_sync, Incarnation incarnation = 7) {
+BackupGrant BackupOf(NodeId node, bool in_sync, Incarnation incarnation = 7) {
   return {.node = node,
           .name = "server-" + std::to_string(node),
           .incarnation = incarnation,
@@ -50,7 +50,7 @@ class CopySetTest : public testing::Test {
 };
 
 TEST_F(CopySetTest, CountsWhatEveryCopyInSyncHasLogged) {
-  Want({Backup(2, true), Backup(3, true), Backup(4, false)});
+  Want({BackupOf(2, true), BackupOf(3, true), BackupOf(4, false)});
   for (NodeId node : {2, 3, 4}) EXPECT_FALSE(set_.Attached(Copy(node), At(10, 10), kNow));
   Add(11);
   Add(12);
@@ -71,7 +71,7 @@ TEST_F(CopySetTest, CountsWhatEveryCopyInSyncHasLogged) {
 // Nobody has told it to sync what it had logged before it was attached.
 TEST_F(CopySetTest, OwesASyncOfWhatWasLoggedBefore) {
   Add(11);
-  Want({Backup(2, true)});
+  Want({BackupOf(2, true)});
   set_.Attached(Copy(2), At(11, 11), kNow);
   EXPECT_EQ(set_.Logged(11), 11u);
   EXPECT_TRUE(set_.OwesSync(11));
@@ -83,21 +83,21 @@ TEST_F(CopySetTest, OwesASyncOfWhatWasLoggedBefore) {
 }
 
 TEST_F(CopySetTest, AMemberThatLeavesHoldsNothingUp) {
-  Want({Backup(2, true), Backup(3, true)});
+  Want({BackupOf(2, true), BackupOf(3, true)});
   for (NodeId node : {2, 3}) set_.Attached(Copy(node), At(10, 10), kNow);
   Add(11);
   set_.Confirmed(Copy(2), 11, false, kNow);
   EXPECT_EQ(set_.Logged(11), 10u);
-  Want({Backup(2, true)});
+  Want({BackupOf(2, true)});
   EXPECT_EQ(set_.Logged(11), 11u);
   // Taken in again as another life, it begins anew.
-  Want({Backup(2, true), Backup(3, false, 8)});
+  Want({BackupOf(2, true), BackupOf(3, false, 8)});
   EXPECT_EQ(Copy(3).stage, Stage::kDetached);
   EXPECT_EQ(Copy(2).logged, 11u);
 }
 
 TEST_F(CopySetTest, ResumesWhereTheCopyStands) {
-  Want({Backup(2, true)});
+  Want({BackupOf(2, true)});
   for (Lsn lsn = 11; lsn <= 14; ++lsn) Add(lsn);
   EXPECT_EQ(Sent(2), (std::vector<Lsn>{})) << "not attached";
   EXPECT_FALSE(set_.Attached(Copy(2), At(12, 11), kNow));
@@ -110,7 +110,7 @@ TEST_F(CopySetTest, ResumesWhereTheCopyStands) {
 }
 
 TEST_F(CopySetTest, ACopyThatHoldsOtherDeltasFails) {
-  Want({Backup(2, true), Backup(3, true), Backup(4, true)});
+  Want({BackupOf(2, true), BackupOf(3, true), BackupOf(4, true)});
   Add(11);
   ReplicaStanding other = At(11, 11);
   other.point.checksum ^= 1;
@@ -125,7 +125,7 @@ TEST_F(CopySetTest, ACopyThatHoldsOtherDeltasFails) {
 }
 
 TEST_F(CopySetTest, SeedsAnEmptyCopy) {
-  Want({Backup(2, false)});
+  Want({BackupOf(2, false)});
   Add(11);
   EXPECT_TRUE(set_.Attached(Copy(2), {}, kNow));
   set_.AddPiece(Copy(2), Delta(11), false);
@@ -142,7 +142,7 @@ TEST_F(CopySetTest, SeedsAnEmptyCopy) {
 }
 
 TEST_F(CopySetTest, AnInterruptedSeedFails) {
-  Want({Backup(2, false), Backup(3, false)});
+  Want({BackupOf(2, false), BackupOf(3, false)});
   EXPECT_TRUE(set_.Attached(Copy(2), {}, kNow));
   set_.AddPiece(Copy(2), Delta(10), false);
   set_.Detached(Copy(2), "the cable");
@@ -157,15 +157,15 @@ TEST_F(CopySetTest, RefusesPushesWithTooFewCopies) {
   const Status few = set_.Writable(kNow);
   EXPECT_EQ(few.code(), Code::kNotEnoughCopies);
   EXPECT_GT(few.retry_after_ms(), 0u);
-  Want({Backup(2, false)}, 2);
+  Want({BackupOf(2, false)}, 2);
   EXPECT_FALSE(set_.Writable(kNow).ok());
-  Want({Backup(2, true)}, 2);
+  Want({BackupOf(2, true)}, 2);
   set_.Attached(Copy(2), At(10, 10), kNow);
   EXPECT_TRUE(set_.Writable(kNow).ok());
 }
 
 TEST_F(CopySetTest, ASilentCopyIsNamed) {
-  Want({Backup(2, true)});
+  Want({BackupOf(2, true)});
   set_.Attached(Copy(2), At(10, 10), kNow);
   EXPECT_TRUE(set_.Writable(kNow + 100000).ok()) << "it owes nothing";
   Add(11);
@@ -179,7 +179,7 @@ TEST_F(CopySetTest, ASilentCopyIsNamed) {
 
 // The scheduler hears both of them, and cannot know that they do not hear each other.
 TEST_F(CopySetTest, ASilentCopyIsToLeaveWherePushesGoOnWithoutIt) {
-  Want({Backup(2, true), Backup(3, true), Backup(4, false)}, 2);
+  Want({BackupOf(2, true), BackupOf(3, true), BackupOf(4, false)}, 2);
   for (NodeId node : {2, 3, 4}) set_.Attached(Copy(node), At(10, 10), kNow);
   Add(11);
   set_.Confirmed(Copy(3), 11, false, kNow);
@@ -189,14 +189,14 @@ TEST_F(CopySetTest, ASilentCopyIsToLeaveWherePushesGoOnWithoutIt) {
   EXPECT_EQ(set_.WhyNotStay(Copy(4), kNow + 3001), "") << "nobody waits for it";
   set_.Detached(Copy(2), "no answer");
   EXPECT_NE(set_.WhyNotStay(Copy(2), kNow + 3001), "");
-  Want({Backup(2, true), Backup(3, true)}, 3);
+  Want({BackupOf(2, true), BackupOf(3, true)}, 3);
   EXPECT_EQ(set_.WhyNotStay(Copy(2), kNow + 3001), "") << "pushes would be refused without it, too";
   set_.Fail(Copy(2), "it is broken");
   EXPECT_EQ(set_.WhyNotStay(Copy(2), kNow), "it is broken");
 }
 
 TEST_F(CopySetTest, ACopyWithoutRoomIsToLeaveWherePushesGoOnWithoutIt) {
-  Want({Backup(2, true), Backup(3, true)}, 2);
+  Want({BackupOf(2, true), BackupOf(3, true)}, 2);
   for (NodeId node : {2, 3}) set_.Attached(Copy(node), At(10, 10), kNow);
   Add(11);
   for (NodeId node : {2, 3}) set_.Confirmed(Copy(node), 11, false, kNow);
@@ -207,12 +207,12 @@ TEST_F(CopySetTest, ACopyWithoutRoomIsToLeaveWherePushesGoOnWithoutIt) {
   EXPECT_EQ(set_.WhyNotStay(Copy(2), kNow + 9999), "");
   EXPECT_THAT(set_.WhyNotStay(Copy(2), kNow + 10000), HasSubstr("no room"));
   EXPECT_EQ(set_.WhyNotStay(Copy(3), kNow + 10000), "");
-  Want({Backup(3, true)}, 2);
+  Want({BackupOf(3, true)}, 2);
   EXPECT_TRUE(set_.Writable(kNow + 10000).ok());
 }
 
 TEST_F(CopySetTest, PushesWaitForTheRoomOfACopyThatMustStay) {
-  Want({Backup(2, true)}, 2);
+  Want({BackupOf(2, true)}, 2);
   ReplicaStanding full = At(10, 10);
   full.no_room = true;
   set_.Attached(Copy(2), full, kNow);
@@ -228,7 +228,7 @@ TEST_F(CopySetTest, PushesWaitForTheRoomOfACopyThatMustStay) {
 
 // Nobody pushes while pushes are refused, so nothing else would bring an answer.
 TEST_F(CopySetTest, ACopyWithoutRoomIsAskedAFewTimesASecond) {
-  Want({Backup(2, true), Backup(3, false)});
+  Want({BackupOf(2, true), BackupOf(3, false)});
   set_.Attached(Copy(2), At(10, 10), kNow);
   EXPECT_FALSE(set_.OwesQuestion(kNow + 5000));
   set_.NoteRoom(Copy(2), true, kNow + 5000);
@@ -246,21 +246,21 @@ TEST_F(CopySetTest, ACopyWithoutRoomIsAskedAFewTimesASecond) {
 // A copy may hear of the epoch in which it is in sync before its primary does: it refuses what comes in the
 // old one.
 TEST_F(CopySetTest, KeepsWhatACopyNeedsThatIsAboutToBeInSync) {
-  Want({Backup(2, false)});
+  Want({BackupOf(2, false)});
   set_.Attached(Copy(2), At(10, 10), kNow);
   Add(11);
   Sent(2);
   set_.Detached(Copy(2), "it has seen epoch 6");
   Add(12);
   set_.Trim();
-  Want({Backup(2, true)});
+  Want({BackupOf(2, true)});
   set_.Attached(Copy(2), At(10, 10), kNow);
   EXPECT_EQ(Copy(2).stage, Stage::kFollowing) << Copy(2).failure;
   EXPECT_EQ(Sent(2), (std::vector<Lsn>{11, 12}));
 }
 
 TEST_F(CopySetTest, KeepsWhatCopiesNeed) {
-  Want({Backup(2, true), Backup(3, true)});
+  Want({BackupOf(2, true), BackupOf(3, true)});
   for (NodeId node : {2, 3}) set_.Attached(Copy(node), At(10, 10), kNow);
   for (Lsn lsn = 11; lsn <= 20; ++lsn) Add(lsn);
   set_.Confirmed(Copy(2), 20, false, kNow);

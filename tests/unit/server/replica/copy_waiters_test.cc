@@ -12,31 +12,31 @@ namespace {
 using replica_test::Backup;
 using testing::HasSubstr;
 
-constexpr ShardId kShard = 3;
-constexpr uint64_t kNow = 1000, kWaitMs = 500;
+constexpr ShardId kWaitedShard = 3;
+constexpr uint64_t kWaitNow = 1000, kWaitMs = 500;
 
 class CopyWaitersTest : public testing::Test {
  protected:
   CopyWaitersTest() { Serve(5, {Backup(2, true), Backup(3, true)}); }
 
   void Serve(Epoch epoch, std::vector<BackupGrant> backups, Incarnation incarnation = 7) {
-    replica_ = &shards_.Serve(kShard, incarnation, epoch, std::move(backups));
+    replica_ = &shards_.Serve(kWaitedShard, incarnation, epoch, std::move(backups));
   }
   // A delta that the primary has and its copies still lack.
   DeltaRef Change() {
-    const TailDelta delta = shards_.Change(kShard, {1});
-    if (replica_->copies() != nullptr) replica_->copies()->Add(delta, kNow);
+    const TailDelta delta = shards_.Change(kWaitedShard, {1});
+    if (replica_->copies() != nullptr) replica_->copies()->Add(delta, kWaitNow);
     return replica_->DeltaAt(delta.lsn);
   }
   void Confirm(NodeId node, Lsn lsn, bool synced = false) {
-    replica_->copies()->Confirmed(*replica_->copies()->Find(node, 7), lsn, synced, kNow);
+    replica_->copies()->Confirmed(*replica_->copies()->Find(node, 7), lsn, synced, kWaitNow);
   }
   void Wait(const DeltaRef& delta, Durability level = Durability::kLogged) {
     std::vector<DeltaRef> deltas{delta};
     ASSERT_FALSE(waiters_.Look(&deltas, level));
-    waiters_.Add(std::move(deltas), level, kNow, [this](Status status) { told_.push_back(status); });
+    waiters_.Add(std::move(deltas), level, kWaitNow, [this](Status status) { told_.push_back(status); });
   }
-  void Check(uint64_t now_ms = kNow) {
+  void Check(uint64_t now_ms = kWaitNow) {
     waiters_.Check(now_ms, [](CopyWaiters::Done done, Status status) { done(std::move(status)); });
   }
 
@@ -66,7 +66,7 @@ TEST_F(CopyWaitersTest, SyncedIsMoreThanLogged) {
   for (const NodeId node : {2, 3}) Confirm(node, delta.lsn, node == 2);
   Check();
   EXPECT_TRUE(told_.empty());
-  EXPECT_EQ(waiters_.Owed(), (std::set<ShardId>{kShard}));
+  EXPECT_EQ(waiters_.Owed(), (std::set<ShardId>{kWaitedShard}));
   Confirm(3, delta.lsn, true);
   EXPECT_TRUE(waiters_.Owed().empty());
   Check();
@@ -78,9 +78,9 @@ TEST_F(CopyWaitersTest, NamesWhoHasNotConfirmed) {
   const DeltaRef delta = Change();
   Wait(delta);
   Confirm(2, delta.lsn);
-  Check(kNow + kWaitMs - 1);
+  Check(kWaitNow + kWaitMs - 1);
   EXPECT_TRUE(told_.empty());
-  Check(kNow + kWaitMs);
+  Check(kWaitNow + kWaitMs);
   ASSERT_EQ(told_.size(), 1u);
   EXPECT_EQ(told_[0].code(), Code::kOutcomeUnknown);
   EXPECT_THAT(told_[0].message(), HasSubstr("not confirmed by server-3 (node 3) within 500 ms"));

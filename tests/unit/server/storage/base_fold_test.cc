@@ -19,7 +19,7 @@ namespace fs = std::filesystem;
 
 // --- The base.
 
-kj::Array<capnp::word> MetaOf(ShardId shard, Lsn lsn, uint64_t cluster = kTestCluster) {
+kj::Array<capnp::word> MetaOf(ShardId shard, Lsn lsn, uint64_t cluster = kFoldCluster) {
   capnp::MallocMessageBuilder message;
   auto meta = message.initRoot<proto::ShardMeta>();
   meta.setFormat(proto::DELTA_FORMAT);
@@ -50,7 +50,7 @@ Status PutRows(BaseStore& base, Incarnation incarnation, Key keys, Lsn lsn, floa
 
 TEST(BaseStoreTest, CompactionGivesBackTheSpaceOfDeletedRows) {
   TestFolder folder;
-  auto base = BaseStore::Open(folder.path() + "/base", {.cluster = kTestCluster});
+  auto base = BaseStore::Open(folder.path() + "/base", {.cluster = kFoldCluster});
   ASSERT_STATUS_OK(base.status());
   ASSERT_STATUS_OK(PutRows(**base, 105, 20000, 7, 1.0f));
   const uint64_t before = (*base)->DiskBytes();
@@ -80,13 +80,13 @@ TEST(BaseStoreTest, RowsAndMetaComeBackAfterReopen) {
   TestFolder folder;
   const std::string dir = folder.path() + "/base";
   {
-    auto base = BaseStore::Open(dir, {.cluster = kTestCluster});
+    auto base = BaseStore::Open(dir, {.cluster = kFoldCluster});
     ASSERT_STATUS_OK(base.status());
     ASSERT_STATUS_OK(PutRows(**base, 105, 1000, 7, 1.0f));
     ASSERT_STATUS_OK(PutRows(**base, 106, 10, 8, 2.0f));
     ASSERT_STATUS_OK(PutRows(**base, 105, 500, 9, 3.0f));  // over the first
   }
-  auto base = BaseStore::Open(dir, {.cluster = kTestCluster});
+  auto base = BaseStore::Open(dir, {.cluster = kFoldCluster});
   ASSERT_STATUS_OK(base.status());
   Key expected = 0;
   ASSERT_STATUS_OK((*base)->ForEachRow(105, [&](const BaseRow& row) {
@@ -117,7 +117,7 @@ TEST(BaseStoreTest, RowsAndMetaComeBackAfterReopen) {
 
 TEST(BaseStoreTest, ManyRowsAreReadAtOnceAndTablesScannedInPieces) {
   TestFolder folder;
-  auto base = BaseStore::Open(folder.path() + "/base", {.cluster = kTestCluster});
+  auto base = BaseStore::Open(folder.path() + "/base", {.cluster = kFoldCluster});
   ASSERT_STATUS_OK(base.status());
   ASSERT_STATUS_OK(PutRows(**base, 105, 1000, 7, 1.0f));
   ASSERT_STATUS_OK(PutRows(**base, 106, 10, 8, 2.0f));
@@ -155,7 +155,7 @@ TEST(BaseStoreTest, ManyRowsAreReadAtOnceAndTablesScannedInPieces) {
 
 TEST(BaseStoreTest, RemovalsSpareRowsOfTheSameWriter) {
   TestFolder folder;
-  auto base = BaseStore::Open(folder.path() + "/base", {.cluster = kTestCluster});
+  auto base = BaseStore::Open(folder.path() + "/base", {.cluster = kFoldCluster});
   ASSERT_STATUS_OK(base.status());
   ASSERT_STATUS_OK(PutRows(**base, 105, 100, 7, 1.0f));
   ASSERT_STATUS_OK(PutRows(**base, 106, 100, 7, 1.0f));
@@ -181,7 +181,7 @@ TEST(BaseStoreTest, RemovalsSpareRowsOfTheSameWriter) {
 TEST(BaseStoreTest, WritesNothingBeforeCommit) {
   TestFolder folder;
   const std::string dir = folder.path() + "/base";
-  auto base = BaseStore::Open(dir, {.cluster = kTestCluster});
+  auto base = BaseStore::Open(dir, {.cluster = kFoldCluster});
   ASSERT_STATUS_OK(base.status());
   {
     BaseWriter writer(**base);
@@ -192,7 +192,7 @@ TEST(BaseStoreTest, WritesNothingBeforeCommit) {
   EXPECT_TRUE(fs::is_empty(dir + ".ingest")) << "a writer that is given up leaves nothing";
   std::ofstream(dir + ".ingest/rows.sst") << "left by a crash";
   base = Internal("closed");
-  base = BaseStore::Open(dir, {.cluster = kTestCluster});
+  base = BaseStore::Open(dir, {.cluster = kFoldCluster});
   ASSERT_STATUS_OK(base.status());
   EXPECT_TRUE(fs::is_empty(dir + ".ingest"));
 }
@@ -200,9 +200,9 @@ TEST(BaseStoreTest, WritesNothingBeforeCommit) {
 TEST(BaseStoreTest, RefusesAnotherClusterAndASecondOwner) {
   TestFolder folder;
   const std::string dir = folder.path() + "/base";
-  auto base = BaseStore::Open(dir, {.cluster = kTestCluster});
+  auto base = BaseStore::Open(dir, {.cluster = kFoldCluster});
   ASSERT_STATUS_OK(base.status());
-  const Status twice = BaseStore::Open(dir, {.cluster = kTestCluster}).status();
+  const Status twice = BaseStore::Open(dir, {.cluster = kFoldCluster}).status();
   EXPECT_EQ(twice.code(), Code::kFailedPrecondition) << twice.ToString();
   base = Internal("closed");
   const Status other = BaseStore::Open(dir, {.cluster = 78}).status();
@@ -229,7 +229,7 @@ void FlipByte(const fs::path& path, uint64_t offset) {
 
 // Reads all that there is: the first error, or Ok with everything as it was written.
 Status ReadEverything(const std::string& dir, uint64_t rows) {
-  PENSTOCK_ASSIGN_OR_RETURN(auto base, BaseStore::Open(dir, {.cluster = kTestCluster}));
+  PENSTOCK_ASSIGN_OR_RETURN(auto base, BaseStore::Open(dir, {.cluster = kFoldCluster}));
   PENSTOCK_ASSIGN_OR_RETURN(const auto metas, base->LoadMeta());
   if (metas.size() != 1 || metas[0].reader().getLsn() != 7) return Internal("silently another meta");
   uint64_t seen = 0;
@@ -247,7 +247,7 @@ TEST(BaseStoreTest, FlippedBytesAreDetected) {
   const std::string dir = folder.path() + "/base";
   constexpr Key kRows = 2000;
   {
-    auto base = BaseStore::Open(dir, {.cluster = kTestCluster});
+    auto base = BaseStore::Open(dir, {.cluster = kFoldCluster});
     ASSERT_STATUS_OK(base.status());
     ASSERT_STATUS_OK(PutRows(**base, 105, kRows, 7, 1.0f));
   }
@@ -278,7 +278,7 @@ TEST(BaseStoreTest, AMissingFileIsDataLoss) {
   TestFolder folder;
   const std::string dir = folder.path() + "/base";
   {
-    auto base = BaseStore::Open(dir, {.cluster = kTestCluster});
+    auto base = BaseStore::Open(dir, {.cluster = kFoldCluster});
     ASSERT_STATUS_OK(base.status());
     ASSERT_STATUS_OK(PutRows(**base, 105, 2000, 7, 1.0f));
   }
@@ -646,7 +646,7 @@ TEST(FoldTest, SpeedOfAMillionRows) {
     capnp::MallocMessageBuilder message;
     auto delta = message.initRoot<proto::Delta>();
     delta.setFormat(proto::DELTA_FORMAT);
-    delta.setCluster(kTestCluster);
+    delta.setCluster(kFoldCluster);
     delta.setShard(0);
     delta.setEpoch(1);
     delta.setPreviousLsn(lsn);

@@ -28,7 +28,7 @@
 
 namespace penstock {
 
-inline constexpr uint64_t kTestCluster = 77;
+inline constexpr uint64_t kFoldCluster = 77;
 
 struct ModelRow {
   Lsn lsn = 0;
@@ -186,7 +186,7 @@ class DeltaSource {
         repeat ? *std::next(life.history.begin(), random_() % life.history.size()) : *life.history.rbegin();
     const Lsn lsn = last + 1 + (new_life || new_epoch || repeat ? random_() % 5 : 0);
     delta.setFormat(proto::DELTA_FORMAT);
-    delta.setCluster(kTestCluster);
+    delta.setCluster(kFoldCluster);
     delta.setShard(id);
     delta.setEpoch(life.epoch);
     delta.setLsn(lsn);
@@ -373,10 +373,10 @@ class TestNode {
   Status Open() {
     Close();
     PENSTOCK_ASSIGN_OR_RETURN(base_,
-                              BaseStore::Open(folder_ + "/base", {.cluster = kTestCluster, .env = env_}));
+                              BaseStore::Open(folder_ + "/base", {.cluster = kFoldCluster, .env = env_}));
     std::map<ShardId, ShardFolded> folded;
     PENSTOCK_ASSIGN_OR_RETURN(recovered_, LoadBase(&folded));
-    PENSTOCK_ASSIGN_OR_RETURN(replayed_, Replay(files_, log_dir(), kTestCluster, folded,
+    PENSTOCK_ASSIGN_OR_RETURN(replayed_, Replay(files_, log_dir(), kFoldCluster, folded,
                                                 [&](ShardId, Incarnation incarnation,
                                                     const proto::Delta::Reader& delta, uint32_t checksum) {
                                                   recovered_.Apply(delta, incarnation, checksum);
@@ -385,7 +385,7 @@ class TestNode {
     PENSTOCK_ASSIGN_OR_RETURN(
         log_, DeltaLog::Open(
                   files_, log_dir(),
-                  {.cluster = kTestCluster, .node = 1, .segment_bytes = segment_bytes_, .spare_segments = 3},
+                  {.cluster = kFoldCluster, .node = 1, .segment_bytes = segment_bytes_, .spare_segments = 3},
                   replayed_.tail));
     return Status::Ok();
   }
@@ -402,7 +402,7 @@ class TestNode {
   }
   Result<FoldReport> FoldAll(const FoldOptions& options = {}, const QuarantinedLives& quarantined = {}) {
     PENSTOCK_RETURN_IF_ERROR(log_->Seal());
-    return Fold(files_, log_dir(), *log_, *base_, kTestCluster, quarantined, options);
+    return Fold(files_, log_dir(), *log_, *base_, kFoldCluster, quarantined, options);
   }
   // What the base alone holds.
   Result<Model> LoadBase(std::map<ShardId, ShardFolded>* folded = nullptr) const {

@@ -13,7 +13,7 @@
 namespace penstock {
 namespace {
 
-constexpr int kSeeds = 12;
+constexpr int kKillSeeds = 12;
 constexpr int kSteps = 90;
 
 // What the child tells its parent, before and after each step.
@@ -97,7 +97,7 @@ class LogKillTest : public ::testing::TestWithParam<const char*> {};
 
 TEST_P(LogKillTest, EveryAcknowledgedDeltaIsReplayed) {
   const std::string point = GetParam();
-  for (uint64_t seed = 1; seed <= kSeeds; ++seed) {
+  for (uint64_t seed = 1; seed <= kKillSeeds; ++seed) {
     // Steps that come seldom are hit early, those that come always anywhere.
     const bool seldom = point.starts_with("log.seal") || point.starts_with("log.remove");
     const uint64_t hit = seldom ? seed : 1 + seed * 2;

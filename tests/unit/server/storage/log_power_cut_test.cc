@@ -13,7 +13,7 @@
 namespace penstock {
 namespace {
 
-constexpr char kDir[] = "/data/log";
+constexpr char kCutDir[] = "/data/log";
 constexpr uint64_t kSeeds = 100;
 constexpr int kLives = 4;  // each ends with a cut
 
@@ -23,7 +23,7 @@ class Cluster {
   explicit Cluster(uint64_t seed) : random_(seed), files_(seed * 7919) {}
 
   void Live() {
-    auto log = OpenLog(files_, kDir, tail_, 24 << 10, 3);
+    auto log = OpenLog(files_, kCutDir, tail_, 24 << 10, 3);
     ASSERT_TRUE(log.ok()) << log.status().ToString();
     log_ = std::move(*log);
     const int steps = static_cast<int>(random_() % 60);
@@ -52,7 +52,7 @@ class Cluster {
   void CutAndReplay() {
     log_.reset();
     files_.PowerCut();
-    Replayed replayed = ReplayAll(files_, kDir, folded_, random_() % 2 == 0 ? &synced_ : nullptr);
+    Replayed replayed = ReplayAll(files_, kCutDir, folded_, random_() % 2 == 0 ? &synced_ : nullptr);
     ASSERT_TRUE(replayed.report.ok()) << replayed.report.status().ToString();
     for (const auto& [shard, reason] : replayed.report->damaged)
       ADD_FAILURE() << "shard " << shard << ": " << reason;
@@ -116,7 +116,7 @@ class Cluster {
       std::map<ShardId, DeltaChain> chains;
       for (const DeltaMaker& shard : shards_)
         chains.emplace(shard.shard(), DeltaChain(shard.shard(), folded_[shard.shard()]));
-      const Status read = ForEachDelta(files_, kDir, info, [&](const LoggedDelta& delta) {
+      const Status read = ForEachDelta(files_, kCutDir, info, [&](const LoggedDelta& delta) {
         capnp::FlatArrayMessageReader message(delta.words);
         (void)chains.at(delta.shard)
             .Offer(message.getRoot<proto::Delta>(), delta.incarnation, delta.checksum, kTestCluster);
@@ -158,7 +158,7 @@ class Cluster {
 
   void ReturnToReplay() {
     CutAndReplay();
-    auto log = OpenLog(files_, kDir, tail_, 24 << 10, 3);
+    auto log = OpenLog(files_, kCutDir, tail_, 24 << 10, 3);
     ASSERT_TRUE(log.ok()) << log.status().ToString();
     log_ = std::move(*log);
   }

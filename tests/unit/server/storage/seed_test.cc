@@ -23,13 +23,13 @@ std::vector<TableSpec> Specs() {
 }
 
 Shard MakeShard(Incarnation incarnation) {
-  return Shard({.cluster = kTestCluster, .shard = kShard, .incarnation = incarnation});
+  return Shard({.cluster = kFoldCluster, .shard = kShard, .incarnation = incarnation});
 }
 
 // A primary that is pushed to at random, and its copy, in memory and on a node's disk.
-class Pair {
+class SeededPair {
  public:
-  Pair(uint64_t seed, TestNode& node)
+  SeededPair(uint64_t seed, TestNode& node)
       : random_(seed), node_(node), primary_(MakeShard(1)), copy_(MakeShard(kLife)) {
     for (const TableSpec& spec : Specs()) EXPECT_TRUE(primary_.CreateTable(spec).ok());
     EXPECT_TRUE(primary_.BeginEpoch(3, 10).ok());
@@ -88,7 +88,7 @@ class Pair {
     }
     PosixFileLayer files;
     const auto replayed =
-        Replay(files, node_.log_dir(), kTestCluster, folded,
+        Replay(files, node_.log_dir(), kFoldCluster, folded,
                [&](ShardId, Incarnation incarnation, const proto::Delta::Reader& delta, uint32_t checksum) {
                  EXPECT_EQ(incarnation, kLife);
                  return shard.ApplyDelta(delta, checksum);
@@ -147,7 +147,7 @@ TEST(SeedTest, BringsWhatThePrimaryHolds) {
     TestFolder folder;
     TestNode node(folder.path(), files);
     ASSERT_STATUS_OK(node.Open());
-    Pair pair(seed, node);
+    SeededPair pair(seed, node);
     for (int i = 0; i < 30; ++i) ASSERT_NO_FATAL_FAILURE(pair.Change());
     ASSERT_NO_FATAL_FAILURE(pair.Seed());
     EXPECT_GT(pair.pieces(), 5u);
@@ -192,7 +192,7 @@ TEST(SeedTest, AnUnfinishedSeedIsNoCopy) {
   TestFolder folder;
   TestNode node(folder.path(), files);
   ASSERT_STATUS_OK(node.Open());
-  Pair pair(1, node);
+  SeededPair pair(1, node);
   for (int i = 0; i < 30; ++i) ASSERT_NO_FATAL_FAILURE(pair.Change());
   ASSERT_NO_FATAL_FAILURE(pair.Seed());
   EXPECT_EQ(pair.Restarted().pieces(), pair.pieces());
@@ -205,7 +205,7 @@ TEST(SeedTest, PiecesFollowEachOther) {
   TestFolder folder;
   TestNode node(folder.path(), files);
   ASSERT_STATUS_OK(node.Open());
-  Pair pair(2, node);
+  SeededPair pair(2, node);
   for (int i = 0; i < 10; ++i) ASSERT_NO_FATAL_FAILURE(pair.Change());
   const auto apply = [](Shard& shard, const BuiltDelta& built) {
     capnp::FlatArrayMessageReader message(built.words);
