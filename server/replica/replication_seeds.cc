@@ -18,8 +18,10 @@ bool Replication::AddPiece(const CopyKey& key, Result<BuiltDelta> built, bool la
     FailCopy(*set, *copy, built.status().message());
     return false;
   }
-  set->AddPiece(*copy, {.lsn = built->lsn, .checksum = built->checksum, .words = std::move(built->words)},
-                last);
+  // With the last piece the seed is synced: what was answered as synced before is so on this copy too.
+  set->AddPiece(
+      *copy, {.lsn = built->lsn, .checksum = built->checksum, .words = std::move(built->words), .sync = last},
+      last);
   MakeReady(key, *copy);
   return true;
 }

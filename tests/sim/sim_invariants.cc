@@ -206,10 +206,11 @@ void Truth::OnCommand(const Command& command, const StateData& before) {
     for (const auto& q : quarantine->quarantines) OnQuarantine(q);
   } else if (const auto* accept = std::get_if<AcceptLoss>(&command)) {
     ++accepted_;
-    // All of the present pass is done again, and what was lost of it before does not matter.
+    // All of the present pass is done again, and what this shard had lost of it before does not matter. (What
+    // another one has lost unsaid, its marks may hold to be done.)
     if (before.jobs.contains(1) && !IsOver(before.jobs.at(1).state)) {
-      lossy_again_.clear();
-      damaged_again_.clear();
+      lossy_again_.erase(accept->shard);
+      damaged_again_.erase(accept->shard);
     }
     for (UnitRecord& unit : units_) unit.may_be_lost |= unit.shard == accept->shard && unit.lsn > 0;
   }

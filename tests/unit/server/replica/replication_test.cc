@@ -281,8 +281,9 @@ TEST_F(ReplicationTest, SeedsPieceByPieceBetweenDeltas) {
   EXPECT_THAT(Done(), IsEmpty());
   Change(kShard, {7});
   replication_->Send();
-  EXPECT_THAT(Done(), ElementsAre("append 3:3 3:last@3"));
+  EXPECT_THAT(Done(), ElementsAre("append and sync 3:3 3:last@3"));
   while (!calls_.empty()) Answer();
+  EXPECT_EQ(Copy(kShard, 2).synced, 3u) << "what was synced before there was this copy";
   EXPECT_EQ(Copy(kShard, 2).stage, CopySet::Stage::kFollowing);
   EXPECT_EQ(Copy(kShard, 2).logged, 3u);
   Done();
