@@ -2,7 +2,6 @@
 #include "client/data_operations.h"
 
 #include <capnp/message.h>
-#include <capnp/orphan.h>
 
 #include <algorithm>
 #include <utility>
@@ -10,6 +9,7 @@
 #include "client/shard_groups.h"
 #include "common/cluster/encode_values.h"
 #include "common/cluster/wire.h"
+#include "common/net/payloads.h"
 
 namespace penstock {
 namespace {
@@ -71,14 +71,6 @@ void ScatterStored(const BucketedBatch& batch, const BatchGroup& group, capnp::D
   for (uint32_t i = 0; i < group.count; ++i, ++row) out[group.table][order[i]] = bits[row / 8] >> row % 8 & 1;
 }
 
-// `bytes` as Data of the message: by reference where its rules allow.
-capnp::Orphan<capnp::Data> Payload(const capnp::Orphanage& orphanage, const void* data, uint64_t bytes) {
-  const auto reader = kj::arrayPtr(static_cast<const kj::byte*>(data), bytes);
-  if (reinterpret_cast<uintptr_t>(data) % sizeof(uint64_t) == 0)
-    return orphanage.referenceExternalData(reader);
-  return orphanage.newOrphanCopy(capnp::Data::Reader(reader));
-}
-
 template <typename Table>
 void WriteGroups(const Operation& operation, const BucketedBatch& batch, std::span<const uint32_t> groups,
                  Table out) {
@@ -111,15 +103,15 @@ kj::Promise<Operation::Answer> PullOperation::Send(proto::DataPlane::Client& ser
   auto request = call.initRequest();
   request.setStored(!out_.stored.empty());
   auto tables = request.initTables(runs.size());
-  const auto orphanage =
-      capnp::Orphanage::getForMessageContaining(proto::PullRequest::Builder(call.getRequest()));
+  Payloads payloads(
+      capnp::Orphanage::getForMessageContaining(proto::PullRequest::Builder(call.getRequest())));
   for (size_t r = 0; r < runs.size(); ++r) {
     const BatchGroup& first = batch_.groups[groups[runs[r].begin]];
     const BucketedBatch::Table& table = batch_.tables[first.table];
     tables[r].setTable(table.table);
     tables[r].setCodec(static_cast<proto::Codec>(table.codec));
     WriteGroups(*this, batch_, groups.subspan(runs[r].begin, runs[r].end - runs[r].begin), tables[r]);
-    tables[r].adoptKeys(Payload(orphanage, &table.keys[first.first], runs[r].rows * sizeof(Key)));
+    tables[r].adoptKeys(payloads.Take(&table.keys[first.first], runs[r].rows * sizeof(Key)));
   }
   return call.send().then([this, groups](capnp::Response<proto::DataPlane::PullResults>&& results) -> Answer {
     const Status status = ReadStatus(results.getStatus());
@@ -212,16 +204,15 @@ kj::Promise<Operation::Answer> PushOperation::Send(proto::DataPlane::Client& ser
   request.setPull(!out_.empty());
   const std::vector<Run> runs = RunsOf(batch_, groups);
   auto tables = request.initTables(runs.size());
-  const auto orphanage = capnp::Orphanage::getForMessageContaining(request);
+  Payloads payloads(capnp::Orphanage::getForMessageContaining(request));
   for (size_t r = 0; r < runs.size(); ++r) {
     const BatchGroup& first = batch_.groups[groups[runs[r].begin]];
     const BucketedBatch::Table& table = batch_.tables[first.table];
     tables[r].setTable(table.table);
     tables[r].setCodec(static_cast<proto::Codec>(table.codec));
     WriteGroups(*this, batch_, groups.subspan(runs[r].begin, runs[r].end - runs[r].begin), tables[r]);
-    tables[r].adoptKeys(Payload(orphanage, &table.keys[first.first], runs[r].rows * sizeof(Key)));
-    tables[r].adoptValues(
-        Payload(orphanage, table.value(first.first_value), runs[r].rows * table.row_bytes()));
+    tables[r].adoptKeys(payloads.Take(&table.keys[first.first], runs[r].rows * sizeof(Key)));
+    tables[r].adoptValues(payloads.Take(table.value(first.first_value), runs[r].rows * table.row_bytes()));
   }
   return call.send().then([this, groups](capnp::Response<proto::DataPlane::PushResults>&& results) -> Answer {
     const Status status = ReadStatus(results.getStatus());

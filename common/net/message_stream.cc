@@ -21,7 +21,6 @@ static_assert(std::endian::native == std::endian::little);
 
 // Of one reading ahead. Many small messages fit, and of a large one little has to be moved.
 constexpr size_t kAheadBytes = 8 << 10;
-constexpr uint32_t kMaxSegments = 512;
 constexpr size_t kWord = sizeof(capnp::word);
 
 uint32_t NumberAt(const std::byte* at) {
@@ -87,7 +86,7 @@ kj::Promise<bool> PooledMessageStream::Need(size_t bytes) {
 
 kj::Promise<PooledMessageStream::MaybeMessage> PooledMessageStream::ReadTable(capnp::ReaderOptions options) {
   const uint32_t more = NumberAt(&ahead_[begin_]);
-  KJ_REQUIRE(more < kMaxSegments, "a message has too many segments", more);
+  KJ_REQUIRE(more < PooledMessageStream::kMaxSegments, "a message has too many segments", more);
   return Need(TableBytes(more + 1)).then([this, options](bool) { return ReadBody(options); });
 }
 

@@ -30,6 +30,7 @@ class PooledMessageStream final : public capnp::MessageStream {
   explicit PooledMessageStream(kj::AsyncIoStream& stream, KjLoop* loop = nullptr, Accepts accepts = nullptr);
   ~PooledMessageStream() noexcept(false);
 
+  static constexpr uint32_t kMaxSegments = 512;
   // Options with which larger messages are refused.
   static capnp::ReaderOptions Limit(uint64_t bytes) {
     capnp::ReaderOptions options;
@@ -38,7 +39,7 @@ class PooledMessageStream final : public capnp::MessageStream {
   }
 
   // Null at the end of the stream between two messages. Throws: the stream ended inside a message, or a
-  // message has more than 512 segments, is over options.traversalLimitInWords or is not accepted.
+  // message has more than kMaxSegments segments, is over options.traversalLimitInWords or is not accepted.
   kj::Promise<kj::Maybe<capnp::MessageReaderAndFds>> tryReadMessage(
       kj::ArrayPtr<kj::AutoCloseFd> fds, capnp::ReaderOptions options,
       kj::ArrayPtr<capnp::word> scratch) override;

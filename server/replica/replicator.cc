@@ -3,6 +3,7 @@
 #include <glog/logging.h>
 
 #include "common/cluster/wire.h"
+#include "common/net/payloads.h"
 #include "common/net/rpc_status.h"
 
 namespace penstock {
@@ -153,12 +154,12 @@ void Replicator::Do(Replication::Append&& action) {
   const auto& items = action.call->items;
   request.setSync(action.call->sync);
   auto sections = request.initSections(static_cast<uint32_t>(items.size()));
-  const auto orphanage =
-      capnp::Orphanage::getForMessageContaining(proto::Replica::AppendParams::Builder(request));
+  Payloads payloads(
+      capnp::Orphanage::getForMessageContaining(proto::Replica::AppendParams::Builder(request)));
   for (uint32_t i = 0; i < items.size(); ++i) {
     const TailDelta& delta = items[i].what.delta;
     WriteRef(items[i].ref(), sections[i].initReplica());
-    sections[i].adoptDelta(orphanage.referenceExternalData(delta.words.ptr().asBytes()));
+    sections[i].adoptDelta(payloads.Take(delta.words.ptr().begin(), delta.words.bytes()));
     sections[i].setChecksum(delta.checksum);
   }
   counters_.sent_bytes += action.call->bytes;

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "common/net/buffer_pool.h"
+#include "common/net/payloads.h"
 #include "proto/data.capnp.h"
 
 namespace penstock {
@@ -107,6 +108,28 @@ TEST_F(MessageStreamTest, WhatIsOverALimitIsNamed) {
     ADD_FAILURE() << "513 segments were taken";
   } catch (const kj::Exception& e) {
     EXPECT_NE(std::string(e.getDescription().cStr()).find("too many segments"), std::string::npos);
+  }
+}
+
+// What is referenced is a segment each, of which a reader takes only so many.
+TEST_F(MessageStreamTest, AMessageOfManyPayloadsCanBeRead) {
+  constexpr unsigned kTables = 2000;
+  PooledMessageStream writer(*pipe_.ends[0]);
+  for (const size_t bytes : {size_t{8}, 2 * Payloads::kSmall}) {
+    const std::vector<uint64_t> keys(bytes / sizeof(uint64_t), bytes);
+    capnp::MallocMessageBuilder message;
+    auto tables = message.initRoot<proto::PullRequest>().initTables(kTables);
+    Payloads payloads(capnp::Orphanage::getForMessageContaining(message.getRoot<proto::PullRequest>()));
+    for (auto table : tables) table.adoptKeys(payloads.Take(keys.data(), bytes));
+    auto written = writer.writeMessage(nullptr, message.getSegmentsForOutput());
+    auto read = KJ_ASSERT_NONNULL(Read());
+    written.wait(io_.waitScope);
+    const auto came = read.reader->getRoot<proto::PullRequest>().getTables();
+    ASSERT_EQ(came.size(), kTables);
+    for (const auto table : came) {
+      ASSERT_EQ(table.getKeys().size(), bytes);
+      ASSERT_EQ(std::memcmp(table.getKeys().begin(), keys.data(), bytes), 0);
+    }
   }
 }
 
