@@ -134,11 +134,18 @@ void DeclareServerStorage(OptionSet& set, ClusterOptions::Server& o) {
   set.Add("server", "segment_bytes", &o.segment_bytes,
           {.help = "Size of one file of the delta log.", .unit = "bytes", .min = kMiB, .max = 16384 * kMiB});
   set.Add("server", "fold_bytes", &o.fold_bytes,
-          {.help = "Length of the delta log at which it is folded into the base. At least segment_bytes. A "
-                   "quarter of the memory budget where that is less.",
+          {.help = "Bound on the length of the delta log at which it is folded into the base; at least "
+                   "segment_bytes. 0: none but these: the log becomes about twice as long as the live rows take "
+                   "memory, at least 64 MiB, while recovery_seconds allow it, the memory budget (what is free of "
+                   "it, or a quarter), half of log_limit_bytes, and an eighth of the free disk.",
            .unit = "bytes",
-           .min = kMiB,
            .max = kTiB});
+  set.Add("server", "recovery_seconds", &o.recovery_seconds,
+          {.help = "How long a start may replay the delta log, at the speed that starts have shown here (100 MiB "
+                   "a second before the first): longer logs are folded.",
+           .unit = "s",
+           .min = 1,
+           .max = 3600});
   set.Add("server", "log_limit_bytes", &o.log_limit_bytes,
           {.help = "Length of the delta log at which pushes are refused as overloaded until a fold has "
                    "shortened it. At least "
@@ -263,8 +270,10 @@ Status ClusterOptions::Check() const {
     PENSTOCK_RETURN_IF_ERROR(
         AtLeast("server.memory_budget_bytes", server.memory_budget_bytes, "16 MiB", 16 << 20));
   }
-  PENSTOCK_RETURN_IF_ERROR(
-      AtLeast("server.fold_bytes", server.fold_bytes, "server.segment_bytes", server.segment_bytes));
+  if (server.fold_bytes != 0) {
+    PENSTOCK_RETURN_IF_ERROR(
+        AtLeast("server.fold_bytes", server.fold_bytes, "server.segment_bytes", server.segment_bytes));
+  }
   PENSTOCK_RETURN_IF_ERROR(
       AtLeast("server.log_limit_bytes", server.log_limit_bytes, "server.fold_bytes", server.fold_bytes));
   if (server.port != 0 && server.port + server.cores - 1 > 65535) {

@@ -43,8 +43,9 @@ struct ClusterOptions {
     uint32_t cores = 1;
     uint32_t spin_us = 0;
     uint64_t memory_budget_bytes = 0;
-    uint64_t segment_bytes = 256ull << 20;
-    uint64_t fold_bytes = 1ull << 30;
+    uint64_t segment_bytes = 16ull << 20;
+    uint64_t fold_bytes = 0;
+    uint32_t recovery_seconds = 10;
     uint64_t log_limit_bytes = 8ull << 30;
     uint64_t damaged_limit_bytes = 4ull << 30;
     uint64_t max_unit_bytes = 32ull << 20;

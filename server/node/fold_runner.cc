@@ -3,6 +3,7 @@
 #include <glog/logging.h>
 #include <malloc.h>
 
+#include <algorithm>
 #include <chrono>
 #include <optional>
 
@@ -14,6 +15,9 @@ constexpr auto kLookEvery = std::chrono::milliseconds(20);
 constexpr auto kRetryAfterFailure = std::chrono::seconds(2);
 // Memory that the next fold and the windows before it would have to ask for again is kept for so long.
 constexpr auto kKeepMemory = std::chrono::seconds(5);
+// Of the log when the server ends: shorter ones stay, longer ones would take their time.
+constexpr uint64_t kLeastRest = uint64_t{16} << 20, kGreatestRest = uint64_t{256} << 20;
+constexpr uint64_t kMaxSpares = 1024;  // files of the log in reserve
 }  // namespace
 
 FoldRunner::FoldRunner(const Options& options, FileLayer& files, DeltaLog& log, LogAppender& appender,
@@ -28,13 +32,21 @@ FoldRunner::FoldRunner(const Options& options, FileLayer& files, DeltaLog& log, 
       quarantined_(options.quarantined),
       thread_([this] { Main(); }) {}
 
-FoldRunner::~FoldRunner() {
+FoldRunner::~FoldRunner() { End(); }
+
+void FoldRunner::End() {
   {
     std::lock_guard lock(mutex_);
     stopping_ = true;
   }
   wake_.notify_all();
-  thread_.join();
+  if (thread_.joinable()) thread_.join();
+}
+
+void FoldRunner::FoldRest() {
+  End();
+  const uint64_t bytes = log_.Bytes();
+  if (bytes >= kLeastRest && bytes <= kGreatestRest) FoldOnce(quarantined_);
 }
 
 void FoldRunner::EndQuarantine(ShardId shard) {
@@ -49,7 +61,9 @@ void FoldRunner::Main() {
   while (!wake_.wait_for(lock, kLookEvery, [this] { return stopping_; })) {
     metrics_.log_bytes = log_.Bytes();
     const bool wanted = options_.wanted->exchange(false);
-    if (metrics_.log_bytes < options_.fold_bytes() && !wanted) {
+    const uint64_t fold_at = options_.fold_at();
+    metrics_.fold_at_bytes = fold_at;
+    if (metrics_.log_bytes < fold_at && !wanted) {
       if (release && Clock::now() >= *release) {
         ReleaseMemory();
         release.reset();
@@ -58,6 +72,7 @@ void FoldRunner::Main() {
     }
     const QuarantinedLives quarantined = quarantined_;
     lock.unlock();
+    log_.KeepSpares(static_cast<uint32_t>(std::min(fold_at / options_.segment_bytes + 1, kMaxSpares)));
     const uint64_t failures = metrics_.fold_failures;
     FoldOnce(quarantined);
     lock.lock();

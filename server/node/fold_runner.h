@@ -1,5 +1,5 @@
-// FoldRunner: the thread that folds the log into the base when it has grown past fold_bytes or a core wants
-// it, and tells the cores what is folded.
+// FoldRunner: the thread that folds the log into the base when it has grown long enough (fold_policy.h) or a
+// core wants it, and tells the cores what is folded.
 #pragma once
 
 #include <atomic>
@@ -21,7 +21,8 @@ class FoldRunner {
   struct Options {
     std::string log_dir;
     uint64_t cluster = 0;
-    std::function<uint64_t()> fold_bytes;  // the log is folded when it has grown past it
+    std::function<uint64_t()> fold_at;  // the log is folded when it has grown past it
+    uint64_t segment_bytes = 0;         // of the log
     FoldOptions fold;
     QuarantinedLives quarantined;         // their segments are set aside, until EndQuarantine
     std::atomic<bool>* wanted = nullptr;  // set by cores; cleared before a fold that succeeds
@@ -32,12 +33,16 @@ class FoldRunner {
              ServerMetrics& metrics, std::function<void(const Folded&)> on_folded);
   ~FoldRunner();
 
+  // The last fold, where it is a matter of a moment: a log that has grown to some length does not stay. Ends
+  // the thread.
+  void FoldRest();
   // The shard goes on with what is left of it: the next fold takes its deltas, and segments that were set
   // aside for it go. From any thread.
   void EndQuarantine(ShardId shard);
 
  private:
   void Main();
+  void End();
   void FoldOnce(const QuarantinedLives& quarantined);
   void ReleaseMemory();
 

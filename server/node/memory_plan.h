@@ -13,7 +13,6 @@ namespace penstock {
 struct MemoryPlan {
   uint64_t rows = 0;         // the budget
   uint64_t loaded = 0;       // of it, at a start
-  uint64_t unfolded = 0;     // log that rows may be ahead of the base by: half of the budget at most (rule 5)
   uint64_t block_cache = 0;  // of the base
   uint64_t fold_images = 0, fold_index = 0;  // buffers of a fold
 };
@@ -23,7 +22,6 @@ inline MemoryPlan PlanMemory(uint64_t budget) {
   const uint64_t eighth = std::max<uint64_t>(budget / 8, 4 << 20);
   return {.rows = budget,
           .loaded = budget / 4 * 3,
-          .unfolded = budget / 4,
           .block_cache = eighth,
           .fold_images = std::min<uint64_t>(eighth / 2, 256 << 20),
           .fold_index = std::min<uint64_t>(eighth, 512 << 20)};

@@ -35,6 +35,7 @@ Result<NodeState> NodeFile::Load() const {
     json.at("map_version").get_to(state.map_version);
     state.copied = json.value("copied", false);
     state.suspect = json.value("suspect", false);
+    state.replay_speed = json.value("replay_speed", uint64_t{0});
     json.at("table_version").get_to(state.table_version);
     for (const auto& table : json.at("tables")) {
       auto spec = table.get<TableSpec>();
@@ -54,6 +55,7 @@ Status NodeFile::Save(const NodeState& state) const {
                          {"map_version", state.map_version},
                          {"copied", state.copied},
                          {"suspect", state.suspect},
+                         {"replay_speed", state.replay_speed},
                          {"table_version", state.table_version},
                          {"tables", nlohmann::json::array()}};
   for (const auto& [id, spec] : state.tables) json["tables"].push_back(spec);

@@ -22,6 +22,7 @@ struct NodeState {
   uint64_t map_version = 0;    // highest seen
   bool copied = false;         // its shards have copies on other servers
   bool suspect = false;        // damage was found in the base: it is read whole before it is served again
+  uint64_t replay_speed = 0;   // of the log at a start, bytes a second; 0: not known
   uint64_t table_version = 0;  // of `tables`, as the scheduler counts
   std::map<TableId, TableSpec> tables;
 };

@@ -14,7 +14,8 @@ namespace penstock {
 namespace {
 
 constexpr size_t kRowsRead = 4096;          // of the base, at a time
-constexpr uint64_t kMaxSpareSegments = 64;  // else as many as a fold removes at a time
+constexpr uint32_t kSpares = 4;  // to begin with (FoldRunner)
+constexpr uint64_t kTellingLog = uint64_t{16} << 20;  // a shorter one says nothing of replay's speed
 
 class Opener {
  public:
@@ -22,21 +23,19 @@ class Opener {
       : files_(files), options_(options), state_(state), aside_(std::move(aside)) {}
 
   Result<Storage> Open() {
-    PENSTOCK_ASSIGN_OR_RETURN(opened_.base, BaseStore::Open(options_.data_dir + "/base",
-                                                            {.cluster = state_.cluster,
-                                                             .block_cache_bytes = options_.block_cache_bytes,
-                                                             .fold_bytes = options_.fold_bytes}));
+    BaseOptions base{.cluster = state_.cluster, .block_cache_bytes = options_.block_cache_bytes};
+    if (options_.fold_bytes != 0) base.fold_bytes = options_.fold_bytes;
+    PENSTOCK_ASSIGN_OR_RETURN(opened_.base, BaseStore::Open(options_.data_dir + "/base", base));
     PENSTOCK_ASSIGN_OR_RETURN(const std::vector<StoredMeta> metas, opened_.base->LoadMeta());
     for (const auto& meta : metas) PENSTOCK_RETURN_IF_ERROR(LoadShard(meta.reader()));
     PENSTOCK_ASSIGN_OR_RETURN(const LogTail tail, ReplayLog());
     PENSTOCK_RETURN_IF_ERROR(LoadRowsNeeded(metas));
     for (auto& [id, shard] : opened_.shards) GiveSpecs(*shard);
-    const uint64_t spares = std::min(options_.fold_bytes / options_.segment_bytes + 1, kMaxSpareSegments);
     PENSTOCK_ASSIGN_OR_RETURN(opened_.log, DeltaLog::Open(files_, LogDir(),
                                                           {.cluster = state_.cluster,
                                                            .node = state_.node,
                                                            .segment_bytes = options_.segment_bytes,
-                                                           .spare_segments = static_cast<uint32_t>(spares)},
+                                                           .spare_segments = kSpares},
                                                           tail));
     return std::move(opened_);
   }
@@ -74,6 +73,10 @@ class Opener {
                    << path;
     }
     LOG(INFO) << options_.name << ": " << report.deltas << " deltas replayed in " << MsSince(begun) << " ms";
+    uint64_t bytes = 0;
+    for (const SegmentInfo& segment : report.tail.segments) bytes += segment.bytes;
+    if (bytes >= kTellingLog)
+      opened_.replay_speed = bytes * 1000 / static_cast<uint64_t>(std::max<int64_t>(MsSince(begun), 1));
     for (const auto& [shard, reason] : report.damaged) {
       LOG(ERROR) << options_.name << ": shard " << shard << " is damaged: " << reason;
       const auto replayed = report.shards.find(shard);

@@ -32,7 +32,7 @@ struct StorageOptions {
   std::string name;  // of the server, for the log
   std::string data_dir;
   uint64_t segment_bytes = 0;
-  uint64_t fold_bytes = 0;
+  uint64_t fold_bytes = 0;  // about the size of a fold's file; 0: BaseStore's own
   uint64_t block_cache_bytes = 0;
   uint64_t loaded_bytes = 0;  // what rows may take that are read now
   SyncedReport reported;      // for replay
@@ -44,6 +44,7 @@ struct Damage {
 };
 
 struct Storage {
+  uint64_t replay_speed = 0;  // bytes of log a second; 0: there was too little to tell
   std::unique_ptr<BaseStore> base;
   std::unique_ptr<DeltaLog> log;
   std::map<ShardId, std::unique_ptr<Shard>> shards;  // also those whose seed had not ended

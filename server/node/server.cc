@@ -21,6 +21,7 @@
 #include "server/node/control_messages.h"
 #include "server/node/core_runtime.h"
 #include "server/node/damaged_folder.h"
+#include "server/node/fold_policy.h"
 #include "server/node/fold_runner.h"
 #include "server/node/memory_plan.h"
 #include "server/node/node_file.h"
@@ -32,7 +33,6 @@ namespace {
 
 constexpr auto kSaveVersionEvery = std::chrono::seconds(5);
 constexpr auto kLookAtDamagedEvery = std::chrono::seconds(5);  // at what was put aside
-constexpr uint64_t kMaxHeldPerServed = 2;                      // within half of the memory budget (rule 5)
 
 }  // namespace
 
@@ -87,10 +87,12 @@ class Server::Impl : public NodeSession::Host {
     http_.reset();
     for (auto& core : cores_) core->CloseConnections();
     for (auto& core : cores_) core->FlushAll();
+    if (fold_runner_ != nullptr) fold_runner_->FoldRest();
     fold_runner_.reset();
     compactor_.reset();
     for (auto& core : cores_) core->BeginStop();
     appender_.reset();
+    if (storage_.log != nullptr) storage_.log->Close();
     for (auto& core : cores_) core->Stop();
     cores_.clear();
     contact_.reset();
@@ -125,7 +127,19 @@ class Server::Impl : public NodeSession::Host {
     return StartHttp();
   }
 
-  uint64_t FoldBytes() const { return std::min(options_.server.fold_bytes, memory_.unfolded); }
+  uint64_t FoldAtNow() const {
+    std::error_code failed;  // then it is said to be full
+    const auto disk = std::filesystem::space(data_dir_, failed);
+    return FoldAt({.fold_bytes = options_.server.fold_bytes,
+                   .log_limit_bytes = options_.server.log_limit_bytes,
+                   .segment_bytes = options_.server.segment_bytes,
+                   .memory_budget_bytes = memory_.rows,
+                   .recovery_seconds = options_.server.recovery_seconds},
+                  {.live_bytes = metrics_.resident_bytes,
+                   .log_bytes = metrics_.log_bytes,
+                   .free_bytes = failed ? 0 : disk.available,
+                   .replay_speed = replay_speed_});
+  }
 
   Status OpenStorage() {
     PENSTOCK_ASSIGN_OR_RETURN(
@@ -134,13 +148,16 @@ class Server::Impl : public NodeSession::Host {
                               {.name = name_,
                                .data_dir = data_dir_,
                                .segment_bytes = options_.server.segment_bytes,
-                               .fold_bytes = FoldBytes(),
+                               .fold_bytes = options_.server.fold_bytes,
                                .block_cache_bytes = memory_.block_cache,
                                .loaded_bytes = memory_.loaded,
                                .reported = [this] { return contact_->ReportedSynced(state_.node); }},
                               state_, damaged_folder_));
     appender_ = std::make_unique<LogAppender>(*storage_.log, metrics_);
-    if (!std::exchange(state_.suspect, false)) return Status::Ok();
+    const bool suspect = std::exchange(state_.suspect, false);
+    if (storage_.replay_speed != 0) state_.replay_speed = storage_.replay_speed;
+    replay_speed_ = state_.replay_speed;
+    if (!suspect && storage_.replay_speed == 0) return Status::Ok();
     return node_file_.Save(state_);
   }
 
@@ -209,7 +226,8 @@ class Server::Impl : public NodeSession::Host {
     FoldRunner::Options fold{
         .log_dir = storage_.log->dir(),
         .cluster = state_.cluster,
-        .fold_bytes = [this] { return FoldBytes() * held_per_served_; },
+        .fold_at = [this] { return FoldAtNow(); },
+        .segment_bytes = options_.server.segment_bytes,
         .fold = {.image_buffer_bytes = memory_.fold_images, .index_limit_bytes = memory_.fold_index},
         .quarantined = {},
         .wanted = &fold_wanted_};
@@ -408,11 +426,8 @@ class Server::Impl : public NodeSession::Host {
         core.core().ApplyWanted(grants, follows);
       });
     }
-    const uint64_t served = results.getGrants().size(), held = served + results.getFollows().size();
-    held_per_served_ =
-        served == 0 ? 1 : std::clamp<uint64_t>((held + served / 2) / served, 1, kMaxHeldPerServed);
     std::lock_guard lock(mutex_);
-    granted_ = held > 0;
+    granted_ = results.getGrants().size() + results.getFollows().size() > 0;
   }
 
   // A damaged shard is granted when its loss was accepted, or in another life, seeded by another copy.
@@ -453,9 +468,7 @@ class Server::Impl : public NodeSession::Host {
   std::vector<std::unique_ptr<CoreRuntime>> cores_;
   std::unique_ptr<BaseCompactor> compactor_;
   std::atomic<bool> fold_wanted_{false};
-  // Shards that it holds by those that it serves: the log of backups comes on top of its own, and is folded
-  // no more often for it.
-  std::atomic<uint64_t> held_per_served_{1};
+  std::atomic<uint64_t> replay_speed_{0};
   std::unique_ptr<FoldRunner> fold_runner_;
   std::unique_ptr<HttpServer> http_;
   std::atomic<bool> damaged_{false};

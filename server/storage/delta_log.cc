@@ -87,7 +87,8 @@ DeltaLog::DeltaLog(FileLayer& files, std::string dir, const DeltaLogOptions& opt
       boot_(files.BootId()),
       next_segment_(tail.next_segment),
       next_window_(tail.next_window),
-      sealed_(tail.segments) {}
+      sealed_(tail.segments),
+      spares_wanted_(options.spare_segments) {}
 
 Result<std::unique_ptr<DeltaLog>> DeltaLog::Open(FileLayer& files, std::string dir,
                                                  const DeltaLogOptions& options, const LogTail& tail) {
@@ -171,13 +172,13 @@ Status DeltaLog::FindSpares() {
   for (const std::string& name : names) {
     const auto number = ParseSpareFileName(name);
     if (!number) continue;
-    if (spares_.size() < options_.spare_segments) {
+    if (spares_.size() < spares_wanted_) {
       spares_.push_back(*number);
     } else if (Status removed = files_.Remove(SparePath(*number)); !removed.ok()) {
       LOG(WARNING) << "a spare file of the log stays: " << removed.ToString();
     }
   }
-  if (options_.spare_segments == 0 || !spares_.empty()) return Status::Ok();
+  if (spares_wanted_ == 0 || !spares_.empty()) return Status::Ok();
   const auto made = files_.Create(SparePath(0), options_.segment_bytes);
   if (made.ok()) {
     spares_.push_back(0);
@@ -196,23 +197,41 @@ std::string DeltaLog::TakeSpare() {
   return path;
 }
 
-void DeltaLog::GiveSparesBack() {
+void DeltaLog::TrimSpares(size_t keep) {
   std::vector<uint64_t> spares;
   {
     std::lock_guard lock(mutex_);
-    spares.swap(spares_);
+    while (spares_.size() > keep) {
+      spares.push_back(spares_.back());
+      spares_.pop_back();
+    }
   }
   for (const uint64_t number : spares) {
     const Status removed = files_.Remove(SparePath(number));
     if (!removed.ok()) LOG(WARNING) << "a spare file of the log stays: " << removed.ToString();
   }
-  if (!spares.empty()) LOG(WARNING) << "log directory " << dir_ << ": the files in reserve are given back";
+}
+
+void DeltaLog::KeepSpares(uint32_t count) {
+  {
+    std::lock_guard lock(mutex_);
+    spares_wanted_ = count;
+  }
+  TrimSpares(count);
+}
+
+void DeltaLog::Close() {
+  TrimSpares(0);
+  std::lock_guard lock(mutex_);
+  if (open_.file == nullptr || !failure_.ok()) return;
+  const Status truncated = open_.file->Truncate(open_.bytes);
+  if (!truncated.ok()) LOG(WARNING) << "log directory " << dir_ << ": " << truncated.ToString();
 }
 
 bool DeltaLog::KeepAsSpare(uint64_t number) {
   {
     std::lock_guard lock(mutex_);
-    if (spares_.size() >= options_.spare_segments || !failure_.ok()) return false;
+    if (spares_.size() >= spares_wanted_ || !failure_.ok()) return false;
   }
   const Status renamed = files_.Rename(PathOf(number), SparePath(number));
   if (!renamed.ok()) return false;
@@ -227,7 +246,10 @@ uint64_t DeltaLog::spares() const {
 }
 
 Status DeltaLog::Fail(const Status& status) {
-  if (status.code() == Code::kOverloaded) GiveSparesBack();  // the disk is full
+  if (status.code() == Code::kOverloaded) {  // the disk is full
+    TrimSpares(0);
+    LOG(WARNING) << "log directory " << dir_ << ": the files in reserve are given back";
+  }
   Status named = status.Prepend("log directory " + dir_);
   std::lock_guard lock(mutex_);
   if (failure_.ok()) failure_ = named;

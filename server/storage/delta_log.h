@@ -44,8 +44,9 @@ struct DeltaLogOptions {
   NodeId node = 0;
   uint64_t segment_bytes = uint64_t{256}
                            << 20;  // a segment is sealed before a write that would make it larger
-  // Files of removed segments that are kept to be written over: pages of a new file cost several times as
-  // much. One of them is kept for the day on which the disk is full: then all are given back.
+  // Files of removed segments that are kept to be written over, until KeepSpares: pages of a new file cost
+  // several times as much. One of them is kept for the day on which the disk is full: then all are given
+  // back.
   uint32_t spare_segments = 0;
 };
 
@@ -64,6 +65,10 @@ class DeltaLog {
   Status Sync();
   // Ends the open segment, unless it is empty, and starts the next. On error the log is failed.
   Status Seal();
+  // Keeps at most so many spare files from now on.
+  void KeepSpares(uint32_t count);
+  // Nothing is appended any more: gives back the spare files, and what the open segment has in reserve.
+  void Close();
   // A new segment for a log that failed; synced on return. On error the log stays failed, and it may be tried
   // again.
   Status StartFreshSegment();
@@ -102,7 +107,7 @@ class DeltaLog {
   std::string SparePath(uint64_t number) const { return dir_ + "/" + SpareFileName(number); }
   Status FindSpares();
   std::string TakeSpare();
-  void GiveSparesBack();
+  void TrimSpares(size_t keep);
   bool KeepAsSpare(uint64_t number);
   SegmentHeader NextHeader();
   Status Fail(const Status& status);
@@ -127,6 +132,7 @@ class DeltaLog {
   Position synced_;
   Status failure_;
   std::vector<uint64_t> spares_;  // the numbers of their files
+  uint32_t spares_wanted_;        // at most
   uint64_t generation_ = 0;       // rises with every fresh segment
 #if defined(PENSTOCK_MUTANTS)
   std::vector<LogRecord> late_;  // a mutant's: said to be written, but not yet
