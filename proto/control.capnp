@@ -131,7 +131,7 @@ interface Scheduler {
   # node: a later register of the same node ends it, and heartbeats of an ended session are refused with failedPrecondition.
 
   heartbeat @1 (node :UInt32, session :UInt64, shards :List(ShardReport), busy :Bool, tableVersion :UInt64,
-                hold :Bool, mapVersion :UInt64, note :Text)
+                hold :Bool, mapVersion :UInt64, note :Text, trouble :Text)
       -> (status :Common.Status, term :UInt64, mapVersion :UInt64, grants :List(ShardGrant), tableVersion :UInt64, tables :List(Common.TableSpec),
           droppedTables :List(UInt32), forgetFloor :UInt64, finishedProducers :List(UInt64), exit :Bool,
           follows :List(ShardFollow), completeProducers :List(UInt64), rewind :UInt64);
@@ -140,6 +140,7 @@ interface Scheduler {
   # the node's tableVersion is behind. `finishedProducers` and `completeProducers` are ascending pairs
   # first, last (inclusive). All that a complete producer will ever push is logged. `grants` and `follows` are all that the
   # server shall hold. `rewind`: leases with a lower rewind number have ended. `note`: what an operator should know of the node, which the status shows; empty: nothing.
+  # `trouble`: what keeps the node from its work now, with the cause, which is a problem of the status as long as it is said; empty: nothing does.
 
   shardMap @2 (knownVersion :UInt64) -> (status :Common.Status, map :ShardMap);
   # `map` is null when knownVersion is current.

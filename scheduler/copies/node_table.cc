@@ -39,6 +39,7 @@ void NodeTable::OnRegister(NodeId node, const std::vector<ShardLine>& lines, int
                     .seen = sign,
                     .answered = sign,
                     .note = "",
+                    .trouble = "",
                     .lines = ByShard(lines)};
 }
 
@@ -110,6 +111,17 @@ bool NodeTable::HeardSinceDeath(NodeId node, NodeId dead) const {
 void NodeTable::OnCannotStart(const std::string& name, std::string reason) {
   constexpr size_t kMost = 256;  // names that nobody has registered with, too
   if (cannot_start_.size() < kMost || cannot_start_.contains(name)) cannot_start_[name] = std::move(reason);
+}
+
+void NodeTable::SetWords(NodeId node, std::string note, std::string trouble) {
+  Entry& entry = entries_[node];
+  entry.note = std::move(note);
+  entry.trouble = std::move(trouble);
+}
+
+std::string NodeTable::Trouble(NodeId node) const {
+  auto it = entries_.find(node);
+  return it == entries_.end() ? "" : it->second.trouble;
 }
 
 std::string NodeTable::Note(NodeId node) const {

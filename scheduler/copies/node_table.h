@@ -33,7 +33,7 @@ class NodeTable {
     uint64_t registered = 0;  // when, in signs of all nodes; 0: not in this life of the scheduler
     uint64_t seen = 0;
     uint64_t answered = 0;  // the latest register or heartbeat
-    std::string note;
+    std::string note, trouble;
     uint64_t known = 0;  // its lines are from after this sign was answered; 0: they may be of any age
     std::map<ShardId, ShardLine> lines;  // of the latest register or heartbeat
   };
@@ -42,8 +42,8 @@ class NodeTable {
   // Whether the map of shards, or what its copies shall become, may look different now: anything but lsns and
   // sizes has changed.
   bool OnHeartbeat(NodeId node, bool busy, std::vector<ShardLine> lines, int64_t now_ms);
-  // What an operator should know of it, as it says itself; empty: nothing.
-  void SetNote(NodeId node, std::string note) { entries_[node].note = std::move(note); }
+  // As it says itself: what an operator should know of it, and what keeps it from its work; empty: nothing.
+  void SetWords(NodeId node, std::string note, std::string trouble);
   // A server of that name ended, as it cannot start; until one registers.
   void OnCannotStart(const std::string& name, std::string reason);
   void OnStarted(const std::string& name) { cannot_start_.erase(name); }
@@ -69,6 +69,7 @@ class NodeTable {
   const ShardLine* Line(NodeId node, ShardId shard) const;
   const std::map<ShardId, ShardLine>& Lines(NodeId node) const;
   std::string Note(NodeId node) const;
+  std::string Trouble(NodeId node) const;
   // By name, why they cannot start.
   const std::map<std::string, std::string>& CannotStart() const { return cannot_start_; }
 

@@ -215,7 +215,7 @@ Result<HeartbeatAnswer> ControlPlane::Heartbeat(HeartbeatRequest request, Now no
     NoteSuperseded(node->name, 0, request.map_version, request.lines);
   PENSTOCK_RETURN_IF_ERROR(CheckSession(request.node, request.session));
   const bool changed = nodes_.OnHeartbeat(request.node, request.busy, std::move(request.lines), now.ms);
-  nodes_.SetNote(request.node, std::move(request.note));
+  nodes_.SetWords(request.node, std::move(request.note), std::move(request.trouble));
   map_stale_ |= changed;
   lines_changed_ += changed;
   PENSTOCK_RETURN_IF_ERROR(QuarantineDamaged(request.node, request.session));
@@ -436,12 +436,17 @@ std::vector<std::string> ControlPlane::Problems(Now now) const {
   const auto& jobs = state_.data().jobs;
   const bool working = std::any_of(jobs.begin(), jobs.end(),
                                    [](const auto& job) { return job.second.state == JobState::kRunning; });
+  uint32_t workers = 0;
   for (const auto& [id, node] : state_.data().nodes) {
     const Liveness liveness = nodes_.StateOf(id, now.ms);
     if (node.role == NodeRole::kWorker && !working) continue;  // it holds nothing, and nobody needs it
+    workers += node.role == NodeRole::kWorker && liveness != Liveness::kDead;
+    const std::string trouble = liveness == Liveness::kDead ? "" : nodes_.Trouble(id);
+    if (!trouble.empty()) problems.push_back(StrCat(node.name, ": ", trouble));
     if (liveness != Liveness::kAlive && !nodes_.CannotStart().contains(node.name))
       problems.push_back(StrCat(node.name, " is ", ToString(liveness)));
   }
+  if (working && workers == 0) problems.push_back("jobs wait: there is no worker");
   for (ShardState bad :
        {ShardState::kUnplaced, ShardState::kGranting, ShardState::kUnavailable, ShardState::kQuarantined}) {
     const uint32_t count = CountShards(bad);

@@ -53,7 +53,8 @@ struct HeartbeatRequest {
   uint64_t session = 0;
   std::vector<ShardLine> lines;
   bool busy = false;
-  std::string note{};  // for an operator
+  std::string note{};     // for an operator
+  std::string trouble{};  // what keeps it from its work
 };
 struct GrantedBackup {
   NodeId node = 0;

@@ -56,7 +56,8 @@ json NodeJson(const InspectView& view, const NodeRecord& node) {
           {"bytes", bytes},
           {"last_seen_ms", view.nodes.SilentMs(node.id, view.now.ms)},
           {"busy", view.nodes.Busy(node.id)},
-          {"note", view.nodes.Note(node.id)}};
+          {"note", view.nodes.Note(node.id)},
+          {"trouble", view.nodes.Trouble(node.id)}};
 }
 
 json BackupsJson(const InspectView& view, const ShardRecord& shard) {
@@ -220,6 +221,8 @@ json JobDetail(const InspectView& view, const JobRecord& job) {
                       {"producer", partition.producer}});
   }
   out["leases"] = leases;
+  // What may keep it waiting, as far as anybody has said so.
+  out["waits"] = job.state == JobState::kRunning ? json(view.problems) : json::array();
   out["servers"] = CountAlive(view, NodeRole::kServer);
   out["workers"] = CountAlive(view, NodeRole::kWorker);
   return out;

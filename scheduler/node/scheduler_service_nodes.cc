@@ -145,8 +145,10 @@ Result<HeartbeatAnswer> SchedulerService::Beat(proto::Scheduler::HeartbeatParams
                            .session = params.getSession(),
                            .lines = {},
                            .busy = params.getBusy(),
-                           .note = params.hasNote() ? ReadText(params.getNote()) : ""};
-  if (request.note.size() > kMaxTextBytes) return InvalidArgument("a note with too many characters");
+                           .note = params.hasNote() ? ReadText(params.getNote()) : "",
+                           .trouble = params.hasTrouble() ? ReadText(params.getTrouble()) : ""};
+  if (std::max(request.note.size(), request.trouble.size()) > kMaxTextBytes)
+    return InvalidArgument("a note with too many characters");
   try {
     PENSTOCK_ASSIGN_OR_RETURN(request.lines, ReadLines(params.getShards(), plane_.data().shards.size()));
     return plane_.Heartbeat(std::move(request), clock_());

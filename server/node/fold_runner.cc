@@ -49,6 +49,11 @@ void FoldRunner::FoldRest() {
   if (bytes >= kLeastRest && bytes <= kGreatestRest) FoldOnce(quarantined_);
 }
 
+Status FoldRunner::failure() const {
+  std::lock_guard lock(mutex_);
+  return failure_;
+}
+
 void FoldRunner::EndQuarantine(ShardId shard) {
   std::lock_guard lock(mutex_);
   quarantined_.erase(shard);
@@ -86,9 +91,14 @@ void FoldRunner::Main() {
 void FoldRunner::FoldOnce(const QuarantinedLives& quarantined) {
   const auto fold = [&]() -> Result<FoldReport> {
     PENSTOCK_RETURN_IF_ERROR(appender_.Seal());
-    return Fold(files_, options_.log_dir, log_, base_, options_.cluster, quarantined, options_.fold, &memory_);
+    return Fold(files_, options_.log_dir, log_, base_, options_.cluster, quarantined, options_.fold,
+                &memory_);
   };
   auto report = fold();
+  {
+    std::lock_guard lock(mutex_);
+    failure_ = report.status();
+  }
   if (!report.ok()) {
     LOG(ERROR) << "fold: " << report.status().ToString();
     metrics_.fold_failures++;

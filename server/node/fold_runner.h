@@ -33,6 +33,8 @@ class FoldRunner {
              ServerMetrics& metrics, std::function<void(const Folded&)> on_folded);
   ~FoldRunner();
 
+  // Of the last fold; ok while none has failed since. From any thread.
+  Status failure() const;
   // The last fold, where it is a matter of a moment: a log that has grown to some length does not stay. Ends
   // the thread.
   void FoldRest();
@@ -54,10 +56,11 @@ class FoldRunner {
   ServerMetrics& metrics_;
   std::function<void(const Folded&)> on_folded_;
   FoldMemory memory_;
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
   std::condition_variable wake_;
   bool stopping_ = false;         // guarded by mutex_
   QuarantinedLives quarantined_;  // likewise
+  Status failure_;                // likewise
   std::thread thread_;
 };
 

@@ -253,6 +253,7 @@ class Server::Impl : public NodeSession::Host {
   Status Ready() const {
     std::lock_guard lock(mutex_);
     if (!refused_.ok()) return refused_;
+    if (Status log = storage_.log->failure(); !log.ok()) return log;
     return granted_ ? Status::Ok() : Unavailable(name_ + " has no grants from the scheduler yet");
   }
 
@@ -318,8 +319,24 @@ class Server::Impl : public NodeSession::Host {
       params.setHold(true);
       params.setMapVersion(state_.map_version);
       params.setNote(DamagedNote());
+      params.setTrouble(Trouble());
       FillShards(lines, params);
     });
+  }
+
+  // What keeps it from its work now, and why; empty: nothing does. The log first: without it no push counts.
+  std::string Trouble() {
+    std::string trouble;
+    const auto add = [&](auto&&... parts) { StrAppend(&trouble, trouble.empty() ? "" : "; ", parts...); };
+    if (const Status log = storage_.log->failure(); !log.ok())
+      add("pushes are refused until the log can be written: ", log.message());
+    if (const Status fold = fold_runner_->failure(); !fold.ok())
+      add("the log cannot be folded: ", fold.message());
+    if (metrics_.log_bytes > options_.server.log_limit_bytes)
+      add("pushes are refused until a fold has shortened the log: it has ", metrics_.log_bytes.load(),
+          " bytes, server.log_limit_bytes allows ", options_.server.log_limit_bytes);
+    metrics_.trouble = !trouble.empty();
+    return trouble;
   }
 
   // It is looked at now and then: an operator removes what is there.

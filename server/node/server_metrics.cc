@@ -41,6 +41,8 @@ void ServerMetrics::Declare(MetricsRegistry& registry) const {
   read("penstock_server_waiting_calls", "Pulls and units that wait for rows from the base.", waiting_calls);
   read("penstock_server_log_bytes", "Log that is not folded yet.", log_bytes);
   read("penstock_server_fold_at_bytes", "Length of the log at which it is folded.", fold_at_bytes);
+  read("penstock_server_trouble", "1 while something keeps the server from its work, which the status names.",
+       trouble);
   read("penstock_server_damaged_bytes", "Damaged files that were put aside and wait to be looked at.",
        damaged_bytes);
   read("penstock_server_resident_bytes", "Memory of rows, indexes and marks.", resident_bytes);

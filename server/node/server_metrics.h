@@ -35,6 +35,7 @@ struct ServerMetrics {
   std::atomic<uint64_t> waiting_calls{0};       // gauge: for cold rows
   std::atomic<uint64_t> log_bytes{0};           // gauge: bytes of unfolded segments
   std::atomic<uint64_t> fold_at_bytes{0};       // gauge: FoldAt
+  std::atomic<uint64_t> trouble{0};             // gauge: 1 while something keeps the server from its work
   std::atomic<uint64_t> damaged_bytes{0};       // gauge: DamagedFolder
   std::atomic<uint64_t> resident_bytes{0};      // gauge: rows, indexes and marks
   std::atomic<uint64_t> marks_bytes{0};         // gauge

@@ -256,9 +256,11 @@ Status DeltaLog::Fail(const Status& status) {
   return named;
 }
 
-bool DeltaLog::failed() const {
+bool DeltaLog::failed() const { return !failure().ok(); }
+
+Status DeltaLog::failure() const {
   std::lock_guard lock(mutex_);
-  return !failure_.ok();
+  return failure_;
 }
 
 Status DeltaLog::Append(std::span<const LogRecord> records) {

@@ -74,6 +74,7 @@ class DeltaLog {
   Status StartFreshSegment();
 
   bool failed() const;
+  Status failure() const;
   // All but the open segment, oldest first. One that is not yet synced must be synced before it is folded.
   std::vector<SegmentInfo> Sealed() const;
   // Of all segments that are not set aside.

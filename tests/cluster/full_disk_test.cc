@@ -54,7 +54,23 @@ TEST(FullDisk, PushesWaitPullsGoOnAndNothingIsLost) {
     auto pulled = (*client)->Pull({{table->id, {1, 2, 3}}}, {.deadline_ms = 2000}).get();
     EXPECT_TRUE(pulled.ok()) << pulled.status().ToString();
     EXPECT_TRUE(cluster.Running("server-0"));
+    CommandResult status;
+    EXPECT_TRUE(WaitFor(10000,
+                        [&] {
+                          disk.Fill();
+                          status = RunPenstock({"status", "--data-dir", cluster.dir()});
+                          return status.code == 10 &&
+                                 status.out.find("server-0: pushes are refused") != std::string::npos &&
+                                 status.out.find(folder) != std::string::npos;
+                        }))
+        << status.code
+        << "
+           "
+        << status.out << status.err;
     disk.Free();
+    EXPECT_TRUE(WaitFor(10000, [&] {
+      return RunPenstock({"status", "--data-dir", cluster.dir()}).code == 0;
+    }));
     before = load.pushes();
     ASSERT_TRUE(WaitFor(30000, [&] { return load.pushes() > before + 300; }))
         << load.first_error() << cluster.Output("server-0");

@@ -59,6 +59,8 @@ struct LeaseProgress {
   bool done = false;
   std::string result;
   Status error;
+  std::string waits;      // for what it waits, at the minibatch of now; empty: for nothing
+  uint64_t waits_ms = 0;  // since then, of NowMs
 };
 
 class LeaseTask {

@@ -14,6 +14,10 @@ void Patience::Wait(LeaseTask& task, const Status& status) {
     LOG(WARNING) << task.info().Describe() << ": waiting at minibatch " << task.progress().recorded << ": "
                  << status.ToString();
   }
+  task.Update([&](LeaseProgress& p) {
+    if (p.waits.empty()) p.waits_ms = LeaseTask::NowMs();
+    p.waits = status.message();
+  });
   std::this_thread::sleep_for(
       std::chrono::milliseconds(std::clamp<uint32_t>(status.retry_after_ms(), 50, 1000)));
 }

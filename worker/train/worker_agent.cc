@@ -6,11 +6,21 @@
 #include <chrono>
 
 #include "client/loop_call.h"
+#include "common/base/strings.h"
 
 namespace penstock {
 namespace {
+
 constexpr uint64_t kLeaseCallMs = 10 * 1000;
+constexpr uint64_t kSaidAfterMs = 2000;  // shorter waits are nobody's concern
+
+std::string Waits(LeaseTask& task) {
+  const LeaseProgress progress = task.progress();
+  if (progress.waits.empty() || LeaseTask::NowMs() < progress.waits_ms + kSaidAfterMs) return "";
+  return StrCat(task.info().Describe(), " waits at minibatch ", progress.recorded, ": ", progress.waits);
 }
+
+}  // namespace
 
 WorkerAgent::WorkerAgent(Client& client, const WorkerAgentOptions& options,
                          std::function<Status(NodeId)> on_registered)
@@ -198,6 +208,7 @@ kj::Promise<void> WorkerAgent::FillRegister(proto::Scheduler::RegisterParams::Bu
 kj::Promise<void> WorkerAgent::FillHeartbeat(proto::Scheduler::HeartbeatParams::Builder params) {
   std::lock_guard lock(mutex_);
   params.setBusy(task_ != nullptr);
+  if (task_ != nullptr) params.setTrouble(Waits(*task_));
   params.setTableVersion(~uint64_t{0});  // workers open tables by name
   params.setHold(true);                  // to hear of a rewind at once
   return kj::READY_NOW;

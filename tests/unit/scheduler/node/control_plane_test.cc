@@ -217,6 +217,13 @@ TEST(ControlPlaneTest, NotesAndReasonsAreInTheStatus) {
   EXPECT_EQ(status().at("nodes").at(0).at("note"), "");
   ASSERT_TRUE(c.Beat(b).ok());
   EXPECT_EQ(status().at("nodes").at(1).at("note"), "") << "it says so no more";
+  ASSERT_TRUE(
+      c.plane->Heartbeat({.node = b.id, .session = b.session, .lines = {}, .trouble = "no space left"}, c.now)
+          .ok());
+  EXPECT_EQ(status().at("nodes").at(1).at("trouble"), "no space left");
+  EXPECT_EQ(status().at("problems"), nlohmann::json({"server-1: no space left"}));
+  ASSERT_TRUE(c.Beat(b).ok());
+  EXPECT_TRUE(status().at("problems").empty()) << "as long as it is said";
 
   ASSERT_TRUE(c.plane->CannotStart("server-1", "base /d/base: a block is damaged").ok());
   c.Pass(5000, {&a});
