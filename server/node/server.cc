@@ -14,6 +14,7 @@
 
 #include "common/base/atomic_file.h"
 #include "common/base/metrics.h"
+#include "common/base/strings.h"
 #include "common/cluster/node_session.h"
 #include "common/cluster/wire.h"
 #include "common/net/http_server.h"
