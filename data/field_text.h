@@ -48,8 +48,14 @@ inline unsigned ReadDigits(const char* p, uint64_t* value) {
   return count;
 }
 
-// The field in quotes, without control characters, cut if it is long.
+// The field in quotes, cut if it is long: UTF-8 in which characters that do not show are escaped (\t,
+// \xef\xbb\xbf), and so are bytes that are none.
 std::string QuoteField(std::string_view field);
+
+std::string_view TrimBlanks(std::string_view field);
+
+// Whether the whole field, blanks around it aside, is a number of any kind (also nan and inf). Not fast.
+bool IsNumber(std::string_view field);
 
 // Numbers with an exponent, many digits, or names: inf, nan; too large gives infinity.
 const char* ParseRealSlowly(const char* at, const char* end, double* value);

@@ -18,6 +18,20 @@ Status CheckName(const std::string& name) {
       "', allowed are 1 to 100 letters, digits, '_', '.' and '-', a letter or digit first");
 }
 
+constexpr char kOverride[] = "--set";
+
+// What is tested on is said in two ways, of which one excludes the other: an override with one of them takes
+// the place of the file's other one.
+void ReplaceHeldOut(const OptionSet& options, JobData* data) {
+  const auto overridden = [&](const char* key) { return options.OriginOf(key) == kOverride; };
+  const bool files = overridden("data.test") && !data->test.empty();
+  const bool rule = overridden("data.holdout_every") && data->holdout_every != 0;
+  if (files && !rule && !overridden("data.holdout_offset")) data->holdout_every = data->holdout_offset = 0;
+  if (!rule || files) return;
+  data->test.clear();
+  if (!overridden("data.test_labels")) data->test_labels.clear();
+}
+
 }  // namespace
 
 void JobSpec::Declare(OptionSet* options) {
@@ -106,7 +120,9 @@ Result<JobSpec> LoadJob(const std::string& path, const std::vector<std::string>&
   OptionSet options;
   job.Declare(&options);
   PENSTOCK_RETURN_IF_ERROR(options.LoadFile(path));
-  for (const std::string& assignment : overrides) PENSTOCK_RETURN_IF_ERROR(options.Set(assignment, "--set"));
+  for (const std::string& assignment : overrides)
+    PENSTOCK_RETURN_IF_ERROR(options.Set(assignment, kOverride));
+  ReplaceHeldOut(options, &job.data);
   PENSTOCK_RETURN_IF_ERROR(options.Validate().Prepend(path));
   PENSTOCK_RETURN_IF_ERROR(job.Validate().Prepend(path));
   for (std::string* file : {&job.data.train, &job.data.test, &job.data.train_labels, &job.data.test_labels})

@@ -48,7 +48,8 @@ struct JobSpec {
 };
 
 // Reads a job file, then applies overrides ("train.passes=5") in their order, checks everything and makes
-// paths absolute. Errors name file, key, value and what is allowed.
+// paths absolute. An override of data.test takes the place of the file's hold-out rule, and the other way
+// round. Errors name file, key, value and what is allowed.
 Result<JobSpec> LoadJob(const std::string& path, const std::vector<std::string>& overrides);
 
 // As a job travels and is journaled: {"job": {...}, "data": {...}, ...}. JobFromJson checks it again; a

@@ -45,10 +45,14 @@ Status WriteFileAtomically(const std::string& path, std::string_view contents, i
 }
 
 Result<std::string> ReadWholeFile(const std::string& path) {
+  std::error_code error;
+  if (std::filesystem::is_directory(path, error))  // which a stream reads as an empty file
+    return InvalidArgument("read " + path + ": it is a directory, allowed is a file");
   std::ifstream in(path, std::ios::binary);
   if (!in) return ErrnoStatus(errno, "read " + path);
   std::ostringstream text;
   text << in.rdbuf();
+  if (in.bad()) return ErrnoStatus(errno, "read " + path);
   return std::move(text).str();
 }
 

@@ -57,6 +57,24 @@ TEST(ParseReal, IsWhatStrtodMakesOfNumbersOfEveryLength) {
   }
 }
 
+TEST(QuoteField, ShowsWhatATerminalDoesNot) {
+  EXPECT_EQ(QuoteField("\xef\xbb\xbf-1"), "'\\xef\\xbb\\xbf-1'");
+  EXPECT_EQ(QuoteField("a\tb\r\n"), "'a\\tb\\r\\n'");
+  EXPECT_EQ(QuoteField(std::string_view("\0\x1b[m\x7f", 5)), "'\\x00\\x1b[m\\x7f'");
+  EXPECT_EQ(QuoteField("1\xc2\xa0"
+                       "000\xe2\x80\x8b"),
+            "'1\\xc2\\xa0000\\xe2\\x80\\x8b'");
+  EXPECT_EQ(QuoteField("Z\xc3\xbcrich \xe2\x82\xac"), "'Z\xc3\xbcrich \xe2\x82\xac'") << "letters stay";
+  EXPECT_EQ(QuoteField("Z\xfcrich"), "'Z\\xfcrich'") << "no UTF-8";
+  const std::string quoted = QuoteField(std::string(39, 'x') + "\xc3\xbc\xc3\xbc");
+  EXPECT_EQ(quoted, "'" + std::string(39, 'x') + "\xc3\xbc...'") << "characters are not cut";
+}
+
+TEST(IsNumber, IsOfTheWholeField) {
+  for (const char* text : {"1", " -2.5e3 ", "+7", "nan", "inf", "1e999"}) EXPECT_TRUE(IsNumber(text)) << text;
+  for (const char* text : {"", " ", "info", "1x", "1,5", "0x10"}) EXPECT_FALSE(IsNumber(text)) << text;
+}
+
 TEST(ParseReal, StopsWhereTheNumberDoes) {
   for (const auto& [text, size] :
        {std::pair{"1 2", 1}, {"12345678 9", 8}, {"1.5.5", 3}, {"12.3456789x", 10}}) {

@@ -87,6 +87,36 @@ TEST_F(JobSpecTest, FilesOfTheHouseLoad) {
   EXPECT_GE(files, 3u);
 }
 
+TEST_F(JobSpecTest, AnOverrideOfWhatIsTestedOnTakesThePlaceOfTheFiles) {
+  const std::string rule = R"(
+[job]
+name = "held-out"
+[data]
+train = "a"
+holdout_every = 10
+holdout_offset = 9
+)";
+  const JobSpec files = MustLoad(rule, {"data.test=/there/test"});
+  EXPECT_EQ(files.data.test, "/there/test");
+  EXPECT_EQ(files.data.holdout_every, 0u);
+  EXPECT_EQ(files.data.holdout_offset, 0u);
+  EXPECT_EQ(MustLoad(rule, {"data.test="}).data.holdout_every, 10u) << "nothing takes the place of nothing";
+  const std::string named = "[job]\nname = \"named\"\n[data]\ntrain = \"a\"\ntest = \"b\"\n";
+  const JobSpec held_out = MustLoad(named, {"data.holdout_every=5"});
+  EXPECT_EQ(held_out.data.test, "");
+  EXPECT_EQ(held_out.data.holdout_every, 5u);
+  for (const std::vector<std::string>& both :
+       {std::vector<std::string>{"data.test=x", "data.holdout_every=5"},
+        {"data.test=x", "data.holdout_offset=1"}})
+    ExpectRefused(rule.c_str(), both, "has a meaning only with");
+}
+
+TEST_F(JobSpecTest, ADirectoryIsNoJobFile) {
+  const Status status = LoadJob(folder_, {}).status();
+  EXPECT_EQ(status.code(), Code::kInvalidArgument);
+  EXPECT_EQ(status.message(), "read " + folder_.string() + ": it is a directory, allowed is a file");
+}
+
 TEST_F(JobSpecTest, OverridesComeAfterTheFile) {
   const JobSpec job =
       MustLoad(kDeep, {"train.passes=7", "model.hidden=[3]", "train.passes=9", "optimizer.kind=adam"});
