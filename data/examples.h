@@ -36,7 +36,9 @@ struct Examples {
   std::vector<float> values;             // sparse
 
   std::vector<float> labels;  // [size]
-  uint64_t bad_records = 0;   // skipped
+  bool minus_ones = false,
+       zeros = false;        // some labels were written so (logistic and hinge, where both are 0)
+  uint64_t bad_records = 0;  // skipped
   std::vector<std::string>
       bad_messages;  // of the first few of them, "FILE:LINE: what is wrong, what is allowed"
 
