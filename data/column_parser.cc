@@ -15,9 +15,9 @@ namespace {
 
 constexpr uint64_t kOnes = 0x0101010101010101ULL;
 
-// The first delimiter in [at, end), or end. Looks at eight bytes at a time, so kTextSlack bytes must be
-// readable behind `end`.
-const char* FindDelimiter(const char* at, const char* end, uint64_t delimiters) {
+// The first such character in [at, end), or end; `delimiters` has it in each byte. Looks at eight bytes at a
+// time, so kTextSlack bytes must be readable behind `end`.
+const char* FindCharacter(const char* at, const char* end, uint64_t delimiters) {
   static_assert(std::endian::native == std::endian::little && kTextSlack >= 8);
   for (; at < end; at += 8) {
     uint64_t word;
@@ -40,28 +40,28 @@ const std::array<float, kSmall>& SmallLogs() {
   return table;
 }
 
-std::string_view Trim(std::string_view field) {
-  while (!field.empty() && field.front() == ' ') field.remove_prefix(1);
-  while (!field.empty() && field.back() == ' ') field.remove_suffix(1);
-  return field;
-}
-
 }  // namespace
 
 ColumnParser::ColumnParser(const DatasetOptions& options, ColumnLayout layout)
     : options_(options),
       layout_(layout),
-      delimiters_(kOnes * static_cast<unsigned char>(layout.delimiter)),
+      first_(layout.delimiter[0]),
+      single_(layout.delimiter.size() == 1),
+      delimiters_(kOnes * static_cast<unsigned char>(first_)),
       small_logs_(SmallLogs().data()),
-      number_ends_(std::string{layout.delimiter, '\r', '\n', ' ', '"'}) {
+      number_ends_(std::string{first_, '\r', '\n', ' ', '"'}) {
   const FeatureSchema& schema = *options_.schema;
   for (size_t i = 0; i < schema.columns().size(); ++i) {
     const ColumnSpec& spec = schema.columns()[i];
-    Column column{spec.kind, schema.slot(i), spec.missing.has_value(), 0, 0};
+    Column column{spec.kind, schema.slot(i), spec.missing.has_value(), 0, 0, nullptr};
+    if (spec.kind == ColumnKind::kNumeric && !schema.scales().empty())
+      column.scale = &schema.scales()[schema.slot(i)];
     if (spec.missing && spec.kind == ColumnKind::kCategorical) {
       column.missing_id = schema.CategoryId(column.field, *spec.missing);
     } else if (spec.missing) {
       column.missing_number = std::strtof(spec.missing->c_str(), nullptr);
+      if (column.scale != nullptr)
+        column.missing_number = static_cast<float>(column.scale->Of(column.missing_number));
     }
     columns_.push_back(column);
   }
@@ -101,13 +101,13 @@ bool ColumnParser::ParseFields(const char* at, const char* end, Examples* exampl
     double value = 0;
     const char* stop = nullptr;
     if (column.kind == ColumnKind::kNumeric && (stop = PlainNumber(at, end, &value)) != nullptr) {
-      if (!AddNumber(value, {at, static_cast<size_t>(stop - at)}, examples)) return false;
+      if (!AddNumber(column, value, {at, static_cast<size_t>(stop - at)}, examples)) return false;
       at = stop;
     } else if (!NextField(&at, end, &field) || !Take(column, field, examples)) {
       return false;
     }
     if (at < end) {
-      ++at;
+      at += layout_.delimiter.size();
       continue;
     }
     if (number_ + 1 >= layout_.least_fields) return true;
@@ -118,9 +118,15 @@ bool ColumnParser::ParseFields(const char* at, const char* end, Examples* exampl
               " fields, which are all it may have");
 }
 
+inline const char* ColumnParser::FindDelimiter(const char* at, const char* end) const {
+  at = FindCharacter(at, end, delimiters_);
+  while (!single_ && at < end && !AtDelimiter(at, end)) at = FindCharacter(at + 1, end, delimiters_);
+  return at;
+}
+
 bool ColumnParser::NextField(const char** at, const char* end, std::string_view* field) {
   if (quotes_ && *at < end && **at == '"') return NextQuoted(at, end, field);
-  const char* const stop = FindDelimiter(*at, end, delimiters_);
+  const char* const stop = FindDelimiter(*at, end);
   *field = {*at, static_cast<size_t>(stop - *at)};
   *at = stop;
   if (quotes_ && field->find('"') != std::string_view::npos) {
@@ -141,7 +147,7 @@ bool ColumnParser::NextQuoted(const char** at, const char* end, std::string_view
     doubled = true;
     stop += 2;
   }
-  if (stop + 1 < end && stop[1] != layout_.delimiter) {
+  if (stop + 1 < end && stop[1] != first_) {
     return FailField("text goes on behind the closing quote");
   }
   *field = {begin, static_cast<size_t>(stop - begin)};
@@ -199,11 +205,11 @@ void ColumnParser::TakeMulti(const Column& column, std::string_view field, Examp
 const char* ColumnParser::PlainNumber(const char* at, const char* end, double* value) const {
   if (!IsDigit(*at) && *at != '-') return nullptr;
   const char* const stop = ParseReal(at, end, number_ends_, value);
-  return stop != nullptr && (stop == end || *stop == layout_.delimiter) ? stop : nullptr;
+  return stop != nullptr && (stop == end || AtDelimiter(stop, end)) ? stop : nullptr;
 }
 
 bool ColumnParser::Number(std::string_view field, double* value) const {
-  field = Trim(field);
+  field = TrimBlanks(field);
   const char* const end = field.data() + field.size();
   return !field.empty() && ParseReal(field.data(), end, number_ends_, value) == end;
 }
@@ -216,10 +222,10 @@ bool ColumnParser::TakeNumber(const Column& column, std::string_view field, Exam
   }
   double value = 0;
   if (!Number(field, &value)) return FailField(QuoteField(field) + " is not a number");
-  return AddNumber(value, field, examples);
+  return AddNumber(column, value, field, examples);
 }
 
-bool ColumnParser::AddNumber(double value, std::string_view field, Examples* examples) {
+bool ColumnParser::AddNumber(const Column& column, double value, std::string_view field, Examples* examples) {
   const double magnitude = std::abs(value);
   if (layout_.whole_logs && magnitude < kSmall) {
     const auto whole = static_cast<uint32_t>(magnitude);
@@ -230,6 +236,14 @@ bool ColumnParser::AddNumber(double value, std::string_view field, Examples* exa
   }
   if (!std::isfinite(static_cast<float>(value))) {
     return FailField(QuoteField(field) + " is not finite as a 32-bit float");
+  }
+  if (column.scale != nullptr) {
+    const auto scaled = static_cast<float>(column.scale->Of(value));
+    if (!std::isfinite(scaled)) {
+      return FailField(QuoteField(field) + " is not finite as a 32-bit float when it is scaled (data.scale)");
+    }
+    examples->features.push_back(scaled);
+    return true;
   }
   if (!layout_.whole_logs) {
     examples->features.push_back(static_cast<float>(value));
@@ -244,10 +258,8 @@ bool ColumnParser::AddNumber(double value, std::string_view field, Examples* exa
 bool ColumnParser::TakeLabel(std::string_view field, Examples* examples) {
   double value = 0;
   if (!Number(field, &value)) return FailField("label " + QuoteField(field) + " is not a number");
-  const Result<float> label = NormalizeLabel(value, options_);
-  if (!label.ok()) return FailField(label.status().message());
-  examples->labels.push_back(*label);
-  return true;
+  const Status label = AddLabel(value, options_, examples);
+  return label.ok() || FailField(label.message());
 }
 
 bool ColumnParser::TakeWeight(const Column& column, std::string_view field, Examples* examples) {

@@ -12,8 +12,8 @@
 namespace penstock {
 
 struct ColumnLayout {
-  char delimiter = ',';
-  bool quoted = true;
+  std::string delimiter = ",";
+  bool quoted = true;       // only with a delimiter of one character
   bool whole_logs = false;  // numeric fields are whole numbers x, taken as sign(x) * log(1 + |x|)
   size_t least_fields = 0;  // the columns behind these may be left away
 };
@@ -27,10 +27,11 @@ class ColumnParser final : public RecordParser {
  private:
   struct Column {
     ColumnKind kind;
-    size_t field;          // of categories
-    bool has_missing;      // a value stands for an empty one
-    float missing_number;  // numeric, weight
-    uint64_t missing_id;   // categorical
+    size_t field;               // of categories
+    bool has_missing;           // a value stands for an empty one
+    float missing_number;       // numeric, weight
+    uint64_t missing_id;        // categorical
+    const NumericScale* scale;  // numeric; nullptr: none
   };
   bool ParseFields(const char* at, const char* end, Examples* examples);
   // The field at *at, which is moved to its delimiter or to `end`.
@@ -41,7 +42,7 @@ class ColumnParser final : public RecordParser {
   const char* PlainNumber(const char* at, const char* end, double* value) const;
   bool Take(const Column& column, std::string_view field, Examples* examples);
   bool TakeNumber(const Column& column, std::string_view field, Examples* examples);
-  bool AddNumber(double value, std::string_view field, Examples* examples);
+  bool AddNumber(const Column& column, double value, std::string_view field, Examples* examples);
   bool TakeLabel(std::string_view field, Examples* examples);
   bool TakeWeight(const Column& column, std::string_view field, Examples* examples);
   bool TakeTimestamp(std::string_view field);
@@ -52,7 +53,15 @@ class ColumnParser final : public RecordParser {
 
   const DatasetOptions options_;
   const ColumnLayout layout_;
-  const uint64_t delimiters_;  // the delimiter in each byte
+  bool AtDelimiter(const char* at, const char* end) const {
+    return *at == first_ &&
+           (single_ || std::string_view(at, static_cast<size_t>(end - at)).starts_with(layout_.delimiter));
+  }
+  const char* FindDelimiter(const char* at, const char* end) const;
+
+  const char first_;  // of the delimiter
+  const bool single_;
+  const uint64_t delimiters_;  // first_ in each byte
   const float* const small_logs_;
   CharSet number_ends_;
   std::vector<Column> columns_;

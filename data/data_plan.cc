@@ -4,6 +4,8 @@
 #include <limits>
 #include <nlohmann/json.hpp>
 
+#include "common/base/strings.h"
+#include "data/column_moments.h"
 #include "data/file_list.h"
 #include "data/idx.h"
 
@@ -33,7 +35,8 @@ const std::string& FilesOf(const JobSpec& job, DataRole role) {
 }
 
 // Opens a role's data; `max_bad_records` stands for the job's.
-Result<std::unique_ptr<Dataset>> OpenRole(const JobSpec& job, DataRole role, uint64_t max_bad_records,
+Result<std::unique_ptr<Dataset>> OpenRole(const JobSpec& job, const std::vector<NumericScale>& scales,
+                                          DataRole role, uint64_t max_bad_records,
                                           std::shared_ptr<IdxCache> cache) {
   PENSTOCK_ASSIGN_OR_RETURN(std::vector<std::string> paths, ExpandFiles(FilesOf(job, role)));
   const std::string& labels =
@@ -46,17 +49,26 @@ Result<std::unique_ptr<Dataset>> OpenRole(const JobSpec& job, DataRole role, uin
                          .max_bad_records = max_bad_records,
                          .idx_cache = std::move(cache)};
   options.schema = job.data.schema();
+  if (options.schema) options.schema->set_scales(scales);
   options.header = job.data.header;
-  if (!job.data.delimiter.empty()) options.delimiter = job.data.delimiter[0];
-  options.separator = job.data.multi_separator[0];
+  options.delimiter = job.data.field_delimiter();
+  options.separator = job.data.value_separator();
   if (HoldsOut(job)) {
     options.holdout = {job.data.holdout_every, job.data.holdout_offset, role == DataRole::kTest};
   }
   return Dataset::Open(job.data.format, paths, options);
 }
 
+// What one reading of a role's data tells beside its plan.
+struct Reading {
+  std::string first_bad;                   // message of the first malformed record
+  uint64_t most_bad = 0;                   // malformed records in one partition
+  bool minus_ones = false, zeros = false;  // as Examples has them
+  ColumnMoments moments;
+};
+
 // The good records of each partition, and of all.
-Status CountGood(const Dataset& dataset, DataPlan* plan, std::string* first_bad) {
+Status ReadAll(const Dataset& dataset, DataPlan* plan, Reading* reading) {
   plan->records = 0;
   double labels = 0, weights = 0;
   for (PartitionRange& range : plan->partitions) {
@@ -68,15 +80,50 @@ Status CountGood(const Dataset& dataset, DataPlan* plan, std::string* first_bad)
       weights += weight;
     }
     plan->records += examples.size();
-    if (first_bad->empty() && !examples.bad_messages.empty()) *first_bad = examples.bad_messages.front();
+    plan->bad_records += examples.bad_records;
+    reading->most_bad = std::max(reading->most_bad, examples.bad_records);
+    reading->minus_ones |= examples.minus_ones;
+    reading->zeros |= examples.zeros;
+    if (reading->first_bad.empty() && !examples.bad_messages.empty())
+      reading->first_bad = examples.bad_messages.front();
+    if (!examples.features.empty()) reading->moments.Add(examples.features, examples.dim);
   }
   plan->label_mean = weights > 0 ? labels / weights : 0;
   return Status::Ok();
 }
 
-Result<DataPlan> PlanRole(const JobSpec& job, DataRole role, const std::shared_ptr<IdxCache>& cache) {
+// What would end the job, or make it learn something else, once it runs.
+Status CheckRecords(const JobSpec& job, DataRole role, const DataPlan& plan, const Reading& reading) {
+  const std::string& files = FilesOf(job, role);
+  if (plan.records == 0) {
+    const std::string held_out = HoldsOut(job) ? (role == DataRole::kTest ? " held out" : " left") : "";
+    const bool none = reading.first_bad.empty();
+    return InvalidArgument("'" + files + "' has no " + (none ? "" : "good ") + "records" + held_out +
+                           (none ? "" : ": " + reading.first_bad));
+  }
+  if (reading.most_bad > job.data.max_bad_records) {
+    std::string message = reading.first_bad;
+    if (plan.bad_records > 1) {
+      message += "; in all " + std::to_string(plan.bad_records) + " records are malformed, up to " +
+                 std::to_string(reading.most_bad) + " in a partition";
+    }
+    return InvalidArgument(message + " (data.max_bad_records allows " +
+                           std::to_string(job.data.max_bad_records) + " in a partition)");
+  }
+  if (reading.minus_ones && reading.zeros) {
+    return InvalidArgument(
+        "'" + files + "' has labels -1 and 0" + (plan.label_mean > 0 ? " beside 1, three values" : "") +
+        ": model.loss '" + job.model.loss +
+        "' takes two, the lower written as -1 or as 0 throughout ('softmax' takes classes 0 to "
+        "model.classes - 1)");
+  }
+  return Status::Ok();
+}
+
+Result<DataPlan> PlanRole(const JobSpec& job, DataRole role, const std::shared_ptr<IdxCache>& cache,
+                          std::vector<NumericScale>* scales) {
   PENSTOCK_ASSIGN_OR_RETURN(const auto dataset,
-                            OpenRole(job, role, std::numeric_limits<uint64_t>::max(), cache));
+                            OpenRole(job, *scales, role, std::numeric_limits<uint64_t>::max(), cache));
   DataPlan plan;
   PENSTOCK_ASSIGN_OR_RETURN(plan.fingerprint, dataset->Fingerprint());
   plan.size_bytes = dataset->size_bytes();
@@ -88,18 +135,54 @@ Result<DataPlan> PlanRole(const JobSpec& job, DataRole role, const std::shared_p
     PENSTOCK_ASSIGN_OR_RETURN(const DataIndex index, dataset->Index());
     plan.partitions = index.Cut(PartitionCount(job, role, *dataset, index));
   }
-  std::string first_bad;
-  PENSTOCK_RETURN_IF_ERROR(CountGood(*dataset, &plan, &first_bad));
-  if (plan.records > 0) return plan;
-  const std::string held_out = HoldsOut(job) ? (role == DataRole::kTest ? " held out" : " left") : "";
-  return InvalidArgument("'" + FilesOf(job, role) + "' has no " + (first_bad.empty() ? "" : "good ") +
-                         "records" + held_out + (first_bad.empty() ? "" : ": " + first_bad));
+  Reading reading;
+  PENSTOCK_RETURN_IF_ERROR(ReadAll(*dataset, &plan, &reading));
+  PENSTOCK_RETURN_IF_ERROR(CheckRecords(job, role, plan, reading));
+  if (role == DataRole::kTrain && job.data.partitions > plan.partitions.size() &&
+      plan.partitions.size() == dataset->paths().size()) {
+    return InvalidArgument("data.partitions is " + std::to_string(job.data.partitions) + ", and '" +
+                           FilesOf(job, role) + "' stands for packed files only (" +
+                           std::to_string(plan.partitions.size()) +
+                           "), each of which is one partition: it would have no effect");
+  }
+  if (role == DataRole::kTrain) *scales = reading.moments.Scales(job.data.scale);
+  return plan;
 }
 
-Result<DataPlan> PlanData(const JobSpec& job, DataRole role, const std::shared_ptr<IdxCache>& cache) {
-  auto plan = PlanRole(job, role, cache);
+Result<DataPlan> PlanData(const JobSpec& job, DataRole role, const std::shared_ptr<IdxCache>& cache,
+                          std::vector<NumericScale>* scales) {
+  auto plan = PlanRole(job, role, cache, scales);
   if (!plan.ok()) return plan.status().Prepend(OptionOf(job, role));
   return plan;
+}
+
+// What is learned from is not what is tested on, however the files are called.
+Status CheckTestApart(const JobSpec& job) {
+  if (job.data.test.empty()) return Status::Ok();
+  const auto identities =
+      [](const std::string& list) -> Result<std::vector<std::pair<std::string, FileIdentity>>> {
+    PENSTOCK_ASSIGN_OR_RETURN(const std::vector<std::string> paths, ExpandFiles(list));
+    std::vector<std::pair<std::string, FileIdentity>> files;
+    for (const std::string& path : paths) {
+      PENSTOCK_ASSIGN_OR_RETURN(const FileReader file, FileReader::Open(path));
+      files.emplace_back(path, file.identity());
+    }
+    return files;
+  };
+  const auto train = identities(job.data.train);
+  if (!train.ok()) return train.status().Prepend("data.train");
+  const auto test = identities(job.data.test);
+  if (!test.ok()) return test.status().Prepend("data.test");
+  for (const auto& [path, identity] : *test) {
+    for (const auto& [trained, its] : *train) {
+      if (!identity.IsSameFile(its)) continue;
+      return InvalidArgument(
+          "data.test: '" + path + "' is " +
+          (path == trained ? "also a file of data.train" : "the file '" + trained + "' of data.train") +
+          ": a test on what was learned says nothing (data.holdout_every keeps records apart)");
+    }
+  }
+  return Status::Ok();
 }
 
 nlohmann::json ToJson(const DataPlan& plan) {
@@ -107,15 +190,11 @@ nlohmann::json ToJson(const DataPlan& plan) {
   for (const PartitionRange& range : plan.partitions) {
     partitions.push_back({range.begin, range.end, range.file, range.first_record, range.records});
   }
-  return {{"fingerprint", plan.fingerprint},
-          {"size_bytes", plan.size_bytes},
-          {"records", plan.records},
-          {"dense", plan.dense},
-          {"features", plan.features},
-          {"fields", plan.fields},
-          {"categories", plan.categories},
-          {"label_mean", plan.label_mean},
-          {"partitions", std::move(partitions)}};
+  return {{"fingerprint", plan.fingerprint}, {"size_bytes", plan.size_bytes},
+          {"records", plan.records},         {"dense", plan.dense},
+          {"features", plan.features},       {"fields", plan.fields},
+          {"categories", plan.categories},   {"label_mean", plan.label_mean},
+          {"bad_records", plan.bad_records}, {"partitions", std::move(partitions)}};
 }
 
 DataPlan FromJson(const nlohmann::json& json) {
@@ -128,6 +207,7 @@ DataPlan FromJson(const nlohmann::json& json) {
   json.at("fields").get_to(plan.fields);
   json.at("categories").get_to(plan.categories);
   json.at("label_mean").get_to(plan.label_mean);
+  plan.bad_records = json.value("bad_records", uint64_t{0});
   for (const auto& range : json.at("partitions")) {
     plan.partitions.push_back({.begin = range.at(0).get<uint64_t>(),
                                .end = range.at(1).get<uint64_t>(),
@@ -140,9 +220,11 @@ DataPlan FromJson(const nlohmann::json& json) {
 
 }  // namespace
 
-Result<std::unique_ptr<Dataset>> OpenJobData(const JobSpec& job, DataRole role,
+Result<std::unique_ptr<Dataset>> OpenJobData(const JobSpec& job, const JobPlan& plan, DataRole role,
                                              std::shared_ptr<IdxCache> cache) {
-  auto dataset = OpenRole(job, role, job.data.max_bad_records, std::move(cache));
+  if (job.data.scale != "none" && plan.scales.empty())
+    return InvalidArgument("data.scale is '" + job.data.scale + "', and the job's plan has no scales");
+  auto dataset = OpenRole(job, plan.scales, role, job.data.max_bad_records, std::move(cache));
   if (!dataset.ok()) return dataset.status().Prepend(OptionOf(job, role));
   return dataset;
 }
@@ -150,9 +232,10 @@ Result<std::unique_ptr<Dataset>> OpenJobData(const JobSpec& job, DataRole role,
 Result<JobPlan> MakeJobPlan(const JobSpec& job) {
   const auto cache = std::make_shared<IdxCache>();
   JobPlan plan;
-  PENSTOCK_ASSIGN_OR_RETURN(plan.train, PlanData(job, DataRole::kTrain, cache));
+  PENSTOCK_RETURN_IF_ERROR(CheckTestApart(job));
+  PENSTOCK_ASSIGN_OR_RETURN(plan.train, PlanData(job, DataRole::kTrain, cache, &plan.scales));
   if (job.data.test.empty() && !HoldsOut(job)) return plan;
-  PENSTOCK_ASSIGN_OR_RETURN(plan.test, PlanData(job, DataRole::kTest, cache));
+  PENSTOCK_ASSIGN_OR_RETURN(plan.test, PlanData(job, DataRole::kTest, cache, &plan.scales));
   if (plan.test->features != plan.train.features) {
     return InvalidArgument("data.test has " + std::to_string(plan.test->features) +
                            " features an example, data.train has " + std::to_string(plan.train.features));
@@ -172,19 +255,43 @@ uint64_t RoundsPerPass(const DataPlan& plan, uint32_t batch_size) {
 Status CheckUnchanged(const Dataset& dataset, const DataPlan& plan) {
   PENSTOCK_ASSIGN_OR_RETURN(const std::string now, dataset.Fingerprint());
   if (now == plan.fingerprint) return Status::Ok();
-  return FailedPrecondition("the data changed since the job was submitted: fingerprint was " +
-                            plan.fingerprint + ", is " + now);
+  const auto was = StrSplit(plan.fingerprint, '+'), is = StrSplit(now, '+');  // of each file
+  if (was.size() != is.size()) {
+    return FailedPrecondition("there are " + std::to_string(is.size()) + " files, there were " +
+                              std::to_string(was.size()));
+  }
+  const auto differs =
+      static_cast<size_t>(std::mismatch(was.begin(), was.end(), is.begin()).first - was.begin());
+  return FailedPrecondition("'" + dataset.paths()[differs] + "': its fingerprint was " +
+                            std::string(was[differs]) + ", is " + std::string(is[differs]));
+}
+
+Status CheckRecordCount(const Dataset& dataset, const PartitionRange& range, uint64_t records) {
+  if (records == range.records) return Status::Ok();
+  return FailedPrecondition("'" + dataset.paths()[range.file] + "' has " + std::to_string(records) +
+                            " good records in a partition (from " + std::to_string(range.begin) +
+                            " on) that had " + std::to_string(range.records));
 }
 
 void to_json(nlohmann::json& json, const JobPlan& plan) {
   json = {{"train", ToJson(plan.train)}};
   if (plan.test) json["test"] = ToJson(*plan.test);
+  if (plan.scales.empty()) return;
+  auto& scales = json["scales"] = nlohmann::json::array();
+  for (const NumericScale& scale : plan.scales) scales.push_back({scale.logarithm, scale.mean, scale.factor});
 }
 
 void from_json(const nlohmann::json& json, JobPlan& plan) {
   plan.train = FromJson(json.at("train"));
   plan.test.reset();
   if (json.contains("test")) plan.test = FromJson(json.at("test"));
+  plan.scales.clear();
+  if (!json.contains("scales")) return;
+  for (const auto& scale : json.at("scales")) {
+    plan.scales.push_back({.logarithm = scale.at(0).get<bool>(),
+                           .mean = scale.at(1).get<double>(),
+                           .factor = scale.at(2).get<double>()});
+  }
 }
 
 }  // namespace penstock

@@ -29,11 +29,13 @@ struct DataPlan {
   uint64_t categories = 0;                 // DataShape::categories
   double label_mean = 0;                   // of the good records, weighted where they have weights
   std::vector<PartitionRange> partitions;  // with the number of good records of each
+  uint64_t bad_records = 0;                // malformed ones, of all partitions
 };
 
 struct JobPlan {
   DataPlan train;
-  std::optional<DataPlan> test;  // absent where the job neither names nor holds out test data
+  std::optional<DataPlan> test;      // absent where the job neither names nor holds out test data
+  std::vector<NumericScale> scales;  // of the numeric columns, by data.scale; empty with "none"
 
   DataShape shape() const {
     return {.dense = train.dense,
@@ -47,23 +49,28 @@ struct JobPlan {
 
 enum class DataRole { kTrain, kTest };
 
-// The data set of a job; data.test or data.holdout_every must be set for kTest. Errors are prefixed with the
-// option that names the file.
-Result<std::unique_ptr<Dataset>> OpenJobData(const JobSpec& job, DataRole role,
+// The data set of a job, its numbers scaled as the plan says; data.test or data.holdout_every must be set for
+// kTest. Errors are prefixed with the option that names the file.
+Result<std::unique_ptr<Dataset>> OpenJobData(const JobSpec& job, const JobPlan& plan, DataRole role,
                                              std::shared_ptr<IdxCache> cache = nullptr);
 
-// Reads all data, which tells where it is cut and how many good records each partition has. Malformed records
-// are left to the workers, which count them against max_bad_records. data.partitions = 0 means one for every
-// 16 MiB of (unpacked) data, at least 8, and never so many that a partition has less than one full minibatch.
-// InvalidArgument when there are no good records or test and training data differ in kind.
+// Reads all data, which tells where it is cut, how many good records each partition has and by what numbers
+// are scaled. data.partitions = 0 means one for every 16 MiB of (unpacked) data, at least 8, and never so
+// many that a partition has less than one full minibatch. InvalidArgument says what would end the job later:
+// more malformed records in a partition than max_bad_records, no good ones, labels -1 and 0 beside each
+// other, a test file that is one of the training files, test and training data that differ in kind.
 Result<JobPlan> MakeJobPlan(const JobSpec& job);
 
 // The optimizer steps of a pass of a sync job: so many that no stream gives more than its share of batch_size
 // to any.
 uint64_t RoundsPerPass(const DataPlan& plan, uint32_t batch_size);
 
-// FailedPrecondition if the data are not those of the plan any more.
+// FailedPrecondition, naming the file, if the data are not those of the plan any more.
 Status CheckUnchanged(const Dataset& dataset, const DataPlan& plan);
+
+// FailedPrecondition, naming the file, if a partition has not as many good records as were planned with:
+// minibatches are numbered by them.
+Status CheckRecordCount(const Dataset& dataset, const PartitionRange& range, uint64_t records);
 
 void to_json(nlohmann::json& json, const JobPlan& plan);
 // Missing members throw nlohmann's exceptions.

@@ -5,7 +5,6 @@
 
 #include "common/base/crc32c.h"
 #include "data/column_format.h"
-#include "data/file_reader.h"
 #include "data/idx.h"
 #include "data/libsvm.h"
 #include "data/text_dataset.h"
@@ -47,16 +46,27 @@ Result<std::string> LabelsPath(const std::string& images) {
   return std::string(images).replace(at, from.size(), to);
 }
 
-Result<std::unique_ptr<Dataset>> OpenIdx(std::vector<std::string> paths, const DatasetOptions& options) {
+// The images and the labels.
+Result<std::vector<std::string>> IdxFiles(std::vector<std::string> paths) {
   if (paths.size() == 1) {
     PENSTOCK_ASSIGN_OR_RETURN(std::string labels, LabelsPath(paths[0]));
     paths.push_back(std::move(labels));
   }
-  if (paths.size() != 2) {
-    return InvalidArgument("format idx takes an images and a labels file, " + std::to_string(paths.size()) +
-                           " files were given");
-  }
-  return IdxDataset::Open(std::move(paths), options);
+  if (paths.size() == 2) return paths;
+  return InvalidArgument("format idx takes an images and a labels file, " + std::to_string(paths.size()) +
+                         " files were given");
+}
+
+Result<std::unique_ptr<Dataset>> OpenFormat(const std::string& format, const std::vector<std::string>& paths,
+                                            const DatasetOptions& options) {
+  if (format == "idx") return IdxDataset::Open(paths, options);
+  if (options.schema) return TextDataset::Open(paths, ColumnFormat::Create(format, options), options);
+  return TextDataset::Open(paths, std::make_unique<LibsvmFormat>(options), options);
+}
+
+Result<FileIdentity> IdentityOf(const std::string& path) {
+  PENSTOCK_ASSIGN_OR_RETURN(const FileReader file, FileReader::Open(path));
+  return file.identity();
 }
 
 }  // namespace
@@ -64,13 +74,43 @@ Result<std::unique_ptr<Dataset>> OpenIdx(std::vector<std::string> paths, const D
 Result<std::unique_ptr<Dataset>> Dataset::Open(const std::string& format,
                                                const std::vector<std::string>& paths,
                                                const DatasetOptions& options) {
-  if (format == "idx") return OpenIdx(paths, options);
-  if (options.schema) return TextDataset::Open(paths, ColumnFormat::Create(format, options), options);
-  if (format != "libsvm") {
+  if (format != "idx" && format != "libsvm" && !options.schema) {
     return InvalidArgument("data format '" + format +
                            "' is none of libsvm, idx and, with a schema, csv, tsv, ratings, clicklog");
   }
-  return TextDataset::Open(paths, std::make_unique<LibsvmFormat>(options), options);
+  std::vector<std::string> files = paths;
+  if (format == "idx") {
+    PENSTOCK_ASSIGN_OR_RETURN(files, IdxFiles(paths));
+  }
+  std::vector<FileIdentity> identities;
+  for (const std::string& file : files) {
+    PENSTOCK_ASSIGN_OR_RETURN(const FileIdentity identity, IdentityOf(file));
+    identities.push_back(identity);
+  }
+  PENSTOCK_ASSIGN_OR_RETURN(auto dataset, OpenFormat(format, files, options));
+  dataset->identities_ = std::move(identities);
+  return dataset;
+}
+
+Status Dataset::CheckSame(size_t file) const {
+  if (file >= identities_.size()) return Status::Ok();
+  PENSTOCK_ASSIGN_OR_RETURN(const FileIdentity now, IdentityOf(paths_[file]));
+  const FileIdentity& before = identities_[file];
+  if (now == before) return Status::Ok();
+  const std::string what = now.size != before.size ? "it has " + std::to_string(now.size) +
+                                                         " bytes, it had " + std::to_string(before.size)
+                           : now.IsSameFile(before) ? "it was written to"
+                                                    : "another file has taken its place";
+  return FailedPrecondition("'" + paths_[file] + "' is not what it was when it was opened: " + what);
+}
+
+Result<Examples> Dataset::ReadPartition(const PartitionRange& range) const {
+  if (in_memory()) return Read(range);
+  PENSTOCK_RETURN_IF_ERROR(CheckSame(range.file));
+  auto examples = Read(range);
+  // What a file gave that changed meanwhile is neither data nor an error of the data.
+  PENSTOCK_RETURN_IF_ERROR(CheckSame(range.file));
+  return examples;
 }
 
 Result<std::string> Dataset::Fingerprint() const {
@@ -83,8 +123,11 @@ Result<std::string> Dataset::Fingerprint() const {
                   static_cast<unsigned long long>(file.size()), crc);
     fingerprint += text;
   }
+  for (size_t i = 0; i < paths_.size(); ++i) PENSTOCK_RETURN_IF_ERROR(CheckSame(i));
   return fingerprint;
 }
+
+namespace {
 
 Result<float> NormalizeLabel(double label, const DatasetOptions& options) {
   auto text = [&] {
@@ -110,6 +153,18 @@ Result<float> NormalizeLabel(double label, const DatasetOptions& options) {
   if (!std::isfinite(static_cast<float>(label)))
     return InvalidArgument(text() + " is too large for a 32-bit float");
   return static_cast<float>(label);
+}
+
+}  // namespace
+
+Status AddLabel(double label, const DatasetOptions& options, Examples* examples) {
+  PENSTOCK_ASSIGN_OR_RETURN(const float normalized, NormalizeLabel(label, options));
+  if (options.loss == LossKind::kLogistic || options.loss == LossKind::kHinge) {
+    examples->minus_ones |= label == -1;
+    examples->zeros |= label == 0;
+  }
+  examples->labels.push_back(normalized);
+  return Status::Ok();
 }
 
 }  // namespace penstock

@@ -19,7 +19,8 @@
 // sum over its partitions, which the scheduler keeps.)
 //
 // A Dataset is immutable after Open and may be read by any number of threads at once. The files must not
-// change while a job runs; Fingerprint tells.
+// change from then on: whatever reads them compares size, inode and time of change with those that Open saw,
+// and fails with FailedPrecondition naming the file. Whether they are those of a job Fingerprint tells.
 #pragma once
 
 #include <cstdint>
@@ -31,6 +32,7 @@
 #include "common/base/status.h"
 #include "data/data_index.h"
 #include "data/examples.h"
+#include "data/file_reader.h"
 #include "job/feature_schema.h"
 #include "job/loss_kind.h"
 
@@ -45,10 +47,10 @@ struct DatasetOptions {
   float pixel_mean = 0;                 // idx: subtracted from the scaled pixels
   uint64_t max_bad_records = 0;
   Holdout holdout = {};  // which records are taken
-  // csv, tsv, ratings, clicklog
+  // csv, tsv, ratings, clicklog: with the scales that numbers are read by
   std::optional<FeatureSchema> schema = std::nullopt;
   std::string header = "auto";  // csv, tsv, ratings: yes, no, or auto (ColumnFormat)
-  char delimiter = ',';         // csv, ratings
+  std::string delimiter = ",";  // csv, ratings: one character, or several up to kMaxDelimiter
   char separator = '|';         // csv, tsv: of the values of a column of kind multi
   std::shared_ptr<IdxCache> idx_cache =
       nullptr;  // shared by a process's data sets so that each file is unpacked once; may be null
@@ -73,17 +75,26 @@ class Dataset {
   // Changes when the contents do: CRC-32C of each whole file up to 64 MiB, beyond that of 64 sampled MiB,
   // with the size.
   Result<std::string> Fingerprint() const;
+  const std::vector<std::string>& paths() const { return paths_; }
 
   // `range` must come from the index of these very files.
-  virtual Result<Examples> ReadPartition(PartitionRange range) const = 0;
+  Result<Examples> ReadPartition(const PartitionRange& range) const;
 
  protected:
   explicit Dataset(std::vector<std::string> paths) : paths_(std::move(paths)) {}
+  // What ReadPartition gives of files that have not changed.
+  virtual Result<Examples> Read(PartitionRange range) const = 0;
+  // The data are in memory: reading them does not touch the files again.
+  virtual bool in_memory() const { return false; }
+  Status CheckSame(size_t file) const;
 
   const std::vector<std::string> paths_;
+
+ private:
+  std::vector<FileIdentity> identities_;  // beside paths_, as they were before anything was read
 };
 
-// What of `label` (as written) a loss makes, or why it is not allowed. Shared by the readers.
-Result<float> NormalizeLabel(double label, const DatasetOptions& options);
+// Appends what the loss makes of `label` (as written), or says why it is not allowed. Shared by the readers.
+Status AddLabel(double label, const DatasetOptions& options, Examples* examples);
 
 }  // namespace penstock

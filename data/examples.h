@@ -36,7 +36,9 @@ struct Examples {
   std::vector<float> values;             // sparse
 
   std::vector<float> labels;  // [size]
-  uint64_t bad_records = 0;   // skipped
+  // Some labels were written so (logistic and hinge, where both are 0).
+  bool minus_ones = false, zeros = false;
+  uint64_t bad_records = 0;  // skipped
   // Of the first few of them, "FILE:LINE: what is wrong, what is allowed".
   static constexpr size_t kMessagesKept = 10;
   std::vector<std::string> bad_messages;

@@ -1,7 +1,5 @@
 #include "data/idx.h"
 
-#include <sys/stat.h>
-
 #include <algorithm>
 #include <cstdio>
 
@@ -88,12 +86,8 @@ Result<IdxArray> ReadIdx(const std::string& path) {
 }
 
 Result<IdxArray> IdxCache::Get(const std::string& path) {
-  struct stat info {};
-  std::string identity;
-  if (stat(path.c_str(), &info) == 0) {
-    identity = std::to_string(info.st_size) + " " + std::to_string(info.st_ino) + " " +
-               std::to_string(info.st_mtim.tv_sec) + " " + std::to_string(info.st_mtim.tv_nsec);
-  }
+  PENSTOCK_ASSIGN_OR_RETURN(const FileReader file, FileReader::Open(path));
+  const FileIdentity identity = file.identity();
   std::lock_guard lock(mutex_);
   Entry& entry = entries_[path];
   if (auto bytes = entry.bytes.lock(); bytes != nullptr && entry.identity == identity)
@@ -139,7 +133,7 @@ Result<DataIndex> IdxDataset::Index() const {
   return index;
 }
 
-Result<Examples> IdxDataset::ReadPartition(PartitionRange range) const {
+Result<Examples> IdxDataset::Read(PartitionRange range) const {
   Examples examples;
   examples.dense = true;
   examples.bytes = images_.bytes;
@@ -149,15 +143,13 @@ Result<Examples> IdxDataset::ReadPartition(PartitionRange range) const {
   const uint64_t end = std::min<uint64_t>(range.end, images_.sizes[0]);
   for (uint64_t record = range.begin; record < end; ++record) {
     if (!options_.holdout.Takes(record)) continue;
-    const Result<float> label = NormalizeLabel((*labels_.bytes)[record], options_);
+    const Status label = AddLabel((*labels_.bytes)[record], options_, &examples);
     if (label.ok()) {
       examples.records.push_back(static_cast<uint32_t>(record - range.begin));
-      examples.labels.push_back(*label);
       continue;
     }
     ++examples.bad_records;
-    std::string message =
-        paths_[1] + ": record " + std::to_string(record) + " (from 0): " + label.status().message();
+    std::string message = paths_[1] + ": record " + std::to_string(record) + " (from 0): " + label.message();
     if (examples.bad_records > options_.max_bad_records) return InvalidArgument(std::move(message));
     if (examples.bad_messages.size() < Examples::kMessagesKept)
       examples.bad_messages.push_back(std::move(message));

@@ -32,7 +32,7 @@ class IdxCache {
 
  private:
   struct Entry {
-    std::string identity;  // size, inode and time of change
+    FileIdentity identity;
     std::vector<uint32_t> sizes;
     std::weak_ptr<const std::vector<uint8_t>> bytes;
   };
@@ -51,7 +51,10 @@ class IdxDataset final : public Dataset {
   uint64_t features() const override { return images_.record_bytes(); }
   uint64_t size_bytes() const override { return size_bytes_; }
   Result<DataIndex> Index() const override;
-  Result<Examples> ReadPartition(PartitionRange range) const override;
+
+ protected:
+  Result<Examples> Read(PartitionRange range) const override;
+  bool in_memory() const override { return true; }
 
  private:
   const IdxArray images_, labels_;

@@ -45,13 +45,12 @@ RecordParser::Outcome LibsvmParser::ParseLine(const char* line, const char* end,
   const char* at = line;
   while (IsSpace(*at)) ++at;
   if (*at == '\n' || *at == '#') return Outcome::kEmpty;
-  const size_t nonzeros = examples->ids.size();
-  float label = 0;
-  if (ParseLabel(&at, end, &label) && ParseFeatures(at, end, examples)) {
-    examples->labels.push_back(label);
+  const size_t nonzeros = examples->ids.size(), labels = examples->labels.size();
+  if (ParseLabel(&at, end, examples) && ParseFeatures(at, end, examples)) {
     examples->row_offsets.push_back(examples->ids.size());
     return Outcome::kRecord;
   }
+  examples->labels.resize(labels);
   examples->ids.resize(nonzeros);
   examples->values.resize(nonzeros);
   if (const void* nul = std::memchr(line, 0, static_cast<size_t>(end - line))) {
@@ -61,15 +60,14 @@ RecordParser::Outcome LibsvmParser::ParseLine(const char* line, const char* end,
   return Outcome::kMalformed;
 }
 
-bool LibsvmParser::ParseLabel(const char** at, const char* end, float* label) {
+bool LibsvmParser::ParseLabel(const char** at, const char* end, Examples* examples) {
   double value = 0;
   const char* stop = ParseReal(*at, end, &value);
   if (stop == nullptr || !EndsToken(*stop)) {
     return Fail("label " + Quote(*at, end) + " is not a number (a line is: label id:value id:value ...)");
   }
-  Result<float> normalized = NormalizeLabel(value, options_);
-  if (!normalized.ok()) return Fail(normalized.status().message());
-  *label = *normalized;
+  const Status label = AddLabel(value, options_, examples);
+  if (!label.ok()) return Fail(label.message());
   *at = stop;
   return true;
 }

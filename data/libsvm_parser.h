@@ -18,7 +18,7 @@ class LibsvmParser final : public RecordParser {
   Outcome ParseLine(const char* line, const char* end, Examples* examples) override;
 
  private:
-  bool ParseLabel(const char** at, const char* end, float* label);
+  bool ParseLabel(const char** at, const char* end, Examples* examples);
   bool ParseFeatures(const char* at, const char* end, Examples* examples);
   bool ParseId(const char** at, const char* end, uint64_t* id);
   // Each composes the error and returns false.

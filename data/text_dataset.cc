@@ -147,7 +147,7 @@ Status TextDataset::IndexFile(size_t number, DataIndex* index) const {
   const char* end = nullptr;
   while (true) {
     PENSTOCK_ASSIGN_OR_RETURN(const char* record, records.Next(&end));
-    if (record == nullptr) return Status::Ok();
+    if (record == nullptr) return CheckSame(number);
     index->AddRecord(file.data_begin + records.offset(), !IsEmpty(record));
   }
 }
@@ -167,7 +167,7 @@ Result<uint64_t> TextDataset::CountLineEnds(uint32_t file, uint64_t begin, uint6
   return count;
 }
 
-Result<Examples> TextDataset::ReadPartition(PartitionRange range) const {
+Result<Examples> TextDataset::Read(PartitionRange range) const {
   if (range.file >= files_.size()) {
     return InvalidArgument("a partition of file " + std::to_string(range.file) + " of " +
                            std::to_string(files_.size()));

@@ -26,7 +26,9 @@ class TextDataset final : public Dataset {
   uint64_t fields() const override { return format_->fields(); }
   uint64_t size_bytes() const override;
   Result<DataIndex> Index() const override;
-  Result<Examples> ReadPartition(PartitionRange range) const override;
+
+ protected:
+  Result<Examples> Read(PartitionRange range) const override;
 
  private:
   struct File {

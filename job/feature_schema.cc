@@ -56,6 +56,11 @@ Status CheckColumns(const std::vector<ColumnSpec>& columns) {
 
 }  // namespace
 
+double NumericScale::Of(double x) const {
+  if (logarithm) x = std::copysign(std::log1p(std::abs(x)), x);
+  return (x - mean) * factor;
+}
+
 std::string_view ToString(ColumnKind kind) { return kKinds[static_cast<size_t>(kind)]; }
 
 Result<ColumnSpec> ParseColumn(std::string_view declaration) {

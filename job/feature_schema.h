@@ -1,8 +1,9 @@
 // FeatureSchema: what a record is: its columns, the place of each in a Batch, and the ids of categories.
 //
 // Readers fill batches by it, models size their tables by it, and serving will read requests by it, so that
-// training and serving cannot differ. Made from data.columns (csv, tsv) or fixed by the format (ratings,
-// click logs); libsvm and idx have no schema. Immutable.
+// training and serving cannot differ; so scales of numbers are part of it. Made from data.columns (csv, tsv)
+// or fixed by the format (ratings, click logs); libsvm and idx have no schema. Immutable once it has its
+// scales.
 //
 // A column is declared as NAME:KIND or NAME:KIND:MISSING, e.g. "age:numeric:0", where KIND is
 //   numeric      a float, in the order of declaration one of Batch::features
@@ -51,6 +52,14 @@ struct ColumnSpec {
   bool is_field() const { return kind == ColumnKind::kCategorical || kind == ColumnKind::kMulti; }
 };
 
+// What the values of a numeric column become before a model sees them.
+struct NumericScale {
+  bool logarithm = false;       // sign(x) * log(1 + |x|) first,
+  double mean = 0, factor = 1;  // then (x - mean) * factor
+  double Of(double x) const;
+  bool operator==(const NumericScale&) const = default;
+};
+
 // "NAME:KIND[:MISSING]". InvalidArgument names the declaration and what is allowed.
 Result<ColumnSpec> ParseColumn(std::string_view declaration);
 
@@ -78,6 +87,10 @@ class FeatureSchema {
   // The number of the column of that kind, which occurs once at most (label, weight, timestamp).
   std::optional<size_t> ColumnOf(ColumnKind kind) const;
 
+  // By slot, as the job's plan has them (data.scale); empty: numbers are taken as they are written.
+  const std::vector<NumericScale>& scales() const { return scales_; }
+  void set_scales(std::vector<NumericScale> scales) { scales_ = std::move(scales); }
+
   uint64_t CategoryId(size_t field, std::string_view value) const {
     const uint64_t hash = Mix64(Fnv1a(field_states_[field], value));
     if (hash_buckets_ == 0) return hash >> 1;
@@ -101,6 +114,7 @@ class FeatureSchema {
   std::vector<ColumnSpec> columns_;
   std::vector<size_t> slots_;  // [columns]
   size_t dim_ = 0;
+  std::vector<NumericScale> scales_;  // [dim] or empty
   uint64_t hash_buckets_ = 0;
   std::vector<uint64_t> field_states_;  // [fields]: FNV-1a after name and separator
 };

@@ -43,12 +43,19 @@ void JobData::Declare(OptionSet* o) {
   o->Add(
       "data", "header", &header,
       {.help = "csv, tsv, ratings: whether each file begins with a line of names; auto: it does if that line "
-               "is the names of data.columns, or (ratings) has no number for the rating.",
+               "is the names of data.columns in their order (those of kind ignore do not matter), or "
+               "(ratings) has no number. What looks like the other is refused.",
        .choices = {"auto", "yes", "no"}});
   o->Add("data", "delimiter", &delimiter,
-         {.help = "csv, ratings: the character between fields; empty: a comma."});
+         {.help = "csv, ratings: what stands between fields; empty: a comma. \\t is a tab. With several "
+                  "characters, such as ::, fields are taken as they are, without quoting."});
   o->Add("data", "multi_separator", &multi_separator,
          {.help = "csv, tsv: the character between the values of a column of kind multi."});
+  o->Add("data", "scale", &scale,
+         {.help = "csv, tsv: what numeric columns become. none: what is written. standard: (x - mean) / "
+                  "standard deviation, both of the training data when the job is submitted and kept with it. "
+                  "log1p: sign(x) * log(1 + |x|), which clicklog has already.",
+          .choices = {"none", "standard", "log1p"}});
   o->Add("data", "hash_buckets", &hash_buckets,
          {.help = "Data with categories: their ids are hashed to 0 to hash_buckets - 1, all fields together; "
                   "0: to 63 bits, where they practically never meet.",
@@ -83,16 +90,22 @@ void JobData::Declare(OptionSet* o) {
 
 namespace {
 
-Status CheckSeparator(const std::string& key, const std::string& text) {
-  const auto c = static_cast<unsigned char>(text.size() == 1 ? text[0] : 0);
-  if (c == '\t' || (c > 0x20 && c < 0x7f && std::isalnum(c) == 0 &&
-                    std::string_view("\"'+-._").find(text[0]) == std::string_view::npos)) {
-    return Status::Ok();
-  }
+// How a tab is written where a shell or TOML passes the escape on.
+std::string WithTab(const std::string& text) { return text == "\\t" ? "\t" : text; }
+
+bool MaySeparate(char character) {
+  const auto c = static_cast<unsigned char>(character);
+  return c > 0x20 && c < 0x7f && std::isalnum(c) == 0 &&
+         std::string_view("\"'+-._").find(character) == std::string_view::npos;
+}
+
+Status CheckSeparator(const std::string& key, const std::string& text, size_t longest) {
+  if (WithTab(text) == "\t") return Status::Ok();
+  if (!text.empty() && text.size() <= longest && std::ranges::all_of(text, MaySeparate)) return Status::Ok();
   return InvalidArgument(
-      key + " is '" + text +
-      "', allowed is a tab or one character of ASCII that is no letter, digit, blank, quote, "
-      "'+', '-', '.' or '_'");
+      key + " is '" + text + "', allowed is a tab (\\t) or " +
+      (longest == 1 ? "one character" : "1 to " + std::to_string(longest) + " characters") +
+      " of ASCII that is no letter, digit, blank, quote, '+', '-', '.' or '_'");
 }
 
 }  // namespace
@@ -116,12 +129,17 @@ Status JobData::Validate() const {
                                           (*columns_schema)->columns().end(), is_multi);
   PENSTOCK_RETURN_IF_ERROR(
       OnlyWith(multi, multi_separator == "|", "data.multi_separator", "a column of kind multi"));
-  if (!delimiter.empty()) PENSTOCK_RETURN_IF_ERROR(CheckSeparator("data.delimiter", delimiter));
-  PENSTOCK_RETURN_IF_ERROR(CheckSeparator("data.multi_separator", multi_separator));
-  const std::string between = format == "tsv" ? "\t" : delimiter.empty() ? "," : delimiter;
-  if (multi && between == multi_separator) {
+  if (!delimiter.empty())
+    PENSTOCK_RETURN_IF_ERROR(CheckSeparator("data.delimiter", delimiter, kMaxDelimiter));
+  PENSTOCK_RETURN_IF_ERROR(CheckSeparator("data.multi_separator", multi_separator, 1));
+  if (multi && field_delimiter().find(value_separator()) != std::string::npos) {
     return InvalidArgument("data.multi_separator is the character between fields, it must be another");
   }
+  const bool numeric = table && (*columns_schema)->dim() > 0;
+  PENSTOCK_RETURN_IF_ERROR(
+      OnlyWith(numeric, scale == "none", "data.scale",
+               "numeric columns of data.format 'csv' or 'tsv'" +
+                   std::string(format == "clicklog" ? " (clicklog has its logarithm)" : "")));
   PENSTOCK_RETURN_IF_ERROR(OnlyWith(*columns_schema && (*columns_schema)->fields() > 0, hash_buckets == 0,
                                     "data.hash_buckets", "data that have categories"));
   PENSTOCK_RETURN_IF_ERROR(
@@ -136,6 +154,13 @@ Status JobData::Validate() const {
   }
   return OnlyWith(!test.empty(), test_labels.empty(), "data.test_labels", "data.test");
 }
+
+std::string JobData::field_delimiter() const {
+  if (format == "tsv" || format == "clicklog") return "\t";
+  return delimiter.empty() ? "," : WithTab(delimiter);
+}
+
+char JobData::value_separator() const { return WithTab(multi_separator)[0]; }
 
 std::optional<FeatureSchema> JobData::schema() const {
   auto schema = FeatureSchema::Of(format, columns, hash_buckets);

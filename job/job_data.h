@@ -14,6 +14,9 @@
 
 namespace penstock {
 
+// Characters of data.delimiter.
+inline constexpr size_t kMaxDelimiter = 8;
+
 struct JobData {
   std::string train;
   std::string test;
@@ -25,6 +28,7 @@ struct JobData {
   std::string header = "auto";
   std::string delimiter;
   std::string multi_separator = "|";
+  std::string scale = "none";
   uint64_t hash_buckets = 0;
   uint64_t max_bad_records = 0;
   uint32_t partitions = 0;
@@ -36,6 +40,9 @@ struct JobData {
   // What single keys cannot say. InvalidArgument names the keys.
   Status Validate() const;
 
+  // Of validated data: what stands between fields, and between the values of a column of kind multi.
+  std::string field_delimiter() const;
+  char value_separator() const;
   // Of validated data: the columns of csv, tsv, ratings and clicklog; nullopt for libsvm and idx.
   std::optional<FeatureSchema> schema() const;
 };

@@ -82,15 +82,13 @@ class JobErrors : public ::testing::Test {
   static inline std::string good_;
 };
 
-TEST_F(JobErrors, AMalformedLineIsNamedAndEndsTheJob) {
+TEST_F(JobErrors, AMalformedLineIsNamedBeforeAnythingIsSubmitted) {
+  const size_t before = Jobs();
   const std::string bad = WithLine("bad.libsvm", 2001, "+1 5:1 seven:1");
-  ExpectRefusal(Train(kJobFile, {"data.train=" + bad}), 1, {bad + ":2001", "seven", "failed"});
-  const auto job =
-      json::parse(RunPenstock({"job", "show", "1", "--data-dir", cluster_->data_dir(), "-o", "json"}).out);
-  EXPECT_EQ(job.at("state"), "failed");
-  EXPECT_NE(job.at("error").get<std::string>().find(bad + ":2001"), std::string::npos) << job.at("error");
-  const auto report = json::parse(*ReadWholeFile(cluster_->report()));
-  EXPECT_EQ(report.at("status"), "failed");
+  ExpectRefusal(Train(kJobFile, {"data.train=" + bad}), 1, {bad + ":2001", "seven", "max_bad_records"});
+  ExpectRefusal(Train(kJobFile, {"data.train=" + good_, "data.test=" + bad}), 1,
+                {"data.test: " + bad + ":2001", "seven", "max_bad_records"});
+  EXPECT_EQ(Jobs(), before);
 }
 
 TEST_F(JobErrors, AMalformedLineIsCountedAndSkippedUpToTheLimit) {
@@ -137,6 +135,40 @@ TEST_F(JobErrors, AWrongTypeSaysWhatIsAllowed) {
   EXPECT_EQ(Jobs(), before);
 }
 
+// Neither is held in memory: each pass and each evaluation reads them again.
+TEST(ChangedData, EndTheJob) {
+  constexpr uint64_t kRecords = 3000;
+  CommandCluster cluster({.servers = 1, .workers = 1, .set = {"worker.data_memory_bytes=0"}});
+  const Status up = cluster.Up();
+  ASSERT_TRUE(up.ok()) << up.ToString();
+  for (const std::string role : {"train", "test"}) {
+    SCOPED_TRACE(role);
+    const std::string train = cluster.folder().Write("train.libsvm", GenerateLibsvm(kRecords, 2)),
+                      test = cluster.folder().Write("test.libsvm", GenerateLibsvm(kRecords, 3));
+    auto training = cluster.Train(kJobFile, {"data.train=" + train, "data.test=" + test,
+                                             "train.passes=100000", "train.evaluate_every=1"});
+    ASSERT_TRUE(training.ok()) << training.status().ToString();
+    const auto job = [&] {
+      const auto jobs =
+          json::parse(RunPenstock({"job", "ls", "--data-dir", cluster.data_dir(), "-o", "json"}).out);
+      return jobs.empty() ? json() : jobs.back();
+    };
+    const size_t known = role == "train" ? 1 : 2;
+    ASSERT_TRUE(WaitFor(30000, [&] {
+      const json now = job();
+      return now.is_object() && now.at("id") == known && now.value("examples", uint64_t{0}) > 3 * kRecords;
+    })) << cluster.TrainOutput();
+    const std::string changed = role == "train" ? train : test;
+    cluster.folder().Write(role + ".libsvm", GenerateLibsvm(kRecords / 2, 2));
+    EXPECT_EQ(training->WaitExit(30000), 1) << cluster.TrainOutput();
+    EXPECT_NE(cluster.TrainOutput().find("the data changed since the job was submitted: '" + changed + "'"),
+              std::string::npos)
+        << cluster.TrainOutput();
+    EXPECT_EQ(job().at("state"), "failed");
+  }
+  EXPECT_EQ(cluster.Down(), 0);
+}
+
 // --- What is wrong with a cluster.
 
 TEST(ClusterErrors, OptionsOfTheClusterFile) {
@@ -152,6 +184,8 @@ TEST(ClusterErrors, OptionsOfTheClusterFile) {
                 {"[server]", "'core'", "'cores'"});
   ExpectRefusal(RunPenstock({"up", "--data-dir", data, "--servers", "0"}), 2, {"--servers"});
   ExpectRefusal(RunPenstock({"upp"}), 2, {"upp", "up"});
+  ExpectRefusal(RunPenstock({"up", "--data-dir", data, "--config", folder.path()}), 2,
+                {folder.path(), "is a directory"});
   EXPECT_FALSE(std::filesystem::exists(data)) << "nothing was made";
 }
 

@@ -1,4 +1,4 @@
-// Evaluations of partitions with so many different scores that what a worker reports of one is long.
+// Evaluations: of a partition whose report is long, and of numbers that are scaled.
 #include <gtest/gtest.h>
 
 #include <nlohmann/json.hpp>
@@ -25,6 +25,40 @@ TEST(EvaluationOfOnePartition, IsTaken) {
   const auto metrics = nlohmann::json::parse(*text).at("metrics").at("train");
   EXPECT_EQ(metrics.at("examples"), 30000);
   EXPECT_GT(metrics.at("auc"), 0.6);
+}
+
+// What tests a job's weights later scales numbers as its workers did.
+TEST(EvaluationOfScaledNumbers, IsThatOfTheJob) {
+  CommandCluster cluster({.servers = 1, .workers = 1, .set = {}});
+  const Status up = cluster.Up();
+  ASSERT_TRUE(up.ok()) << up.ToString();
+  const auto rows = [](uint32_t seed) {
+    std::string text = "y,income,share\n";
+    for (uint32_t i = 0; i < 400; ++i) {
+      const uint32_t income = 20000 + (i * 7919 + seed) % 80000;
+      text += (income > 60000 ? "1," : "0,") + std::to_string(income) + "," + std::to_string(i % 10 * 0.001) +
+              "\n";
+    }
+    return text;
+  };
+  const std::string train = cluster.folder().Write("train.csv", rows(1)),
+                    test = cluster.folder().Write("test.csv", rows(5));
+  const std::string job = cluster.folder().Write(
+      "job.toml", "[job]\nname = \"scaled\"\n[data]\ntrain = \"" + train + "\"\ntest = \"" + test +
+                      "\"\nformat = \"csv\"\ncolumns = [\"y:label\", \"income:numeric\", \"share:numeric\"]\n"
+                      "scale = \"standard\"\n[optimizer]\nlearning_rate = 0.5\n[train]\npasses = 10\n");
+  const CommandResult trained =
+      RunPenstock({"train", job, "--data-dir", cluster.data_dir(), "--report", cluster.report()}, 60000);
+  ASSERT_EQ(trained.code, 0) << trained.out << trained.err;
+  const auto metrics = nlohmann::json::parse(*ReadWholeFile(cluster.report())).at("metrics").at("test");
+  EXPECT_GT(metrics.at("accuracy"), 0.9) << "plain SGD on an income as it is written learns nothing";
+  const CommandResult again =
+      RunPenstock({"evaluate", "1", "--data", test, "--data-dir", cluster.data_dir(), "-o", "json"});
+  ASSERT_EQ(again.code, 0) << again.err;
+  const auto evaluated = nlohmann::json::parse(again.out).at("data");
+  EXPECT_NEAR(evaluated.at("loss").get<double>(), metrics.at("loss").get<double>(), 1e-9);
+  EXPECT_EQ(evaluated.at("accuracy"), metrics.at("accuracy"));
+  EXPECT_EQ(cluster.Down(), 0);
 }
 
 }  // namespace

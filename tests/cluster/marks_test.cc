@@ -27,7 +27,7 @@ TEST(MarksTest, PartitionsThatAreDoneLeaveTheMarks) {
                         "--scheduler",  cluster.scheduler_address(),
                         "--token-file", cluster.token_file(),
                         "--set",        "data.train=" + data,
-                        "--set",        "data.test=" + data,
+                        "--set",        "data.test=",
                         "--set",        "data.partitions=" + std::to_string(kPartitions),
                         "--set",        "train.batch_size=1",
                         "--set",        "train.passes=1",

@@ -34,7 +34,7 @@ class RewindTest : public ::testing::TestWithParam<std::string> {
                                   cluster_.scheduler_address(),
                                   "--token-file",
                                   cluster_.token_file()};
-    for (const std::string& set : {"data.train=" + data, "data.test=" + data,
+    for (const std::string& set : {"data.train=" + data, std::string("data.test="),
                                    "train.consistency=" + GetParam(), std::string("train.passes=1"),
                                    std::string("train.batch_size=16"), std::string("train.durability=synced"),
                                    std::string("train.ledger=true"), std::string("train.evaluate=false")}) {

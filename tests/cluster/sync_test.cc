@@ -171,7 +171,7 @@ void WriteBatches(const json& job_json, size_t dim, const std::string& path) {
   const auto job = JobFromJson(spec["options"]);
   ASSERT_TRUE(job.ok()) << job.status().ToString();
   const auto plan = spec["data_plan"].get<JobPlan>();
-  const auto data = OpenJobData(*job, DataRole::kTrain);
+  const auto data = OpenJobData(*job, plan, DataRole::kTrain);
   ASSERT_TRUE(data.ok()) << data.status().ToString();
   const uint64_t rounds = RoundsPerPass(plan.train, job->train.batch_size);
   ASSERT_EQ(rounds, job_json["rounds"]);

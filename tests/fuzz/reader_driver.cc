@@ -101,11 +101,15 @@ DatasetOptions OptionsOf(const std::string& reader, uint8_t choice) {
   if (choice % 5 == 4) options.holdout = {.every = 3, .offset = 1, .test = choice % 2 == 0};
   const char* const headers[] = {"auto", "yes", "no"};
   options.header = headers[choice / 4 % 3];
-  if (choice >= 128) options.delimiter = ';';
+  if (choice >= 128) options.delimiter = choice >= 192 ? "::" : ";";
   auto schema = FeatureSchema::Of(
       reader, {"y:label", "a:numeric:1", "b:categorical", "c:multi", "w:weight:1", "t:timestamp", "i:ignore"},
       choice % 2 == 0 ? 0 : 100);
   if (schema.ok()) options.schema = *schema;
+  if (options.schema && reader != "clicklog" && choice % 7 == 3) {
+    const NumericScale scale{.logarithm = choice % 2 == 0, .mean = 1, .factor = 1e30};
+    options.schema->set_scales(std::vector<NumericScale>(options.schema->dim(), scale));
+  }
   return options;
 }
 

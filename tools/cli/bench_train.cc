@@ -142,7 +142,7 @@ Result<nlohmann::json> MeasureParse(BenchContext& context) {
                format == "ratings" ? "squared" : "logistic", "\"\n");
     PENSTOCK_RETURN_IF_ERROR(WriteFileAtomically(data + ".toml", job_text));
     PENSTOCK_ASSIGN_OR_RETURN(const JobSpec job, LoadJob(data + ".toml", {}));
-    PENSTOCK_ASSIGN_OR_RETURN(const auto dataset, OpenJobData(job, DataRole::kTrain));
+    PENSTOCK_ASSIGN_OR_RETURN(const auto dataset, OpenJobData(job, JobPlan(), DataRole::kTrain));
     PENSTOCK_ASSIGN_OR_RETURN(const DataIndex index, dataset->Index());
     const auto pieces = static_cast<uint32_t>(std::max<uint64_t>(1, dataset->size_bytes() >> 24));
     std::vector<double> rates;

@@ -21,6 +21,7 @@ constexpr uint64_t kPullDeadlineMs = 30000;
 
 struct TrainedModel {
   JobSpec spec;
+  JobPlan plan;
   std::unique_ptr<Model> model;
   std::vector<TableSpec> tables;
 };
@@ -29,8 +30,8 @@ Result<TrainedModel> OpenModel(Client& client, const nlohmann::json& job) {
   TrainedModel trained;
   try {
     PENSTOCK_ASSIGN_OR_RETURN(trained.spec, JobFromJson(job.at("spec").at("options")));
-    const auto plan = job.at("spec").at("data_plan").get<JobPlan>();
-    PENSTOCK_ASSIGN_OR_RETURN(trained.model, CreateModel(trained.spec, plan.shape()));
+    trained.plan = job.at("spec").at("data_plan").get<JobPlan>();
+    PENSTOCK_ASSIGN_OR_RETURN(trained.model, CreateModel(trained.spec, trained.plan.shape()));
     // Of a job that runs, the weights as they are.
     const bool best =
         trained.spec.train.keep_best && job.at("state") == "done" && !job.at("best_pass").is_null();
@@ -71,7 +72,7 @@ Result<nlohmann::json> EvaluateFile(Client& client, const nlohmann::json& job, c
   PENSTOCK_ASSIGN_OR_RETURN(TrainedModel trained, OpenModel(client, job));
   trained.spec.data.test = AbsoluteFiles(arguments.data);
   trained.spec.data.test_labels = arguments.labels.empty() ? "" : AbsolutePath(arguments.labels);
-  auto data = OpenJobData(trained.spec, DataRole::kTest);
+  auto data = OpenJobData(trained.spec, trained.plan, DataRole::kTest);
   if (!data.ok()) return FailedPrecondition(data.status().message());
   if ((*data)->dense() &&
       (*data)->features() != job["spec"]["data_plan"]["train"]["features"].get<uint64_t>()) {

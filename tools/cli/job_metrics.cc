@@ -1,5 +1,6 @@
 #include "tools/cli/job_metrics.h"
 
+#include <cmath>
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
@@ -30,8 +31,11 @@ Result<Evaluation> MergeParts(const nlohmann::json& parts) {
 }
 
 std::string Number(const nlohmann::json& value) {
+  const double number = value.get<double>(), magnitude = std::abs(number);
   char text[40];
-  std::snprintf(text, sizeof text, value.get<double>() >= 1000 ? "%.4f" : "%.6f", value.get<double>());
+  // Beyond what fixed places show, as many digits as floats have.
+  const bool exponent = magnitude >= 1e12 || (magnitude > 0 && magnitude < 1e-4);
+  std::snprintf(text, sizeof text, exponent ? "%.7g" : magnitude >= 1000 ? "%.4f" : "%.6f", number);
   return text;
 }
 

@@ -28,6 +28,19 @@ Status CheckReport(const std::string& path) {
   return FailedPrecondition("--report " + path + ": " + ErrnoStatus(errno, folder.string()).message());
 }
 
+// Of what workers will not learn from or test on.
+std::string Skipped(const nlohmann::json& submission) {
+  std::string text;
+  for (const auto& [role, title] : {std::pair{"train", "training"}, {"test", "held-out"}}) {
+    const auto plan = submission["data_plan"].find(role);
+    if (plan == submission["data_plan"].end()) continue;
+    const auto bad = plan->value("bad_records", uint64_t{0});
+    if (bad > 0)
+      text += "; " + FormatCount(bad) + " malformed records of the " + title + " data are passed over";
+  }
+  return text;
+}
+
 std::string HowToReach(const TargetArguments& target) {
   if (!target.scheduler.empty()) {
     return " --scheduler " + target.scheduler +
@@ -81,7 +94,7 @@ Result<int> RunTrain(const Arguments& arguments, Console& console) {
   PENSTOCK_ASSIGN_OR_RETURN(const uint32_t id, Admin(*client).SubmitJob(submission));
   console.err << "job " << id << " '" << spec.name << "': " << submission["plan"]["train"]["records"]
               << " examples in " << submission["plan"]["train"]["partitions"] << " partitions, "
-              << spec.train.passes << " passes" << std::endl;
+              << spec.train.passes << " passes" << Skipped(submission) << std::endl;
   auto job = FollowJob(*client, id, {}, signals, console);
   if (!job.ok()) {
     if (!arguments.local && job.status().code() == Code::kCancelled) SayJobGoesOn(id, arguments, console);

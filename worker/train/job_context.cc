@@ -77,14 +77,25 @@ Result<std::shared_ptr<const Examples>> JobContext::ReadPartition(const LeaseInf
     return InvalidArgument(lease.Describe() + ": its data has " + std::to_string(plan->partitions.size()) +
                            " partitions");
   }
+  auto examples = ReadPlanned(test, *plan, lease.partition);
+  if (examples.status().code() != Code::kFailedPrecondition) return examples;
+  return InvalidArgument("the data changed since the job was submitted: " + examples.status().message());
+}
+
+// kFailedPrecondition: the data are not what the job was planned with.
+Result<std::shared_ptr<const Examples>> JobContext::ReadPlanned(bool test, const DataPlan& plan,
+                                                                uint32_t partition) {
   auto& data = test ? test_ : train_;
   if (data == nullptr) {
     PENSTOCK_ASSIGN_OR_RETURN(auto opened,
-                              OpenJobData(job_, test ? DataRole::kTest : DataRole::kTrain, cache_));
-    PENSTOCK_RETURN_IF_ERROR(CheckUnchanged(*opened, *plan));
+                              OpenJobData(job_, plan_, test ? DataRole::kTest : DataRole::kTrain, cache_));
+    PENSTOCK_RETURN_IF_ERROR(CheckUnchanged(*opened, plan));
     data = std::move(opened);
   }
-  return store_.Get(data, plan->partitions[lease.partition]);
+  const PartitionRange& range = plan.partitions[partition];
+  PENSTOCK_ASSIGN_OR_RETURN(auto examples, store_.Get(data, range));
+  PENSTOCK_RETURN_IF_ERROR(CheckRecordCount(*data, range, examples->size()));
+  return examples;
 }
 
 void JobContext::ReadAhead(const LeaseInfo& lease) {

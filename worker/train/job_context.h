@@ -49,8 +49,8 @@ class JobContext {
   uint64_t RoundsPerPass() const;
   // sync: the examples of a stream in training, read at its first use and then kept.
   Result<const Examples*> ReadStream(const LeaseInfo& lease, uint32_t stream);
-  // The examples of a lease; its data set is opened at its first use. kFailedPrecondition naming the file
-  // when it is not the data that the job was submitted with.
+  // The examples of a lease; its data set is opened at its first use. kInvalidArgument naming the file when
+  // it is not, or not any more, the data that the job was submitted with: no attempt will go better.
   Result<std::shared_ptr<const Examples>> ReadPartition(const LeaseInfo& lease);
   // After ReadPartition: begins to read what the next lease will probably be of.
   void ReadAhead(const LeaseInfo& lease);
@@ -58,6 +58,7 @@ class JobContext {
  private:
   explicit JobContext(PartitionStore& store) : store_(store) {}
   Status Load(Client& client, const LeaseInfo& lease);
+  Result<std::shared_ptr<const Examples>> ReadPlanned(bool test, const DataPlan& plan, uint32_t partition);
 
   JobSpec job_;
   JobPlan plan_;

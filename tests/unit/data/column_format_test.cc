@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <cmath>
+#include <nlohmann/json.hpp>
 #include <random>
 
 #include "data/data_plan.h"
@@ -28,7 +29,7 @@ class Columns : public testing::Test {
     EXPECT_TRUE(job_.data.Validate().ok()) << job_.data.Validate().ToString();
     const auto plan = MakeJobPlan(job_);
     EXPECT_TRUE(plan.ok()) << plan.status().ToString();
-    const auto dataset = OpenJobData(job_, DataRole::kTrain);
+    const auto dataset = OpenJobData(job_, *plan, DataRole::kTrain);
     if (!plan.ok() || !dataset.ok()) return batch;
     plan_ = *plan;
     const auto examples = (*dataset)->ReadPartition(plan->train.partitions[0]);
@@ -86,6 +87,145 @@ TEST_F(Columns, RatingsWithAndWithoutHeaderAndTimestamp) {
   }
   job_.data.delimiter = "\t";
   EXPECT_EQ(Read("1\t31\t2.5\n").labels, (std::vector<float>{2.5f}));
+  job_.data.delimiter = "\\t";
+  EXPECT_EQ(Read("1\t31\t2.5\n").labels, (std::vector<float>{2.5f}));
+}
+
+TEST_F(Columns, DelimitersOfSeveralCharacters) {
+  job_.data.format = "ratings";
+  job_.data.columns = {};
+  job_.data.delimiter = "::";
+  for (const std::string header : {"", "UserID::MovieID::Rating::Timestamp\n"}) {
+    const Batch batch = Read(header + "1::1193::5::978300760\n\"a:b\"::3::4\r\n");
+    EXPECT_EQ(batch.labels, (std::vector<float>{5, 4}));
+    EXPECT_EQ(batch.categories,
+              (std::vector<uint64_t>{Id(0, "1"), Id(1, "1193"), Id(0, "\"a:b\""), Id(1, "3")}));
+  }
+  job_.data.format = "csv";
+  job_.data.delimiter = "||";
+  job_.data.multi_separator = ";";
+  job_.data.columns = {"y:label", "x:numeric:7", "tags:multi"};
+  const Batch batch = Read("1||2||a;b|c\n2||||\n");
+  EXPECT_EQ(batch.features, (std::vector<float>{2, 7}));
+  EXPECT_EQ(batch.categories, (std::vector<uint64_t>{Id(0, "a"), Id(0, "b|c")}));
+}
+
+class Headers : public Columns {
+ protected:
+  Headers() { job_.data.columns = {"y:label", "age:numeric", "city:categorical", "id:ignore"}; }
+  // What is said of a file that begins with this line, then has two records.
+  std::string Said(const std::string& line, const std::string& header = "auto") {
+    job_.data.header = header;
+    job_.data.train = folder_.Write("data", line + "\n1,30,Bern,a\n0,41,Basel,b\n");
+    const auto plan = MakeJobPlan(job_);
+    if (plan.ok()) {
+      records_ = plan->train.records;
+      return "";
+    }
+    const std::string at = "data.train: " + job_.data.train + ":1: ", message = plan.status().message();
+    EXPECT_TRUE(message.starts_with(at)) << message;
+    return message.substr(std::min(at.size(), message.size()));
+  }
+  uint64_t records_ = 0;
+};
+
+TEST_F(Headers, AreTheNamesOfTheColumns) {
+  for (const char* line : {"y,age,city,id", "y, age ,\"city\",whatever"}) {
+    EXPECT_EQ(Said(line), "");
+    EXPECT_EQ(records_, 2u);
+    EXPECT_EQ(Said(line, "yes"), "");
+    EXPECT_EQ(records_, 2u);
+  }
+  EXPECT_EQ(Said("1,20,Chur,c"), "");
+  EXPECT_EQ(records_, 3u);
+}
+
+TEST_F(Headers, ThatAreTakenForARecordAreRefused) {
+  const std::string hint =
+      ": name the columns as the header does, or set data.header to 'yes' (a header, whatever its names) or "
+      "'no' (a "
+      "record)";
+  EXPECT_EQ(Said("y,years,city,id"), "field 2 of the header is 'years', data.columns has 'age' there" + hint);
+  EXPECT_EQ(Said("y,years,city,id", "yes"), "");
+  EXPECT_EQ(records_, 2u);
+  EXPECT_EQ(Said("y,age,city"), "the header has 3 fields, data.columns has 4" + hint);
+  EXPECT_EQ(Said("y,age,city", "yes"), "the header has 3 fields, data.columns has 4");
+  EXPECT_EQ(Said("y,age,city,id", "no"),
+            "this is a header, and data.header is 'no': set it to 'auto' or 'yes'");
+}
+
+TEST_F(Headers, InAnotherOrderAreRefused) {
+  const std::string order =
+      "field 2 of the header is 'city', which data.columns declares as column 3: columns are declared in the "
+      "order of "
+      "the header";
+  EXPECT_EQ(Said("y,city,age,id"), order);
+  EXPECT_EQ(Said("y,city,age,id", "yes"), order);
+}
+
+TEST_F(Headers, RecordsThatAreTakenForOneAreRefused) {
+  EXPECT_TRUE(Said("1,20,Chur,c", "yes").starts_with("this looks like a record, and data.header is 'yes'"));
+  job_.data.columns = {"0:label", "1:numeric", "2:categorical", "3:ignore"};
+  EXPECT_EQ(Said("0,1,2,3", "yes"), "") << "a header of numbers, by its names";
+  EXPECT_EQ(records_, 2u);
+}
+
+TEST_F(Headers, OfRatings) {
+  job_.data.format = "ratings";
+  job_.data.columns = {};
+  const auto said = [&](const std::string& text, const std::string& header = "auto") {
+    job_.data.header = header;
+    job_.data.train = folder_.Write("data", text + "\n1,2,3\n2,3,4\n");
+    const auto plan = MakeJobPlan(job_);
+    records_ = plan.ok() ? plan->train.records : 0;
+    return plan.status().message();
+  };
+  for (const char* line : {"user,item,info", "userId,movieId,rating,timestamp", "User-ID,ISBN,Book-Rating"}) {
+    EXPECT_EQ(said(line), "");
+    EXPECT_EQ(records_, 2u) << line;
+  }
+  EXPECT_EQ(said("5,6,1"), "");
+  EXPECT_EQ(records_, 3u);
+  EXPECT_NE(
+      said("rating,user,item").find("field 1 of the header is 'rating', ratings are user, item, rating"),
+      std::string::npos);
+  EXPECT_NE(said("5,6,good").find(":1: column 'rating' (field 3): label 'good' is not a number"),
+            std::string::npos)
+      << "a malformed record is no header";
+  EXPECT_NE(said("user,item,rating", "no").find("data.header is 'no'"), std::string::npos);
+  EXPECT_NE(said("5,6,1", "yes").find("data.header is 'yes'"), std::string::npos);
+}
+
+TEST_F(Columns, AreScaledByWhatTheTrainingDataHave) {
+  job_.data.columns = {"y:label", "a:numeric:2", "b:numeric"};
+  job_.data.scale = "standard";
+  job_.data.test = folder_.Write("test", "1,9,5\n");
+  const Batch batch = Read("1,2,5\n2,4,5\n3,4,5\n4,4,5\n5,5,5\n6,5,5\n7,7,5\n8,9,5\n9,,5\n");
+  // Of a: mean 42/9, with the value for missing ones; b is constant.
+  const double mean = 42.0 / 9, deviation = std::sqrt(236.0 / 9 - mean * mean);
+  ASSERT_EQ(plan_.scales.size(), 2u);
+  EXPECT_NEAR(plan_.scales[0].mean, mean, 1e-12);
+  EXPECT_NEAR(plan_.scales[0].factor, 1 / deviation, 1e-12);
+  EXPECT_FLOAT_EQ(batch.features[0], static_cast<float>((2 - mean) / deviation));
+  EXPECT_FLOAT_EQ(batch.features[16], static_cast<float>((2 - mean) / deviation)) << "the missing one";
+  EXPECT_EQ(batch.features[1], 0);
+  // What is tested on is scaled by the same, also after the plan has travelled.
+  const auto travelled = nlohmann::json::parse(nlohmann::json(plan_).dump()).get<JobPlan>();
+  EXPECT_EQ(travelled.scales, plan_.scales);
+  const auto test = OpenJobData(job_, travelled, DataRole::kTest);
+  const auto examples = (*test)->ReadPartition(travelled.test->partitions[0]);
+  ASSERT_TRUE(examples.ok()) << examples.status().ToString();
+  EXPECT_EQ(examples->features, (std::vector<float>{static_cast<float>((9 - mean) / deviation), 0}));
+  EXPECT_EQ(OpenJobData(job_, JobPlan(), DataRole::kTrain).status().code(), Code::kInvalidArgument)
+      << "never unscaled by mistake";
+}
+
+TEST_F(Columns, CanBeLogarithms) {
+  job_.data.columns = {"y:label", "a:numeric:99"};
+  job_.data.scale = "log1p";
+  const Batch batch = Read("1,0\n2,-3\n3,1e6\n4,\n");
+  EXPECT_EQ(batch.features, (std::vector<float>{0, -std::log(4.0f), static_cast<float>(std::log1p(1e6)),
+                                                static_cast<float>(std::log1p(99))}));
 }
 
 TEST_F(Columns, ClickLogsTakeLogarithmsAndMissingFields) {
@@ -119,8 +259,11 @@ TEST_F(Columns, HeadersAreNotCountedWhenRecordsAreHeldOut) {
 TEST_F(Columns, OptionsThatHaveNoMeaningAreRefused) {
   auto error = [&] { return job_.data.Validate().message(); };
   EXPECT_EQ(error(), "");
+  job_.data.delimiter = ": :";
+  EXPECT_TRUE(error().starts_with("data.delimiter is ': :', allowed is a tab (\\t) or 1 to 8 characters"))
+      << error();
   job_.data.delimiter = "::";
-  EXPECT_TRUE(error().starts_with("data.delimiter is '::', allowed is a tab or one character")) << error();
+  EXPECT_EQ(error(), "");
   job_.data.delimiter = "|";
   EXPECT_EQ(error(), "data.multi_separator is the character between fields, it must be another");
   job_.data.format = "tsv";
@@ -132,6 +275,12 @@ TEST_F(Columns, OptionsThatHaveNoMeaningAreRefused) {
   job_.data.format = "clicklog";
   job_.data.multi_separator = "|";
   job_.data.columns = {};
+  job_.data.scale = "log1p";
+  EXPECT_EQ(
+      error(),
+      "data.scale has a meaning only with numeric columns of data.format 'csv' or 'tsv' (clicklog has its "
+      "logarithm)");
+  job_.data.scale = "none";
   job_.data.header = "yes";
   EXPECT_EQ(error(), "data.header has a meaning only with data.format 'csv', 'tsv' or 'ratings'");
 }

@@ -51,13 +51,78 @@ TEST_F(DataPlanTest, TravelsAsJson) {
 
 TEST_F(DataPlanTest, ChangedDataAreNoticed) {
   const auto plan = MakeJobPlan(job_);
-  auto same = OpenJobData(job_, DataRole::kTrain);
+  auto same = OpenJobData(job_, *plan, DataRole::kTrain);
   ASSERT_TRUE(same.ok());
   EXPECT_TRUE(CheckUnchanged(**same, plan->train).ok());
   folder_.Write("train", "-1 1:1\n");
-  auto changed = OpenJobData(job_, DataRole::kTrain);
+  auto changed = OpenJobData(job_, *plan, DataRole::kTrain);
   const Status status = CheckUnchanged(**changed, plan->train);
   EXPECT_EQ(status.code(), Code::kFailedPrecondition);
+  EXPECT_TRUE(status.message().starts_with("'" + job_.data.train + "': its fingerprint was "))
+      << status.message();
+}
+
+TEST_F(DataPlanTest, PartitionsHaveTheRecordsOfThePlan) {
+  const auto plan = MakeJobPlan(job_);
+  const auto dataset = OpenJobData(job_, *plan, DataRole::kTrain);
+  const PartitionRange& range = plan->train.partitions[1];
+  EXPECT_TRUE(CheckRecordCount(**dataset, range, range.records).ok());
+  const Status fewer = CheckRecordCount(**dataset, range, range.records - 1);
+  EXPECT_EQ(fewer.code(), Code::kFailedPrecondition);
+  EXPECT_TRUE(fewer.message().starts_with("'" + job_.data.train + "' has ")) << fewer.message();
+}
+
+TEST_F(DataPlanTest, MalformedRecordsOfTrainingAndTestDataAreCountedAgainstTheirLimit) {
+  std::string text = "1 1:1\n", two_bad = "1 1:1\noops\n1 1:x\n";
+  job_.data.test = folder_.Write("test", two_bad);
+  EXPECT_EQ(
+      MakeJobPlan(job_).status().message(),
+      "data.test: " + job_.data.test +
+          ":2: label 'oops' is not a number (a line is: label id:value id:value ...); in all 2 records are "
+          "malformed, up to 2 in a partition (data.max_bad_records allows 0 in a partition)");
+  job_.data.max_bad_records = 1;
+  EXPECT_FALSE(MakeJobPlan(job_).ok());
+  job_.data.max_bad_records = 2;
+  const auto plan = MakeJobPlan(job_);
+  ASSERT_TRUE(plan.ok()) << plan.status().ToString();
+  EXPECT_EQ(plan->test->bad_records, 2u);
+  EXPECT_EQ(plan->train.bad_records, 0u);
+  job_.data.train = folder_.Write("bad", two_bad);
+  job_.data.max_bad_records = 1;
+  EXPECT_TRUE(
+      MakeJobPlan(job_).status().message().starts_with("data.train: " + job_.data.train + ":2: label"));
+}
+
+TEST_F(DataPlanTest, ATestFileIsNoTrainingFile) {
+  job_.data.test = job_.data.train;
+  EXPECT_TRUE(MakeJobPlan(job_).status().message().starts_with("data.test: '" + job_.data.train +
+                                                               "' is also a file of data.train"))
+      << MakeJobPlan(job_).status().message();
+  job_.data.test = folder_.Path("link");
+  std::filesystem::create_symlink(job_.data.train, job_.data.test);
+  EXPECT_TRUE(MakeJobPlan(job_).status().message().starts_with(
+      "data.test: '" + job_.data.test + "' is the file '" + job_.data.train + "' of data.train"))
+      << MakeJobPlan(job_).status().message();
+  job_.data.test = folder_.Write("copy", "1 1:1 5:2\n");
+  EXPECT_TRUE(MakeJobPlan(job_).ok());
+}
+
+TEST_F(DataPlanTest, LabelsOfMinusOneAndZeroAreNotMixed) {
+  const auto plan = [&](const std::string& text) {
+    job_.data.train = folder_.Write("train", text);
+    return MakeJobPlan(job_).status().message();
+  };
+  EXPECT_TRUE(plan("0 1:1\n1 2:1\n-1 1:2\n")
+                  .starts_with("data.train: '" + job_.data.train +
+                               "' has labels -1 and 0 beside 1, three values: "
+                               "model.loss 'logistic' takes two"))
+      << plan("0 1:1\n1 2:1\n-1 1:2\n");
+  EXPECT_TRUE(
+      plan("0 1:1\n-1 1:2\n").starts_with("data.train: '" + job_.data.train + "' has labels -1 and 0: "));
+  EXPECT_EQ(plan("0 1:1\n1 2:1\n"), "");
+  EXPECT_EQ(plan("-1 1:1\n1 2:1\n"), "");
+  job_.model.loss = "squared";
+  EXPECT_EQ(plan("0 1:1\n1 2:1\n-1 1:2\n"), "");
 }
 
 TEST_F(DataPlanTest, NamesTheOptionAndTheFile) {

@@ -90,9 +90,9 @@ Result<std::unique_ptr<LocalTrainer>> LocalTrainer::Create(const JobSpec& job, u
   trainer->delay_ = delay;
   const auto cache = std::make_shared<IdxCache>();
   PENSTOCK_ASSIGN_OR_RETURN(trainer->plan_, MakeJobPlan(job));
-  PENSTOCK_ASSIGN_OR_RETURN(trainer->train_, OpenJobData(job, DataRole::kTrain, cache));
+  PENSTOCK_ASSIGN_OR_RETURN(trainer->train_, OpenJobData(job, trainer->plan_, DataRole::kTrain, cache));
   if (trainer->plan_.test) {
-    PENSTOCK_ASSIGN_OR_RETURN(trainer->test_, OpenJobData(job, DataRole::kTest, cache));
+    PENSTOCK_ASSIGN_OR_RETURN(trainer->test_, OpenJobData(job, trainer->plan_, DataRole::kTest, cache));
   }
   PENSTOCK_ASSIGN_OR_RETURN(trainer->model_, CreateModel(job, trainer->plan_.shape()));
   for (const TableSpec& spec : trainer->model_->Tables()) trainer->tables_.emplace_back(spec);

@@ -36,8 +36,11 @@ std::map<std::string, std::vector<Case>> TablesOfTheDocument() {
   return tables;
 }
 
-std::string WithTabs(std::string line) {
+// The document's \t and \xef as the bytes that they stand for.
+std::string WithBytes(std::string line) {
   for (size_t at; (at = line.find("\\t")) != std::string::npos;) line.replace(at, 2, "\t");
+  for (size_t at; (at = line.find("\\x")) != std::string::npos;)
+    line.replace(at, 4, 1, static_cast<char>(std::stoi(line.substr(at + 2, 2), nullptr, 16)));
   return line;
 }
 
@@ -72,17 +75,24 @@ TEST(Malformed, TheDocumentSaysWhatTheReadersSay) {
       }
       if (job.data.format == "ratings") job.model.loss = "squared";
       const std::string good = GoodLine(reader);
-      job.data.train = folder.Write("data", good + good + WithTabs(one.line) + "\n" + good);
+      job.data.train = folder.Write("data", good + good + WithBytes(one.line) + "\n" + good);
       job.data.partitions = 1;
       ASSERT_TRUE(job.data.Validate().ok()) << job.data.Validate().ToString();
+      EXPECT_EQ(MakeJobPlan(job).status().message(), "data.train: " + job.data.train + ":3: " + one.message +
+                                                         " (data.max_bad_records allows 0 in a partition)");
+      job.data.max_bad_records = 1;
       const auto plan = MakeJobPlan(job);
       ASSERT_TRUE(plan.ok()) << plan.status().ToString();
+      EXPECT_EQ(plan->train.bad_records, 1u);
+      job.data.max_bad_records = 0;  // of a file that has changed since then
       EXPECT_EQ(plan->train.records, 3u);
-      const auto refused = (*OpenJobData(job, DataRole::kTrain))->ReadPartition(plan->train.partitions[0]);
+      const auto refused =
+          (*OpenJobData(job, *plan, DataRole::kTrain))->ReadPartition(plan->train.partitions[0]);
       ASSERT_FALSE(refused.ok());
       EXPECT_EQ(refused.status().message(), job.data.train + ":3: " + one.message);
       job.data.max_bad_records = 1;
-      const auto skipped = (*OpenJobData(job, DataRole::kTrain))->ReadPartition(plan->train.partitions[0]);
+      const auto skipped =
+          (*OpenJobData(job, *plan, DataRole::kTrain))->ReadPartition(plan->train.partitions[0]);
       ASSERT_TRUE(skipped.ok()) << skipped.status().ToString();
       EXPECT_EQ(skipped->bad_records, 1u);
       EXPECT_EQ(skipped->size(), 3u);

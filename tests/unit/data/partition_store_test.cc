@@ -22,7 +22,7 @@ class CountingDataset final : public Dataset {
   uint64_t features() const override { return 0; }
   uint64_t size_bytes() const override { return 0; }
   Result<DataIndex> Index() const override { return DataIndex(Holdout{}); }
-  Result<Examples> ReadPartition(PartitionRange range) const override {
+  Result<Examples> Read(PartitionRange range) const override {
     {
       std::lock_guard lock(mutex_);
       ++reads_[range.begin];

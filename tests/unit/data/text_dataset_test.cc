@@ -36,7 +36,7 @@ class TextDatasetTest : public testing::Test {
   }
   std::vector<uint64_t> Ids(const DataPlan& plan, DataRole role) {
     std::vector<uint64_t> ids;
-    const auto dataset = OpenJobData(job_, role);
+    const auto dataset = OpenJobData(job_, JobPlan(), role);
     EXPECT_TRUE(dataset.ok());
     uint64_t records = 0;
     for (const PartitionRange& range : plan.partitions) {
@@ -114,9 +114,11 @@ TEST_F(TextDatasetTest, MessagesHaveTheLineOfTheFileAlsoOfAPackedOne) {
   for (const bool packed : {false, true}) {
     const std::string text = Lines(0, 70) + "oops\n" + Lines(70, 80);
     job_.data.train = folder_.Write("bad", packed ? Gzip(text) : text);
-    job_.data.partitions = 3;
-    const JobPlan plan = Plan();  // a malformed line is the workers' business
-    const auto dataset = OpenJobData(job_, DataRole::kTrain);
+    job_.data.partitions = packed ? 0 : 3;
+    job_.data.max_bad_records = 1;
+    const JobPlan plan = Plan();
+    job_.data.max_bad_records = 0;
+    const auto dataset = OpenJobData(job_, plan, DataRole::kTrain);
     int messages = 0;
     for (const PartitionRange& range : plan.train.partitions) {
       const auto examples = (*dataset)->ReadPartition(range);
@@ -149,11 +151,60 @@ TEST_F(TextDatasetTest, SaysWhenNothingIsLeft) {
             "data.train: '" + job_.data.train + "' has no records left");
 }
 
+TEST_F(TextDatasetTest, PackedFilesCannotBeCut) {
+  job_.data.train = folder_.Path("b.gz");
+  job_.data.partitions = 4;
+  EXPECT_EQ(
+      MakeJobPlan(job_).status().message(),
+      "data.train: data.partitions is 4, and '" + job_.data.train +
+          "' stands for packed files only (1), each of which is one partition: it would have no effect");
+}
+
+// What a worker has opened must stay what it was, whether it is cut, grows, is replaced or goes.
+TEST_F(TextDatasetTest, AFileThatChangesIsNamedAtTheNextRead) {
+  const std::string path = job_.data.train = folder_.Write("data", Lines(0, 100));
+  const auto change = [&](const std::function<void()>& how) {
+    folder_.Write("data", Lines(0, 100));
+    const JobPlan plan = Plan();
+    const auto dataset = OpenJobData(job_, plan, DataRole::kTrain);
+    EXPECT_TRUE(dataset.ok()) << dataset.status().ToString();
+    EXPECT_TRUE((*dataset)->ReadPartition(plan.train.partitions[0]).ok());
+    how();
+    const auto read = (*dataset)->ReadPartition(plan.train.partitions[0]);
+    EXPECT_FALSE((*dataset)->Index().ok());
+    EXPECT_FALSE((*dataset)->Fingerprint().ok());
+    return read.status();
+  };
+  const Status cut = change([&] { folder_.Write("data", Lines(0, 50)); });
+  EXPECT_EQ(cut.code(), Code::kFailedPrecondition);
+  EXPECT_EQ(cut.message(), "'" + path + "' is not what it was when it was opened: it has " +
+                               std::to_string(Lines(0, 50).size()) + " bytes, it had " +
+                               std::to_string(Lines(0, 100).size()));
+  const Status replaced = change([&] {
+    folder_.Write("other", Lines(0, 100));
+    std::filesystem::rename(folder_.Path("other"), path);
+  });
+  EXPECT_EQ(replaced.code(), Code::kFailedPrecondition);
+  EXPECT_TRUE(replaced.message().ends_with("another file has taken its place")) << replaced.message();
+  const Status written = change([&] {
+    std::filesystem::last_write_time(path,
+                                     std::filesystem::file_time_type::clock::now() + std::chrono::hours(1));
+  });
+  EXPECT_TRUE(written.message().ends_with("it was written to")) << written.message();
+  const Status gone = change([&] { std::filesystem::remove(path); });
+  EXPECT_EQ(gone.code(), Code::kNotFound);
+  EXPECT_NE(gone.message().find(path), std::string::npos);
+}
+
 TEST_F(TextDatasetTest, NamesADamagedFile) {
   const std::string packed = Gzip(Lines(0, 1000));
   job_.data.train = folder_.Write("broken", packed.substr(0, packed.size() / 2));
   EXPECT_EQ(MakeJobPlan(job_).status().message(),
             "data.train: '" + job_.data.train + "': damaged gzip file: unexpected end of file");
+  job_.data.train = folder_.Write("appended", packed + Lines(0, 3));
+  EXPECT_EQ(MakeJobPlan(job_).status().message(),
+            "data.train: '" + job_.data.train + "': 18 bytes behind its gzip data, from byte " +
+                std::to_string(packed.size()) + " on, are no whole gzip member: they would not be read");
 }
 
 }  // namespace

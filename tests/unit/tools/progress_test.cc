@@ -138,6 +138,9 @@ TEST(JobMetrics, PartsAreMerged) {
   EXPECT_DOUBLE_EQ((*metrics)["train"]["accuracy"], 1.0);
   EXPECT_NEAR((*metrics)["train"]["loss"].get<double>(), (0.126928 + 0.313262) / 2, 1e-5);
   EXPECT_THAT(MetricsText(*metrics), HasSubstr("training data: loss 0.2200"));
+  const json far = {{"data", {{"examples", 4}, {"loss", 1e-9}, {"rmse", 1234.5}, {"objective", 3.75e74}}}};
+  EXPECT_EQ(MetricsText(far),
+            "the given data: loss 1e-09, rmse 1234.5000, objective 3.75e+74 (4 examples)\n");
 }
 
 TEST(JobMetrics, ReportHasTheFixedMembers) {
