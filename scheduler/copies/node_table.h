@@ -42,6 +42,7 @@ class NodeTable {
   // Whether the map of shards, or what its copies shall become, may look different now: anything but lsns and
   // sizes has changed.
   bool OnHeartbeat(NodeId node, bool busy, std::vector<ShardLine> lines, int64_t now_ms);
+  void Remove(NodeId node) { entries_.erase(node); }
   // What an operator should know of it, as it says itself; empty: nothing.
   void SetNote(NodeId node, std::string note) { entries_[node].note = std::move(note); }
   // A server of that name ended, as it cannot start; until one registers.
