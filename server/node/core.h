@@ -66,6 +66,8 @@ class ServerCore final : public ReplicaHost, private kj::TaskSet::ErrorHandler {
   // Before serving: a shard as replay left it; `damage` not empty: it may not be served before the operator
   // accepts the loss.
   void AdoptShard(std::unique_ptr<Shard> shard, const FoldedPoint& folded, std::string damage);
+  // How many shards the cluster has, which never changes. Before the first grant.
+  void SetShards(uint32_t shards) { shards_ = shards; }
   // Before the first grant.
   void SetReplicator(Replicator* replicator) { replicator_ = replicator; }
 
@@ -85,6 +87,9 @@ class ServerCore final : public ReplicaHost, private kj::TaskSet::ErrorHandler {
   ShardSlot* Held(ShardId shard) const { return slots_.Held(shard); }
   const ShardSlots& shards() const { return slots_; }
   const std::map<TableId, TableSpec>& tables() const { return tables_; }
+  // InvalidArgument naming the first key that belongs to another shard than the one whose group it is in: a
+  // row that is stored there nobody else would find.
+  Status CheckPlaces(const std::string& table, TableId id, ShardId shard, std::span<const Key> keys) const;
   MemoryAccount& memory() { return memory_; }
   ColdFetch& cold() { return cold_; }
   BaseScan& scan() { return scan_; }
@@ -174,6 +179,7 @@ class ServerCore final : public ReplicaHost, private kj::TaskSet::ErrorHandler {
   const Asks asks_;
   ServerMetrics& metrics_;
   ShardSlots slots_;
+  uint32_t shards_ = 0;  // of the cluster; 0: not known yet, and nothing is served
   std::map<TableId, TableSpec> tables_;
   ProducerId forget_floor_ = 0;
   ProducerRanges finished_, complete_;
