@@ -119,7 +119,8 @@ Status ReadTables(const json& in, TableId next, SubmitJob* out) {
 
 }  // namespace
 
-Result<SubmitJob> ReadSubmission(const std::string& spec, const ClusterState& state, int64_t wall_ms) {
+Result<SubmitJob> ReadSubmission(const std::string& spec, bool limit_files, const ClusterState& state,
+                                 int64_t wall_ms) {
   if (spec.size() > kMaxSpecBytes)
     return InvalidArgument(StrCat("job: its text has ", spec.size(), " bytes, allowed are ", kMaxSpecBytes));
   PENSTOCK_ASSIGN_OR_RETURN(const json in, ParsePeerJson(spec, "job: its text"));
@@ -127,6 +128,7 @@ Result<SubmitJob> ReadSubmission(const std::string& spec, const ClusterState& st
   SubmitJob out;
   out.job = state.data().last_job + 1;
   out.spec = spec;
+  out.limit_files = limit_files;
   out.at_ms = wall_ms;
   PENSTOCK_ASSIGN_OR_RETURN(out.name, Name(in));
   PENSTOCK_ASSIGN_OR_RETURN(const uint64_t passes, Number(in, "passes", "job: ", 0, kMaxPasses));
