@@ -13,6 +13,7 @@ Status Validate(const ClientOptions& o) {
   if (o.scheduler.empty())
     return InvalidArgument(
         "client option scheduler is empty, allowed is host:port or the path of an address file");
+  PENSTOCK_RETURN_IF_ERROR(CheckPeerName(o.name).Prepend("client option name"));
   if (!o.token.empty() && !o.token_file.empty())
     return InvalidArgument("client options token and token_file are both set, allowed is one");
   PENSTOCK_RETURN_IF_ERROR(CheckRange("deadline_ms", o.deadline_ms, 1, 86400000));

@@ -16,9 +16,9 @@ namespace penstock {
 
 struct ClientOptions {
   std::string scheduler;         // "host:port", or the path (with a '/') of a file whose first line is that
-  std::string token_file;        // the cluster's token; empty: `token` is used
+  std::string token_file;        // of a client, or an operator; empty: `token` is used
   std::string token;             // empty: none, for clusters on loopback without one
-  std::string name = "client";   // for the peers' logs and errors
+  std::string name = "client";   // for the peers' logs and errors: 1 to 64 printable ASCII characters
   uint64_t deadline_ms = 30000;  // of a call that names none
   uint64_t connect_timeout_ms = 3000;  // of Connect as a whole, and of each connection that is made later
   uint64_t attempt_timeout_ms =

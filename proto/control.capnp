@@ -2,6 +2,10 @@
 #
 # Everything that changes the cluster's state is journaled and synced before it is answered, so every answer survives a crash of
 # the scheduler. `term` rises with every start of a leading scheduler; servers refuse a lower one (rule 21).
+#
+# Which token may call what stands in common/net/access.h: acceptLoss, setCopies and forceShard are the operator's, cannotStart is of nodes,
+# and only nodes register and report as servers. Everything else is anybody's who has proven a token. Terms, map versions and
+# shards are believed of nodes alone.
 @0xc7b0a5d1e2f34a05;
 using Cxx = import "/capnp/c++.capnp";
 $Cxx.namespace("penstock::proto");
@@ -93,6 +97,7 @@ struct Lease {
   position @11 :UInt32;    # how many partitions of this phase come before it in the order in which they are given out
   best @12 :Bool;          # an evaluation of what keepBest copied, not of the weights as they are
   rewind @13 :UInt64;      # the cluster's rewind number, which everything that is pushed under this lease carries; 0: it pushes nothing
+  limitFiles @14 :Bool;    # the job came with a client's token: its files must stand below the worker's worker.data_roots
   enum Phase { train @0; evaluateTrain @1; evaluateTest @2; keepBest @3; }
   # train: `passes` times over the training data. An evaluation goes once over its data, after everything was pushed and logged: between
   # passes where the job asks for it (train.evaluate_every), and at the end. keepBest: copy the rows that the partition's examples need to the
@@ -156,7 +161,8 @@ interface Scheduler {
   # Ids first .. first+count-1, never given before.
 
   submitJob @7 (spec :Text) -> (status :Common.Status, job :UInt32);
-  # `spec` is the JSON of a validated job file with the `plan` that its submitter made: partitions and fingerprints of its data.
+  # `spec` is the JSON of a validated job file with the `plan` that its submitter made: partitions and fingerprints of its data. At most
+  # 1 MiB, nested at most 64 deep.
   cancelJob @8 (job :UInt32) -> (status :Common.Status);
 
   lease @9 (node :UInt32, session :UInt64, count :UInt32, knownJobs :List(UInt32)) -> (status :Common.Status, leases :List(Lease), retryAfterMs :UInt32);

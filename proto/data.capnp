@@ -6,6 +6,15 @@
 # a table are those of its first group, then of its second, and so on.
 # A group with a wrong epoch fails alone; the caller refreshes its shard map (or adopts the epoch in the answer) and sends that
 # group again, alone. Limits (list sizes, unit bytes, row bytes) are checked before any loop.
+#
+# The shard of a key, with shards a power of two (all arithmetic modulo 2^64):
+#   x = key + (table + 1) * 0x9e3779b97f4a7c15
+#   x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9
+#   x = (x ^ x >> 27) * 0x94d049bb133111eb
+#   shard = (x ^ x >> 31) >> (64 - log2(shards))
+# A group with a key of another shard is refused as a whole (invalidArgument), in pushes and in pulls.
+#
+# One call has at most 4096 tables and 65536 groups, and the values of its answer at most 112 MiB.
 @0xc7b0a5d1e2f34a04;
 using Cxx = import "/capnp/c++.capnp";
 $Cxx.namespace("penstock::proto");

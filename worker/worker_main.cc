@@ -88,7 +88,7 @@ class Worker {
         registry_.AddCounter("penstock_worker_examples_total", "Examples trained on or evaluated.");
     auto& waited = registry_.AddCounter("penstock_worker_wait_seconds_total",
                                         "Training: waiting for rows and for answers of pushes.");
-    Trainer trainer(*client_, options_.worker.data_memory_bytes);
+    Trainer trainer(*client_, options_.worker.data_memory_bytes, DataRoots(options_.worker.data_roots));
     for (;;) {
       auto task = agent.NextLease();
       if (!task.ok()) return task.status();

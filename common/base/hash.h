@@ -2,7 +2,9 @@
 #pragma once
 
 #include <bit>
+#include <cstddef>
 #include <cstdint>
+#include <span>
 
 #include "common/base/ids.h"
 
@@ -27,6 +29,17 @@ inline uint64_t RowHash(Key key, TableId table) {
 // Shards are a power of two, at least 2.
 inline ShardId ShardOf(uint64_t row_hash, uint32_t shards) {
   return static_cast<ShardId>(row_hash >> (64 - std::countr_zero(shards)));
+}
+
+// The first key that is of another shard than `shard`; keys.size(): none. All are looked at before the one is
+// looked for, as nearly always there is none, and so without a branch: about a nanosecond a key.
+inline size_t FirstElsewhere(std::span<const Key> keys, TableId table, ShardId shard, uint32_t shards) {
+  uint64_t differs = 0;
+  for (const Key key : keys) differs |= ShardOf(RowHash(key, table), shards) ^ shard;
+  if (differs == 0) return keys.size();
+  size_t i = 0;
+  while (ShardOf(RowHash(keys[i], table), shards) == shard) ++i;
+  return i;
 }
 
 }  // namespace penstock

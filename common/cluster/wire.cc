@@ -1,10 +1,23 @@
 #include "common/cluster/wire.h"
 
 namespace penstock {
+namespace {
+
+// Of an error's text, which may repeat what a peer sent.
+constexpr size_t kMostMessageBytes = 4096;
+
+std::string Shortened(const std::string& message) {
+  size_t end = kMostMessageBytes;
+  while (end > 0 && (static_cast<uint8_t>(message[end]) & 0xc0) == 0x80) --end;  // not within a character
+  return message.substr(0, end) + "...";
+}
+
+}  // namespace
 
 void WriteStatus(const Status& status, proto::Status::Builder out) {
   out.setCode(static_cast<proto::Code>(status.code()));
-  if (!status.ok()) out.setMessage(status.message());
+  const bool whole = status.message().size() <= kMostMessageBytes;
+  if (!status.ok()) out.setMessage(whole ? status.message() : Shortened(status.message()));
   out.setRetryAfterMs(status.retry_after_ms());
 }
 

@@ -203,6 +203,10 @@ void Declare(OptionSet& set, ClusterOptions::Worker& o) {
                    "these.",
            .unit = "bytes",
            .max = 64 * kTiB});
+  set.Add(
+      "worker", "data_roots", &o.data_roots,
+      {.help = "Folders below which the files of jobs must stand that were submitted with a client's "
+               "token. Empty: such jobs can read no files. Jobs of the operator read what the worker may."});
 }
 
 void Declare(OptionSet& set, ClusterOptions::Client& o) {
@@ -224,8 +228,15 @@ void Declare(OptionSet& set, ClusterOptions::Client& o) {
 void Declare(OptionSet& set, ClusterOptions::Security& o) {
   set.DescribeSection("security", "Who may take part.");
   set.Add("security", "token_file", &o.token_file,
-          {.help = "File whose first line every process of the cluster must prove to know. Empty: no token, "
-                   "on loopback only."});
+          {.help = "File whose first line is the token that this process proves: that of nodes, for "
+                   "servers, workers and the scheduler. Empty: no token, on loopback only."});
+  set.Add("security", "operator_token_file", &o.operator_token_file,
+          {.help = "The token of operators, which scheduler and servers accept for what is not for clients. "
+                   "Empty, with client_token_file: token_file has the one token of the cluster, which may "
+                   "do everything."});
+  set.Add("security", "client_token_file", &o.client_token_file,
+          {.help = "The token of programs and notebooks, which scheduler and servers accept for tables, "
+                   "pushes, pulls and jobs."});
 }
 
 void Declare(OptionSet& set, ClusterOptions::Log& o) {
@@ -281,6 +292,12 @@ Status ClusterOptions::Check() const {
   }
   PENSTOCK_RETURN_IF_ERROR(
       AtLeast("server.log_limit_bytes", server.log_limit_bytes, "server.fold_bytes", server.fold_bytes));
+  if (security.operator_token_file.empty() != security.client_token_file.empty() ||
+      (security.token_file.empty() && !security.client_token_file.empty())) {
+    return InvalidArgument(
+        "security.operator_token_file and security.client_token_file: set both, beside security.token_file, "
+        "or neither");
+  }
   if (server.port != 0 && server.port + server.cores - 1 > 65535) {
     return InvalidArgument(StrCat("server.port = ", server.port, ": with server.cores = ", server.cores,
                                   " the last port would be beyond 65535"));

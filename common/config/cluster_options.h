@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "common/base/options.h"
 #include "common/base/status.h"
@@ -61,6 +62,7 @@ struct ClusterOptions {
     uint16_t http_port = 0;
     uint32_t poll_ms = 50;
     uint64_t data_memory_bytes = uint64_t{1} << 30;
+    std::vector<std::string> data_roots;
   };
   struct Client {
     uint32_t deadline_ms = 30000;
@@ -69,6 +71,8 @@ struct ClusterOptions {
   };
   struct Security {
     std::string token_file;
+    std::string operator_token_file;
+    std::string client_token_file;
   };
   struct Log {
     std::string level = "info";

@@ -16,6 +16,14 @@
 namespace penstock {
 namespace {
 
+// Whether one of a port's proofs is that of our token.
+bool HasProof(capnp::Data::Reader proofs, const Proof& ours) {
+  bool found = false;
+  for (size_t at = 0; at + ours.size() <= proofs.size(); at += ours.size())
+    found |= SameProof(ours, proofs.begin() + at, ours.size());
+  return found;
+}
+
 // Members die in reverse order.
 struct Link {
   Link(KjLoop& loop, kj::Own<kj::AsyncIoStream> s, uint64_t max_bytes)
@@ -153,8 +161,7 @@ class ConnectionCache::Impl : public kj::Refcounted, public kj::TaskSet::ErrorHa
       }
       std::copy_n(answer.getNonce().begin(), server_nonce.size(), server_nonce.begin());
       const uint64_t cluster = answer.getCluster();
-      if (!SameProof(MakeProof(identity_->token, "server", nonce, server_nonce, cluster),
-                     answer.getProof().begin(), answer.getProof().size())) {
+      if (!HasProof(answer.getProof(), MakeProof(identity_->token, "server", nonce, server_nonce, cluster))) {
         return Result<capnp::Capability::Client>(PermissionDenied("connect to " + peer + ": wrong token"));
       }
       const uint64_t mine = identity_->cluster;

@@ -5,8 +5,10 @@
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
 #include <openssl/rand.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <fstream>
@@ -21,7 +23,23 @@ void FillRandom(void* out, size_t size) {
       << "no random numbers from OpenSSL";
 }
 
+bool Printable(char c, char first) { return c >= first && c <= '~'; }
+
 }  // namespace
+
+std::vector<std::pair<std::string, Access>> ClusterIdentity::Accepted() const {
+  if (operator_token.empty() && client_token.empty()) return {{token, Access::kEverything}};
+  return {{token, Access::kNode}, {operator_token, Access::kOperator}, {client_token, Access::kClient}};
+}
+
+Status CheckPeerName(std::string_view name) {
+  constexpr size_t kMost = 64;
+  const bool printable = std::all_of(name.begin(), name.end(), [](char c) { return Printable(c, ' '); });
+  if (printable && !name.empty() && name.size() <= kMost) return Status::Ok();
+  return InvalidArgument("a name of " + std::to_string(name.size()) + " characters" +
+                         (printable ? "" : ", some of them not printable") + ", allowed are 1 to " +
+                         std::to_string(kMost) + " printable ASCII characters");
+}
 
 Nonce RandomNonce() {
   Nonce nonce;
@@ -60,6 +78,14 @@ bool SameProof(const Proof& a, const uint8_t* b, size_t size) {
 }
 
 Result<std::string> ReadTokenFile(const std::string& path) {
+  struct stat file;
+  if (::stat(path.c_str(), &file) != 0) return ErrnoStatus(errno, "token file " + path);
+  if ((file.st_mode & 077) != 0) {
+    char mode[8];
+    std::snprintf(mode, sizeof mode, "%04o", static_cast<unsigned>(file.st_mode & 07777));
+    return PermissionDenied("token file " + path + " has mode " + mode +
+                            ", allowed are those that let nobody but its owner read or write it: chmod 600");
+  }
   std::ifstream in(path);
   if (!in) return ErrnoStatus(errno, "token file " + path);
   std::string token;
@@ -68,6 +94,10 @@ Result<std::string> ReadTokenFile(const std::string& path) {
   if (token.size() < 16 || token.size() > 256) {
     return InvalidArgument("token file " + path + ": its first line has " + std::to_string(token.size()) +
                            " characters, allowed is 16 to 256");
+  }
+  if (!std::all_of(token.begin(), token.end(), [](char c) { return Printable(c, '!'); })) {
+    return InvalidArgument("token file " + path +
+                           ": its first line has spaces or characters that are not printable ASCII");
   }
   return token;
 }
@@ -83,6 +113,24 @@ Result<std::string> EnsureTokenFile(const std::string& path) {
   }
   PENSTOCK_RETURN_IF_ERROR(WriteFileAtomically(path, token + "\n", 0600).Prepend("token file"));
   return token;
+}
+
+Status ReadTokens(const ClusterOptions::Security& options, ClusterIdentity* identity) {
+  if (options.token_file.empty()) return Status::Ok();
+  PENSTOCK_ASSIGN_OR_RETURN(identity->token, ReadTokenFile(options.token_file));
+  if (options.operator_token_file.empty()) {
+    LOG(INFO) << identity->name << ": one token for all, which may do everything: no "
+              << "security.operator_token_file and security.client_token_file are set";
+    return Status::Ok();
+  }
+  PENSTOCK_ASSIGN_OR_RETURN(identity->operator_token, ReadTokenFile(options.operator_token_file));
+  PENSTOCK_ASSIGN_OR_RETURN(identity->client_token, ReadTokenFile(options.client_token_file));
+  if (identity->token != identity->operator_token && identity->token != identity->client_token &&
+      identity->operator_token != identity->client_token)
+    return Status::Ok();
+  return InvalidArgument(
+      "two of security.token_file, security.operator_token_file and security.client_token_file hold the same "
+      "token, allowed are three different ones");
 }
 
 bool IsLoopback(const std::string& host) {

@@ -5,8 +5,11 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 
+#include <map>
+#include <optional>
 #include <unordered_map>
 
+#include "common/base/line_limiter.h"
 #include "common/base/strings.h"
 #include "common/cluster/wire.h"
 #include "common/net/message_stream.h"
@@ -17,63 +20,80 @@ namespace {
 
 constexpr uint64_t kHandshakeMs = 5000;
 constexpr uint64_t kHandshakeBytes = 64 << 10;  // of a message before it has passed
-constexpr size_t kRefusedConnections = 64;      // that are told why, at a time
+constexpr size_t kUnproven = 256;               // connections that have not passed, at a time
+constexpr uint64_t kUnprovenMs = 250;           // that each of them has at least
+constexpr uint64_t kLookMs = 10;                // for a place among them
 constexpr uint32_t kRetryMs = 1000;
+constexpr uint32_t kLines = 10;  // of the log about refusals, in each so many ms
+constexpr uint64_t kLinesMs = 10'000;
+
+// What a connection's handshake asks of its port.
+class Gate {
+ public:
+  virtual ~Gate() = default;
+  // Its peer has proven a token. Not ok: it is not let in all the same.
+  virtual Status Admit(uint64_t connection) = 0;
+  virtual void NoteRefusal(const std::string& text) = 0;
+};
 
 // The server's half of one connection's handshake.
 class HandshakeServer final : public proto::Handshake::Server {
  public:
-  HandshakeServer(std::shared_ptr<const ClusterIdentity> identity, capnp::Capability::Client service,
-                  Status refusal, std::shared_ptr<bool> passed)
-      : identity_(std::move(identity)),
-        service_(kj::mv(service)),
-        refusal_(std::move(refusal)),
-        passed_(std::move(passed)) {}
+  HandshakeServer(std::shared_ptr<const ClusterIdentity> identity,
+                  std::shared_ptr<kj::Own<capnp::Capability::Server>> service, Gate& gate,
+                  uint64_t connection)
+      : identity_(std::move(identity)), service_(std::move(service)), gate_(gate), connection_(connection) {}
 
   kj::Promise<void> hello(HelloContext context) override {
     auto hello = context.getParams().getHello();
     auto results = context.getResults();
-    Status status = Check(hello);
-    if (status.ok()) status = refusal_;
+    const Status status = Check(hello);
+    said_ = true;
     WriteStatus(status, results.initStatus());
     results.setName(identity_->name);
     if (!status.ok()) {
-      LOG(WARNING) << identity_->name << ": refused '" << peer_ << "': " << status.message();
+      gate_.NoteRefusal(status.message());
       return kj::READY_NOW;
     }
     std::copy_n(hello.getNonce().begin(), client_nonce_.size(), client_nonce_.begin());
     server_nonce_ = RandomNonce();
     greeted_ = true;
     cluster_ = identity_->cluster;
-    const Proof proof = MakeProof(identity_->token, "server", client_nonce_, server_nonce_, cluster_);
+    const auto accepted = identity_->Accepted();
+    auto proofs = results.initProof(static_cast<uint32_t>(accepted.size() * sizeof(Proof)));
+    for (size_t i = 0; i < accepted.size(); ++i) {
+      const Proof proof = MakeProof(accepted[i].first, "server", client_nonce_, server_nonce_, cluster_);
+      std::copy(proof.begin(), proof.end(), proofs.begin() + i * sizeof(Proof));
+    }
     results.setProtocol(std::min(proto::PROTOCOL_MAX, hello.getProtocolMax()));
     results.setCluster(cluster_);
     results.setNonce(kj::arrayPtr(server_nonce_.data(), server_nonce_.size()));
-    results.setProof(kj::arrayPtr(proof.data(), proof.size()));
     return kj::READY_NOW;
   }
 
   kj::Promise<void> prove(ProveContext context) override {
-    auto proof = context.getParams().getProof();
     auto results = context.getResults();
-    const bool right =
-        greeted_ && SameProof(MakeProof(identity_->token, "client", client_nonce_, server_nonce_, cluster_),
-                              proof.begin(), proof.size());
+    const std::optional<Access> access = Proven(context.getParams().getProof());
     greeted_ = false;  // one try a connection
-    if (!right) {
-      LOG(WARNING) << identity_->name << ": refused '" << peer_ << "': wrong token";
-      WriteStatus(PermissionDenied(identity_->name + " refused '" + peer_ + "': wrong token"),
-                  results.initStatus());
+    const Status status = access ? gate_.Admit(connection_) : PermissionDenied("wrong token");
+    if (!status.ok()) {
+      const Status refusal = status.Prepend(identity_->name + " refused '" + peer_ + "'");
+      gate_.NoteRefusal(refusal.message());
+      WriteStatus(refusal, results.initStatus());
       return kj::READY_NOW;
     }
-    *passed_ = true;
-    results.setService(service_);
+    results.setService(GuardService(service_, *access));
     return kj::READY_NOW;
   }
 
  private:
+  // The peer's name is text of a stranger: it is repeated only when it is a good one.
   Status Check(proto::Hello::Reader hello) {
-    peer_ = hello.getName().cStr();
+    if (said_) return FailedPrecondition(identity_->name + ": a second hello of one connection");
+    const auto text = hello.getName();
+    PENSTOCK_RETURN_IF_ERROR(
+        CheckPeerName({text.begin(), text.size()}).Prepend(identity_->name + " refused a hello"));
+    peer_ = text.cStr();
     if (hello.getProtocolMin() > proto::PROTOCOL_MAX || hello.getProtocolMax() < proto::PROTOCOL_MIN) {
       return PermissionDenied(
           "'" + peer_ + "' speaks protocol versions " + std::to_string(hello.getProtocolMin()) + " to " +
@@ -90,12 +110,23 @@ class HandshakeServer final : public proto::Handshake::Server {
     return Status::Ok();
   }
 
+  std::optional<Access> Proven(capnp::Data::Reader proof) const {
+    if (!greeted_) return std::nullopt;
+    for (const auto& [token, access] : identity_->Accepted()) {
+      if (SameProof(MakeProof(token, "client", client_nonce_, server_nonce_, cluster_), proof.begin(),
+                    proof.size()))
+        return access;
+    }
+    return std::nullopt;
+  }
+
   std::shared_ptr<const ClusterIdentity> identity_;
-  capnp::Capability::Client service_;
-  const Status refusal_;  // of everybody
-  std::shared_ptr<bool> passed_;
+  std::shared_ptr<kj::Own<capnp::Capability::Server>> service_;
+  Gate& gate_;  // outlives its connections
+  const uint64_t connection_;
   std::string peer_ = "unknown";
-  bool greeted_ = false;
+  bool said_ = false;     // hello
+  bool greeted_ = false;  // and may prove
   uint64_t cluster_ = 0;
   Nonce client_nonce_{};
   Nonce server_nonce_{};
@@ -125,90 +156,123 @@ void RpcCounters::Declare(const std::string& prefix, MetricsRegistry& registry) 
     registry.AddCallback(prefix + name, help, [&value] { return static_cast<double>(value.load()); });
   };
   read("_connections", "Open RPC connections.", connections);
+  read("_unproven_connections", "Of these, those that have not proven a token.", unproven_connections);
   read("_refused_connections_total", "RPC connections beyond the limit.", refused_connections);
+  read("_dropped_connections_total",
+       "RPC connections closed because too many others had not proven a token either.", dropped_connections);
   read("_refused_messages_total", "RPC connections closed for a message that is too large.",
        refused_messages);
 }
 
-class RpcServer::Impl : public kj::TaskSet::ErrorHandler {
+class RpcServer::Impl : public kj::TaskSet::ErrorHandler, public Gate {
  public:
   Impl(KjLoop& loop, std::shared_ptr<const ClusterIdentity> identity, const RpcServerOptions& options,
-       kj::Own<kj::ConnectionReceiver> receiver, capnp::Capability::Client service)
+       kj::Own<kj::ConnectionReceiver> receiver)
       : loop_(loop),
         identity_(std::move(identity)),
         options_(options),
         counters_(options.counters != nullptr ? *options.counters : own_counters_),
         receiver_(kj::mv(receiver)),
-        service_(kj::mv(service)),
-        tasks_(*this) {
-    tasks_.add(Accept());
+        tasks_(*this) {}
+  ~Impl() noexcept override {
+    counters_.connections -= connections_.size();
+    counters_.unproven_connections -= unproven_.size();
   }
-  ~Impl() { counters_.connections -= connections_.size(); }
 
-  kj::ConnectionReceiver& receiver() { return *receiver_; }
+  void Serve(kj::Own<capnp::Capability::Server> service) {
+    service_ = std::make_shared<kj::Own<capnp::Capability::Server>>(kj::mv(service));
+    tasks_.add(AcceptAll());
+  }
   size_t connections() const { return connections_.size(); }
 
  private:
-  kj::Promise<void> Accept() {
-    return receiver_->accept().then(
-        [this](kj::Own<kj::AsyncIoStream>&& stream) {
-          if (connections_.size() < options_.max_connections) {
-            Serve(kj::mv(stream), Status::Ok());
-          } else {
-            Refuse(kj::mv(stream));
-          }
-          return Accept();
-        },
-        [this](kj::Exception&& e) {
-          // Out of file descriptors, mostly: go on when some are free again.
-          LOG(WARNING) << identity_->name << ": accept: " << e.getDescription().cStr();
-          return loop_.Sleep(100).then([this] { return Accept(); });
-        });
+  kj::Promise<void> AcceptAll() {
+    return MakePlace()
+        .then([this] { return receiver_->accept(); })
+        .then(
+            [this](kj::Own<kj::AsyncIoStream>&& stream) {
+              Open(kj::mv(stream));
+              return AcceptAll();
+            },
+            [this](kj::Exception&& e) {
+              // Out of file descriptors, mostly: go on when some are free again.
+              Say(StrCat("accept: ", e.getDescription().cStr()));
+              return loop_.Sleep(100).then([this] { return AcceptAll(); });
+            });
   }
 
-  void Refuse(kj::Own<kj::AsyncIoStream> stream) {
-    const Status status = Overloaded(StrCat(identity_->name, " has ", options_.max_connections,
-                                            " connections on this port, as ", options_.limit_name, " allows"),
-                                     kRetryMs);
-    LOG_EVERY_N(WARNING, 100) << "refused a connection: " << status.message();
-    ++counters_.refused_connections;
-    if (connections_.size() < options_.max_connections + kRefusedConnections) Serve(kj::mv(stream), status);
+  // Strangers must not keep out those who have a token: the oldest that has proven nothing gives way, once it
+  // has had its time. Until then those that come wait in the kernel's queue.
+  kj::Promise<void> MakePlace() {
+    if (unproven_.size() < kUnproven) return kj::READY_NOW;
+    const auto [id, opened_ms] = *unproven_.begin();
+    if (NowMs() - opened_ms < kUnprovenMs) return loop_.Sleep(kLookMs).then([this] { return MakePlace(); });
+    ++counters_.dropped_connections;
+    Say(StrCat("closed a connection that has proven nothing: there are ", kUnproven, " of them"));
+    Close(id);
+    return kj::READY_NOW;
+  }
+
+  uint64_t NowMs() const {
+    return static_cast<uint64_t>((loop_.timer().now() - kj::origin<kj::TimePoint>()) / kj::MILLISECONDS);
+  }
+
+  // What peers cause, a few times in a while: a stranger must not fill the disk with it.
+  void Say(const std::string& line) {
+    if (const auto tail = lines_.Admit(NowMs())) LOG(WARNING) << identity_->name << ": " << line << *tail;
+  }
+
+  void NoteRefusal(const std::string& text) override { Say("refused a peer: " + text); }
+
+  Status Admit(uint64_t connection) override {
+    const size_t passed = connections_.size() - unproven_.size();
+    if (passed >= options_.max_connections) {
+      ++counters_.refused_connections;
+      return Overloaded(
+          StrCat("it has ", passed, " connections on this port, as ", options_.limit_name, " allows"),
+          kRetryMs);
+    }
+    counters_.unproven_connections -= unproven_.erase(connection);
+    return Status::Ok();
   }
 
   // Whether a message of that size is read. It is announced before any of it has come.
-  bool Accepts(uint64_t bytes, bool passed) {
+  bool Accepts(uint64_t bytes, uint64_t connection) {
+    const bool passed = !unproven_.contains(connection);
     const uint64_t most = passed ? options_.max_message_bytes : kHandshakeBytes;
     if (bytes <= most) return true;
-    LOG(WARNING) << identity_->name << ": closed a connection for a message of " << bytes << " bytes"
-                 << (passed ? "" : " in the handshake") << ", allowed are " << most;
+    Say(StrCat("closed a connection for a message of ", bytes, " bytes", passed ? "" : " in the handshake",
+               ", allowed are ", most));
     ++counters_.refused_messages;
     return false;
   }
 
-  void Serve(kj::Own<kj::AsyncIoStream> stream, const Status& refusal) {
+  void Open(kj::Own<kj::AsyncIoStream> stream) {
     int one = 1;
     stream->setsockopt(IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
-    auto passed = std::make_shared<bool>(false);
     const uint64_t id = next_id_++;
     auto connection = std::make_unique<Connection>(
-        loop_, kj::mv(stream), kj::heap<HandshakeServer>(identity_, service_, refusal, passed),
-        options_.max_message_bytes, [this, passed](uint64_t bytes) { return Accepts(bytes, *passed); });
+        loop_, kj::mv(stream), kj::heap<HandshakeServer>(identity_, service_, *this, id),
+        options_.max_message_bytes, [this, id](uint64_t bytes) { return Accepts(bytes, id); });
     auto gone = connection->network.onDisconnect();
     connections_.emplace(id, std::move(connection));
     ++counters_.connections;
-    auto late = loop_.Sleep(kHandshakeMs).then([passed]() -> kj::Promise<void> {
-      if (!*passed) return kj::READY_NOW;
+    unproven_.emplace(id, NowMs());
+    ++counters_.unproven_connections;
+    auto late = loop_.Sleep(kHandshakeMs).then([this, id]() -> kj::Promise<void> {
+      if (unproven_.contains(id)) return kj::READY_NOW;
       return kj::NEVER_DONE;
     });
     tasks_.add(gone.exclusiveJoin(kj::mv(late))
                    .then([this, id] { Close(id); }, [this, id](kj::Exception&&) { Close(id); }));
   }
 
-  void Close(uint64_t id) { counters_.connections -= connections_.erase(id); }
-
-  void taskFailed(kj::Exception&& e) override {
-    LOG(WARNING) << identity_->name << ": " << e.getDescription().cStr();
+  void Close(uint64_t id) {
+    counters_.unproven_connections -= unproven_.erase(id);
+    counters_.connections -= connections_.erase(id);
   }
+
+  void taskFailed(kj::Exception&& e) override { Say(e.getDescription().cStr()); }
 
   KjLoop& loop_;
   std::shared_ptr<const ClusterIdentity> identity_;
@@ -216,8 +280,10 @@ class RpcServer::Impl : public kj::TaskSet::ErrorHandler {
   RpcCounters own_counters_;
   RpcCounters& counters_;
   kj::Own<kj::ConnectionReceiver> receiver_;
-  capnp::Capability::Client service_;
+  std::shared_ptr<kj::Own<capnp::Capability::Server>> service_;
+  LineLimiter lines_{kLines, kLinesMs};
   uint64_t next_id_ = 0;
+  std::map<uint64_t, uint64_t> unproven_;  // when each was opened; the oldest first
   std::unordered_map<uint64_t, std::unique_ptr<Connection>> connections_;
   kj::TaskSet tasks_;  // last: its promises use all of the above
 };
@@ -225,7 +291,7 @@ class RpcServer::Impl : public kj::TaskSet::ErrorHandler {
 Result<std::unique_ptr<RpcServer>> RpcServer::Listen(KjLoop& loop,
                                                      std::shared_ptr<const ClusterIdentity> identity,
                                                      const RpcServerOptions& options,
-                                                     capnp::Capability::Client service) {
+                                                     kj::Own<capnp::Capability::Server> service) {
   const std::string where = options.host + ":" + std::to_string(options.port);
   if (!IsLoopback(options.host) && identity->token.empty()) {
     return FailedPrecondition("listen on " + where +
@@ -236,9 +302,11 @@ Result<std::unique_ptr<RpcServer>> RpcServer::Listen(KjLoop& loop,
         loop.io().provider->getNetwork().parseAddress(options.host, options.port).wait(loop.io().waitScope);
     auto receiver = address->listen();
     const uint16_t port = static_cast<uint16_t>(receiver->getPort());
-    auto impl = std::make_unique<Impl>(loop, std::move(identity), options, kj::mv(receiver), kj::mv(service));
-    return std::unique_ptr<RpcServer>(new RpcServer(
-        std::move(impl), port, options.advertise_host.empty() ? options.host : options.advertise_host));
+    std::unique_ptr<RpcServer> server(
+        new RpcServer(std::make_unique<Impl>(loop, std::move(identity), options, kj::mv(receiver)), port,
+                      options.advertise_host.empty() ? options.host : options.advertise_host));
+    if (service.get() != nullptr) server->Serve(kj::mv(service));
+    return server;
   } catch (const kj::Exception& e) {
     return FailedPrecondition("listen on " + where + ": " + e.getDescription().cStr());
   }
@@ -247,6 +315,7 @@ Result<std::unique_ptr<RpcServer>> RpcServer::Listen(KjLoop& loop,
 RpcServer::RpcServer(std::unique_ptr<Impl> impl, uint16_t port, std::string host)
     : impl_(std::move(impl)), port_(port), host_(std::move(host)) {}
 RpcServer::~RpcServer() = default;
+void RpcServer::Serve(kj::Own<capnp::Capability::Server> service) { impl_->Serve(kj::mv(service)); }
 std::string RpcServer::endpoint() const { return host_ + ":" + std::to_string(port_); }
 size_t RpcServer::connections() const { return impl_->connections(); }
 

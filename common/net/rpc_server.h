@@ -1,13 +1,14 @@
 // RpcServer: one listening port on one loop, which hands out its service after the handshake
-// (proto/handshake.capnp).
+// (proto/handshake.capnp), to each peer as the token that it has proven allows (common/net/access.h).
 //
 // Lives on its loop's thread, destructor included. What a peer can make it hold is bounded:
-//  - A connection that has not passed the handshake within 5 s is closed, and until then may send messages of
-//    64 KiB. One beyond `max_connections` is told so in the handshake (kOverloaded) and closed; beyond that
-//    and another 64 it is closed at once.
+//  - Of connections that have not passed the handshake there are 256 at a time, on top of `max_connections`;
+//    beyond that the oldest is closed for each that comes. Each has 5 s, may send messages of 64 KiB, and
+//    says hello once.
+//  - Of those that have passed there are `max_connections`; one more is told so (kOverloaded).
 //  - A message above `max_message_bytes` closes its connection before any of it is read.
 //  - While calls of more than twice that wait for their answers, nothing more is read of their connection.
-// Refusals are logged and counted.
+// Refusals are counted, and logged ten times in ten seconds at most.
 #pragma once
 
 #include <capnp/capability.h>
@@ -25,8 +26,10 @@ namespace penstock {
 
 // Of all ports of a process.
 struct RpcCounters {
-  std::atomic<uint64_t> connections{0};  // open now, refused ones included
+  std::atomic<uint64_t> connections{0};           // open now
+  std::atomic<uint64_t> unproven_connections{0};  // of these, those that have not passed the handshake
   std::atomic<uint64_t> refused_connections{0};
+  std::atomic<uint64_t> dropped_connections{0};  // that had not passed, for others that came
   std::atomic<uint64_t> refused_messages{0};
 
   // As <prefix>_connections and so on; this object must outlive the registry's last Text().
@@ -46,12 +49,14 @@ struct RpcServerOptions {
 class RpcServer {
  public:
   // kFailedPrecondition naming the address when it cannot be bound, or when it is not loopback and there is
-  // no token.
+  // no token. Without a service nobody is let in before Serve.
   static Result<std::unique_ptr<RpcServer>> Listen(KjLoop& loop,
                                                    std::shared_ptr<const ClusterIdentity> identity,
                                                    const RpcServerOptions& options,
-                                                   capnp::Capability::Client service);
+                                                   kj::Own<capnp::Capability::Server> service = {});
   ~RpcServer();
+  // Once.
+  void Serve(kj::Own<capnp::Capability::Server> service);
 
   uint16_t port() const { return port_; }
   std::string endpoint() const;  // "host:port"

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cctype>
 
+#include "common/base/peer_json.h"
 #include "common/base/strings.h"
 
 namespace penstock {
@@ -21,7 +22,7 @@ Result<uint64_t> Number(const json& in, const char* name, const std::string& con
   const std::string allowed = StrCat(", allowed is a whole number from ", low, " to ", high);
   if (it == in.end()) return InvalidArgument(StrCat(context, name, " is missing", allowed));
   if (!it->is_number_unsigned() || it->get<uint64_t>() < low || it->get<uint64_t>() > high) {
-    return InvalidArgument(StrCat(context, name, " is ", it->dump(), allowed));
+    return InvalidArgument(StrCat(context, name, " is ", BriefJson(*it), allowed));
   }
   return it->get<uint64_t>();
 }
@@ -30,7 +31,7 @@ Result<bool> Flag(const json& in, const char* name) {
   auto it = in.find(name);
   if (it == in.end()) return false;
   if (!it->is_boolean())
-    return InvalidArgument(StrCat("job: ", name, " is ", it->dump(), ", allowed is true or false"));
+    return InvalidArgument(StrCat("job: ", name, " is ", BriefJson(*it), ", allowed is true or false"));
   return it->get<bool>();
 }
 
@@ -42,7 +43,7 @@ Result<std::string> Name(const json& in) {
   bool good = !name.empty() && name.size() <= 100;
   for (char c : name)
     good = good && (std::isalnum(static_cast<unsigned char>(c)) || c == '_' || c == '.' || c == '-');
-  if (!good) return InvalidArgument("job: name is '" + name + "'" + allowed);
+  if (!good) return InvalidArgument("job: name is " + BriefJson(*it) + allowed);
   return name;
 }
 
@@ -51,15 +52,15 @@ Status CheckConsistency(const json& in, const TrainPolicy& policy) {
   const json consistency = in.value("consistency", json("async"));
   const bool known = consistency == "async" || consistency == "ssp" || consistency == "sync";
   if (!known) {
-    return InvalidArgument(
-        StrCat("job: consistency is ", consistency.dump(), ", allowed are \"async\", \"ssp\" and \"sync\""));
+    return InvalidArgument(StrCat("job: consistency is ", BriefJson(consistency),
+                                  ", allowed are \"async\", \"ssp\" and \"sync\""));
   }
   if ((consistency == "ssp") != policy.ssp())
     return InvalidArgument(
-        StrCat("job: policy.staleness is ", policy.staleness, " and consistency ", consistency.dump()));
+        StrCat("job: policy.staleness is ", policy.staleness, " and consistency ", BriefJson(consistency)));
   if ((consistency == "sync") != policy.sync())
     return InvalidArgument(
-        StrCat("job: policy.rounds is ", policy.rounds, " and consistency ", consistency.dump()));
+        StrCat("job: policy.rounds is ", policy.rounds, " and consistency ", BriefJson(consistency)));
   return Status::Ok();
 }
 
@@ -128,14 +129,16 @@ Status ReadTables(const json& in, TableId next, SubmitJob* out) {
 
 }  // namespace
 
-Result<SubmitJob> ReadSubmission(const std::string& spec, const ClusterState& state, int64_t wall_ms) {
+Result<SubmitJob> ReadSubmission(const std::string& spec, bool limit_files, const ClusterState& state,
+                                 int64_t wall_ms) {
   if (spec.size() > kMaxSpecBytes)
     return InvalidArgument(StrCat("job: its text has ", spec.size(), " bytes, allowed are ", kMaxSpecBytes));
-  const json in = json::parse(spec, nullptr, false);
+  PENSTOCK_ASSIGN_OR_RETURN(const json in, ParsePeerJson(spec, "job: its text"));
   if (!in.is_object()) return InvalidArgument("job: its text is not a JSON object");
   SubmitJob out;
   out.job = state.data().last_job + 1;
   out.spec = spec;
+  out.limit_files = limit_files;
   out.at_ms = wall_ms;
   PENSTOCK_ASSIGN_OR_RETURN(out.name, Name(in));
   // Tables of others may have names as a job gives them to its own.

@@ -11,6 +11,8 @@ namespace penstock {
 // "records", ...}, "test": {...} or null}, "passes", "consistency": "async" | "ssp" | "sync",
 // "evaluate_train", "evaluate_test", "policy": TrainPolicy}. Tables are named "<name>.<job id>/<relative
 // name>". kInvalidArgument names the member, its value and what is allowed.
-Result<SubmitJob> ReadSubmission(const std::string& spec, const ClusterState& state, int64_t wall_ms);
+// `limit_files`: workers read files below their worker.data_roots alone for it.
+Result<SubmitJob> ReadSubmission(const std::string& spec, bool limit_files, const ClusterState& state,
+                                 int64_t wall_ms);
 
 }  // namespace penstock

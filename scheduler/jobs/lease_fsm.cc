@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "common/base/mutant.h"
+#include "common/base/peer_json.h"
 #include "common/base/strings.h"
 #include "scheduler/jobs/job_course.h"
 
@@ -306,10 +307,12 @@ ReportVerdict LeaseFsm::GiveBack(LeaseToken token, const Status& reason) {
 ReportVerdict LeaseFsm::TakeDone(LeaseToken token, const ReportedProgress& progress, Now now) {
   const Held held = held_[token];
   const JobRecord& job = *state_->FindJob(held.job);
-  if (IsEvaluation(job.phase) && nlohmann::json::parse(progress.result, nullptr, false).is_discarded()) {
-    ReportedProgress failed = progress;
-    failed.error = Internal("its result is not JSON");
-    return TakeError(token, failed, true, now);
+  if (IsEvaluation(job.phase)) {
+    if (const auto result = ParsePeerJson(progress.result, "its result"); !result.ok()) {
+      ReportedProgress failed = progress;
+      failed.error = Internal(result.status().message());
+      return TakeError(token, failed, true, now);
+    }
   }
   const FinishPartition command{.progress = {.job = held.job,
                                              .partition = held.partition,

@@ -214,7 +214,10 @@ Status ControlPlane::CommitQuarantines(QuarantineShards command) {
 }
 
 Result<HeartbeatAnswer> ControlPlane::Heartbeat(HeartbeatRequest request, Now now) {
-  if (const NodeRecord* node = state_->FindNode(request.node))
+  // A later state than this one is believed of registered sessions alone; others must register, and say so
+  // then.
+  const NodeRecord* node = state_->FindNode(request.node);
+  if (node != nullptr && node->session == request.session)
     NoteSuperseded(node->name, 0, request.map_version, request.lines);
   PENSTOCK_RETURN_IF_ERROR(CheckSession(request.node, request.session));
   const bool changed = nodes_.OnHeartbeat(request.node, request.busy, std::move(request.lines), now.ms);

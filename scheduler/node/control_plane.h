@@ -130,7 +130,8 @@ class ControlPlane {
   Status Drop(const std::string& name, Now now);
   Result<ProducerId> NewProducers(uint32_t count);
 
-  Result<JobId> Submit(const std::string& spec, Now now);
+  // `limit_files`: of a client, whose jobs read files below worker.data_roots alone.
+  Result<JobId> Submit(const std::string& spec, Now now, bool limit_files = false);
   Status Cancel(JobId job, Now now);
   Status Pause(JobId job, Now now);
   Status Resume(JobId job, Now now);

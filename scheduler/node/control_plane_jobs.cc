@@ -7,9 +7,9 @@
 
 namespace penstock {
 
-Result<JobId> ControlPlane::Submit(const std::string& spec, Now now) {
+Result<JobId> ControlPlane::Submit(const std::string& spec, Now now, bool limit_files) {
   PENSTOCK_RETURN_IF_ERROR(CheckLeads());
-  PENSTOCK_ASSIGN_OR_RETURN(const SubmitJob command, ReadSubmission(spec, *state_, now.wall_ms));
+  PENSTOCK_ASSIGN_OR_RETURN(const SubmitJob command, ReadSubmission(spec, limit_files, *state_, now.wall_ms));
   PENSTOCK_RETURN_IF_ERROR(state_.Commit(command));
   LOG(INFO) << "job " << command.job << " '" << command.name << "' is submitted";
   return command.job;

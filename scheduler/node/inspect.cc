@@ -229,6 +229,7 @@ json Results(const std::vector<std::string>& over, const JobRecord& job, JobPhas
 json JobDetail(const InspectView& view, const JobRecord& job) {
   json out = JobJson(view, job);
   out["spec"] = json::parse(job.spec, nullptr, false);
+  out["limit_files"] = job.limit_files;
   out["evaluations"] = {{"train", Results(job.train_results, job, JobPhase::kEvaluateTrain)},
                         {"test", Results(job.test_results, job, JobPhase::kEvaluateTest)}};
   out["history"] = job.history;

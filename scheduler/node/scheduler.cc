@@ -56,9 +56,7 @@ class Scheduler::Impl {
 
   Status Start() {
     PENSTOCK_RETURN_IF_ERROR(MakeDirectories(dir_));
-    if (!options_.security.token_file.empty()) {
-      PENSTOCK_ASSIGN_OR_RETURN(identity_->token, ReadTokenFile(options_.security.token_file));
-    }
+    PENSTOCK_RETURN_IF_ERROR(ReadTokens(options_.security, identity_.get()));
     PENSTOCK_RETURN_IF_ERROR(StartHttp());
     PENSTOCK_RETURN_IF_ERROR(loop_.Run([this] { return StartOnLoop(); }));
     PENSTOCK_RETURN_IF_ERROR(WriteFileAtomically(dir_ + "/http_address", http_->address() + "\n"));
@@ -99,9 +97,7 @@ class Scheduler::Impl {
 
   // One turn of the loop: nobody is accepted before all of it has happened.
   Status StartOnLoop() {
-    // The port comes first, so that a port in use leaves the journal as it is; the service follows behind a
-    // promise.
-    auto service = kj::newPromiseAndFulfiller<capnp::Capability::Client>();
+    // The port comes first, so that a port in use leaves the journal as it is.
     const auto& o = options_.scheduler;
     PENSTOCK_ASSIGN_OR_RETURN(rpc_, RpcServer::Listen(loop_, identity_,
                                                       {.host = o.listen,
@@ -109,8 +105,7 @@ class Scheduler::Impl {
                                                        .advertise_host = o.advertise_host,
                                                        .max_connections = o.max_connections,
                                                        .limit_name = "scheduler.max_connections",
-                                                       .counters = &rpc_counters_},
-                                                      capnp::Capability::Client(kj::mv(service.promise))));
+                                                       .counters = &rpc_counters_}));
     endpoint_ = rpc_->endpoint();
     PENSTOCK_ASSIGN_OR_RETURN(journal_, Journal::Open(dir_ + "/journal"));
     PENSTOCK_ASSIGN_OR_RETURN(plane_, ControlPlane::Start(journal_->TakeState(), *journal_,
@@ -122,8 +117,7 @@ class Scheduler::Impl {
     room_ = std::make_unique<WaitingRoom>(loop_);
     metrics_.Update(*plane_, Clock());
     held_ = std::make_unique<WaitingRoom>(loop_);
-    service.fulfiller->fulfill(capnp::Capability::Client(
-        kj::heap<SchedulerService>(*plane_, *room_, *held_, o.heartbeat_ms, Clock)));
+    rpc_->Serve(kj::heap<SchedulerService>(*plane_, *room_, *held_, o.heartbeat_ms, Clock));
     ticking_ = Ticking().eagerlyEvaluate(
         [](kj::Exception&& e) { LOG(FATAL) << "scheduler: tick: " << e.getDescription().cStr(); });
     return Status::Ok();

@@ -49,6 +49,7 @@ void WriteLease(const GivenLease& lease, uint64_t rewind, capnp::List<uint32_t>:
   out.setPosition(lease.position);
   out.setClock(lease.clock);
   out.setRewind(Pushes(job.phase) ? rewind : 0);
+  out.setLimitFiles(job.limit_files);
   out.setBest(job.finishing && job.policy.keep_best && FindBest(job.history, job.policy).pass > 0);
 }
 
@@ -101,7 +102,8 @@ kj::Promise<void> SchedulerService::newProducers(NewProducersContext context) {
 
 kj::Promise<void> SchedulerService::submitJob(SubmitJobContext context) {
   return Answer(context, [&]() -> Status {
-    PENSTOCK_ASSIGN_OR_RETURN(const JobId job, plane_.Submit(context.getParams().getSpec().cStr(), clock_()));
+    PENSTOCK_ASSIGN_OR_RETURN(const JobId job, plane_.Submit(context.getParams().getSpec().cStr(), clock_(),
+                                                             caller_ == Access::kClient));
     context.getResults().setJob(job);
     return Status::Ok();
   });

@@ -15,19 +15,21 @@
 
 #include "common/base/strings.h"
 #include "common/cluster/wire.h"
+#include "common/net/access.h"
 #include "proto/control.capnp.h"
 #include "scheduler/node/control_plane.h"
 #include "scheduler/node/waiting_room.h"
 
 namespace penstock {
 
-class SchedulerService final : public proto::Scheduler::Server {
+class SchedulerService final : public proto::Scheduler::Server, public KnowsCaller {
  public:
   // `held` is where heartbeats wait: it must be woken after whatever else changes the plane.
   SchedulerService(ControlPlane& plane, WaitingRoom& room, WaitingRoom& held, uint64_t hold_ms,
                    std::function<Now()> clock)
       : plane_(plane), room_(room), held_(held), hold_ms_(hold_ms), clock_(std::move(clock)) {}
 
+  void BeginCall(Access caller) override { caller_ = caller; }
   kj::Promise<void> register_(RegisterContext context) override;
   kj::Promise<void> heartbeat(HeartbeatContext context) override;
   kj::Promise<void> cannotStart(CannotStartContext context) override;
@@ -73,7 +75,10 @@ class SchedulerService final : public proto::Scheduler::Server {
     return kj::READY_NOW;
   }
   void WakeHeld();
+  // Whether what the caller says of terms, versions and shards counts.
+  bool OfNode() const { return caller_ == Access::kNode || caller_ == Access::kEverything; }
 
+  Status MayServe(NodeRole role, std::string_view method) const;
   Status Register(RegisterContext& context);
   Result<HeartbeatAnswer> Beat(proto::Scheduler::HeartbeatParams::Reader params);
   bool WorthSaying(proto::Scheduler::HeartbeatParams::Reader params, const WantedState& wanted) const;
@@ -91,7 +96,8 @@ class SchedulerService final : public proto::Scheduler::Server {
   WaitingRoom& held_;
   const uint64_t hold_ms_;
   const std::function<Now()> clock_;
-  uint64_t woken_version_ = 0;  // of the plane, when the held ones looked last
+  Access caller_ = Access::kEverything;  // of the call that begins
+  uint64_t woken_version_ = 0;           // of the plane, when the held ones looked last
   std::map<NodeId, Told> told_;
 };
 

@@ -9,6 +9,7 @@ namespace {
 
 constexpr size_t kMaxPathBytes = 4096;
 constexpr uint32_t kMaxEndpoints = 256;
+constexpr size_t kMaxEndpointBytes = 300;  // a host name and a port
 constexpr uint32_t kMaxBackupReports = 16;
 
 Result<std::vector<BackupLine>> ReadBackups(capnp::List<proto::BackupReport>::Reader in) {
@@ -95,9 +96,19 @@ Status SchedulerService::Register(RegisterContext& context) {
     return InvalidArgument("register: a path of a log with too many characters");
   if (params.getRole() > proto::Role::WORKER)
     return InvalidArgument("register: a role that this version does not know");
+  if (!OfNode()) {
+    PENSTOCK_RETURN_IF_ERROR(MayServe(request.role, "register"));
+    request.highest_term = request.highest_map_version = 0;
+  }
+  if (request.http.size() > kMaxEndpointBytes)
+    return InvalidArgument("register: an address of too many characters");
   if (params.getEndpoints().size() > kMaxEndpoints)
     return InvalidArgument("register: more than 256 endpoints");
-  for (auto endpoint : params.getEndpoints()) request.endpoints.push_back(ReadText(endpoint));
+  for (auto endpoint : params.getEndpoints()) {
+    if (endpoint.size() > kMaxEndpointBytes)
+      return InvalidArgument("register: an address of too many characters");
+    request.endpoints.push_back(ReadText(endpoint));
+  }
   PENSTOCK_ASSIGN_OR_RETURN(request.lines, ReadLines(params.getShards(), plane_.data().shards.size()));
   PENSTOCK_ASSIGN_OR_RETURN(const RegisterAnswer answer, plane_.Register(request, clock_()));
   const StateData& data = plane_.data();
@@ -141,6 +152,13 @@ void SchedulerService::FillWantedState(proto::Scheduler::HeartbeatParams::Reader
                       [&](uint32_t size) { return results.initCompleteProducers(size); });
 }
 
+// Of callers that are no nodes.
+Status SchedulerService::MayServe(NodeRole role, std::string_view method) const {
+  if (role != NodeRole::kServer) return Status::Ok();
+  return PermissionDenied(
+      StrCat("'", method, "' of a server is not for the ", ToString(caller_), " token, allowed is node"));
+}
+
 // --- heartbeats ---
 
 Result<HeartbeatAnswer> SchedulerService::Beat(proto::Scheduler::HeartbeatParams::Reader params) {
@@ -153,6 +171,11 @@ Result<HeartbeatAnswer> SchedulerService::Beat(proto::Scheduler::HeartbeatParams
                            .trouble = params.hasTrouble() ? ReadText(params.getTrouble()) : ""};
   if (std::max(request.note.size(), request.trouble.size()) > kMaxTextBytes)
     return InvalidArgument("a note with too many characters");
+  if (!OfNode()) {
+    const NodeRecord* node = plane_.state().FindNode(request.node);
+    if (node != nullptr) PENSTOCK_RETURN_IF_ERROR(MayServe(node->role, "heartbeat"));
+    request.map_version = 0;
+  }
   try {
     PENSTOCK_ASSIGN_OR_RETURN(request.lines, ReadLines(params.getShards(), plane_.data().shards.size()));
     return plane_.Heartbeat(std::move(request), clock_());

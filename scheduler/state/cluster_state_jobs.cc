@@ -62,6 +62,7 @@ void ClusterState::Do(const SubmitJob& c) {
   job.evaluate_test = c.evaluate_test;
   job.policy = c.policy;
   job.submitted_ms = c.at_ms;
+  job.limit_files = c.limit_files;
   job.phase = c.passes > 0       ? JobPhase::kTrain
               : c.evaluate_train ? JobPhase::kEvaluateTrain
                                  : JobPhase::kEvaluateTest;

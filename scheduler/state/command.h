@@ -196,9 +196,10 @@ struct SubmitJob {
   TrainPolicy policy;
   std::vector<TableSpec> tables;  // with ids and full names
   int64_t at_ms = 0;
+  bool limit_files = false;  // workers read files below their worker.data_roots alone
   NLOHMANN_DEFINE_TYPE_INTRUSIVE_WITH_DEFAULT(SubmitJob, job, name, spec, passes, train_partitions,
                                               train_records, test_partitions, evaluate_train, evaluate_test,
-                                              policy, tables, at_ms)
+                                              policy, tables, at_ms, limit_files)
 };
 
 struct LeasePartitions {

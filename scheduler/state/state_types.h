@@ -183,12 +183,14 @@ struct JobRecord {
   int64_t paused_at_ms = 0;  // of a paused job
   int64_t paused_ms = 0;     // all pauses that are over
   std::string error;
+  bool limit_files = false;  // workers read files below their worker.data_roots alone
   NLOHMANN_DEFINE_TYPE_INTRUSIVE_WITH_DEFAULT(JobRecord, id, name, spec, state, phase, pass, passes,
                                               finishing, train_partitions, train_records, test_partitions,
                                               evaluate_train, evaluate_test, policy, round, round_examples,
                                               tables, partitions, trained, last_pass, history, stopped,
                                               train_results, test_results, submitted_ms, started_ms,
-                                              trained_ms, ended_ms, paused_at_ms, paused_ms, error)
+                                              trained_ms, ended_ms, paused_at_ms, paused_ms, error,
+                                              limit_files)
 };
 
 // Everything. Two states are equal when their JSON is.

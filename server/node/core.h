@@ -66,6 +66,8 @@ class ServerCore final : public ReplicaHost, private kj::TaskSet::ErrorHandler {
   // Before serving: a shard as replay left it; `damage` not empty: it may not be served before the operator
   // accepts the loss.
   void AdoptShard(std::unique_ptr<Shard> shard, const FoldedPoint& folded, std::string damage);
+  // How many shards the cluster has, which never changes. Before the first grant.
+  void SetShards(uint32_t shards) { shards_ = shards; }
   // Before the first grant.
   void SetReplicator(Replicator* replicator) { replicator_ = replicator; }
 
@@ -88,6 +90,9 @@ class ServerCore final : public ReplicaHost, private kj::TaskSet::ErrorHandler {
   // Why a shard that is served has no such table: kNotFound, it was dropped; kUnavailable, it is not known
   // yet.
   Status UnknownTable(TableId table) const;
+  // InvalidArgument naming the first key that belongs to another shard than the one whose group it is in: a
+  // row that is stored there nobody else would find.
+  Status CheckPlaces(const std::string& table, TableId id, ShardId shard, std::span<const Key> keys) const;
   MemoryAccount& memory() { return memory_; }
   ColdFetch& cold() { return cold_; }
   BaseScan& scan() { return scan_; }
@@ -176,6 +181,7 @@ class ServerCore final : public ReplicaHost, private kj::TaskSet::ErrorHandler {
   const Asks asks_;
   ServerMetrics& metrics_;
   ShardSlots slots_;
+  uint32_t shards_ = 0;  // of the cluster; 0: not known yet, and nothing is served
   std::map<TableId, TableSpec> tables_;
   TableId newest_table_ = 0;  // the highest id that was ever heard of
   ProducerId forget_floor_ = 0;

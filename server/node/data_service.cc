@@ -9,17 +9,15 @@
 namespace penstock {
 namespace {
 
-constexpr uint32_t kMaxTables = 4096;            // of one call
-constexpr uint64_t kMaxAnswerBytes = 256 << 20;  // values of one table of a pull
-constexpr uint32_t kMaxGroups = 65536;           // of one table of a call
+constexpr uint32_t kMaxTables = 4096;  // of one call
+// Values of a call's answer: with what is said of its groups it stays below what a peer reads of a message.
+constexpr uint64_t kMaxAnswerBytes = 112 << 20;
+constexpr uint32_t kMaxGroups = 65536;  // of one call
 
 // The groups' counts must add up to the keys, and the keys must be aligned: they are read in place.
 Status CheckKeys(uint32_t table, capnp::List<proto::Group>::Reader groups, capnp::Data::Reader keys) {
   const std::string context = "table " + std::to_string(table) + " of the call";
-  if (groups.size() == 0 || groups.size() > kMaxGroups) {
-    return InvalidArgument(context + ": " + std::to_string(groups.size()) + " groups, allowed is 1 to " +
-                           std::to_string(kMaxGroups));
-  }
+  if (groups.size() == 0) return InvalidArgument(context + ": no groups, allowed is 1 or more");
   uint64_t rows = 0;
   for (auto group : groups) {
     if (group.getCount() == 0) return InvalidArgument(context + ": a group of 0 rows");
@@ -47,12 +45,24 @@ Status CheckTables(Request request) {
     return InvalidArgument("a call with " + std::to_string(tables.size()) + " tables, allowed is " +
                            std::to_string(kMaxTables));
   }
+  uint64_t groups = 0;
+  for (auto table : tables) groups += table.getGroups().size();
+  if (groups > kMaxGroups) {
+    return InvalidArgument("a call with " + std::to_string(groups) + " groups, allowed is " +
+                           std::to_string(kMaxGroups));
+  }
   for (auto table : tables) {
     PENSTOCK_RETURN_IF_ERROR(CheckKeys(table.getTable(), table.getGroups(), table.getKeys()));
     const auto codec = ReadCodec(table.getCodec());
     if (!codec.ok()) return codec.status().Prepend("table " + std::to_string(table.getTable()));
   }
   return Status::Ok();
+}
+
+Status LargeAnswer(uint64_t bytes) {
+  return InvalidArgument("a call whose answer has " + std::to_string(bytes) +
+                         " bytes of values or more, allowed are " + std::to_string(kMaxAnswerBytes) +
+                         ": ask for fewer rows at a time");
 }
 
 // Everything that can be wrong with a push as such; then nothing of it is applied.
@@ -63,9 +73,12 @@ Status CheckPush(proto::PushRequest::Reader request) {
     return InvalidArgument("a push with low " + std::to_string(request.getLow()) + " above its sequence " +
                            std::to_string(request.getSequence()));
   }
+  uint64_t all = 0;
   for (auto table : request.getTables()) {
     const auto values = table.getValues();
     const size_t bytes = BytesOfValue(CodecOf(table));
+    all += values.size();
+    if (request.getPull() && all > kMaxAnswerBytes) return LargeAnswer(all);
     if (reinterpret_cast<uintptr_t>(values.begin()) % bytes != 0 || values.size() % bytes != 0) {
       return InvalidArgument("table " + std::to_string(table.getTable()) + ": values are not aligned " +
                              std::string(ToString(CodecOf(table))));
@@ -107,7 +120,9 @@ kj::Promise<void> DataService::pull(PullContext context) {
   auto out = results.initResponse().initTables(in.size());
   std::vector<PullPart> parts;
   std::vector<ValuesOut> values;
-  for (uint32_t i = 0; i < in.size(); ++i) PullTable(i, in[i], request.getStored(), out[i], &parts, &values);
+  uint64_t room = kMaxAnswerBytes;
+  for (uint32_t i = 0; i < in.size(); ++i)
+    PullTable(i, in[i], request.getStored(), out[i], &room, &parts, &values);
   if (std::any_of(parts.begin(), parts.end(), [](const PullPart& part) { return !part.cold.empty(); })) {
     auto pull = kj::heap<ColdPull>(core_, context, std::move(parts), std::move(values));
     auto done = pull->Run();
@@ -120,8 +135,8 @@ kj::Promise<void> DataService::pull(PullContext context) {
 }
 
 void DataService::PullTable(uint32_t table, proto::PullRequest::Table::Reader in, bool stored,
-                            proto::PullResponse::Table::Builder out, std::vector<PullPart>* parts,
-                            std::vector<ValuesOut>* values) {
+                            proto::PullResponse::Table::Builder out, uint64_t* room,
+                            std::vector<PullPart>* parts, std::vector<ValuesOut>* values) {
   const auto groups = in.getGroups();
   auto results = out.initGroups(groups.size());
   const size_t first = parts->size();
@@ -134,6 +149,8 @@ void DataService::PullTable(uint32_t table, proto::PullRequest::Table::Reader in
     auto found = core_.Find(groups[i].getShard(), groups[i].getEpoch());
     const TableSpec* spec = found.status.ok() ? found.shard->FindSpec(in.getTable()) : nullptr;
     if (found.status.ok() && spec == nullptr) found.status = core_.UnknownTable(in.getTable());
+    if (found.status.ok())
+      found.status = core_.CheckPlaces(spec->name, in.getTable(), groups[i].getShard(), keys);
     SetResult(found.status, results[i]);
     SetStanding(found, results[i]);
     if (!found.status.ok()) continue;
@@ -149,15 +166,15 @@ void DataService::PullTable(uint32_t table, proto::PullRequest::Table::Reader in
                       .cold = {}});
   }
   if (parts->size() == first) return;
-  if (rows * dim * sizeof(float) > kMaxAnswerBytes) {
-    const Status large =
-        InvalidArgument("table " + std::to_string(in.getTable()) + ": an answer of " + std::to_string(rows) +
-                        " rows is over " + std::to_string(kMaxAnswerBytes) + " bytes");
+  const Codec codec = CodecOf(in);
+  const uint64_t bytes = rows * dim * BytesOfValue(codec);
+  if (bytes > *room) {
+    const Status large = LargeAnswer(kMaxAnswerBytes - *room + bytes);
     for (auto result : results) SetResult(large, result);
     parts->resize(first);
     return;
   }
-  const Codec codec = CodecOf(in);
+  *room -= bytes;
   values->emplace_back(codec, out.initValues(static_cast<uint32_t>(rows * dim * BytesOfValue(codec))));
   float* to = values->back().data();
   for (PullPart& part : std::span(*parts).subspan(first)) {
@@ -261,6 +278,11 @@ void DataService::PushTable(proto::PushRequest::Reader request, proto::PushReque
         found.status = InvalidArgument("table '" + spec->name + "', shard " + std::to_string(shard) +
                                        ": a unit of " + std::to_string(count) + " rows is over " +
                                        std::to_string(core_.options().max_unit_bytes) + " bytes");
+      } else if (Status places = spec == nullptr
+                                     ? Status::Ok()
+                                     : core_.CheckPlaces(spec->name, in.getTable(), shard, {keys, count});
+                 !places.ok()) {
+        found.status = std::move(places);
       } else {
         const ServerCore::Unit unit{.context = context,
                                     .table = in.getTable(),
@@ -302,6 +324,10 @@ void DataService::NoteClock(proto::PushRequest::Reader request, proto::PushReque
 
 kj::Promise<void> DataService::flush(FlushContext context) {
   auto in = context.getParams().getShards();
+  if (const Status status = CheckShards(1, in.size()); !status.ok()) {
+    WriteStatus(status, context.getResults().initStatus());
+    return kj::READY_NOW;
+  }
   std::vector<ShardId> shards;
   for (auto ref : in) shards.push_back(ref.getShard());
   return core_.Flush(shards).then([this, context](Status&& status) mutable {

@@ -47,9 +47,10 @@ class DataService : public virtual proto::DataPlane::Server {
     }
   };
 
-  // The groups of the table that are answered with values go to `parts`, and the values to `values`.
+  // The groups of the table that are answered with values go to `parts`, and the values to `values`. `room`:
+  // bytes of values that the answer may still have.
   void PullTable(uint32_t table, proto::PullRequest::Table::Reader in, bool stored,
-                 proto::PullResponse::Table::Builder out, std::vector<PullPart>* parts,
+                 proto::PullResponse::Table::Builder out, uint64_t* room, std::vector<PullPart>* parts,
                  std::vector<ValuesOut>* values);
   // Applies the table's units.
   void PushTable(proto::PushRequest::Reader request, proto::PushRequest::Table::Reader in,

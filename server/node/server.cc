@@ -53,9 +53,9 @@ class Server::Impl : public NodeSession::Host {
   }
 
   Status Start(const std::function<bool()>& interrupted) {
-    if (!options_.security.token_file.empty()) {
-      PENSTOCK_ASSIGN_OR_RETURN(identity_->token, ReadTokenFile(options_.security.token_file));
-    }
+    PENSTOCK_RETURN_IF_ERROR(
+        CheckPeerName(name_).Prepend("cluster.data_dir, whose last folder is the server's name"));
+    PENSTOCK_RETURN_IF_ERROR(ReadTokens(options_.security, identity_.get()));
     control_.Run([this] {
       connections_ = std::make_unique<ConnectionCache>(
           control_, identity_, ConnectionOptions{.connect_timeout_ms = options_.client.connect_timeout_ms});
@@ -356,6 +356,9 @@ class Server::Impl : public NodeSession::Host {
     next.node = results.getNode();
     next.term = results.getTerm();
     PENSTOCK_RETURN_IF_ERROR(ReadTables(results.getTables(), &next.tables));
+    for (auto& core : cores_) {
+      core->loop().Post([&core = *core, shards = results.getShardCount()] { core.core().SetShards(shards); });
+    }
     return Adopt(std::move(next), {});
   }
 

@@ -57,7 +57,7 @@ inline std::string CompareCopies(const TestCluster& cluster, Client& client) {
   }
   auto identity = std::make_shared<ClusterIdentity>();
   identity->name = "test-digests";
-  identity->token = *ReadTokenFile(cluster.token_file());
+  identity->token = *ReadTokenFile(cluster.node_token_file());
   KjLoop loop("digests");
   std::unique_ptr<ConnectionCache> connections;
   loop.Run([&] { connections = std::make_unique<ConnectionCache>(loop, identity); });

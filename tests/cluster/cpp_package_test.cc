@@ -73,7 +73,7 @@ TEST_F(CppPackage, ExampleBuildsOutsideOfTheTreeAndTrains) {
   ASSERT_NO_FATAL_FAILURE(Shell(Prefix() + "/bin/penstock version", Output()));
 
   ASSERT_NO_FATAL_FAILURE(
-      Shell(build + "/train " + cluster.scheduler_address() + " " + cluster.token_file(), Output()));
+      Shell(build + "/train " + cluster.scheduler_address() + " " + cluster.client_token_file(), Output()));
   const std::string text = TextOf(Output());
   std::vector<double> losses;
   const std::regex line("pass \\d+: loss ([0-9.]+)\n");

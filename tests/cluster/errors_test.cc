@@ -206,6 +206,9 @@ TEST(ClusterErrors, AWrongToken) {
   ASSERT_TRUE(cluster.Start().ok()) << cluster.Output("scheduler");
   TemporaryFolder folder;
   const std::string token = folder.Write("token", std::string(64, 'a') + "\n");
+  ExpectRefusal(RunPenstock({"status", "--scheduler", "127.0.0.1:1", "--token-file", token}), 4,
+                {token, "mode 0644", "chmod 600"});
+  std::filesystem::permissions(token, std::filesystem::perms::owner_read);
   const std::string address = *ReadWholeFile(cluster.scheduler_address());
   const std::string scheduler = address.substr(0, address.find('\n'));
   ExpectRefusal(RunPenstock({"status", "--scheduler", scheduler, "--token-file", token}), 4, {"token"});
@@ -247,7 +250,7 @@ TEST(ClusterErrors, AnotherClustersNode) {
   ASSERT_EQ(a.Terminate("server-0"), 0);
   ASSERT_TRUE(
       a.StartOne("server-0", {},
-                 {"cluster.scheduler=" + b.scheduler_address(), "security.token_file=" + b.token_file()})
+                 {"cluster.scheduler=" + b.scheduler_address(), "security.token_file=" + b.node_token_file()})
           .ok());
   EXPECT_EQ(a.WaitExit("server-0", 20000), 4) << a.Output("server-0");
   const std::string said = a.Output("server-0");

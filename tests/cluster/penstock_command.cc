@@ -167,7 +167,7 @@ std::string CommandCluster::Output() const {
 Result<std::unique_ptr<Client>> CommandCluster::Connect() const {
   ClientOptions options;
   options.scheduler = data_dir() + "/scheduler/address";
-  options.token_file = data_dir() + "/cluster.token";
+  options.token_file = data_dir() + "/operator.token";
   options.name = "test";
   return Client::Connect(options);
 }

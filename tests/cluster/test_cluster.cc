@@ -21,8 +21,9 @@ TestCluster::TestCluster(const Options& options) : options_(options), dir_(optio
     dir_ = mkdtemp(pattern.data());
     own_dir_ = true;
   }
-  auto token = EnsureTokenFile(token_file());
-  (void)token;  // a folder that cannot be written shows at the first start
+  // A folder that cannot be written shows at the first start.
+  for (const auto& file : {node_token_file(), token_file(), client_token_file()})
+    (void)EnsureTokenFile(file).status();
 }
 
 TestCluster::~TestCluster() {
@@ -55,7 +56,9 @@ Status TestCluster::StartOne(const std::string& name, const std::map<std::string
   };
   set("cluster.data_dir=" + dir_ + "/" + name);
   set("cluster.scheduler=" + scheduler_address());
-  set("security.token_file=" + token_file());
+  set("security.token_file=" + node_token_file());
+  set("security.operator_token_file=" + token_file());
+  set("security.client_token_file=" + client_token_file());
   set("scheduler.servers=" + std::to_string(options_.servers));
   set("scheduler.shards=" + std::to_string(options_.shards));
   for (const auto& assignment : options_.set) set(assignment);

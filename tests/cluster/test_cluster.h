@@ -47,7 +47,10 @@ class TestCluster {
   Result<std::unique_ptr<Client>> Connect(uint64_t deadline_ms = 30000, const std::string& name = "test");
   const std::string& dir() const { return dir_; }
   std::string scheduler_address() const { return dir_ + "/scheduler/address"; }
-  std::string token_file() const { return dir_ + "/cluster.token"; }
+  // As the launcher names them: the operator's, which clients of tests prove, and the others.
+  std::string token_file() const { return dir_ + "/operator.token"; }
+  std::string client_token_file() const { return dir_ + "/client.token"; }
+  std::string node_token_file() const { return dir_ + "/node.token"; }
   // A value of the process's /metrics; -1 when it cannot be had.
   double Metric(const std::string& name, const std::string& metric) const;
   // What the process printed.

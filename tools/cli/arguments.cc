@@ -52,7 +52,9 @@ class Parser {
     CLI::Option* scheduler = command->add_option("--scheduler", a_.target.scheduler,
                                                  "host:port of a scheduler, instead of --data-dir");
     scheduler->excludes(data_dir)->check(SchedulerAddress());
-    command->add_option("--token-file", a_.target.token_file, "the cluster's token, with --scheduler")
+    command
+        ->add_option("--token-file", a_.target.token_file,
+                     "the operator's token, or a client's, with --scheduler")
         ->needs(scheduler);
     return scheduler;
   }

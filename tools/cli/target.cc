@@ -18,7 +18,8 @@ ClientOptions TargetOptions(const TargetArguments& target, const std::string& na
   if (!target.scheduler.empty()) return options;
   const DataDirPaths paths(AbsolutePath(target.data_dir.empty() ? DefaultDataDir() : target.data_dir));
   options.scheduler = paths.scheduler_address();
-  if (::access(paths.token().c_str(), F_OK) == 0) options.token_file = paths.token();
+  const std::string token = paths.token(Access::kOperator);
+  if (::access(token.c_str(), F_OK) == 0) options.token_file = token;
   return options;
 }
 

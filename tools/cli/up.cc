@@ -40,11 +40,13 @@ std::string Counted(uint64_t count, const std::string& thing) {
 
 void SayWhereThingsAre(const ClusterLauncher& cluster, Console& console) {
   const auto& paths = cluster.paths();
+  const bool made = cluster.token_file() == paths.token(Access::kOperator);
+  const std::string programs = made ? "  (yours; for programs: " + paths.token(Access::kClient) + ")" : "";
   console.out << "Penstock is up: " << Counted(cluster.record().servers, "server") << ", "
               << Counted(cluster.record().workers, "worker") << "\n  data       " << paths.root
               << "\n  scheduler  " << AddressIn(paths.scheduler_address()) << "  (http://"
               << AddressIn(paths.node("scheduler") + "/http_address") << ")\n  token      "
-              << cluster.token_file() << "\n  logs       " << paths.logs() << "\n";
+              << cluster.token_file() << programs << "\n  logs       " << paths.logs() << "\n";
 }
 
 void SayWhichJobsGoOn(const nlohmann::json& jobs, Console& console) {

@@ -100,10 +100,13 @@ Result<std::unique_ptr<ClusterLauncher>> ClusterLauncher::Start(LaunchOptions op
   PENSTOCK_ASSIGN_OR_RETURN(launcher->record_, Decide(options, paths));
   PENSTOCK_ASSIGN_OR_RETURN(const ClusterOptions cluster,
                             LoadClusterOptions(launcher->record_.config, launcher->record_.assignments));
-  launcher->token_file_ = cluster.security.token_file;
-  if (launcher->token_file_.empty()) {
-    launcher->token_file_ = paths.token();
-    PENSTOCK_RETURN_IF_ERROR(EnsureTokenFile(paths.token()).status());
+  const auto& security = cluster.security;
+  launcher->token_file_ =
+      security.operator_token_file.empty() ? security.token_file : security.operator_token_file;
+  if (security.token_file.empty()) {
+    launcher->token_file_ = paths.token(Access::kOperator);
+    for (const Access access : {Access::kNode, Access::kOperator, Access::kClient})
+      PENSTOCK_RETURN_IF_ERROR(EnsureTokenFile(paths.token(access)).status());
   }
   PENSTOCK_RETURN_IF_ERROR(WriteLaunchRecord(paths, launcher->record_));
   // An address of the last life must not be taken for that of the new one.

@@ -1,7 +1,7 @@
 // ClusterLauncher: a cluster of local processes in one data directory: starts it, waits until it serves,
 // keeps it running, ends it.
 //
-//   Start (lock, record, token, children) -> WaitUntilReady -> ... -> Stop
+//   Start (lock, record, tokens, children) -> WaitUntilReady -> ... -> Stop
 //
 // Owned by one thread. What the supervisor has to say (a child that died) is said on a thread of its own.
 #pragma once
@@ -48,6 +48,7 @@ class ClusterLauncher {
 
   const LaunchRecord& record() const { return record_; }
   const DataDirPaths& paths() const { return paths_; }
+  // The operator's.
   const std::string& token_file() const { return token_file_; }
   const Supervisor& supervisor() const { return *supervisor_; }
 

@@ -1,7 +1,9 @@
-// DataDir: the folder of a cluster as the launcher keeps it: its lock, its token, and the record of what was
+// DataDir: the folder of a cluster as the launcher keeps it: its lock, its tokens, and the record of what was
 // launched in it.
 //
-//   D/cluster.token      what every process of the cluster must prove to know (mode 0600)
+//   D/node.token, D/operator.token, D/client.token
+//                        what the cluster's processes, the command `penstock` and programs must prove to
+//                        know (common/net/access.h; mode 0600)
 //   D/launcher.lock      held by the one launcher of the folder, with its process id in it
 //   D/launcher.json      LaunchRecord of the last launch
 //   D/scheduler/  D/server-N/  D/worker-N/   of the processes; D/scheduler/address is where the scheduler
@@ -18,6 +20,7 @@
 #include <vector>
 
 #include "common/base/status.h"
+#include "common/net/access.h"
 
 namespace penstock {
 
@@ -32,7 +35,7 @@ struct LaunchRecord {
 struct DataDirPaths {
   explicit DataDirPaths(std::string root) : root(std::move(root)) {}
   std::string root;
-  std::string token() const { return root + "/cluster.token"; }
+  std::string token(Access access) const { return root + "/" + std::string(ToString(access)) + ".token"; }
   std::string lock() const { return root + "/launcher.lock"; }
   std::string record() const { return root + "/launcher.json"; }
   std::string logs() const { return root + "/logs"; }

@@ -16,7 +16,13 @@ ChildSpec PlanChild(const DataDirPaths& paths, const std::string& programs, cons
   for (const auto& assignment : record.assignments) set(assignment);
   set("cluster.data_dir=" + paths.node(name));
   if (role != "scheduler") set("cluster.scheduler=" + paths.scheduler_address());
-  if (options.security.token_file.empty()) set("security.token_file=" + paths.token());
+  if (options.security.token_file.empty()) {
+    set("security.token_file=" + paths.token(Access::kNode));
+    if (role != "worker") {  // which accepts nobody
+      set("security.operator_token_file=" + paths.token(Access::kOperator));
+      set("security.client_token_file=" + paths.token(Access::kClient));
+    }
+  }
   if (options.log.dir.empty()) set("log.dir=" + paths.logs());
   return child;
 }

@@ -11,11 +11,13 @@
 namespace penstock {
 
 Result<std::unique_ptr<JobContext>> JobContext::Create(Client& client, const LeaseInfo& lease,
+                                                       const DataRoots& roots,
                                                        std::shared_ptr<IdxCache> cache,
                                                        PartitionStore& store) {
   std::unique_ptr<JobContext> context(new JobContext(store));
   context->cache_ = std::move(cache);
-  const Status status = context->Load(client, lease);
+  Status status = context->Load(client, lease);
+  if (status.ok() && lease.limit_files) status = context->CheckFiles(roots);
   if (!status.ok()) return status.Prepend("job '" + lease.job_name + "'");
   return context;
 }
@@ -40,6 +42,15 @@ Status JobContext::Load(Client& client, const LeaseInfo& lease) {
   if (job_.train.ledger) {
     PENSTOCK_ASSIGN_OR_RETURN(ledger_, client.OpenTable(JobTableName(lease.job_name, lease.job, "/ledger")));
   }
+  return Status::Ok();
+}
+
+Status JobContext::CheckFiles(const DataRoots& roots) const {
+  for (const auto& [option, files] : {std::pair("data.train", &job_.data.train),
+                                      {"data.test", &job_.data.test},
+                                      {"data.train_labels", &job_.data.train_labels},
+                                      {"data.test_labels", &job_.data.test_labels}})
+    PENSTOCK_RETURN_IF_ERROR(roots.Check(*files).Prepend(option));
   return Status::Ok();
 }
 

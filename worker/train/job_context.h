@@ -15,6 +15,7 @@
 #include "data/partition_store.h"
 #include "job/job_spec.h"
 #include "model/model.h"
+#include "worker/train/data_roots.h"
 #include "worker/train/lease_forecast.h"
 #include "worker/train/lease_task.h"
 
@@ -32,7 +33,8 @@ class JobContext {
  public:
   // Errors name the job and the option, file or table.
   static Result<std::unique_ptr<JobContext>> Create(Client& client, const LeaseInfo& lease,
-                                                    std::shared_ptr<IdxCache> cache, PartitionStore& store);
+                                                    const DataRoots& roots, std::shared_ptr<IdxCache> cache,
+                                                    PartitionStore& store);
 
   const JobSpec& job() const { return job_; }
   Model& model() { return *model_; }
@@ -59,6 +61,7 @@ class JobContext {
   explicit JobContext(PartitionStore& store) : store_(store) {}
   Status Load(Client& client, const LeaseInfo& lease);
   Result<std::shared_ptr<const Examples>> ReadPlanned(bool test, const DataPlan& plan, uint32_t partition);
+  Status CheckFiles(const DataRoots& roots) const;
 
   JobSpec job_;
   JobPlan plan_;

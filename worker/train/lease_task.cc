@@ -53,7 +53,8 @@ Result<LeaseInfo> ReadLease(proto::Lease::Reader lease, JobSpecs* specs) {
                  .position = lease.getPosition(),
                  .clock = lease.getClock(),
                  .best = lease.getBest(),
-                 .rewind = lease.getRewind()};
+                 .rewind = lease.getRewind(),
+                 .limit_files = lease.getLimitFiles()};
   if (lease.getSpec().size() > 0) {
     auto spec = nlohmann::json::parse(lease.getSpec().cStr(), nullptr, /*allow_exceptions=*/false);
     if (spec.is_discarded()) return InvalidArgument(info.Describe() + ": its specification is not JSON");

@@ -33,6 +33,7 @@ struct LeaseInfo {
   uint64_t clock = 0;     // ssp: the worker's when the lease begins
   bool best = false;      // evaluates what keep_best has kept
   uint64_t rewind = 0;  // the cluster's rewind number then: what is pushed under it carries it; 0: nothing is
+  bool limit_files = false;  // to what stands below worker.data_roots
   // Whose lease it is: the worker's node and session.
   uint32_t node = 0;
   uint64_t session = 0;

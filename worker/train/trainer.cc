@@ -20,8 +20,12 @@ constexpr size_t kWeightRowsPerPull = 65536;
 
 }  // namespace
 
-Trainer::Trainer(Client& client, uint64_t data_memory_bytes)
-    : client_(client), cache_(std::make_shared<IdxCache>()), store_(data_memory_bytes), feed_(client) {}
+Trainer::Trainer(Client& client, uint64_t data_memory_bytes, DataRoots roots)
+    : client_(client),
+      roots_(std::move(roots)),
+      cache_(std::make_shared<IdxCache>()),
+      store_(data_memory_bytes),
+      feed_(client) {}
 Trainer::~Trainer() = default;
 
 void Trainer::Run(LeaseTask& task) {
@@ -29,7 +33,7 @@ void Trainer::Run(LeaseTask& task) {
   const Status status = [&]() -> Status {
     auto& context = jobs_[lease.job];
     if (context == nullptr) {
-      auto created = JobContext::Create(client_, lease, cache_, store_);
+      auto created = JobContext::Create(client_, lease, roots_, cache_, store_);
       if (!created.ok()) return created.status();
       context = std::move(*created);
     }

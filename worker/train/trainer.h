@@ -22,8 +22,9 @@ namespace penstock {
 
 class Trainer {
  public:
-  // data_memory_bytes: of parsed data that are kept from pass to pass (PartitionStore).
-  Trainer(Client& client, uint64_t data_memory_bytes);
+  // data_memory_bytes: of parsed data that are kept from pass to pass (PartitionStore). roots: of the jobs of
+  // clients.
+  Trainer(Client& client, uint64_t data_memory_bytes, DataRoots roots);
   ~Trainer();
 
   // Returns when the lease is done (progress().done), failed (progress().error) or dropped.
@@ -46,6 +47,7 @@ class Trainer {
   void Report(LeaseTask& task, const MinibatchPlan& plan, const Producer& producer);
 
   Client& client_;
+  const DataRoots roots_;
   std::shared_ptr<IdxCache> cache_;
   PartitionStore store_;
   std::map<uint32_t, std::unique_ptr<JobContext>> jobs_;

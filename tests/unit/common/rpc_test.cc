@@ -1,12 +1,22 @@
 // The handshake and the connection cache, between two loops in one process.
 #include <arpa/inet.h>
+#include <capnp/rpc-twoparty.h>
+#include <glog/logging.h>
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <atomic>
+#include <chrono>
+#include <string>
+#include <vector>
+
+#include "common/cluster/wire.h"
 #include "common/net/connection_cache.h"
 #include "common/net/rpc_server.h"
 #include "proto/data.capnp.h"
+#include "proto/handshake.capnp.h"
 
 namespace penstock {
 namespace {
@@ -51,6 +61,68 @@ class RpcTest : public ::testing::Test {
     client_.Run([&] { cache_.reset(); });
     loop_.Run([&] { server_.reset(); });
   }
+  // A port with three tokens, all of them this character.
+  void ServeThree(char node, char op, char client) {
+    const Status status = loop_.Run([&]() -> Status {
+      auto identity = Identity("server-0", 77, std::string(32, node));
+      identity->operator_token = std::string(32, op);
+      identity->client_token = std::string(32, client);
+      auto server = RpcServer::Listen(loop_, identity, {.counters = &counters_}, kj::heap<Answering>(loop_));
+      if (server.ok()) server_ = std::move(*server);
+      return server.status();
+    });
+    ASSERT_TRUE(status.ok()) << status.ToString();
+    endpoint_ = server_->endpoint();
+  }
+  // The answers to these names, said one after another over one connection.
+  std::vector<Status> Hello(const std::vector<std::string>& names) {
+    std::vector<Status> answers;
+    std::promise<void> done;
+    client_.Post([&] {
+      auto& io = client_.io();
+      auto said = io.provider->getNetwork()
+                      .parseAddress(endpoint_)
+                      .then([](kj::Own<kj::NetworkAddress>&& address) {
+                        auto& ref = *address;
+                        return ref.connect().attach(kj::mv(address));
+                      })
+                      .then([&](kj::Own<kj::AsyncIoStream>&& stream) {
+                        auto rpc = kj::heap<capnp::TwoPartyClient>(*stream);
+                        auto handshake = rpc->bootstrap().castAs<proto::Handshake>();
+                        kj::Promise<void> all = kj::READY_NOW;
+                        for (const std::string& name : names) {
+                          all = all.then([&, handshake, name]() mutable {
+                            auto request = handshake.helloRequest();
+                            auto hello = request.initHello();
+                            hello.setProtocolMin(1);
+                            hello.setProtocolMax(1);
+                            hello.initNonce(16);
+                            hello.setName(name);
+                            return request.send().then(
+                                [&](auto&& answer) { answers.push_back(ReadStatus(answer.getStatus())); });
+                          });
+                        }
+                        return all.attach(kj::mv(handshake), kj::mv(rpc), kj::mv(stream));
+                      });
+      client_.Detach(said.then([&] { done.set_value(); }), "hello");
+    });
+    done.get_future().wait();
+    return answers;
+  }
+  // Connections that say nothing.
+  std::vector<int> Strangers(int count) {
+    std::vector<int> sockets;
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_port = htons(server_->port());
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    for (int i = 0; i < count; ++i) {
+      sockets.push_back(::socket(AF_INET, SOCK_STREAM, 0));
+      EXPECT_EQ(::connect(sockets.back(), reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
+    }
+    return sockets;
+  }
+
   // Calls flush with `shards` entries and says how many came back.
   Result<uint32_t> Call(std::shared_ptr<ClusterIdentity> identity, uint32_t shards = 3,
                         uint64_t deadline_ms = 2000) {
@@ -208,6 +280,78 @@ TEST_F(RpcTest, NothingLargeIsReadBeforeTheHandshake) {
   EXPECT_EQ(counters_.refused_messages, 1u);
   EXPECT_TRUE(Closes({512, 1})) << "more segments than there may be";
   EXPECT_TRUE(Call(Identity("worker-0", 77, "")).ok());
+}
+
+TEST_F(RpcTest, ANameMustBeShortAndPrintable) {
+  Serve(77, "a long enough token");
+  for (const std::string& name : {std::string(65, 'x'), std::string("red \x1b[31m"),
+                                  std::string("two\nlines"), std::string(), std::string(10'000, 'y')}) {
+    const auto answer = Call(Identity(name, 77, "a long enough token"));
+    EXPECT_EQ(answer.status().code(), Code::kInvalidArgument) << answer.status().ToString();
+    EXPECT_THAT(answer.status().message(), ::testing::HasSubstr("1 to 64 printable ASCII characters"));
+    EXPECT_LT(answer.status().message().size(), 300u);
+    EXPECT_THAT(answer.status().message(), ::testing::Not(::testing::HasSubstr("\x1b")));
+  }
+  EXPECT_TRUE(Call(Identity(std::string(64, 'x'), 77, "a long enough token")).ok());
+}
+
+TEST_F(RpcTest, OneHelloAConnection) {
+  Serve(77, "a long enough token");
+  for (const std::string& first : {std::string("a"), std::string("bad\n")}) {
+    const auto answers = Hello({first, "b", "c"});
+    ASSERT_EQ(answers.size(), 3u);
+    EXPECT_EQ(answers[0].ok(), first == "a");
+    EXPECT_EQ(answers[1].code(), Code::kFailedPrecondition) << answers[1].ToString();
+    EXPECT_EQ(answers[2].code(), Code::kFailedPrecondition) << answers[2].ToString();
+  }
+}
+
+class CountingSink : public google::LogSink {
+ public:
+  CountingSink() { google::AddLogSink(this); }
+  ~CountingSink() override { google::RemoveLogSink(this); }
+  void send(google::LogSeverity, const char*, const char*, int, const google::LogMessageTime&,
+            const char* text, size_t size) override {
+    lines += std::string_view(text, size).find("refused a peer") != std::string_view::npos;
+  }
+  std::atomic<int> lines{0};
+};
+
+TEST_F(RpcTest, StrangersCannotFillTheLog) {
+  Serve(77, "a long enough token");
+  CountingSink sink;
+  for (int i = 0; i < 50; ++i) EXPECT_FALSE(Hello({"bad\n"})[0].ok());
+  EXPECT_GE(sink.lines, 1);
+  EXPECT_LE(sink.lines, 20) << "ten in ten seconds";
+}
+
+TEST_F(RpcTest, StrangersDoNotKeepOutThoseWithAToken) {
+  Serve(77, "a long enough token", {.max_connections = 2, .limit_name = "server.max_connections"});
+  const auto strangers = Strangers(600);
+  const auto begun = std::chrono::steady_clock::now();
+  const auto answer = Call(Identity("worker-0", 77, "a long enough token"));
+  EXPECT_TRUE(answer.ok() || std::chrono::steady_clock::now() - begun > std::chrono::milliseconds(900))
+      << answer.status().ToString();
+  if (!answer.ok()) {
+    EXPECT_TRUE(Call(Identity("worker-0", 77, "a long enough token")).ok());
+  }
+  EXPECT_GE(counters_.dropped_connections, 300u) << "the oldest have given way";
+  EXPECT_LE(counters_.unproven_connections, 256u);
+  EXPECT_LE(counters_.connections, 258u);
+  EXPECT_TRUE(Call(nullptr).ok()) << "what has passed stays";
+  EXPECT_EQ(counters_.refused_connections, 0u) << "they count for nothing";
+  for (const int fd : strangers) ::close(fd);
+}
+
+TEST_F(RpcTest, EachTokenOfThreeMayWhatItMay) {
+  ServeThree('n', 'o', 'c');
+  for (const char token : {'n', 'o', 'c'})
+    EXPECT_TRUE(Call(Identity("peer", 77, std::string(32, token))).ok()) << token;
+  for (const std::string& token : {std::string(32, 'x'), std::string()}) {
+    const auto answer = Call(Identity("peer", 77, token));
+    EXPECT_EQ(answer.status().code(), Code::kPermissionDenied) << answer.status().ToString();
+    EXPECT_THAT(answer.status().message(), ::testing::HasSubstr("wrong token"));
+  }
 }
 
 TEST_F(RpcTest, PortInUseIsNamed) {

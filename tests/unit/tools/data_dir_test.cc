@@ -125,7 +125,11 @@ TEST_F(LaunchPlanTest, NamesProcessesFoldersAndPrograms) {
   EXPECT_EQ(children[2].argv[0], "/bin/penstock-server");
   EXPECT_THAT(children[2].argv, Contains("cluster.data_dir=/d/server-2"));
   EXPECT_THAT(children[2].argv, Contains("cluster.scheduler=/d/scheduler/address"));
-  EXPECT_THAT(children[2].argv, Contains("security.token_file=/d/cluster.token"));
+  EXPECT_THAT(children[2].argv, Contains("security.token_file=/d/node.token"));
+  EXPECT_THAT(children[2].argv, Contains("security.operator_token_file=/d/operator.token"));
+  EXPECT_THAT(children[2].argv, Contains("security.client_token_file=/d/client.token"));
+  EXPECT_THAT(children[3].argv, Contains("security.token_file=/d/node.token"));
+  EXPECT_THAT(children[3].argv, Not(Contains("security.operator_token_file=/d/operator.token")));
   EXPECT_THAT(children[2].argv, Contains("log.dir=/d/logs"));
   EXPECT_EQ(children[2].output, "/d/logs/server-2.out");
   EXPECT_EQ(children[3].argv[0], "/bin/penstock-worker");
@@ -143,7 +147,7 @@ TEST_F(LaunchPlanTest, PassesOptionsOnAndSpreadsFixedPorts) {
   EXPECT_THAT(children[1].argv, Not(Contains("server.port=7102")));
   EXPECT_THAT(children[1].argv, Contains("log.dir=/var/log/p"));
   EXPECT_THAT(children[1].argv, Not(Contains("log.dir=/d/logs")));
-  EXPECT_THAT(children[1].argv, Not(Contains("security.token_file=/d/cluster.token")));
+  EXPECT_THAT(children[1].argv, Not(Contains("security.token_file=/d/node.token")));
 }
 
 TEST(LoadClusterOptions, NamesWhatIsWrong) {

@@ -173,6 +173,22 @@ TEST(TableSpecTest, JsonAndWireKeepEveryField) {
   }
 }
 
+// A client that others wrote leaves unset what it does not need.
+TEST(TableSpecTest, UnsetFieldsHaveTheSameDefaultsOnTheWire) {
+  for (const OptimizerKind kind :
+       {OptimizerKind::kSgd, OptimizerKind::kAdd, OptimizerKind::kAdam, OptimizerKind::kFtrl,
+        OptimizerKind::kMomentum, OptimizerKind::kAdagradRow}) {
+    capnp::MallocMessageBuilder message;
+    auto wire = message.initRoot<proto::TableSpec>();
+    wire.setName("theirs");
+    if (kind != OptimizerKind::kSgd) wire.getOptimizer().setKind(static_cast<uint8_t>(kind));
+    const auto read = ReadTableSpec(wire.asReader());
+    ASSERT_TRUE(read.ok()) << read.status().ToString();
+    const TableSpec expected{.name = "theirs", .optimizer = {.kind = kind}};
+    EXPECT_EQ(*read, expected) << DescribeDifference(expected, *read);
+  }
+}
+
 // Each field in turn is another: it is named with both values, and it alone.
 TEST(TableSpecTest, ADifferenceNamesEachFieldWithBothValues) {
   TableSpec existing = Spec(OptimizerKind::kSgd);

@@ -1,0 +1,27 @@
+// DataRoots: below which folders the jobs of clients may name files (worker.data_roots).
+//
+// A job that was submitted with the operator's token reads whatever its worker may read. One that came with a
+// client's reads what stands below these folders alone, so that a client's token is no way to the other files
+// of the workers' machines.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "common/base/status.h"
+
+namespace penstock {
+
+class DataRoots {
+ public:
+  explicit DataRoots(std::vector<std::string> roots) : roots_(std::move(roots)) {}
+
+  // `files` as data.train has them: names and patterns separated by commas. PermissionDenied naming the one
+  // that is not below a root, or leads out of it by a link; what is outside is not looked at.
+  Status Check(const std::string& files) const;
+
+ private:
+  std::vector<std::string> roots_;
+};
+
+}  // namespace penstock
