@@ -135,10 +135,11 @@ void DeclareServerStorage(OptionSet& set, ClusterOptions::Server& o) {
           {.help = "Size of one file of the delta log.", .unit = "bytes", .min = kMiB, .max = 16384 * kMiB});
   set.Add(
       "server", "fold_bytes", &o.fold_bytes,
-      {.help = "Bound on the length of the delta log at which it is folded into the base; at least "
-               "segment_bytes. 0: none but these: the log becomes about twice as long as the live rows take "
-               "memory, at least 64 MiB, while recovery_seconds allow it, the memory budget (what is free of "
-               "it, or a quarter), half of log_limit_bytes, and an eighth of the free disk.",
+      {.help =
+           "Length of the delta log at which it is folded into the base, at least segment_bytes. 0: about "
+           "twice what the live rows take in memory, at least 64 MiB, as far as recovery_seconds and an "
+           "eighth of the free disk allow. Either way at most what is free of the memory budget, or a "
+           "quarter of it, and half of log_limit_bytes.",
        .unit = "bytes",
        .max = kTiB});
   set.Add(

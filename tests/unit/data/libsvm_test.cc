@@ -237,7 +237,7 @@ TEST_F(Libsvm, NamesTheFileThatCannotBeRead) {
   };
   EXPECT_EQ(message(folder_.Path("absent")).code(), Code::kNotFound);
   EXPECT_NE(message(folder_.Path("absent")).message().find(folder_.Path("absent")), std::string::npos);
-  EXPECT_NE(message(folder_.Path("")).message().find("not a regular file"), std::string::npos);
+  EXPECT_NE(message(folder_.Path("")).message().find("is a directory, allowed are files"), std::string::npos);
   if (geteuid() != 0) {  // root may read everything
     const std::string secret = folder_.Write("secret", "1 1:1\n");
     std::filesystem::permissions(secret, std::filesystem::perms::none);
