@@ -138,19 +138,22 @@ void DeclareServerStorage(OptionSet& set, ClusterOptions::Server& o) {
            .max = 64 * kTiB});
   set.Add("server", "segment_bytes", &o.segment_bytes,
           {.help = "Size of one file of the delta log.", .unit = "bytes", .min = kMiB, .max = 16384 * kMiB});
-  set.Add("server", "fold_bytes", &o.fold_bytes,
-          {.help = "Bound on the length of the delta log at which it is folded into the base; at least "
-                   "segment_bytes. 0: none but these: the log becomes about twice as long as the live rows take "
-                   "memory, at least 64 MiB, while recovery_seconds allow it, the memory budget (what is free of "
-                   "it, or a quarter), half of log_limit_bytes, and an eighth of the free disk.",
-           .unit = "bytes",
-           .max = kTiB});
-  set.Add("server", "recovery_seconds", &o.recovery_seconds,
-          {.help = "How long a start may replay the delta log, at the speed that starts have shown here (100 MiB "
-                   "a second before the first): longer logs are folded.",
-           .unit = "s",
-           .min = 1,
-           .max = 3600});
+  set.Add(
+      "server", "fold_bytes", &o.fold_bytes,
+      {.help =
+           "Length of the delta log at which it is folded into the base, at least segment_bytes. 0: about "
+           "twice what the live rows take in memory, at least 64 MiB, as far as recovery_seconds and an "
+           "eighth of the free disk allow. Either way at most what is free of the memory budget, or a "
+           "quarter of it, and half of log_limit_bytes.",
+       .unit = "bytes",
+       .max = kTiB});
+  set.Add(
+      "server", "recovery_seconds", &o.recovery_seconds,
+      {.help = "How long a start may replay the delta log, at the speed that starts have shown here (100 MiB "
+               "a second before the first): longer logs are folded.",
+       .unit = "s",
+       .min = 1,
+       .max = 3600});
   set.Add("server", "log_limit_bytes", &o.log_limit_bytes,
           {.help = "Length of the delta log at which pushes are refused as overloaded until a fold has "
                    "shortened it. At least "
@@ -298,6 +301,8 @@ Status ClusterOptions::Check() const {
         "security.operator_token_file and security.client_token_file: set both, beside security.token_file, "
         "or neither");
   }
+  PENSTOCK_RETURN_IF_ERROR(AtLeast("server.log_limit_bytes", server.log_limit_bytes,
+                                   "twice server.segment_bytes", 2 * server.segment_bytes));
   if (server.port != 0 && server.port + server.cores - 1 > 65535) {
     return InvalidArgument(StrCat("server.port = ", server.port, ": with server.cores = ", server.cores,
                                   " the last port would be beyond 65535"));

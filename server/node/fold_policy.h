@@ -12,7 +12,7 @@
 namespace penstock {
 
 struct FoldBounds {
-  uint64_t fold_bytes = 0;  // an operator's; 0: none
+  uint64_t fold_bytes = 0;  // an operator's word, in place of what follows from live rows, replay and disk
   uint64_t log_limit_bytes = 0;
   uint64_t segment_bytes = 0;
   uint64_t memory_budget_bytes = 0;
@@ -34,12 +34,16 @@ constexpr uint64_t kReplaySpeed = uint64_t{100} << 20;
 inline uint64_t FoldAt(const FoldBounds& bounds, const FoldFacts& facts) {
   const uint64_t budget = bounds.memory_budget_bytes;
   const uint64_t unused = budget - std::min(budget, facts.live_bytes);
-  uint64_t at = std::max(kLeastFoldBytes, 2 * facts.live_bytes);
-  at = std::min(at, bounds.recovery_seconds * (facts.replay_speed == 0 ? kReplaySpeed : facts.replay_speed));
-  at = std::min(at, (facts.free_bytes + facts.log_bytes) / 8);  // base, folds and other servers need some too
+  uint64_t at = bounds.fold_bytes;
+  if (at == 0) {
+    const uint64_t speed = facts.replay_speed == 0 ? kReplaySpeed : facts.replay_speed;
+    at = std::max(kLeastFoldBytes, 2 * facts.live_bytes);
+    at = std::min(at, bounds.recovery_seconds * speed);
+    at = std::min(at,
+                  (facts.free_bytes + facts.log_bytes) / 8);  // base, folds and other servers need some too
+  }
   at = std::min(at, std::max(budget / 4, unused));
   at = std::min(at, bounds.log_limit_bytes / 2);
-  if (bounds.fold_bytes != 0) at = std::min(at, bounds.fold_bytes);
   return std::max(at, bounds.segment_bytes);
 }
 

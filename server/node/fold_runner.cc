@@ -6,13 +6,16 @@
 #include <algorithm>
 #include <chrono>
 #include <optional>
+#include <utility>
 
 #include "common/net/buffer_pool.h"
 
 namespace penstock {
 namespace {
 constexpr auto kLookEvery = std::chrono::milliseconds(20);
-constexpr auto kRetryAfterFailure = std::chrono::seconds(2);
+// Soon: on a small disk that was full and is free again, a log that is not folded meanwhile takes the space
+// that its fold needs.
+constexpr auto kRetryAfterFailure = std::chrono::milliseconds(200);
 // Memory that the next fold and the windows before it would have to ask for again is kept for so long.
 constexpr auto kKeepMemory = std::chrono::seconds(5);
 // Of the log when the server ends: shorter ones stay, longer ones would take their time.
@@ -95,12 +98,13 @@ void FoldRunner::FoldOnce(const QuarantinedLives& quarantined) {
                 &memory_);
   };
   auto report = fold();
+  Status before;
   {
     std::lock_guard lock(mutex_);
-    failure_ = report.status();
+    before = std::exchange(failure_, report.status());
   }
   if (!report.ok()) {
-    LOG(ERROR) << "fold: " << report.status().ToString();
+    if (report.status().message() != before.message()) LOG(ERROR) << "fold: " << report.status().ToString();
     metrics_.fold_failures++;
     return;
   }

@@ -33,7 +33,8 @@ ShardReplica::Begun ShardReplica::TakeGrant(const Grant& grant, uint64_t now_ms)
       begun.refused = StrCat("it is in epoch ", seen());
     } else if (shard_->pieces() > 0) {
       begun.refused = "its seed has not ended";
-    } else if (Status opened = shard_->BeginEpoch(grant.epoch, grant.min_lsn, Past()); !opened.ok()) {
+    } else if (Status opened = shard_->BeginEpoch(grant.epoch, grant.min_lsn, PastOf(grant.epoch));
+               !opened.ok()) {
       begun.refused = opened.message();
     }
     if (!begun.refused.empty()) return begun;
@@ -52,10 +53,12 @@ ShardReplica::Begun ShardReplica::TakeGrant(const Grant& grant, uint64_t now_ms)
   return begun;
 }
 
-// Whoever leads in between has the shard released here, or takes it over as another life.
-Shard::Past ShardReplica::Past() const {
+// Whoever leads in between has the shard released here first, and leads in an epoch of its own; or takes it
+// over as another life.
+Shard::Past ShardReplica::PastOf(Epoch next) const {
   if (!damage_.empty()) return Shard::Past::kDamaged;
-  return granted_ ? Shard::Past::kLed : Shard::Past::kAsHeld;
+  const bool led = granted_ || (released_ != 0 && next == released_ + 1);
+  return led ? Shard::Past::kLed : Shard::Past::kAsHeld;
 }
 
 void ShardReplica::WantCopies(const Grant& grant, uint64_t now_ms) {
@@ -78,6 +81,7 @@ Epoch ShardReplica::SettledEpoch() const {
 void ShardReplica::TakeFollow(Epoch epoch) {
   if (granted_) return;
   following_ = true;
+  released_ = 0;
   seen_ = std::max(seen_, epoch);
 }
 
@@ -88,6 +92,7 @@ Status ShardReplica::Serves(Epoch epoch) const {
 }
 
 void ShardReplica::Release() {
+  if (granted_) released_ = shard_->epoch();
   granted_ = false;
   settled_ = 0;
   owed_ = 0;

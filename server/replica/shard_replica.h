@@ -131,11 +131,12 @@ class ShardReplica {
   ReplicaStanding Standing() const;
   void KeepInTail(const DeltaWords& words, bool piece);
   void WantCopies(const Grant& grant, uint64_t now_ms);
-  Shard::Past Past() const;
+  Shard::Past PastOf(Epoch next) const;
 
   std::unique_ptr<Shard> shard_;
   const std::string node_;
   bool granted_ = false;
+  Epoch released_ = 0;  // the last one in which it led here, and not followed since
   bool following_ = false;
   Epoch settled_ = 0;  // the epoch before the present one
   Lsn owed_ = 0;       // answered before the present epoch

@@ -63,10 +63,7 @@ TEST(FullDisk, PushesWaitPullsGoOnAndNothingIsLost) {
                                  status.out.find("server-0: pushes are refused") != std::string::npos &&
                                  status.out.find(folder) != std::string::npos;
                         }))
-        << status.code
-        << "
-           "
-        << status.out << status.err;
+        << status.code << " " << status.out << status.err;
     disk.Free();
     EXPECT_TRUE(WaitFor(10000, [&] {
       return RunPenstock({"status", "--data-dir", cluster.dir()}).code == 0;

@@ -110,9 +110,10 @@ void Truth::CheckAnswered(Endpoint server, const SimSlot& slot, const PushReques
       const SimServer* node = copy.grant.in_sync ? cluster_.ServerOf(copy.grant.node) : nullptr;
       const SimSlot* held =
           node == nullptr || node->core() == nullptr ? nullptr : node->core()->GetSlot(request.shard);
+      const bool damaged = damaged_lives_.contains({copy.grant.node, copy.grant.incarnation});
       const bool cut = cut_lives_.contains({copy.grant.node, copy.grant.incarnation});
       if (held == nullptr || held->replica.incarnation() != copy.grant.incarnation ||
-          held->replica.granted() || (cut && level != Durability::kSynced))
+          held->replica.granted() || damaged || (cut && level != Durability::kSynced))
         continue;
       if (held->replica.seen() > slot.shard->epoch()) continue;
       if (!HasApplied(*held, request)) lacking = copy.grant.name + ", which has not applied it,";
@@ -169,8 +170,10 @@ void Truth::OnServes(ShardId shard, Epoch epoch, Endpoint server, bool promoted)
   const ServedBy by{server, cluster_.world.life(server)};
   primaries_changed_ |= !served.empty() && !(served.rbegin()->second == by);
   served[epoch] = by;
+  if (lossy_again_.contains(shard)) unsaid_.insert(shard);
   const ShardRecord& record = cluster_.scheduler.data().shards[shard];
   cut_lives_.erase({record.node, record.incarnation});
+  damaged_lives_.erase({record.node, record.incarnation});
   if (record.epoch == epoch)
     SetCourse(shard, promoted ? Step::kPromoted : Step::kGrantDelivered, record.node);
 }
@@ -206,9 +209,9 @@ void Truth::OnCommand(const Command& command, const StateData& before) {
     for (const auto& q : quarantine->quarantines) OnQuarantine(q);
   } else if (const auto* accept = std::get_if<AcceptLoss>(&command)) {
     ++accepted_;
-    // All of the present pass is done again, and what this shard had lost of it before does not matter. (What
-    // another one has lost unsaid, its marks may hold to be done.)
-    if (before.jobs.contains(1) && !IsOver(before.jobs.at(1).state)) {
+    // All of the present pass is done again, and what this shard had lost of it does not matter, but for what
+    // it (or another one) lost unsaid and served on: its marks may hold that to be done.
+    if (before.jobs.contains(1) && !IsOver(before.jobs.at(1).state) && !unsaid_.contains(accept->shard)) {
       lossy_again_.erase(accept->shard);
       damaged_again_.erase(accept->shard);
     }
@@ -291,9 +294,14 @@ void Truth::OnDamage(SimServer& server) {
     if (!IsMember(shards[id], server.node())) continue;
     lossy_.insert(id);
     lossy_again_.insert(id);
-    if (shards[id].node == server.node()) cut_lives_.insert({server.node(), shards[id].incarnation});
+    std::vector<Incarnation> lives;
+    if (shards[id].node == server.node()) lives.push_back(shards[id].incarnation);
     for (const CopyRecord& copy : shards[id].backups) {
-      if (copy.node == server.node()) cut_lives_.insert({server.node(), copy.incarnation});
+      if (copy.node == server.node()) lives.push_back(copy.incarnation);
+    }
+    for (const Incarnation life : lives) {
+      cut_lives_.insert({server.node(), life});
+      damaged_lives_.insert({server.node(), life});
     }
   }
   LoseWhatNobodyHolds(server, true);

@@ -115,9 +115,11 @@ class Truth {
   std::set<ShardId> damaged_;  // even if it was synced
   // The same since the job's present pass began again.
   std::set<ShardId> lossy_again_, damaged_again_;
+  std::set<ShardId> unsaid_;  // have served since they lost something, and nobody was told
   // Or the scheduler may have given up whoever holds it, before it could know.
   std::set<ShardId> may_be_quarantined_;
-  std::set<std::pair<NodeId, Incarnation>> cut_lives_;  // lost power and have not led since
+  // Lost power, or had their disk damaged, and have not led since.
+  std::set<std::pair<NodeId, Incarnation>> cut_lives_, damaged_lives_;
   uint64_t accepted_ = 0, promotions_ = 0;
   bool primaries_changed_ = false;  // of any shard, another process or another life of one
 };

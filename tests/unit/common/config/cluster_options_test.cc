@@ -53,10 +53,12 @@ TEST(ClusterOptionsTest, ChecksAcrossOptions) {
        "scheduler.lease_ms = 500: must be at least twice scheduler.heartbeat_ms (1000)"},
       {{"scheduler.copies=2", "scheduler.min_copies=3"},
        "scheduler.copies = 2: must be at least scheduler.min_copies (3)"},
-      {{"server.fold_bytes=134217728"},
-       "server.fold_bytes = 134217728: must be at least server.segment_bytes (268435456)"},
-      {{"server.log_limit_bytes=536870912"},
+      {{"server.fold_bytes=8388608"},
+       "server.fold_bytes = 8388608: must be at least server.segment_bytes (16777216)"},
+      {{"server.fold_bytes=1073741824", "server.log_limit_bytes=536870912"},
        "server.log_limit_bytes = 536870912: must be at least server.fold_bytes"},
+      {{"server.log_limit_bytes=16777216"},
+       "server.log_limit_bytes = 16777216: must be at least twice server.segment_bytes"},
       {{"server.port=65530", "server.cores=8"}, "the last port would be beyond 65535"},
   };
   for (const auto& test : kCases) {

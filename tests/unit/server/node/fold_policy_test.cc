@@ -60,6 +60,14 @@ TEST_F(FoldPolicyTest, TheOperatorsBoundsHold) {
   facts_.live_bytes = 2 * kGiB;
   bounds_.fold_bytes = 32 * kMiB;
   EXPECT_EQ(At(), 32 * kMiB);
+  bounds_.fold_bytes = 3 * kGiB;
+  facts_.free_bytes = 0;
+  facts_.live_bytes = 0;
+  EXPECT_EQ(At(), 3 * kGiB) << "in place of what follows from live rows and disk";
+  facts_.live_bytes = 15 * kGiB;
+  bounds_.fold_bytes = 12 * kGiB;
+  EXPECT_EQ(At(), 4 * kGiB) << "rows can leave memory";
+  facts_ = {.live_bytes = 2 * kGiB, .free_bytes = 1000 * kGiB, .replay_speed = kGiB};
   bounds_.fold_bytes = 0;
   bounds_.log_limit_bytes = kGiB;
   EXPECT_EQ(At(), kGiB / 2) << "pushes are refused at the limit";

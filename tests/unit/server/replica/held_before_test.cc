@@ -64,6 +64,18 @@ TEST_F(HeldBeforeTest, OneThatWasReleasedDoesNotSpeakForOthers) {
   EXPECT_EQ(held.since, 7u);
 }
 
+TEST_F(HeldBeforeTest, OneThatWasReleasedAndGrantedTheNextEpochHasLedWithoutABreak) {
+  ShardReplica replica(TwoTables(), "server-1");
+  ASSERT_TRUE(replica.TakeGrant({.epoch = 5, .min_lsn = 1}, 0).epoch);
+  const Lsn told = PushTo(replica.shard(), kMemory);
+  for (const Epoch epoch : {6, 7}) {  // a scheduler that was restarted twice
+    replica.Release();
+    ASSERT_TRUE(replica.TakeGrant({.epoch = epoch, .min_lsn = 20}, 0).epoch);
+  }
+  EXPECT_EQ(replica.shard().held_before().since, 5u);
+  EXPECT_TRUE(replica.shard().held_before().Holds(5, told)) << "who has not heard of epoch 6 rewinds nothing";
+}
+
 TEST_F(HeldBeforeTest, AcceptedDamageHoldsNothing) {
   ShardReplica replica(TwoTables(), "server-1");
   ASSERT_TRUE(replica.TakeGrant({.epoch = 5, .min_lsn = 1}, 0).epoch);
