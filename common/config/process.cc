@@ -11,9 +11,15 @@
 
 #include "common/base/fault.h"
 #include "common/base/log.h"
+#include "common/base/standard_streams.h"
 
 namespace penstock {
 namespace {
+
+int Fail(const ProcessInfo& info, const Status& status, int code) {
+  std::cerr << info.program << ": " << status.ToString() << "\n";
+  return code;
+}
 
 Result<ClusterOptions> ParseCommandLine(int argc, char** argv, const ProcessInfo& info) {
   CLI::App app(info.summary, info.program);
@@ -26,7 +32,9 @@ Result<ClusterOptions> ParseCommandLine(int argc, char** argv, const ProcessInfo
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& e) {
-    std::exit(app.exit(e));
+    app.exit(e);
+    const Status said = FlushStandardOutput();
+    std::exit(said.ok() ? 0 : Fail(info, said, 1));
   } catch (const CLI::ParseError& e) {
     return InvalidArgument(std::string(e.what()) + " (see " + info.program + " --help)");
   }
@@ -36,11 +44,6 @@ Result<ClusterOptions> ParseCommandLine(int argc, char** argv, const ProcessInfo
         "cluster.scheduler must be given: host:port, or the path of the scheduler's address file");
   }
   return options;
-}
-
-int Fail(const ProcessInfo& info, const Status& status, int code) {
-  std::cerr << info.program << ": " << status.ToString() << "\n";
-  return code;
 }
 
 // A connection is a file, and 1024 of them is what most systems allow a process that does not ask for more.
@@ -68,6 +71,7 @@ bool EndingSignals::Wait(long ms) {
 
 int RunProcess(int argc, char** argv, const ProcessInfo& info,
                const std::function<Status(const ClusterOptions&, EndingSignals&)>& run) {
+  OpenStandardStreams();
   auto options = ParseCommandLine(argc, argv, info);
   if (!options.ok()) return Fail(info, options.status(), 2);
   if (Status armed = ArmFaultsFromEnvironment(); !armed.ok()) return Fail(info, armed, 2);

@@ -5,6 +5,7 @@
 
 #include <iostream>
 
+#include "common/base/standard_streams.h"
 #include "model/blas.h"
 #include "tools/cli/commands.h"
 #include "tools/cli/exit_code.h"
@@ -35,6 +36,14 @@ Result<int> Run(const Arguments& arguments, Console& console) {
   return RunInspection(arguments, console);
 }
 
+// Whoever reads what was printed must not take a part of it for all.
+int EndWith(int code, Console& console) {
+  const Status said = FlushStandardOutput();
+  if (said.ok()) return code;
+  console.err << "penstock: " << said.message() << std::endl;
+  return code == kExitOk ? static_cast<int>(kExitFailed) : code;
+}
+
 int Main(int argc, char** argv) {
   // Messages of libraries are for the processes' logs; a tool speaks for itself.
   FLAGS_logtostderr = true;
@@ -42,18 +51,19 @@ int Main(int argc, char** argv) {
   google::InitGoogleLogging(argv[0]);
   Console console = MakeConsole();
   Arguments arguments;
-  if (const auto code = ParseArguments(argc, argv, &arguments, console.out, console.err)) return *code;
+  if (const auto code = ParseArguments(argc, argv, &arguments, console.out, console.err))
+    return EndWith(*code, console);
   const auto result = Run(arguments, console);
-  console.out.flush();
-  if (result.ok()) return *result;
+  if (result.ok()) return EndWith(*result, console);
   console.err << "penstock: " << result.status().message() << std::endl;
-  return ExitCodeOf(result.status());
+  return EndWith(ExitCodeOf(result.status()), console);
 }
 
 }  // namespace
 }  // namespace penstock
 
 int main(int argc, char** argv) {
+  penstock::OpenStandardStreams();
   penstock::PrepareBlas(argv);
   return penstock::Main(argc, argv);
 }
