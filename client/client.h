@@ -27,6 +27,7 @@
 // Codes to react to:
 //   kInvalidArgument     the call is wrong (sizes, a table that this client did not open, a unit over
 //                        max_unit_bytes): mend it
+//   kNotFound            the table was dropped, or there is none of that name
 //   kUnavailable         (pull, scheduler calls) not reachable until the deadline; the message names node,
 //                        endpoint and shard
 //   kDeadlineExceeded    time ran out, and no part of a push had any effect
@@ -75,8 +76,9 @@ using PushCallback = absl::AnyInvocable<void(Result<PushResult>)>;
 class Client {
  public:
   // Reads the token, connects to the scheduler and gets the shard map, within connect_timeout_ms.
-  // kUnavailable: no scheduler there (the address is named); kPermissionDenied: another cluster, another
-  // version or a wrong token; kInvalidArgument: an option.
+  // kUnavailable: no scheduler there, or its name cannot be resolved (the address is named);
+  // kDeadlineExceeded: it is there and does not answer; kPermissionDenied: another cluster, another version
+  // or a wrong token; kInvalidArgument: an option.
   static Result<std::unique_ptr<Client>> Connect(const ClientOptions& options);
   // Calls that are pending complete with kCancelled before it returns.
   ~Client();

@@ -57,7 +57,7 @@ kj::Promise<Result<bool>> ClientCore::LoadMap(uint64_t deadline_ms) {
                        status.code() == Code::kCancelled;
     const uint64_t spent = NowMs() - begin + 50;
     if (!again) return Result<bool>(status);
-    if (spent >= deadline_ms) return Result<bool>(Unavailable(status.message()));
+    if (spent >= deadline_ms) return Result<bool>(status);
     return loop_.Sleep(50).then([this, left = deadline_ms - spent] { return LoadMap(left); });
   });
 }

@@ -53,7 +53,7 @@ class ConnectionCache::Impl : public kj::Refcounted, public kj::TaskSet::ErrorHa
                                                           Connect(endpoint, id), "connect to " + endpoint)
               .then([this, endpoint, id](Result<Result<capnp::Capability::Client>>&& r)
                         -> Result<std::shared_ptr<capnp::Capability::Client>> {
-                const Status status = r.ok() ? r->status() : r.status();
+                const Status status = r.ok() ? r->status() : NoAnswer(endpoint, id, r.status());
                 if (status.ok()) return std::make_shared<capnp::Capability::Client>(**r);
                 Erase(endpoint, id);  // the next Get tries again
                 return status;
@@ -80,6 +80,18 @@ class ConnectionCache::Impl : public kj::Refcounted, public kj::TaskSet::ErrorHa
     kj::ForkedPromise<Result<std::shared_ptr<capnp::Capability::Client>>> service;
   };
 
+  // Why there is no connection, from how far it has come: a peer that is not there is told from one that does
+  // not answer.
+  Status NoAnswer(const std::string& endpoint, uint64_t id, const Status& status) const {
+    if (status.code() != Code::kDeadlineExceeded) return status;
+    const auto it = entries_.find(endpoint);
+    const bool accepted = it != entries_.end() && it->second.id == id && it->second.link != nullptr;
+    const std::string waited = " within " + std::to_string(options_.connect_timeout_ms) + " ms";
+    if (!accepted) return Unavailable("connect to " + endpoint + ": not reached" + waited);
+    return DeadlineExceeded("connect to " + endpoint + ": the connection is accepted, but not answered" +
+                            waited + "; the process is stopped, hung or overloaded");
+  }
+
   // Destroying a link inside one of its own callbacks is not allowed: do it from the event queue.
   void Erase(const std::string& endpoint, uint64_t id) {
     auto it = entries_.find(endpoint);
@@ -90,9 +102,13 @@ class ConnectionCache::Impl : public kj::Refcounted, public kj::TaskSet::ErrorHa
   }
 
   kj::Promise<Result<capnp::Capability::Client>> Connect(const std::string& endpoint, uint64_t id) {
-    return loop_.io()
-        .provider->getNetwork()
-        .parseAddress(endpoint)
+    return kj::evalNow([&] { return loop_.io().provider->getNetwork().parseAddress(endpoint); })
+        .catch_([](kj::Exception&& e) -> kj::Own<kj::NetworkAddress> {
+          // A name server may know the name in a moment: like a peer that is not reached.
+          kj::throwFatalException(
+              kj::Exception(kj::Exception::Type::DISCONNECTED, __FILE__, __LINE__,
+                            kj::str("the address cannot be resolved (", e.getDescription(), ")")));
+        })
         .then([](kj::Own<kj::NetworkAddress>&& address) {
           auto& ref = *address;
           return ref.connect().attach(kj::mv(address));

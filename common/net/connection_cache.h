@@ -29,9 +29,9 @@ class ConnectionCache {
   ~ConnectionCache();
 
   // The service behind `endpoint` ("host:port"), to be cast to the interface that is expected there.
-  // kUnavailable: not reachable now; kPermissionDenied: another cluster, another version or a wrong token,
-  // each named; kDeadlineExceeded: it did not answer in time. The first contact tells the identity its
-  // cluster id if it had none.
+  // kUnavailable: its name cannot be resolved, or it is not reachable now; kPermissionDenied: another
+  // cluster, another version or a wrong token, each named; kDeadlineExceeded: it accepts the connection and
+  // does not answer in time. The first contact tells the identity its cluster id if it had none.
   kj::Promise<Result<capnp::Capability::Client>> Get(const std::string& endpoint);
 
   // Forgets the connection (a call on it timed out); calls in flight on it go on to their own deadlines.
