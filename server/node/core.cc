@@ -60,6 +60,8 @@ void ServerCore::AdoptShard(std::unique_ptr<Shard> shard, const FoldedPoint& fol
 void ServerCore::SetTables(const std::vector<TableSpec>& specs, const std::vector<TableId>& dropped) {
   for (const TableSpec& spec : specs) tables_[spec.id] = spec;
   for (TableId id : dropped) tables_.erase(id);
+  for (const TableSpec& spec : specs) newest_table_ = std::max(newest_table_, spec.id);
+  for (TableId id : dropped) newest_table_ = std::max(newest_table_, id);
   for (auto& [shard, slot] : slots_) {
     for (const TableSpec& spec : specs) {
       const bool known = slot->shard->FindSpec(spec.id) != nullptr;
@@ -135,8 +137,11 @@ Status ServerCore::Writable() const {
   return Status::Ok();
 }
 
-// Created a moment ago and not heard of here yet, or dropped: the client retries until its deadline.
+// Ids rise, so one up to the newest that was heard of was dropped if it is not there. A later one was created
+// a moment ago: the client retries until its deadline.
 Status ServerCore::UnknownTable(TableId table) const {
+  if (table <= newest_table_ && !tables_.contains(table))
+    return NotFound("table " + std::to_string(table) + " was dropped");
   return Unavailable("table " + std::to_string(table) + " is not known at " + options_.node_name, 50);
 }
 

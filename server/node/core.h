@@ -85,6 +85,9 @@ class ServerCore final : public ReplicaHost, private kj::TaskSet::ErrorHandler {
   ShardSlot* Held(ShardId shard) const { return slots_.Held(shard); }
   const ShardSlots& shards() const { return slots_; }
   const std::map<TableId, TableSpec>& tables() const { return tables_; }
+  // Why a shard that is served has no such table: kNotFound, it was dropped; kUnavailable, it is not known
+  // yet.
+  Status UnknownTable(TableId table) const;
   MemoryAccount& memory() { return memory_; }
   ColdFetch& cold() { return cold_; }
   BaseScan& scan() { return scan_; }
@@ -153,7 +156,6 @@ class ServerCore final : public ReplicaHost, private kj::TaskSet::ErrorHandler {
   void TakeFollow(const Follow& follow);
   Status NotFollowed(ShardId shard) const;
   bool HasRoomForCopies();
-  Status UnknownTable(TableId table) const;
   std::vector<Key> PullUnit(const Shard& shard, Shard::TableHandle table, const Unit& unit);
   kj::Promise<Applied> ApplyFetched(ShardId shard, Epoch epoch, const Unit& unit, int attempts);
   kj::Promise<void> FlushSome(std::vector<ShardId> shards);
@@ -175,6 +177,7 @@ class ServerCore final : public ReplicaHost, private kj::TaskSet::ErrorHandler {
   ServerMetrics& metrics_;
   ShardSlots slots_;
   std::map<TableId, TableSpec> tables_;
+  TableId newest_table_ = 0;  // the highest id that was ever heard of
   ProducerId forget_floor_ = 0;
   ProducerRanges finished_, complete_;
   CommitWindow window_;

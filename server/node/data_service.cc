@@ -133,10 +133,7 @@ void DataService::PullTable(uint32_t table, proto::PullRequest::Table::Reader in
     next += keys.size();
     auto found = core_.Find(groups[i].getShard(), groups[i].getEpoch());
     const TableSpec* spec = found.status.ok() ? found.shard->FindSpec(in.getTable()) : nullptr;
-    if (found.status.ok() && spec == nullptr) {
-      found.status = Unavailable(
-          "table " + std::to_string(in.getTable()) + " is not known at " + core_.options().node_name, 50);
-    }
+    if (found.status.ok() && spec == nullptr) found.status = core_.UnknownTable(in.getTable());
     SetResult(found.status, results[i]);
     SetStanding(found, results[i]);
     if (!found.status.ok()) continue;

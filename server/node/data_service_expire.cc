@@ -17,10 +17,7 @@ Result<std::shared_ptr<Expirer::Scan>> DataService::BeginExpire(proto::DataPlane
   PENSTOCK_RETURN_IF_ERROR(found.status);
   const TableId table = params.getTable();
   const TableSpec* spec = found.shard->FindSpec(table);
-  if (spec == nullptr) {
-    return Unavailable("table " + std::to_string(table) + " is not known at " + core_.options().node_name,
-                       kAskAgainMs);
-  }
+  if (spec == nullptr) return core_.UnknownTable(table);
   if (!spec->expiry.any()) {
     return FailedPrecondition("table '" + spec->name + "' has no rules of expiry");
   }
