@@ -44,6 +44,22 @@ Status WriteFileAtomically(const std::string& path, std::string_view contents, i
   return synced == 0 ? Status::Ok() : ErrnoStatus(error, "sync folder of " + path);
 }
 
+Status CheckReplaceable(const std::string& path) {
+  std::error_code error;
+  const auto there = std::filesystem::status(path, error);
+  if (std::filesystem::exists(there) && !std::filesystem::is_regular_file(there)) {
+    return FailedPrecondition(path + " is " +
+                              (std::filesystem::is_directory(there) ? "a folder" : "no regular file") +
+                              ", allowed is the path of a file");
+  }
+  const std::string partial = path + ".partial";
+  const int fd = open(partial.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+  if (fd < 0) return ErrnoStatus(errno, "write " + path);
+  close(fd);
+  if (unlink(partial.c_str()) != 0) return ErrnoStatus(errno, "write " + path);
+  return Status::Ok();
+}
+
 Result<std::string> ReadWholeFile(const std::string& path) {
   std::error_code error;
   if (std::filesystem::is_directory(path, error))  // which a stream reads as an empty file

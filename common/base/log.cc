@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <cstdio>
 #include <ctime>
+#include <filesystem>
 #include <mutex>
 
 #include "common/base/atomic_file.h"
@@ -19,7 +20,8 @@ namespace {
 // Never destroyed: glog keeps the callback, and other threads and static destructors may log to the very end.
 struct PrefixState {
   std::mutex mutex;
-  std::string node;  // guarded by mutex
+  std::string node;  // guarded by mutex, like the next
+  std::string file;
 };
 PrefixState& Prefix() {
   static auto* state = new PrefixState;
@@ -27,6 +29,12 @@ PrefixState& Prefix() {
 }
 
 std::atomic<bool> started{false};
+
+void SetFile(std::string file) {
+  PrefixState& state = Prefix();
+  const std::lock_guard lock(state.mutex);
+  state.file = std::move(file);
+}
 
 void WritePrefix(std::ostream& out, const google::LogMessageInfo& line, void*) {
   const time_t seconds = line.time.timestamp();
@@ -66,6 +74,9 @@ void LogToFiles(const LogOptions& options) {
     google::SetLogDestination(severity, "");
   }
   google::SetLogSymlink(google::GLOG_INFO, options.program.c_str());
+  std::error_code error;
+  const auto folder = std::filesystem::absolute(options.dir, error);
+  SetFile((error ? options.dir : folder.lexically_normal().string()) + "/" + options.program + ".INFO");
   FLAGS_max_log_size = options.max_mib;
   FLAGS_stop_logging_if_full_disk = true;
   FLAGS_logbuflevel = -1;  // a process that is killed must not lose its last lines
@@ -78,6 +89,12 @@ void LogToFiles(const LogOptions& options) {
 }
 
 }  // namespace
+
+std::string LogFile() {
+  PrefixState& state = Prefix();
+  const std::lock_guard lock(state.mutex);
+  return state.file;
+}
 
 Result<std::unique_ptr<Logging>> Logging::Start(const LogOptions& options) {
   PENSTOCK_ASSIGN_OR_RETURN(const int severity, Severity(options.level));
@@ -96,6 +113,7 @@ Result<std::unique_ptr<Logging>> Logging::Start(const LogOptions& options) {
 }
 
 Logging::~Logging() {
+  SetFile("");
   google::FlushLogFiles(google::GLOG_INFO);
   google::ShutdownGoogleLogging();
   FLAGS_logtostderr = true;

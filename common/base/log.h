@@ -20,6 +20,9 @@
 
 namespace penstock {
 
+// The file that this process logs to, an absolute path; empty: standard error. Any thread.
+std::string LogFile();
+
 struct LogOptions {
   std::string program;         // "penstock-server"
   std::string node = {};       // name in each line; empty: the program's

@@ -55,6 +55,8 @@ Result<nlohmann::json> RunCommand(const std::vector<std::string>& arguments, con
 
 Result<int> RunBenchAll(const Arguments& arguments, Console& console) {
   InterruptSignals signals;
+  if (!arguments.report.empty())
+    PENSTOCK_RETURN_IF_ERROR(CheckReplaceable(AbsolutePath(arguments.report)).Prepend("--report"));
   PENSTOCK_ASSIGN_OR_RETURN(const std::string folder, MakeTemporaryFolder());
   std::map<std::string, Result<nlohmann::json>> reports;  // by command: some serve two rows
   std::vector<ReportLine> lines;

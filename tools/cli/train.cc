@@ -1,8 +1,5 @@
 // penstock train: submits a job to a running cluster or to a private one, follows it, and says how well it
 // did.
-#include <unistd.h>
-
-#include <filesystem>
 #include <nlohmann/json.hpp>
 
 #include "client/admin.h"
@@ -23,9 +20,8 @@ namespace {
 // A result that cannot be written after an hour of training is said before it.
 Status CheckReport(const std::string& path) {
   if (path.empty()) return Status::Ok();
-  const auto folder = std::filesystem::path(AbsolutePath(path)).parent_path();
-  if (::access(folder.c_str(), W_OK) == 0) return Status::Ok();
-  return FailedPrecondition("--report " + path + ": " + ErrnoStatus(errno, folder.string()).message());
+  const Status status = CheckReplaceable(AbsolutePath(path));
+  return status.ok() ? status : FailedPrecondition("--report " + path + ": " + status.message());
 }
 
 std::string HowToReach(const TargetArguments& target) {

@@ -42,6 +42,7 @@ TEST(LogTest, LinesNameNodeAndPlaceAndSurviveWithoutAFlush) {
   TempDir dir;
   auto logging = Logging::Start({.program = "log-test", .node = "server-2", .dir = dir.path("logs/deep")});
   ASSERT_TRUE(logging.ok()) << logging.status().ToString();
+  EXPECT_EQ(LogFile(), dir.path("logs/deep/log-test.INFO"));
   LOG(INFO) << "first";
   (*logging)->SetNode("server-3");
   LOG(WARNING) << "second";
