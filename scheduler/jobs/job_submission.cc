@@ -1,5 +1,6 @@
 #include "scheduler/jobs/job_submission.h"
 
+#include <algorithm>
 #include <cctype>
 
 #include "common/base/strings.h"
@@ -93,6 +94,15 @@ Status ReadPlan(const json& in, SubmitJob* out) {
   return Status::Ok();
 }
 
+// Of the names of all tables of the job.
+std::string JobPrefix(const SubmitJob& job) { return StrCat(job.name, ".", job.job, "/"); }
+
+bool NameTaken(const ClusterState& state, const std::string& prefix) {
+  const auto& tables = state.data().tables;
+  return std::any_of(tables.begin(), tables.end(),
+                     [&](const auto& table) { return table.second.name.starts_with(prefix); });
+}
+
 Status ReadTables(const json& in, TableId next, SubmitJob* out) {
   auto tables = in.find("tables");
   if (tables == in.end() || !tables->is_array() || tables->size() > kMaxTables) {
@@ -106,7 +116,7 @@ Status ReadTables(const json& in, TableId next, SubmitJob* out) {
       return InvalidArgument(StrCat("job: tables: ", e.what()));
     }
     spec.id = next++;
-    spec.name = StrCat(out->name, ".", out->job, "/", spec.name);
+    spec.name = JobPrefix(*out) + spec.name;
     PENSTOCK_RETURN_IF_ERROR(spec.Validate().Prepend("job: tables"));
     if (spec.accumulate && !out->policy.sync())
       return InvalidArgument(
@@ -128,6 +138,8 @@ Result<SubmitJob> ReadSubmission(const std::string& spec, const ClusterState& st
   out.spec = spec;
   out.at_ms = wall_ms;
   PENSTOCK_ASSIGN_OR_RETURN(out.name, Name(in));
+  // Tables of others may have names as a job gives them to its own.
+  while (NameTaken(state, JobPrefix(out))) ++out.job;
   PENSTOCK_ASSIGN_OR_RETURN(const uint64_t passes, Number(in, "passes", "job: ", 0, kMaxPasses));
   out.passes = static_cast<uint32_t>(passes);
   PENSTOCK_ASSIGN_OR_RETURN(out.evaluate_train, Flag(in, "evaluate_train"));

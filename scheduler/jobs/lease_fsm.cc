@@ -16,7 +16,7 @@ std::string Describe(const JobRecord& job) { return StrCat("job ", job.id, " '",
 
 std::string Describe(const JobRecord& job, uint32_t partition) {
   std::string text = StrCat(Describe(job), ": ", ToString(job.phase));
-  if (job.phase == JobPhase::kTrain) StrAppend(&text, " pass ", job.pass);
+  if (job.phase == JobPhase::kTrain) StrAppend(&text, " pass ", job.pass + 1);
   return StrCat(text, ", partition ", partition);
 }
 

@@ -53,7 +53,7 @@ LedgerJob::Seen LedgerJob::Look() {
   return {.state = job->value("state", ""),
           .id = job->value("id", uint64_t{0}),
           .examples = job->value("examples", uint64_t{0}),
-          .pass = job->value("pass", uint64_t{0})};
+          .pass = std::max(job->value("pass", uint64_t{1}), uint64_t{1}) - 1};
 }
 
 Result<uint64_t> LedgerJob::Pass() {

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdio>
 #include <nlohmann/json.hpp>
 
 #include "common/base/strings.h"
@@ -28,11 +27,7 @@ void Get(const nlohmann::json& job, const char* name, T* value) {
 
 bool Training(const JobProgress& job) { return job.phase.empty() || job.phase == "train"; }
 
-std::string Loss(double loss) {
-  char text[32];
-  std::snprintf(text, sizeof text, "%.4f", loss);
-  return text;
-}
+std::string Loss(double loss) { return FormatFraction(loss, 4); }
 
 std::string Percent(const JobProgress& job) {
   return StrCat(static_cast<int>(std::floor(job.share() * 100)), " %");
@@ -52,8 +47,7 @@ std::string PhaseText(const JobProgress& job) {
   const bool keeping = job.phase == "keep_best";
   const std::string data = job.phase == "evaluate_test" ? "held-out" : "training";
   std::string text = keeping ? "keeping the best weights" : StrCat("evaluating on ", data, " data");
-  if (job.passes > 0)
-    StrAppend(&text, " after pass ", std::min(job.pass + 1, job.passes), " of ", job.passes);
+  if (job.passes > 0) StrAppend(&text, " after pass ", job.pass, " of ", job.passes);
   return text;
 }
 
@@ -97,9 +91,9 @@ std::string PlainLine(const JobProgress& job, double rate) {
   std::string line = StrCat(job.name, " (job ", job.id, "): ", job.state == "paused" ? "paused, " : "");
   if (!Training(job))
     return StrCat(line, PhaseText(job), ", partition ", job.partitions_done, " of ", job.partitions);
-  StrAppend(&line, "pass ", std::min(job.pass + 1, job.passes), " of ", job.passes, ", partition ",
-            job.partitions_done, " of ", job.partitions, ", ", FormatCount(job.examples), " of ",
-            FormatCount(job.examples_total), " examples (", Percent(job), ")");
+  StrAppend(&line, "pass ", job.pass, " of ", job.passes, ", partition ", job.partitions_done, " of ",
+            job.partitions, ", ", FormatCount(job.examples), " of ", FormatCount(job.examples_total),
+            " examples (", Percent(job), ")");
   if (job.examples > 0) StrAppend(&line, ", ", Rate(rate), "/s, loss ", Loss(job.loss));
   if (const auto left = Left(job, rate)) StrAppend(&line, ", ", *left);
   if (job.bad_records > 0) StrAppend(&line, ", ", job.bad_records, " malformed records skipped");
@@ -111,8 +105,8 @@ std::string BarLine(const JobProgress& job, double rate, int width) {
   text.insert(0, text.size() < 5 ? 5 - text.size() : 0, ' ');
   text += job.state == "paused" ? "  paused  " : "  ";
   if (Training(job)) {
-    StrAppend(&text, "pass ", std::min(job.pass + 1, job.passes), "/", job.passes, "  ", job.partitions_done,
-              "/", job.partitions, " parts");
+    StrAppend(&text, "pass ", job.pass, "/", job.passes, "  ", job.partitions_done, "/", job.partitions,
+              " parts");
     if (job.examples > 0) StrAppend(&text, "  ", Rate(rate), " ex/s  loss ", Loss(job.loss));
     if (const auto left = Left(job, rate)) StrAppend(&text, "  ", *left);
   } else {

@@ -10,7 +10,7 @@ std::string LeaseInfo::Describe() const {
   std::string text = "job '" + job_name + "' (" + std::to_string(job) + "), ";
   switch (phase) {
     case proto::Lease::Phase::TRAIN:
-      text += "pass " + std::to_string(pass);
+      text += "pass " + std::to_string(pass + 1);
       break;
     case proto::Lease::Phase::EVALUATE_TRAIN:
       text += "evaluation on training data";

@@ -112,7 +112,7 @@ Status SyncLoop::Work(const Order& order) {
   const uint64_t k = order.round - task_.info().pass * plan.count() - 1;
   if (k >= plan.count()) {
     return Internal("round " + std::to_string(order.round) + " is not of pass " +
-                    std::to_string(task_.info().pass));
+                    std::to_string(task_.info().pass + 1));
   }
   const std::span<const uint32_t> indices = plan.Indices(k);
   Finished done{.round = order.round,

@@ -23,7 +23,7 @@ json Running() {
           {"name", "a9a"},
           {"state", "running"},
           {"phase", "train"},
-          {"pass", 1},
+          {"pass", 2},
           {"passes", 30},
           {"partitions_done", 5},
           {"partitions", 8},
@@ -140,9 +140,25 @@ TEST(JobMetrics, PartsAreMerged) {
   EXPECT_THAT(MetricsText(*metrics), HasSubstr("training data: loss 0.2200"));
 }
 
+TEST(JobMetrics, HugeValuesArePrintedAsTheReportHasThem) {
+  const json metrics = {{"train", {{"objective", 3.75e74}, {"examples", 4}}}};
+  EXPECT_EQ(MetricsText(metrics), "training data: objective 3.75e+74 (4 examples)\n");
+}
+
+TEST(JobMetrics, OptionsThatAreNotAtTheirDefaults) {
+  json job = EvaluatedJob();
+  job["spec"]["options"]["train"]["passes"] = 4711;
+  EXPECT_THAT(OptionsText(job), HasSubstr("\n  train.passes = 4711\n"));
+  EXPECT_THAT(OptionsText(job), Not(HasSubstr("train.batch_size")));
+  EXPECT_EQ(OptionsText(json::object()), "");
+}
+
 TEST(JobMetrics, ReportHasTheFixedMembers) {
-  const json job = EvaluatedJob();
+  json job = EvaluatedJob();
+  job["bad_records"] = 7;
   const json report = JobReport(job, *JobMetrics(job));
+  EXPECT_EQ(report["skipped_records"], 7);
+  EXPECT_EQ(report["options"], job["spec"]["options"]);
   EXPECT_EQ(report["job"], "j");
   EXPECT_EQ(report["status"], "done");
   EXPECT_EQ(report["servers"], 2);

@@ -158,7 +158,7 @@ TEST_F(JobControlTest, PartitionsComeInTheOrderOfSeedAndPass) {
     }
   }
   EXPECT_EQ(c.Lease(c.w1)[0].phase, JobPhase::kEvaluateTrain);
-  EXPECT_EQ(Shown(1)["pass"], 1) << "the last pass, also while it is evaluated";
+  EXPECT_EQ(Shown(1)["pass"], 2) << "the last pass, also while it is evaluated";
 }
 
 TEST_F(JobControlTest, PartitionsAreShown) {
