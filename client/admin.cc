@@ -107,6 +107,24 @@ Status Admin::ResumeJob(uint32_t job) {
   });
 }
 
+Status Admin::RemoveJob(uint32_t job, bool drop_tables) {
+  return Order(caller_, "remove job " + std::to_string(job),
+               [job, drop_tables](proto::Scheduler::Client& scheduler) {
+                 auto request = scheduler.removeJobRequest();
+                 request.setJob(job);
+                 request.setDropTables(drop_tables);
+                 return request;
+               });
+}
+
+Status Admin::RemoveNode(NodeId node) {
+  return Order(caller_, "remove node " + std::to_string(node), [node](proto::Scheduler::Client& scheduler) {
+    auto request = scheduler.removeNodeRequest();
+    request.setNode(node);
+    return request;
+  });
+}
+
 Status Admin::AcceptLoss(ShardId shard) {
   return Order(caller_, "accept the loss of shard " + std::to_string(shard),
                [shard](proto::Scheduler::Client& scheduler) {

@@ -47,6 +47,8 @@ class Admin {
   Status AcceptLoss(ShardId shard);
   // Of the last in-sync copies of a shard that nobody serves, that of `node` goes on.
   Status ForceShard(ShardId shard, NodeId node);
+  // Forgets a dead node that holds no shard and no copy of one.
+  Status RemoveNode(NodeId node);
   // How many servers shall hold each shard, and with how few in sync pushes go on.
   Status SetCopies(uint32_t copies, uint32_t min_copies);
 
@@ -58,6 +60,8 @@ class Admin {
   // No more of its partitions are worked on until ResumeJob. Both may be repeated.
   Status PauseJob(uint32_t job);
   Status ResumeJob(uint32_t job);
+  // Of a job that has ended: the scheduler forgets it, and its tables with it if they are to be dropped.
+  Status RemoveJob(uint32_t job, bool drop_tables);
 
  private:
   Caller& caller_;

@@ -124,11 +124,12 @@ struct FinishedMinibatch {
 
 interface Scheduler {
   register @0 (role :Role, node :UInt32, name :Text, endpoints :List(Text), httpEndpoint :Text, shards :List(ShardReport),
-               highestTerm :UInt64, highestMapVersion :UInt64)
+               highestTerm :UInt64, highestMapVersion :UInt64, pid :UInt32, logPath :Text)
       -> (status :Common.Status, node :UInt32, cluster :UInt64, term :UInt64, shardCount :UInt32, tables :List(Common.TableSpec),
           session :UInt64);
   # By a server or worker after it started. node 0 asks for a new id. `endpoints` has one host:port per core. `session` names this life of the
   # node: a later register of the same node ends it, and heartbeats of an ended session are refused with failedPrecondition.
+  # `pid` and `logPath` are for operators: its process on its machine, and the file there that it logs to (empty: standard error).
 
   heartbeat @1 (node :UInt32, session :UInt64, shards :List(ShardReport), busy :Bool, tableVersion :UInt64,
                 hold :Bool, mapVersion :UInt64, note :Text, trouble :Text)
@@ -198,4 +199,9 @@ interface Scheduler {
 
   cannotStart @19 (name :Text, reason :Text) -> (status :Common.Status);
   # By a server that ends because it cannot start. The status says why until a server of that name registers.
+
+  removeJob @20 (job :UInt32, dropTables :Bool) -> (status :Common.Status);
+  # Forgets a job that has ended (else failedPrecondition), with its tables if `dropTables` is set.
+  removeNode @21 (node :UInt32) -> (status :Common.Status);
+  # Forgets a dead node that holds no shard and no copy of one (else failedPrecondition). Should it come back, it is taken up again.
 }

@@ -1,8 +1,11 @@
 #include "common/cluster/node_session.h"
 
 #include <glog/logging.h>
+#include <unistd.h>
 
 #include <algorithm>
+
+#include "common/base/log.h"
 
 namespace penstock {
 namespace {
@@ -57,6 +60,8 @@ kj::Promise<void> NodeSession::Register() {
     auto request = kj::heap(scheduler->registerRequest());
     auto filled = host_.FillRegister(*request);
     return filled.then([this, request = kj::mv(request)]() mutable {
+      request->setPid(static_cast<uint32_t>(::getpid()));
+      request->setLogPath(LogFile());
       using Response = capnp::Response<proto::Scheduler::RegisterResults>;
       return WithDeadline<Response>(loop_.timer(), 10 * 1000, request->send(), "register with the scheduler")
           .then([this](Result<Response>&& response) {

@@ -33,6 +33,7 @@ struct ClusterOptions {
     uint32_t servers = 1;
     uint32_t copies = 1;
     uint32_t min_copies = 1;
+    uint32_t keep_jobs = 100;
     uint32_t max_connections = 4096;
   };
   struct Server {

@@ -90,6 +90,7 @@ Status ControlPlane::CheckRegister(const RegisterRequest& request) const {
     return InvalidArgument("register: a server without endpoints");
   if (request.node == 0) return Status::Ok();
   const NodeRecord* known = state_->FindNode(request.node);
+  if (known == nullptr && request.node <= state_.data().last_node) return Status::Ok();  // it was removed
   if (known == nullptr) {
     return FailedPrecondition(
         StrCat("node ", request.node, " ('", request.name,
@@ -166,7 +167,9 @@ Result<RegisterAnswer> ControlPlane::Register(const RegisterRequest& request, No
                                       .name = name,
                                       .endpoints = request.endpoints,
                                       .http = request.http,
-                                      .session = data.last_session + 1},
+                                      .session = data.last_session + 1,
+                                      .pid = request.process.pid,
+                                      .log = request.process.log},
                              .lsns = std::move(decision.lsns),
                              .grants = std::move(decision.grants),
                              .quarantines = std::move(decision.quarantines)};
@@ -410,6 +413,7 @@ void ControlPlane::Tick(Now now) {
   }
   (void)CommitCopies(now);
   if (status.ok()) status = leases_.Tick(now);
+  if (status.ok()) status = ForgetOldJobs();
   sync_.Tick(now, [&](NodeId node) { return nodes_.StateOf(node, now.ms) == Liveness::kDead; });
   RefreshMap(now);
 }
@@ -443,8 +447,12 @@ std::vector<std::string> ControlPlane::Problems(Now now) const {
     workers += node.role == NodeRole::kWorker && liveness != Liveness::kDead;
     const std::string trouble = liveness == Liveness::kDead ? "" : nodes_.Trouble(id);
     if (!trouble.empty()) problems.push_back(StrCat(node.name, ": ", trouble));
-    if (liveness != Liveness::kAlive && !nodes_.CannotStart().contains(node.name))
-      problems.push_back(StrCat(node.name, " is ", ToString(liveness)));
+    if (liveness == Liveness::kAlive || nodes_.CannotStart().contains(node.name)) continue;
+    const bool removable = liveness == Liveness::kDead && state_->Check(penstock::RemoveNode{id}).ok();
+    problems.push_back(StrCat(node.name, " is ", ToString(liveness),
+                              removable ? StrCat("; it holds no shard, and `penstock node remove ", id,
+                                                 "` forgets it should it not come back")
+                                        : ""));
   }
   if (working && workers == 0) problems.push_back("jobs wait: there is no worker");
   for (ShardState bad :
@@ -479,6 +487,8 @@ Result<nlohmann::json> ControlPlane::Inspect(const std::string& what, const std:
                          .ready = ready,
                          .problems = Problems(now),
                          .uptime_ms = now.ms - started_ms_,
+                         .pid = options_.process.pid,
+                         .log = options_.process.log,
                          .now = now};
   return penstock::Inspect(view, what, name);
 }

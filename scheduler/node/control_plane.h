@@ -20,6 +20,12 @@
 
 namespace penstock {
 
+// Where an operator finds a process: on its machine.
+struct ProcessPlace {
+  uint32_t pid = 0;
+  std::string log;  // the file that it logs to; empty: standard error
+};
+
 struct ControlPlaneOptions {
   std::string cluster_name = "penstock";
   uint32_t shards = 128;  // of a new cluster
@@ -29,7 +35,9 @@ struct ControlPlaneOptions {
   CopyOptions copying;
   NodeTableOptions nodes;
   LeaseOptions leases;
-  int64_t lsn_ms = 1000;  // how often reported lsns are journaled
+  int64_t lsn_ms = 1000;     // how often reported lsns are journaled
+  uint32_t keep_jobs = 100;  // that have ended; older ones are forgotten
+  ProcessPlace process;      // the scheduler's own
 };
 
 struct RegisterRequest {
@@ -41,6 +49,7 @@ struct RegisterRequest {
   std::vector<ShardLine> lines;
   uint64_t highest_term = 0;
   uint64_t highest_map_version = 0;
+  ProcessPlace process{};
 };
 struct RegisterAnswer {
   NodeId node = 0;
@@ -125,6 +134,8 @@ class ControlPlane {
   Status Cancel(JobId job, Now now);
   Status Pause(JobId job, Now now);
   Status Resume(JobId job, Now now);
+  // kFailedPrecondition: it has not ended.
+  Status RemoveJob(JobId job, bool drop_tables);
   Result<LeaseAnswer> Lease(NodeId node, uint64_t session, uint32_t count, Now now);
   // ssp: what LeaseFsm::Clock answers.
   Result<uint64_t> Clock(NodeId node, uint64_t session, JobId job, LeaseToken token, uint64_t clock, Now now);
@@ -135,6 +146,8 @@ class ControlPlane {
                                      const std::vector<ReportedProgress>& progress, Now now);
 
   Result<nlohmann::json> Inspect(const std::string& what, const std::string& name, Now now);
+  // kFailedPrecondition: it lives, or holds shards or copies of them.
+  Status RemoveNode(NodeId node, Now now);
   Status Accept(ShardId shard, Now now);
   // kInvalidArgument: not 1 <= min_copies <= copies <= 3.
   Status SetCopies(uint32_t copies, uint32_t min_copies, Now now);
@@ -183,6 +196,8 @@ class ControlPlane {
   // By `remaining` of `node`.
   Status CommitAccept(ShardId id, Lsn remaining, const std::string& node, Now now);
   std::string CopiesProblem(Now now) const;
+  Status CommitRemoval(const RemoveJobs& command);
+  Status ForgetOldJobs();
   Status PlaceIfReady(Now now);
   Status GrantHeld(Now now);
   bool Settling(Now now) const;

@@ -118,6 +118,23 @@ Status ControlPlane::SetCopies(uint32_t copies, uint32_t min_copies, Now now) {
   return Status::Ok();
 }
 
+Status ControlPlane::RemoveNode(NodeId id, Now now) {
+  PENSTOCK_RETURN_IF_ERROR(CheckLeads());
+  const NodeRecord* node = state_->FindNode(id);
+  if (node != nullptr && nodes_.StateOf(id, now.ms) != Liveness::kDead)
+    return FailedPrecondition(StrCat(node->name, " is ", ToString(nodes_.StateOf(id, now.ms)),
+                                     ": only a dead node can be removed, so end it first"));
+  PENSTOCK_RETURN_IF_ERROR(leases_.Flush());
+  const std::string name = node == nullptr ? "" : node->name;
+  PENSTOCK_RETURN_IF_ERROR(state_.Commit(penstock::RemoveNode{id}));
+  LOG(INFO) << name << " (node " << id << ") is removed";
+  nodes_.Remove(id);
+  leases_.Forget();
+  sync_.Forget();
+  map_stale_ = true;
+  return Status::Ok();
+}
+
 Status ControlPlane::Force(ShardId id, NodeId node, Now now) {
   PENSTOCK_RETURN_IF_ERROR(CheckLeads());
   if (id >= state_.data().shards.size()) return NoSuchShard(id);

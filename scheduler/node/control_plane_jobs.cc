@@ -32,6 +32,34 @@ Status ControlPlane::Resume(JobId job, Now now) {
   return leases_.Resume(job, now);
 }
 
+Status ControlPlane::RemoveJob(JobId id, bool drop_tables) {
+  PENSTOCK_RETURN_IF_ERROR(CheckLeads());
+  PENSTOCK_RETURN_IF_ERROR(CommitRemoval({.jobs = {id}, .drop_tables = drop_tables}));
+  LOG(INFO) << "job " << id << " is removed" << (drop_tables ? ", and its tables" : "");
+  return Status::Ok();
+}
+
+Status ControlPlane::CommitRemoval(const RemoveJobs& command) {
+  PENSTOCK_RETURN_IF_ERROR(state_.Commit(command));
+  leases_.Forget();
+  sync_.Forget();
+  return Status::Ok();
+}
+
+// Ids rise with time, so the first of those that have ended are the oldest.
+Status ControlPlane::ForgetOldJobs() {
+  RemoveJobs command;
+  for (const auto& [id, job] : state_.data().jobs) {
+    if (IsOver(job.state)) command.jobs.push_back(id);
+  }
+  if (command.jobs.size() <= options_.keep_jobs) return Status::Ok();
+  command.jobs.resize(command.jobs.size() - options_.keep_jobs);
+  PENSTOCK_RETURN_IF_ERROR(CommitRemoval(command));
+  LOG(INFO) << command.jobs.size() << " old jobs are forgotten, up to job " << command.jobs.back() << ", as "
+            << options_.keep_jobs << " that have ended are kept; their tables stay";
+  return Status::Ok();
+}
+
 Result<LeaseAnswer> ControlPlane::Lease(NodeId node, uint64_t session, uint32_t count, Now now) {
   PENSTOCK_RETURN_IF_ERROR(CheckSession(node, session));
   if (state_->FindNode(node)->role != NodeRole::kWorker)
@@ -75,7 +103,7 @@ ReportVerdict ControlPlane::ReportSeat(NodeId node, uint64_t session, const Repo
   const JobRecord* job = state_->FindJob(line.job);
   if (line.error.ok() || !known.ok() || IsTransient(line.error, state_->AnyQuarantined())) return {};
   const NodeRecord* worker = state_->FindNode(node);
-  const std::string error = StrCat("job ", job->id, " '", job->name, "': pass ", job->pass, " on ",
+  const std::string error = StrCat("job ", job->id, " '", job->name, "': pass ", job->pass + 1, " on ",
                                    worker->name, ": ", line.error.ToString());
   const Status failed = leases_.Fail(*job, error, now);
   sync_.Forget();

@@ -33,12 +33,18 @@ uint32_t CountAlive(const InspectView& view, NodeRole role) {
 
 json NodeJson(const InspectView& view, const NodeRecord& node) {
   const auto& shards = view.state.data().shards;
-  uint64_t rows = 0, bytes = 0;
+  // Of the shards that it serves, and of its copies of others.
+  uint64_t rows = 0, bytes = 0, backup_rows = 0, backup_bytes = 0;
   for (const auto& [id, line] : view.nodes.Lines(node.id)) {
-    if (id >= shards.size() || shards[id].node != node.id || shards[id].incarnation != line.incarnation)
-      continue;
-    rows += line.rows;
-    bytes += line.bytes;
+    if (id >= shards.size()) continue;
+    const bool primary = shards[id].node == node.id && shards[id].incarnation == line.incarnation;
+    const bool backup = std::any_of(
+        shards[id].backups.begin(), shards[id].backups.end(),
+        [&](const CopyRecord& copy) { return copy.node == node.id && copy.incarnation == line.incarnation; });
+    rows += primary ? line.rows : 0;
+    bytes += primary ? line.bytes : 0;
+    backup_rows += backup ? line.rows : 0;
+    backup_bytes += backup ? line.bytes : 0;
   }
   const auto owned =
       std::count_if(shards.begin(), shards.end(), [&](const ShardRecord& s) { return s.node == node.id; });
@@ -54,6 +60,10 @@ json NodeJson(const InspectView& view, const NodeRecord& node) {
                          [&](const ShardRecord& s) { return s.node != node.id && IsMember(s, node.id); })},
           {"rows", rows},
           {"bytes", bytes},
+          {"backup_rows", backup_rows},
+          {"backup_bytes", backup_bytes},
+          {"pid", node.pid},
+          {"log", node.log},
           {"last_seen_ms", view.nodes.SilentMs(node.id, view.now.ms)},
           {"busy", view.nodes.Busy(node.id)},
           {"note", view.nodes.Note(node.id)},
@@ -71,11 +81,16 @@ json BackupsJson(const InspectView& view, const ShardRecord& shard) {
   return backups;
 }
 
+// Whether the copies that are recorded can be had now.
+bool IsThere(ShardState state) { return state == ShardState::kServing || state == ShardState::kGranting; }
+
 // How many shards have all their copies in sync, each ready to lead.
-size_t CountComplete(const StateData& data) {
-  return static_cast<size_t>(std::count_if(
-      data.shards.begin(), data.shards.end(),
-      [&](const ShardRecord& shard) { return shard.node != 0 && CountPromotable(shard) >= data.copies; }));
+size_t CountComplete(const InspectView& view) {
+  const StateData& data = view.state.data();
+  size_t count = 0;
+  for (ShardId id = 0; id < data.shards.size(); ++id)
+    count += IsThere(view.shards[id].state) && CountPromotable(data.shards[id]) >= data.copies;
+  return count;
 }
 
 json ShardJson(const InspectView& view, ShardId id) {
@@ -91,7 +106,7 @@ json ShardJson(const InspectView& view, ShardId id) {
           {"epoch", shard.epoch},
           {"incarnation", shard.incarnation},
           {"backups", BackupsJson(view, shard)},
-          {"in_sync", shard.node == 0 ? 0 : CountInSync(shard)},
+          {"in_sync", IsThere(entry.state) ? CountInSync(shard) : 0},
           {"copies", view.state.data().copies},
           {"lsn", line ? line->applied : shard.highest},
           {"logged", line ? line->logged : shard.logged},
@@ -119,6 +134,7 @@ json StatusJson(const InspectView& view) {
           {"uptime_seconds", static_cast<double>(view.uptime_ms) / 1000},
           {"ready", view.ready},
           {"problems", view.problems},
+          {"scheduler", {{"pid", view.pid}, {"log", view.log}}},
           {"nodes", nodes},
           {"shards",
            {{"total", view.shards.size()},
@@ -127,10 +143,13 @@ json StatusJson(const InspectView& view) {
             {"unavailable", counts[static_cast<size_t>(ShardState::kUnavailable)]},
             {"quarantined", counts[static_cast<size_t>(ShardState::kQuarantined)]},
             {"unplaced", counts[static_cast<size_t>(ShardState::kUnplaced)]}}},
-          {"copies", {{"wanted", data.copies}, {"min", data.min_copies}, {"complete", CountComplete(data)}}},
+          {"copies", {{"wanted", data.copies}, {"min", data.min_copies}, {"complete", CountComplete(view)}}},
           {"tables", data.tables.size()},
           {"jobs", jobs}};
 }
+
+// From 1 on, as everywhere where people see it.
+uint32_t PassOf(const JobRecord& job) { return std::min(job.pass + 1, job.passes); }
 
 json Loss(const Tally& pass) {
   if (pass.examples == 0) return nullptr;
@@ -165,7 +184,7 @@ json JobJson(const InspectView& view, const JobRecord& job) {
           {"name", job.name},
           {"state", ToString(job.state)},
           {"phase", ToString(job.phase)},
-          {"pass", job.pass},
+          {"pass", PassOf(job)},
           {"passes", job.passes},
           {"consistency", job.policy.ssp()    ? "ssp"
                           : job.policy.sync() ? "sync"
@@ -186,6 +205,16 @@ json JobJson(const InspectView& view, const JobRecord& job) {
           {"error", job.error}};
 }
 
+// Those of its tables that have not been dropped.
+json TableNames(const InspectView& view, const JobRecord& job) {
+  json names = json::array();
+  for (const TableId id : job.tables) {
+    if (auto spec = view.state.data().tables.find(id); spec != view.state.data().tables.end())
+      names.push_back(spec->second.name);
+  }
+  return names;
+}
+
 json Results(const std::vector<std::string>& over, const JobRecord& job, JobPhase phase) {
   json list = json::array();
   for (const auto& result : over) list.push_back(json::parse(result, nullptr, false));
@@ -203,6 +232,7 @@ json JobDetail(const InspectView& view, const JobRecord& job) {
   out["evaluations"] = {{"train", Results(job.train_results, job, JobPhase::kEvaluateTrain)},
                         {"test", Results(job.test_results, job, JobPhase::kEvaluateTest)}};
   out["history"] = job.history;
+  out["tables"] = TableNames(view, job);
   json leases = json::array();
   LeaseOrder order;
   for (size_t i = 0; i < job.partitions.size(); ++i) {
@@ -210,7 +240,7 @@ json JobDetail(const InspectView& view, const JobRecord& job) {
     const bool leased = partition.state == PartitionState::kLeased;
     const int64_t held_ms = std::max<int64_t>(view.now.wall_ms - partition.leased_ms, 0);
     leases.push_back({{"phase", ToString(job.phase)},
-                      {"pass", job.pass},
+                      {"pass", PassOf(job)},
                       {"partition", i},
                       {"position", order.PositionOf(job, static_cast<uint32_t>(i))},
                       {"state", ToString(partition.state)},
@@ -229,23 +259,19 @@ json JobDetail(const InspectView& view, const JobRecord& job) {
 }
 
 json ClocksJson(const InspectView& view, const JobRecord& job) {
-  json workers = json::array(), tables = json::array();
+  json workers = json::array();
   for (const auto& line : view.clocks.Lines(job.id)) {
     workers.push_back({{"node", line.node},
                        {"worker", NodeName(view, line.node)},
                        {"clock", line.known ? json(line.clock) : json(nullptr)},
                        {"works", line.holds}});
   }
-  for (const TableId id : job.tables) {
-    if (auto spec = view.state.data().tables.find(id); spec != view.state.data().tables.end())
-      tables.push_back(spec->second.name);
-  }
   return {{"id", job.id},
           {"name", job.name},
           {"staleness", job.policy.staleness},
           {"minimum", view.clocks.Known(job.id) ? json(view.clocks.Minimum(job.id)) : json(nullptr)},
           {"workers", workers},
-          {"tables", tables}};
+          {"tables", TableNames(view, job)}};
 }
 
 // By id, or the latest of that name.

@@ -21,6 +21,8 @@ struct InspectView {
   bool ready = false;
   std::vector<std::string> problems;
   int64_t uptime_ms = 0;
+  uint32_t pid = 0;  // of the scheduler, and the file that it logs to
+  std::string log;
   Now now;
 };
 

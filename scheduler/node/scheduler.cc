@@ -1,10 +1,12 @@
 #include "scheduler/node/scheduler.h"
 
 #include <glog/logging.h>
+#include <unistd.h>
 
 #include <chrono>
 
 #include "common/base/atomic_file.h"
+#include "common/base/log.h"
 #include "common/net/http_server.h"
 #include "common/net/rpc_server.h"
 #include "scheduler/node/scheduler_metrics.h"
@@ -34,6 +36,8 @@ ControlPlaneOptions PlaneOptions(const ClusterOptions& options) {
   plane.min_copies = o.min_copies;
   plane.nodes = {.suspect_ms = o.suspect_ms, .dead_ms = o.dead_ms};
   plane.leases.lease_ms = o.lease_ms;
+  plane.keep_jobs = o.keep_jobs;
+  plane.process = {.pid = static_cast<uint32_t>(::getpid()), .log = LogFile()};
   return plane;
 }
 
@@ -58,6 +62,7 @@ class Scheduler::Impl {
     PENSTOCK_RETURN_IF_ERROR(StartHttp());
     PENSTOCK_RETURN_IF_ERROR(loop_.Run([this] { return StartOnLoop(); }));
     PENSTOCK_RETURN_IF_ERROR(WriteFileAtomically(dir_ + "/http_address", http_->address() + "\n"));
+    PENSTOCK_RETURN_IF_ERROR(WriteFileAtomically(dir_ + "/pid", std::to_string(::getpid()) + "\n"));
     PENSTOCK_RETURN_IF_ERROR(WriteFileAtomically(dir_ + "/address", endpoint_ + "\n"));
     LOG(INFO) << "scheduler listens on " << endpoint_ << " (HTTP on " << http_->address() << ")";
     return Status::Ok();

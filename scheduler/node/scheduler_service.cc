@@ -240,6 +240,17 @@ kj::Promise<void> SchedulerService::forceShard(ForceShardContext context) {
   });
 }
 
+kj::Promise<void> SchedulerService::removeJob(RemoveJobContext context) {
+  return Answer(context, [&] {
+    const auto params = context.getParams();
+    return plane_.RemoveJob(params.getJob(), params.getDropTables());
+  });
+}
+
+kj::Promise<void> SchedulerService::removeNode(RemoveNodeContext context) {
+  return Answer(context, [&] { return plane_.RemoveNode(context.getParams().getNode(), clock_()); });
+}
+
 kj::Promise<void> SchedulerService::acceptLoss(AcceptLossContext context) {
   return Answer(context, [&] { return plane_.Accept(context.getParams().getShard(), clock_()); });
 }

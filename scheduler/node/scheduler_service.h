@@ -48,6 +48,8 @@ class SchedulerService final : public proto::Scheduler::Server {
   kj::Promise<void> acceptLoss(AcceptLossContext context) override;
   kj::Promise<void> setCopies(SetCopiesContext context) override;
   kj::Promise<void> forceShard(ForceShardContext context) override;
+  kj::Promise<void> removeJob(RemoveJobContext context) override;
+  kj::Promise<void> removeNode(RemoveNodeContext context) override;
 
  private:
   // What a node was told last.

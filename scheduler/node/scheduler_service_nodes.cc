@@ -7,6 +7,7 @@
 namespace penstock {
 namespace {
 
+constexpr size_t kMaxPathBytes = 4096;
 constexpr uint32_t kMaxEndpoints = 256;
 constexpr uint32_t kMaxBackupReports = 16;
 
@@ -88,7 +89,10 @@ Status SchedulerService::Register(RegisterContext& context) {
       .http = ReadText(params.getHttpEndpoint()),
       .lines = {},
       .highest_term = params.getHighestTerm(),
-      .highest_map_version = params.getHighestMapVersion()};
+      .highest_map_version = params.getHighestMapVersion(),
+      .process = {.pid = params.getPid(), .log = ReadText(params.getLogPath())}};
+  if (request.process.log.size() > kMaxPathBytes)
+    return InvalidArgument("register: a path of a log with too many characters");
   if (params.getRole() > proto::Role::WORKER)
     return InvalidArgument("register: a role that this version does not know");
   if (params.getEndpoints().size() > kMaxEndpoints)

@@ -5,12 +5,15 @@
 #include <bit>
 #include <limits>
 
+#include "common/base/strings.h"
 #include "common/cluster/table_difference.h"
 
 namespace penstock {
 
 Status ClusterState::Check(const Command& command) const {
-  return std::visit([this](const auto& c) { return CheckIt(c); }, command).Prepend(CommandName(command));
+  const Status status = std::visit([this](const auto& c) { return CheckIt(c); }, command);
+  // Other codes than kInternal are for the caller, who has said what he wants.
+  return status.code() == Code::kInternal ? status.Prepend(CommandName(command)) : status;
 }
 
 Status ClusterState::Apply(const Command& command) {
@@ -101,7 +104,8 @@ void ClusterState::Do(const BeginTerm& c) {
 
 Status ClusterState::CheckIt(const RegisterNode& c) const {
   const NodeRecord* known = FindNode(c.node.id);
-  if (known == nullptr && c.node.id != data_.last_node + 1)
+  // One that was removed may come back.
+  if (known == nullptr && (c.node.id == 0 || c.node.id > data_.last_node + 1))
     return Internal("node " + std::to_string(c.node.id) + " is not known");
   if (known != nullptr && known->role != c.node.role)
     return Internal("node " + std::to_string(c.node.id) + " changed its role");
@@ -128,14 +132,35 @@ void ClusterState::Do(const RegisterNode& c) {
   for (auto& shard : data_.shards) {
     if (shard.node == c.node.id) shard.granted_session = 0;
   }
-  for (auto& [id, job] : data_.jobs) {
-    for (auto& partition : job.partitions) {
-      if (partition.state == PartitionState::kLeased && partition.node == c.node.id) FreePartition(partition);
-    }
-  }
+  FreeLeasesOf(c.node.id);
   for (const auto& lsns : c.lsns) RaiseLsns(lsns);
   for (const auto& quarantine : c.quarantines) Quarantine(quarantine);
   for (const auto& grant : c.grants) Grant(grant, c.node.session);
+}
+
+Status ClusterState::CheckIt(const RemoveNode& c) const {
+  const NodeRecord* node = FindNode(c.node);
+  if (node == nullptr) return NotFound("there is no node " + std::to_string(c.node));
+  const auto holds = [&](const ShardRecord& shard) { return IsMember(shard, c.node); };
+  const auto first = std::find_if(data_.shards.begin(), data_.shards.end(), holds);
+  if (first == data_.shards.end()) return Status::Ok();
+  return FailedPrecondition(
+      StrCat(node->name, " holds ", std::count_if(data_.shards.begin(), data_.shards.end(), holds), " of ",
+             data_.shards.size(), " shards, the first is ", first - data_.shards.begin(),
+             ", and what they hold would be lost with it: start it again"));
+}
+
+void ClusterState::Do(const RemoveNode& c) {
+  FreeLeasesOf(c.node);
+  data_.nodes.erase(c.node);
+}
+
+void ClusterState::FreeLeasesOf(NodeId node) {
+  for (auto& [id, job] : data_.jobs) {
+    for (auto& partition : job.partitions) {
+      if (partition.state == PartitionState::kLeased && partition.node == node) FreePartition(partition);
+    }
+  }
 }
 
 // --- tables ---
@@ -174,9 +199,11 @@ Status ClusterState::CheckIt(const DropTable& c) const {
   return Status::Ok();
 }
 
-void ClusterState::Do(const DropTable& c) {
-  data_.tables.erase(c.table);
-  data_.dropped_tables.push_back(c.table);
+void ClusterState::Do(const DropTable& c) { EraseTable(c.table); }
+
+void ClusterState::EraseTable(TableId id) {
+  data_.tables.erase(id);
+  data_.dropped_tables.push_back(id);
   ++data_.table_version;
 }
 

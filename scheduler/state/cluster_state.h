@@ -68,6 +68,8 @@ class ClusterState {
   Status CheckIt(const FinishStreams&) const;
   Status CheckIt(const PauseJob&) const;
   Status CheckIt(const EndJob&) const;
+  Status CheckIt(const RemoveJobs&) const;
+  Status CheckIt(const RemoveNode&) const;
 
   // Each after its CheckIt; none can fail.
   void Do(const BeginTerm&);
@@ -96,6 +98,8 @@ class ClusterState {
   void Do(const FinishStreams&);
   void Do(const PauseJob&);
   void Do(const EndJob&);
+  void Do(const RemoveJobs&);
+  void Do(const RemoveNode&);
 
   Status CheckShard(ShardId shard) const;
   Status CheckPlaced(ShardId shard) const;
@@ -109,8 +113,10 @@ class ClusterState {
   void Quarantine(const ShardQuarantine& quarantine);
   void RaiseLsns(const ShardLsns& lsns);
   void AddTable(const TableSpec& spec);
+  void EraseTable(TableId id);
   void RewindJobs();
   void FreePartition(PartitionRecord& partition);
+  void FreeLeasesOf(NodeId node);
   void Progress(const LeaseProgressRecord& progress);
   // Keeps what the present pass or phase has brought, and retires its producers.
   void CloseStretch(JobRecord& job);

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <set>
 
+#include "common/base/strings.h"
 #include "scheduler/jobs/job_course.h"
 #include "scheduler/state/cluster_state.h"
 
@@ -34,7 +35,7 @@ Status ClusterState::CheckLease(JobId id, uint32_t partition, LeaseToken token) 
 // --- submission ---
 
 Status ClusterState::CheckIt(const SubmitJob& c) const {
-  if (c.job != data_.last_job + 1) return Internal("job " + std::to_string(c.job) + " is not the next one");
+  if (c.job <= data_.last_job) return Internal("job " + std::to_string(c.job) + " is not a new one");
   if (c.train_partitions == 0 && (c.passes > 0 || c.evaluate_train))
     return Internal("a job without training partitions");
   if (c.test_partitions == 0 && c.evaluate_test) return Internal("a job without test partitions");
@@ -314,8 +315,9 @@ Status ClusterState::CheckIt(const PauseJob& c) const {
   const JobRecord* job = FindJob(c.job);
   if (job == nullptr) return NotFound("there is no job " + std::to_string(c.job));
   if (job->state == (c.paused ? JobState::kRunning : JobState::kPaused)) return Status::Ok();
-  return FailedPrecondition("job " + std::to_string(c.job) + " '" + job->name + "' is " +
-                            std::string(ToString(job->state)));
+  return FailedPrecondition(
+      StrCat("job ", c.job, " '", job->name, "' is ", ToString(job->state), ": ",
+             c.paused ? "only a running job can be paused" : "only a paused job can be resumed"));
 }
 
 void ClusterState::Do(const PauseJob& c) {
@@ -354,6 +356,29 @@ void ClusterState::Do(const EndJob& c) {
   job.error = c.error;
   job.ended_ms = c.at_ms;
   PruneFinished();
+}
+
+Status ClusterState::CheckIt(const RemoveJobs& c) const {
+  for (const JobId id : c.jobs) {
+    const JobRecord* job = FindJob(id);
+    if (job == nullptr) return NotFound(StrCat("there is no job ", id));
+    if (!IsOver(job->state)) {
+      return FailedPrecondition(StrCat("job ", id, " '", job->name, "' is ", ToString(job->state),
+                                       ": only a job that has ended can be removed, and cancelling ends it"));
+    }
+  }
+  return Status::Ok();
+}
+
+void ClusterState::Do(const RemoveJobs& c) {
+  for (const JobId id : c.jobs) {
+    const auto job = data_.jobs.find(id);
+    if (job == data_.jobs.end()) continue;  // named twice
+    for (const TableId table : job->second.tables) {
+      if (c.drop_tables && data_.tables.contains(table)) EraseTable(table);
+    }
+    data_.jobs.erase(job);
+  }
 }
 
 }  // namespace penstock

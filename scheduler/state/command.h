@@ -312,11 +312,26 @@ struct EndJob {
   NLOHMANN_DEFINE_TYPE_INTRUSIVE_WITH_DEFAULT(EndJob, job, state, error, evaluated, stopped, at_ms)
 };
 
-using Command =
-    std::variant<BeginTerm, RegisterNode, PlaceShards, RecordLsns, GrantShards, QuarantineShards, AcceptLoss,
-                 SetCopies, AddCopies, DropCopies, ChangeCopies, ConfirmEpochs, CreateTable, DropTable,
-                 AllocateProducers, SubmitJob, LeasePartitions, RecordProgress, FinishPartition, FreeLeases,
-                 AdvanceJob, OpenStreams, CommitRound, FinishStreams, PauseJob, EndJob>;
+// Jobs that have ended are forgotten, and their tables with them or not.
+struct RemoveJobs {
+  static constexpr const char* kName = "remove_jobs";
+  std::vector<JobId> jobs;
+  bool drop_tables = false;
+  NLOHMANN_DEFINE_TYPE_INTRUSIVE(RemoveJobs, jobs, drop_tables)
+};
+
+// Of a node that holds no shard and no copy of one.
+struct RemoveNode {
+  static constexpr const char* kName = "remove_node";
+  NodeId node = 0;
+  NLOHMANN_DEFINE_TYPE_INTRUSIVE(RemoveNode, node)
+};
+
+using Command = std::variant<BeginTerm, RegisterNode, PlaceShards, RecordLsns, GrantShards, QuarantineShards,
+                             AcceptLoss, SetCopies, AddCopies, DropCopies, ChangeCopies, ConfirmEpochs,
+                             CreateTable, DropTable, AllocateProducers, SubmitJob, LeasePartitions,
+                             RecordProgress, FinishPartition, FreeLeases, AdvanceJob, OpenStreams,
+                             CommitRound, FinishStreams, PauseJob, EndJob, RemoveJobs, RemoveNode>;
 
 const char* CommandName(const Command& command);
 // {"v": 1, "type": name, members}.

@@ -36,7 +36,9 @@ struct NodeRecord {
   std::vector<std::string> endpoints;  // one host:port a core
   std::string http;
   uint64_t session = 0;  // the node's current life; a heartbeat of another one is refused
-  NLOHMANN_DEFINE_TYPE_INTRUSIVE(NodeRecord, id, role, name, endpoints, http, session)
+  uint32_t pid = 0;      // of its process, on its machine
+  std::string log;       // the file there that it logs to; empty: standard error
+  NLOHMANN_DEFINE_TYPE_INTRUSIVE_WITH_DEFAULT(NodeRecord, id, role, name, endpoints, http, session, pid, log)
 };
 
 inline constexpr uint32_t kMaxCopies = 3;

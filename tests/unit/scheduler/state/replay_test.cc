@@ -245,6 +245,8 @@ TEST(ClusterStateTest, RefusedCommandsChangeNothing) {
       AdvanceJob{.job = 1},
       PauseJob{.job = 1},
       EndJob{.job = 1},
+      RemoveJobs{.jobs = {1}},
+      RemoveNode{.node = 9},
   };
   for (const auto& command : refused) {
     EXPECT_FALSE(state.Apply(command).ok()) << CommandToJson(command).dump();
