@@ -1,7 +1,10 @@
 // Console: where a command writes, and whether a person is watching.
 #pragma once
 
+#include <ctime>
+#include <functional>
 #include <ostream>
+#include <string>
 
 namespace penstock {
 
@@ -11,5 +14,17 @@ struct Console {
   bool terminal = false;  // err is one: progress may be drawn over itself
   int width = 80;
 };
+
+// Prints what happens while a command runs for long, with the time, as the logs of the processes have it.
+inline std::function<void(const std::string&)> TimedLines(Console& console) {
+  return [&console](const std::string& line) {
+    const time_t now = std::time(nullptr);
+    std::tm utc{};
+    gmtime_r(&now, &utc);
+    char time[32];
+    std::strftime(time, sizeof time, "%Y-%m-%dT%H:%M:%SZ", &utc);
+    console.err << "penstock: " << time << " " << line << std::endl;
+  };
+}
 
 }  // namespace penstock

@@ -8,10 +8,13 @@ Result<std::unique_ptr<PrivateCluster>> PrivateCluster::Start(uint32_t servers, 
                                                               InterruptSignals& signals, Console& console,
                                                               std::vector<std::string> assignments) {
   std::unique_ptr<PrivateCluster> cluster(new PrivateCluster(signals));
+  for (const std::string& folder : RemoveAbandonedClusters())
+    console.err << "penstock: removed " << folder << ", which a private cluster that was killed had left"
+                << std::endl;
   PENSTOCK_ASSIGN_OR_RETURN(cluster->folder_, MakeTemporaryFolder());
   LaunchOptions options{.data_dir = cluster->folder_ + "/cluster", .servers = servers, .workers = workers};
   options.assignments = std::move(assignments);
-  options.say = [&console](const std::string& line) { console.err << "penstock: " << line << std::endl; };
+  options.say = TimedLines(console);
   PENSTOCK_ASSIGN_OR_RETURN(cluster->launcher_, ClusterLauncher::Start(std::move(options)));
   PENSTOCK_RETURN_IF_ERROR(cluster->launcher_->WaitUntilReady(kReadyMs, &signals));
   return cluster;

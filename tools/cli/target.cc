@@ -2,7 +2,8 @@
 
 #include <unistd.h>
 
-#include "tools/launch/data_dir.h"
+#include "common/base/atomic_file.h"
+#include "common/base/strings.h"
 
 namespace penstock {
 
@@ -25,14 +26,33 @@ Result<std::unique_ptr<Client>> ConnectTo(const TargetArguments& target, const s
   return ConnectTo(target, TargetOptions(target, name));
 }
 
+Status ExplainNoAnswer(const DataDirPaths& paths, const Status& status) {
+  const std::string said = " (" + status.message() + ")", logs = "; its logs are in " + paths.logs();
+  // Whether its launcher runs decides what there is to do.
+  const auto launcher = LockHolder(paths);
+  const std::string by = launcher && *launcher > 0 ? StrCat(" by process ", *launcher) : "";
+  if (status.code() == Code::kDeadlineExceeded) {
+    const auto pid = ReadWholeFile(paths.node("scheduler") + "/pid");
+    const std::string process = pid.ok() ? " (process " + pid->substr(0, pid->find('\n')) + ")" : "";
+    return DeadlineExceeded(StrCat("the scheduler of the cluster in ", paths.root, process,
+                                   " is there, but does not answer", said, logs));
+  }
+  if (launcher) {
+    return Unavailable(StrCat("the cluster in ", paths.root, " is kept running", by,
+                              ", but its scheduler cannot be reached", said, logs));
+  }
+  return Unavailable(StrCat("no cluster runs in ", paths.root, said,
+                            "; start one with `penstock up --data-dir ", paths.root, "`"));
+}
+
 Result<std::unique_ptr<Client>> ConnectTo(const TargetArguments& target, const ClientOptions& options) {
   auto client = Client::Connect(options);
   if (client.ok() || !target.scheduler.empty()) return client;
   const Code code = client.status().code();
   if (code != Code::kUnavailable && code != Code::kDeadlineExceeded) return client;
-  const std::string folder = AbsolutePath(target.data_dir.empty() ? DefaultDataDir() : target.data_dir);
-  return Unavailable("no cluster answers in " + folder + " (" + client.status().message() +
-                     "); start one with `penstock up --data-dir " + folder + "`");
+  return ExplainNoAnswer(
+      DataDirPaths(AbsolutePath(target.data_dir.empty() ? DefaultDataDir() : target.data_dir)),
+      client.status());
 }
 
 }  // namespace penstock

@@ -7,13 +7,16 @@
 #include "client/client.h"
 #include "common/base/status.h"
 #include "tools/cli/arguments.h"
+#include "tools/launch/data_dir.h"
 
 namespace penstock {
 
 // What a client needs to reach the target. `name` is for the peers' logs.
 ClientOptions TargetOptions(const TargetArguments& target, const std::string& name);
-// `options` or `name` as of TargetOptions. kUnavailable says what is not there and what to type;
-// kPermissionDenied as of Client::Connect.
+// What `status` of Client::Connect means for the cluster of a folder: kUnavailable, it does not run (what to
+// type is said) or its scheduler is away; kDeadlineExceeded, its scheduler is there and does not answer.
+Status ExplainNoAnswer(const DataDirPaths& paths, const Status& status);
+// `options` or `name` as of TargetOptions. Errors as of ExplainNoAnswer and Client::Connect.
 Result<std::unique_ptr<Client>> ConnectTo(const TargetArguments& target, const std::string& name);
 Result<std::unique_ptr<Client>> ConnectTo(const TargetArguments& target, const ClientOptions& options);
 

@@ -47,16 +47,22 @@ void SayWhereThingsAre(const ClusterLauncher& cluster, Console& console) {
               << cluster.token_file() << "\n  logs       " << paths.logs() << "\n";
 }
 
-Status SayWhichJobsGoOn(const ClusterLauncher& cluster, Console& console) {
-  PENSTOCK_ASSIGN_OR_RETURN(
-      auto client,
-      ConnectTo({.data_dir = cluster.paths().root, .token_file = cluster.token_file()}, "penstock up"));
-  PENSTOCK_ASSIGN_OR_RETURN(const nlohmann::json jobs, Admin(*client).Inspect("jobs"));
+void SayWhichJobsGoOn(const nlohmann::json& jobs, Console& console) {
   for (const auto& job : jobs) {
     const JobProgress progress = ReadProgress(job);
     if (!progress.ended())
       console.out << "  goes on: " << PlainLine(progress, progress.examples_per_second) << "\n";
   }
+}
+
+Status SayWhatIsKnown(const ClusterLauncher& cluster, Console& console) {
+  PENSTOCK_ASSIGN_OR_RETURN(
+      auto client,
+      ConnectTo({.data_dir = cluster.paths().root, .token_file = cluster.token_file()}, "penstock up"));
+  PENSTOCK_ASSIGN_OR_RETURN(const nlohmann::json nodes, Admin(*client).Inspect("nodes"));
+  console.out << LeftOutText(nodes, cluster.supervisor().Children());
+  PENSTOCK_ASSIGN_OR_RETURN(const nlohmann::json jobs, Admin(*client).Inspect("jobs"));
+  SayWhichJobsGoOn(jobs, console);
   return Status::Ok();
 }
 
@@ -67,7 +73,8 @@ Result<int> RunCluster(const Arguments& arguments, Console& console, InterruptSi
       .data_dir = DataDirOf(arguments), .servers = arguments.servers, .workers = arguments.workers};
   if (arguments.config) options.config = arguments.config;
   if (!arguments.assignments.empty()) options.assignments = arguments.assignments;
-  options.say = [&console](const std::string& line) { console.err << "penstock: " << line << std::endl; };
+  const auto say = TimedLines(console);
+  options.say = say;
   PENSTOCK_ASSIGN_OR_RETURN(auto cluster, ClusterLauncher::Start(std::move(options)));
   const Status waited = cluster->WaitUntilReady(uint64_t{arguments.ready_seconds} * 1000, &signals);
   if (!waited.ok()) {
@@ -75,13 +82,13 @@ Result<int> RunCluster(const Arguments& arguments, Console& console, InterruptSi
     return waited;
   }
   SayWhereThingsAre(*cluster, console);
-  if (const Status said = SayWhichJobsGoOn(*cluster, console); !said.ok())
+  if (const Status said = SayWhatIsKnown(*cluster, console); !said.ok())
     console.err << "penstock: " << said.message() << std::endl;
   ready();
   while (!signals.Wait(60000)) {
   }
   const int signal = signals.signal();
-  console.err << "penstock: ending the cluster" << std::endl;
+  say("ending the cluster");
   cluster->Stop(&signals);
   return signal == SIGINT ? kExitInterrupted : kExitOk;
 }
@@ -106,9 +113,11 @@ Result<int> RunBehind(const Arguments& arguments, Console& console, int pipe_end
   ::close(pipe_end);
   InterruptSignals signals;
   return RunCluster(arguments, console, signals, [&] {
-    console.out << "In the background; `penstock down --data-dir " << DataDirOf(arguments) << "` ends it.\n"
+    const std::string file = DataDirPaths(DataDirOf(arguments)).logs() + "/launcher.out";
+    console.out << "In the background; what it has to say goes to " << file
+                << ", and `penstock down --data-dir " << DataDirOf(arguments) << "` ends it.\n"
                 << std::flush;
-    Detach(DataDirPaths(DataDirOf(arguments)).logs() + "/launcher.out");
+    Detach(file);
   });
 }
 

@@ -25,6 +25,12 @@ constexpr uint32_t kMaxFailures = 5;
 constexpr int kUsageExit = 2;
 constexpr size_t kTailLines = 5;
 constexpr uint64_t kFullBytes = 1 << 20;
+constexpr std::string_view kTemporaryPrefix = "penstock-";
+
+std::string TemporaryBase() {
+  const char* base = std::getenv("TMPDIR");
+  return base != nullptr && *base != '\0' ? base : "/tmp";
+}
 
 // What the program said last: the line in which it says why it ends, or else the last few.
 std::string LastWords(const std::string& path) {
@@ -194,9 +200,43 @@ std::string MissingForReady(const nlohmann::json& status, uint32_t servers, uint
              : problems;
 }
 
+std::string LeftOutText(const nlohmann::json& nodes, const std::vector<ChildState>& launched) {
+  std::string text;
+  for (const auto& node : nodes) {
+    const std::string name = node.value("name", "");
+    const bool ours = std::any_of(launched.begin(), launched.end(),
+                                  [&](const ChildState& child) { return child.name == name; });
+    if (ours) continue;
+    const auto held = node.value("shards", 0u) + node.value("backups", 0u);
+    StrAppend(&text, "  not started: ", name, ", which took part before",
+              held > 0 ? StrCat("; it holds ", held, " shards or copies of them")
+                       : StrCat("; it holds no shards, and once it counts as dead `penstock node remove ",
+                                node.value("id", 0u), "` forgets it"),
+              "\n");
+  }
+  return text;
+}
+
+std::vector<std::string> RemoveAbandonedClusters() {
+  std::vector<std::string> removed;
+  std::error_code ignored;
+  const std::string base = TemporaryBase();
+  for (const auto& entry : std::filesystem::directory_iterator(base, ignored)) {
+    const std::string name = entry.path().filename().string();
+    if (!name.starts_with(kTemporaryPrefix) || name.size() != kTemporaryPrefix.size() + 6) continue;
+    const DataDirPaths paths(entry.path().string() + "/cluster");
+    // One without a record is about to be made, or is none of ours.
+    if (!std::filesystem::exists(paths.record(), ignored) || LockHolder(paths)) continue;
+    const auto lock = DataDirLock::Acquire(paths);
+    if (!lock.ok()) continue;
+    RemoveFolder(entry.path().string());
+    removed.push_back(entry.path().string());
+  }
+  return removed;
+}
+
 Result<std::string> MakeTemporaryFolder() {
-  const char* base = std::getenv("TMPDIR");
-  std::string path = std::string(base != nullptr && *base != '\0' ? base : "/tmp") + "/penstock-XXXXXX";
+  std::string path = StrCat(TemporaryBase(), "/", kTemporaryPrefix, "XXXXXX");
   if (::mkdtemp(path.data()) == nullptr) return FailedPrecondition(ErrnoStatus(errno, path).message());
   return path;
 }

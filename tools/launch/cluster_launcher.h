@@ -65,10 +65,15 @@ class ClusterLauncher {
 // Of the scheduler's status (inspect "status"): what keeps a cluster with so many servers and workers from
 // being ready; empty: nothing.
 std::string MissingForReady(const nlohmann::json& status, uint32_t servers, uint32_t workers);
+// Of inspect "nodes": a line for each that took part before and is none of the launched ones; "": all are.
+std::string LeftOutText(const nlohmann::json& nodes, const std::vector<ChildState>& launched);
 // The folder of the running program.
 std::string ProgramFolder();
 // A new folder below $TMPDIR (or /tmp). RemoveFolder deletes a folder with all it holds.
 Result<std::string> MakeTemporaryFolder();
 void RemoveFolder(const std::string& path);
+// Removes the clusters in folders of MakeTemporaryFolder ("FOLDER/cluster") whose launchers were killed, and
+// gives their folders.
+std::vector<std::string> RemoveAbandonedClusters();
 
 }  // namespace penstock

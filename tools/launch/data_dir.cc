@@ -4,9 +4,11 @@
 #include <sys/file.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <cstdlib>
 #include <filesystem>
 #include <nlohmann/json.hpp>
+#include <thread>
 #include <utility>
 
 #include "common/base/atomic_file.h"
@@ -17,6 +19,15 @@ namespace {
 // Whatever forbids the folder, it is for the caller to mend, and not a refusal of the cluster's.
 Status Unusable(const DataDirPaths& paths, const Status& status) {
   return FailedPrecondition("data directory " + paths.root + " cannot be used: " + status.message());
+}
+
+// LockHolder holds the lock for a moment when nobody else does.
+bool LockFile(int fd) {
+  for (int attempt = 0; attempt < 20; ++attempt) {
+    if (::flock(fd, LOCK_EX | LOCK_NB) == 0) return true;
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  }
+  return false;
 }
 
 }  // namespace
@@ -39,7 +50,7 @@ Result<DataDirLock> DataDirLock::Acquire(const DataDirPaths& paths) {
   const int fd = ::open(paths.lock().c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
   if (fd < 0) return Unusable(paths, ErrnoStatus(errno, paths.lock()));
   DataDirLock lock(fd);
-  if (::flock(fd, LOCK_EX | LOCK_NB) != 0) {
+  if (!LockFile(fd)) {
     const auto holder = LockHolder(paths);
     return FailedPrecondition("a cluster runs in " + paths.root + " already" +
                               (holder && *holder > 0 ? " (process " + std::to_string(*holder) + ")" : "") +
