@@ -1,10 +1,10 @@
 #include "tools/cli/arguments.h"
 
 #include <CLI/CLI.hpp>
-#include <algorithm>
+#include <cctype>
+#include <limits>
 
-#include "common/base/strings.h"
-#include "common/base/suggest.h"
+#include "tools/cli/argument_checks.h"
 #include "tools/cli/bench_arguments.h"
 #include "tools/cli/exit_code.h"
 
@@ -26,28 +26,6 @@ class Parser {
   }
 
   CLI::App& app() { return app_; }
-
-  // CLI11 would only say that a subcommand is missing. Of a word that is no command: what to say of it; else
-  // "".
-  std::string UnknownCommand(int argc, const char* const* argv) const {
-    const CLI::App* level = &app_;
-    for (int i = 1; i < argc && argv[i][0] != '-'; ++i) {
-      std::vector<std::string> names, shown;
-      for (const CLI::App* command : level->get_subcommands([](const CLI::App*) { return true; })) {
-        names.push_back(command->get_name());
-        if (!command->get_group().empty()) shown.push_back(command->get_name());
-      }
-      if (names.empty()) return "";
-      if (std::find(names.begin(), names.end(), argv[i]) == names.end()) {
-        const std::string near = Suggest(argv[i], shown);
-        return "'" + std::string(argv[i]) + "' is no command of " +
-               (level == &app_ ? "penstock" : "penstock " + level->get_name()) +
-               (near.empty() ? ": there are " + StrJoin(shown, ", ") : ": did you mean '" + near + "'?");
-      }
-      level = level->get_subcommand(argv[i]);
-    }
-    return "";
-  }
 
  private:
   // `parent` may be a group such as `node`; the command's name is then "node ls".
@@ -73,17 +51,21 @@ class Parser {
     CLI::Option* data_dir = DataDir(command);
     CLI::Option* scheduler = command->add_option("--scheduler", a_.target.scheduler,
                                                  "host:port of a scheduler, instead of --data-dir");
-    scheduler->excludes(data_dir);
+    scheduler->excludes(data_dir)->check(SchedulerAddress());
     command->add_option("--token-file", a_.target.token_file, "the cluster's token, with --scheduler")
         ->needs(scheduler);
     return scheduler;
   }
 
   void Output(CLI::App* command) {
-    static const std::map<std::string, OutputFormat> kFormats{{"table", OutputFormat::kTable},
-                                                              {"json", OutputFormat::kJson}};
-    command->add_option("-o,--output", a_.output, "table or json")
-        ->transform(CLI::Transformer(kFormats).description(""))
+    command
+        ->add_option_function<std::string>(
+            "-o,--output",
+            [this](const std::string& format) {
+              a_.output = format == "json" ? OutputFormat::kJson : OutputFormat::kTable;
+            },
+            "table or json")
+        ->check(OneOf({"table", "json"}))
         ->type_name("FORMAT");
   }
 
@@ -133,7 +115,7 @@ class Parser {
     train->add_option("--report", a_.report, "write the result as JSON to this file")->type_name("FILE");
 
     CLI::App* evaluate = Command(&app_, "evaluate", "Metrics of a job, or of its weights on other data");
-    evaluate->add_option("job", a_.id, "id of the job")->required()->type_name("JOB");
+    Job(evaluate);
     evaluate
         ->add_option("--data", a_.data, "evaluate the weights on this file, in the format of the job's data")
         ->type_name("FILE");
@@ -142,6 +124,22 @@ class Parser {
         ->needs("--data");
     Target(evaluate);
     Output(evaluate);
+  }
+
+  void Name(CLI::App* command) {
+    command->add_option("name", a_.name, "name of the table")->required()->type_name("NAME");
+  }
+  void Job(CLI::App* command) { Id(command, "job", "id of the job"); }
+
+  // What the command is about, by its number.
+  CLI::Option* Id(CLI::App* command, const std::string& name, const std::string& help,
+                  uint32_t* id = nullptr) {
+    std::string type = name;
+    for (char& c : type) c = static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
+    return command->add_option(name, id == nullptr ? a_.id : *id, help)
+        ->required()
+        ->type_name(type)
+        ->check(WholeNumber(0, std::numeric_limits<uint32_t>::max()));
   }
 
   CLI::App* Inspect(CLI::App* parent, const std::string& name, const std::string& help) {
@@ -153,81 +151,94 @@ class Parser {
 
   void AddInspection() {
     Inspect(&app_, "status", "The cluster at a glance; ends with 10 when something is wrong");
-    Inspect(Group("node", "Servers and workers"), "ls", "All nodes");
+    CLI::App* node = Group("node", "Servers and workers");
+    Inspect(node, "ls", "All nodes")
+        ->add_flag("--pids", a_.pids,
+                   "only the process ids of those that run on this machine, and of the scheduler");
+    CLI::App* remove = Command(node, "remove", "Forget a dead node with which nothing is lost");
+    Id(remove, "node", "id of the node (see `penstock node ls`)");
+    Target(remove);
 
+    AddJobs();
+    AddShards();
+    AddCluster();
+    AddTables();
+  }
+
+  void AddJobs() {
     CLI::App* job = Group("job", "Training jobs");
     Inspect(job, "ls", "All jobs");
-    Inspect(job, "show", "One job")->add_option("job", a_.id, "id of the job")->required()->type_name("JOB");
-    CLI::App* cancel = Command(job, "cancel", "End a job; its weights stay as they are");
-    cancel->add_option("job", a_.id, "id of the job")->required()->type_name("JOB");
-    Target(cancel);
-    CLI::App* pause = Command(job, "pause", "Work on none of a job's partitions until it is resumed");
-    pause->add_option("job", a_.id, "id of the job")->required()->type_name("JOB");
-    Target(pause);
-    CLI::App* resume = Command(job, "resume", "Go on with a paused job where it was");
-    resume->add_option("job", a_.id, "id of the job")->required()->type_name("JOB");
-    Target(resume);
-    Inspect(job, "clocks", "How far the workers of an ssp job are, and how far any was ever ahead")
-        ->add_option("job", a_.id, "id of the job")
-        ->required()
-        ->type_name("JOB");
-    Inspect(job, "partitions", "Who works on which partition, and how far they are")
-        ->add_option("job", a_.id, "id of the job")
-        ->required()
-        ->type_name("JOB");
+    Job(Inspect(job, "show", "One job"));
+    Job(Inspect(job, "clocks", "How far the workers of an ssp job are, and how far any was ever ahead"));
+    Job(Inspect(job, "partitions", "Who works on which partition, and how far they are"));
+    for (const auto& [name, help] : {std::pair{"cancel", "End a job; its weights stay as they are"},
+                                     {"pause", "Work on none of a job's partitions until it is resumed"},
+                                     {"resume", "Go on with a paused job where it was"}}) {
+      CLI::App* command = Command(job, name, help);
+      Job(command);
+      Target(command);
+    }
+    CLI::App* remove = Command(job, "rm", "Remove a job that has ended; its tables stay");
+    Job(remove);
+    remove->add_flag("--tables", a_.drop_tables, "drop its tables with it: its weights are gone then");
+    Target(remove);
+  }
 
+  void AddShards() {
     CLI::App* shard = Group("shard", "Slices of the key space");
-    Inspect(shard, "ls", "All shards");
-    Inspect(shard, "show", "One shard")
-        ->add_option("shard", a_.id, "number of the shard")
-        ->required()
-        ->type_name("SHARD");
-    CLI::App* accept = Command(shard, "accept-loss", "Let a quarantined shard go on with what is left of it");
-    accept->add_option("shard", a_.id, "number of the shard")->required()->type_name("SHARD");
+    Inspect(shard, "ls", "The shards of each server, and those with which something is wrong")
+        ->add_flag("--all", a_.all, "each shard");
+    Id(Inspect(shard, "show", "One shard"), "shard", "number of the shard");
+    CLI::App* accept =
+        Command(shard, "accept-loss", "Let quarantined shards go on with what is left of them");
+    CLI::Option* all = accept->add_flag("--all", a_.all, "all shards that are quarantined");
+    accept->add_option("shards", a_.ids, "numbers of the shards")
+        ->type_name("SHARD")
+        ->check(WholeNumber(0, std::numeric_limits<uint32_t>::max()))
+        ->excludes(all);
     Target(accept);
 
     CLI::App* force =
         Command(shard, "force",
                 "Let a shard that nobody serves go on with one server's copy of it, though others that "
                 "were in sync have not come back");
-    force->add_option("shard", a_.id, "number of the shard")->required()->type_name("SHARD");
-    force->add_option("node", a_.node, "id of the server (see `penstock node ls`)")
-        ->required()
-        ->type_name("NODE");
+    Id(force, "shard", "number of the shard");
+    Id(force, "node", "id of the server (see `penstock node ls`)", &a_.node);
     Target(force);
-    AddCluster();
+  }
 
+  void AddTables() {
     CLI::App* table = Group("table", "Tables of weights");
     Inspect(table, "ls", "All tables");
-    Inspect(table, "describe", "One table")
-        ->add_option("name", a_.name, "name of the table")
-        ->required()
-        ->type_name("NAME");
-    CLI::App* get = Inspect(table, "get", "Values of some rows");
-    get->add_option("name", a_.name, "name of the table")->required()->type_name("NAME");
-    get->add_option("keys", a_.keys, "keys of rows")->required()->type_name("KEY");
+    Name(Inspect(table, "describe", "One table"));
+    CLI::App* get = Inspect(table, "get", "Values of some rows, stored or initial");
+    Name(get);
+    get->add_option("keys", a_.keys, "keys of rows")->required()->type_name("KEY")->check(WholeNumber());
     CLI::App* expire =
         Inspect(table, "expire",
                 "Delete the rows that are due by the table's rules of expiry now, not at the next interval");
-    expire->add_option("name", a_.name, "name of the table")->required()->type_name("NAME");
+    Name(expire);
     expire->add_flag("--dry-run", a_.dry_run, "only count them");
+    CLI::App* drop = Command(table, "drop", "Delete a table with all its rows");
+    Name(drop);
+    Target(drop);
   }
 
   void AddCluster() {
     CLI::App* copies =
-        Command(Group("cluster", "The cluster as a whole"), "copies",
-                "Keep each shard on so many servers from now on; copies are made and given up while "
-                "the cluster runs");
-    copies->add_option("copies", a_.copies, "how many servers shall hold each shard")
-        ->required()
-        ->check(CLI::Range(1, 3))
-        ->type_name("N");
+        Inspect(Group("cluster", "The cluster as a whole"), "copies",
+                "Keep each shard on so many servers from now on, made and given up while the cluster runs; "
+                "without N: say how many there are");
+    CLI::Option* count =
+        copies->add_option("copies", a_.wanted_copies, "how many servers shall hold each shard")
+            ->check(WholeNumber(1, 3))
+            ->type_name("N");
     copies
         ->add_option("--min", a_.min_copies,
                      "with fewer copies in sync, pushes at `logged` and `synced` are refused (default 1)")
-        ->check(CLI::Range(1, 3))
-        ->type_name("M");
-    Target(copies);
+        ->check(WholeNumber(1, 3))
+        ->type_name("M")
+        ->needs(count);
   }
 
   void AddBench() {
@@ -246,10 +257,10 @@ class Parser {
         ->type_name("SECTION.NAME");
     CLI::App* sample = Command(config, "sample", "An annotated file with every option at its default");
     a_.name = "cluster";
-    sample->add_option("kind", a_.name, "cluster (default) or job")->check(CLI::IsMember({"cluster", "job"}));
+    sample->add_option("kind", a_.name, "cluster (default) or job")->check(OneOf({"cluster", "job"}));
     CLI::App* docs =
         Command(config, "docs", "Every option in tables of Markdown, as docs/training.md has them");
-    docs->add_option("kind", a_.name, "cluster (default) or job")->check(CLI::IsMember({"cluster", "job"}));
+    docs->add_option("kind", a_.name, "cluster (default) or job")->check(OneOf({"cluster", "job"}));
   }
 
   Arguments& a_;
@@ -261,14 +272,21 @@ class Parser {
 std::optional<int> ParseArguments(int argc, const char* const* argv, Arguments* arguments, std::ostream& out,
                                   std::ostream& err) {
   Parser parser(arguments);
-  if (const std::string unknown = parser.UnknownCommand(argc, argv); !unknown.empty()) {
+  if (const std::string unknown = UnknownCommand(parser.app(), argc, argv); !unknown.empty()) {
     err << "penstock: " << unknown << "\n";
     return kExitUsage;
   }
   try {
     parser.app().parse(argc, argv);
+  } catch (const CLI::Success& e) {
+    return parser.app().exit(e, out, err);
   } catch (const CLI::ParseError& e) {
-    return parser.app().exit(e, out, err) == 0 ? kExitOk : kExitUsage;
+    err << "penstock: " << ExplainMistake(parser.app(), e) << "\n";
+    return kExitUsage;
+  }
+  if (arguments->command == "shard accept-loss" && !arguments->all && arguments->ids.empty()) {
+    err << "penstock: shard accept-loss: name the shards, or all by --all\n";
+    return kExitUsage;
   }
   return std::nullopt;
 }

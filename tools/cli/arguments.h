@@ -43,13 +43,18 @@ struct Arguments {
   std::string labels;
 
   // of one thing
-  std::string name;  // table, key of an option, kind of a sample
-  uint32_t id = 0;   // job, shard
+  std::string name;           // table, key of an option, kind of a sample
+  uint32_t id = 0;            // job, shard
+  std::vector<uint32_t> ids;  // shards
+  bool all = false;           // instead of ids; of shards: also those with which all is well
   uint32_t node = 0;
-  uint32_t copies = 1;  // also of a bench's own cluster
+  std::optional<uint32_t> wanted_copies;  // nothing: say how many there are
+  uint32_t copies = 1;                    // of a bench's own cluster
   uint32_t min_copies = 1;
   std::vector<uint64_t> keys;
   bool dry_run = false;
+  bool drop_tables = false;  // of a job that is removed
+  bool pids = false;         // alone, of all nodes
 
   // bench
   bool pin = false;

@@ -3,6 +3,7 @@
 #include <CLI/CLI.hpp>
 
 #include "tools/bench/row_oracle.h"
+#include "tools/cli/argument_checks.h"
 
 namespace penstock {
 namespace {
@@ -216,7 +217,7 @@ class BenchParser {
     Defaults(train, {});
     CLI::Option* model =
         train->add_option("--model", a_.model, "linear, fm or deep on a generated click log (default: each)")
-            ->check(CLI::IsMember({"linear", "fm", "deep"}));
+            ->check(OneOf({"linear", "fm", "deep"}));
     CLI::Option* records = train->add_option("--records", a_.records, "of the click log (default 500000)")
                                ->check(CLI::Range(1, 1'000'000'000));
     train->add_option("--job", a_.job_file, "this job file instead")

@@ -11,8 +11,8 @@ enum ExitCode : int {
   kExitUsage = 2,        // the command line or a file of options is wrong
   kExitUnreachable = 3,  // no scheduler there
   kExitDenied = 4,       // another cluster, another version, or a wrong token
-  kExitDeadline = 5,
-  kExitUnhealthy = 10,  // `status`: a shard is not served, or a node is dead
+  kExitDeadline = 5,     // time ran out; also: a scheduler that is there does not answer
+  kExitUnhealthy = 10,   // `status`: a shard is not served, or a node is dead
   kExitInterrupted = 130,
 };
 

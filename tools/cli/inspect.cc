@@ -1,14 +1,18 @@
-// penstock status, node, job, shard, cluster and table: what the scheduler knows, and the few things that an
-// operator decides.
+// penstock status, node, job, shard, cluster and table: what the scheduler knows. What an operator decides is
+// in orders.h.
 #include <algorithm>
 #include <map>
 #include <nlohmann/json.hpp>
 
 #include "client/admin.h"
+#include "common/base/strings.h"
+#include "common/net/identity.h"
 #include "tools/cli/commands.h"
 #include "tools/cli/exit_code.h"
 #include "tools/cli/health.h"
 #include "tools/cli/job_metrics.h"
+#include "tools/cli/listing.h"
+#include "tools/cli/orders.h"
 #include "tools/cli/target.h"
 
 namespace penstock {
@@ -16,6 +20,7 @@ namespace {
 
 using nlohmann::json;
 
+// Where a node is to be found is in `node ls` alone: the status has no room for it.
 const std::vector<Column> kNodeColumns = {{"ID", "id"},
                                           {"NAME", "name"},
                                           {"ROLE", "role"},
@@ -24,10 +29,14 @@ const std::vector<Column> kNodeColumns = {{"ID", "id"},
                                           {"BACKUPS", "backups", Show::kCount},
                                           {"ROWS", "rows", Show::kCount},
                                           {"BYTES", "bytes", Show::kBytes},
-                                          {"BUSY", "busy"},
-                                          {"SEEN MS AGO", "last_seen_ms", Show::kCount},
-                                          {"ENDPOINTS", "endpoints"},
-                                          {"HTTP", "http"}};
+                                          {"BACKUP ROWS", "backup_rows", Show::kCount},
+                                          {"BACKUP BYTES", "backup_bytes", Show::kBytes},
+                                          {"BUSY", "busy"}};
+const std::vector<Column> kPlaceColumns = {{"SEEN MS AGO", "last_seen_ms", Show::kCount},
+                                           {"PID", "pid"},
+                                           {"ENDPOINTS", "endpoints"},
+                                           {"HTTP", "http"},
+                                           {"LOG", "log"}};
 const std::vector<Column> kJobColumns = {{"ID", "id"},
                                          {"NAME", "name"},
                                          {"STATE", "state"},
@@ -50,19 +59,6 @@ const std::vector<Column> kPartitionColumns = {{"PARTITION", "partition"},
                                                {"HELD", "held_seconds", Show::kSeconds},
                                                {"PLACE", "position"},
                                                {"PRODUCER", "producer"}};
-const std::vector<Column> kShardColumns = {{"SHARD", "shard"},
-                                           {"STATE", "state"},
-                                           {"SERVER", "node_name"},
-                                           {"ENDPOINT", "endpoint"},
-                                           {"COPIES", "copies_text"},
-                                           {"BACKUPS", "backups_text"},
-                                           {"EPOCH", "epoch"},
-                                           {"LSN", "lsn"},
-                                           {"LOGGED", "logged"},
-                                           {"SYNCED", "synced"},
-                                           {"ROWS", "rows", Show::kCount},
-                                           {"BYTES", "bytes", Show::kBytes},
-                                           {"DETAIL", "detail"}};
 const std::vector<Column> kTableColumns = {{"ID", "id"},
                                            {"NAME", "name"},
                                            {"DIM", "dim"},
@@ -76,16 +72,15 @@ std::string StatusText(const json& status) {
                                            {"version", "version"},
                                            {"term", "term"},
                                            {"up for", "uptime_seconds", Show::kSeconds},
-                                           {"ready", "ready"}});
+                                           {"ready", "ready"},
+                                           {"scheduler's pid", "scheduler/pid"},
+                                           {"its log", "scheduler/log"}});
   for (const auto& problem : HealthProblems(status)) text += "problem:  " + problem + "\n";
   for (const json& node : status.value("nodes", json::array())) {
     if (const std::string note = node.value("note", ""); !note.empty())
       text += "note:     " + node.value("name", "?") + ": " + note + "\n";
   }
-  text +=
-      "\n" + RenderTable(status.value("nodes", json::array()),
-                         {kNodeColumns[0], kNodeColumns[1], kNodeColumns[2], kNodeColumns[3], kNodeColumns[4],
-                          kNodeColumns[5], kNodeColumns[6], kNodeColumns[7], kNodeColumns[8]});
+  text += "\n" + RenderTable(status.value("nodes", json::array()), kNodeColumns);
   text += "\nshards: ";
   const json shards = status.value("shards", json::object());
   std::string counts;
@@ -96,41 +91,55 @@ std::string StatusText(const json& status) {
   const json copies = status.value("copies", json::object());
   text += counts + "; copies: " + std::to_string(copies.value("wanted", uint64_t{1})) + " of each, " +
           std::to_string(copies.value("complete", uint64_t{0})) +
-          " shards have all; tables: " + std::to_string(status.value("tables", uint64_t{0})) + "\n";
-  const json jobs = status.value("jobs", json::array());
-  if (!jobs.empty()) text += "\n" + RenderTable(jobs, {{"JOB", "id"}, {"NAME", "name"}, {"STATE", "state"}});
-  return text;
+          " shards have all in sync; tables: " + std::to_string(status.value("tables", uint64_t{0})) + "\n";
+  return text + JobsText(status.value("jobs", json::array()));
 }
 
-// A shard with its copies in words: "2/2", and "server-2, server-3 (seeding)".
-json WithCopies(json shard) {
-  std::string backups;
-  for (const json& backup : shard.value("backups", json::array())) {
-    backups += (backups.empty() ? "" : ", ") + backup.value("name", "?");
-    if (backup.value("state", "") != "in-sync") backups += " (seeding)";
+Result<int> ListNodes(Client& client, const Arguments& arguments, Console& console) {
+  PENSTOCK_ASSIGN_OR_RETURN(const json nodes, Admin(client).Inspect("nodes"));
+  if (arguments.output == OutputFormat::kJson) {
+    console.out << RenderJson(nodes);
+    return kExitOk;
   }
-  shard["copies_text"] = std::to_string(shard.value("in_sync", uint64_t{0})) + "/" +
-                         std::to_string(shard.value("copies", uint64_t{1}));
-  if (!backups.empty()) shard["backups_text"] = backups;
-  return shard;
+  std::vector<Column> columns = kNodeColumns;
+  columns.insert(columns.end(), kPlaceColumns.begin(), kPlaceColumns.end());
+  console.out << RenderTable(nodes, columns);
+  return kExitOk;
+}
+
+std::string HostOf(const std::string& endpoint) { return endpoint.substr(0, endpoint.rfind(':')); }
+
+// A line for each process of the cluster on this machine that is not known to be dead: what `kill` takes. By
+// the cluster's own word, so that no other process is among them.
+Result<int> ListPids(Client& client, const Arguments& arguments, Console& console) {
+  PENSTOCK_ASSIGN_OR_RETURN(const json status, Admin(client).Inspect("status"));
+  std::vector<json> processes;
+  const std::string& scheduler = arguments.target.scheduler;
+  if (scheduler.empty() || IsLoopback(HostOf(scheduler)))
+    processes.push_back(status.value("scheduler", json::object()));
+  for (const json& node : status.value("nodes", json::array())) {
+    if (node.value("state", "") != "dead") processes.push_back(node);
+  }
+  for (const json& process : processes) {
+    const bool here = !process.contains("http") || IsLoopback(HostOf(process.value("http", "")));
+    if (const auto pid = process.value("pid", 0u); here && pid > 0) console.out << pid << "\n";
+  }
+  return kExitOk;
 }
 
 Result<int> ListShards(Client& client, const Arguments& arguments, Console& console) {
-  PENSTOCK_ASSIGN_OR_RETURN(json shards, Admin(client).Inspect("shards"));
+  PENSTOCK_ASSIGN_OR_RETURN(const json shards, Admin(client).Inspect("shards"));
   if (arguments.output == OutputFormat::kJson) {
     console.out << RenderJson(shards);
     return kExitOk;
   }
-  for (json& shard : shards) shard = WithCopies(std::move(shard));
-  console.out << RenderTable(shards, kShardColumns);
+  console.out << ShardsText(shards, arguments.all);
   return kExitOk;
 }
 
 Result<int> ShowShard(Client& client, const Arguments& arguments, Console& console) {
-  PENSTOCK_ASSIGN_OR_RETURN(json shard, Admin(client).Inspect("shard", std::to_string(arguments.id)));
-  console.out << (arguments.output == OutputFormat::kJson
-                      ? RenderJson(shard)
-                      : RenderFields(WithCopies(std::move(shard)), kShardColumns));
+  PENSTOCK_ASSIGN_OR_RETURN(const json shard, Admin(client).Inspect("shard", std::to_string(arguments.id)));
+  console.out << (arguments.output == OutputFormat::kJson ? RenderJson(shard) : ShardText(shard));
   return kExitOk;
 }
 
@@ -140,39 +149,33 @@ Result<int> ShowStatus(Client& client, const Arguments& arguments, Console& cons
   return HealthProblems(status).empty() ? kExitOk : kExitUnhealthy;
 }
 
-// People count passes from 1.
-json WithPass(json job) {
-  job["pass"] = std::min(job.value("pass", uint64_t{0}) + 1, job.value("passes", uint64_t{0}));
-  return job;
-}
-
 Result<int> ShowJob(Client& client, const Arguments& arguments, Console& console) {
-  PENSTOCK_ASSIGN_OR_RETURN(json job, Admin(client).Inspect("job", std::to_string(arguments.id)));
+  PENSTOCK_ASSIGN_OR_RETURN(const json job, Admin(client).Inspect("job", std::to_string(arguments.id)));
   if (arguments.output == OutputFormat::kJson) {
     console.out << RenderJson(job);
     return kExitOk;
   }
   PENSTOCK_ASSIGN_OR_RETURN(const json metrics, JobMetrics(job));
-  console.out << RenderFields(WithPass(job), {{"id", "id"},
-                                              {"name", "name"},
-                                              {"state", "state"},
-                                              {"phase", "phase"},
-                                              {"pass", "pass"},
-                                              {"passes", "passes"},
-                                              {"partitions done", "partitions_done"},
-                                              {"partitions", "partitions"},
-                                              {"examples", "examples", Show::kCount},
-                                              {"examples in all", "examples_total", Show::kCount},
-                                              {"examples a second", "examples_per_second", Show::kCount},
-                                              {"loss", "loss", Show::kFraction},
-                                              {"time", "seconds", Show::kSeconds},
-                                              {"malformed records", "bad_records"},
-                                              {"best pass", "best_pass"},
-                                              {"early end", "stopped"},
-                                              {"error", "error"},
-                                              {"training data", "spec/options/data/train"},
-                                              {"held-out data", "spec/options/data/test"}})
-              << MetricsText(metrics);
+  console.out << RenderFields(job, {{"id", "id"},
+                                    {"name", "name"},
+                                    {"state", "state"},
+                                    {"phase", "phase"},
+                                    {"pass", "pass"},
+                                    {"passes", "passes"},
+                                    {"partitions done", "partitions_done"},
+                                    {"partitions", "partitions"},
+                                    {"examples", "examples", Show::kCount},
+                                    {"examples in all", "examples_total", Show::kCount},
+                                    {"examples a second", "examples_per_second", Show::kCount},
+                                    {"loss", "loss", Show::kFraction},
+                                    {"time", "seconds", Show::kSeconds},
+                                    {"skipped records", "bad_records"},
+                                    {"best pass", "best_pass"},
+                                    {"early end", "stopped"},
+                                    {"error", "error"},
+                                    {"training data", "spec/options/data/train"},
+                                    {"held-out data", "spec/options/data/test"}})
+              << MetricsText(metrics) << OptionsText(job);
   for (const json& entry : job.value("history", json::array())) console.out << HistoryLine(entry) << "\n";
   const json partitions = job.value("leases", json::array());
   if (!partitions.empty()) console.out << "\n" << RenderTable(partitions, kPartitionColumns);
@@ -234,29 +237,43 @@ Result<int> ShowClocks(Client& client, const Arguments& arguments, Console& cons
 }
 
 Result<int> ListJobs(Client& client, const Arguments& arguments, Console& console) {
-  PENSTOCK_ASSIGN_OR_RETURN(json jobs, Admin(client).Inspect("jobs"));
-  if (arguments.output == OutputFormat::kTable) {
-    for (json& job : jobs) job = WithPass(std::move(job));
-  }
+  PENSTOCK_ASSIGN_OR_RETURN(const json jobs, Admin(client).Inspect("jobs"));
   console.out << (arguments.output == OutputFormat::kJson ? RenderJson(jobs)
                                                           : RenderTable(jobs, kJobColumns));
   return kExitOk;
 }
 
+// A tensor's rows are blocks of its floats, so there are only so many.
+Status CheckKeys(const TableSpec& table, const std::vector<Key>& keys) {
+  if (table.dense_size == 0) return Status::Ok();
+  const uint64_t rows = (table.dense_size + table.dim - 1) / table.dim;
+  for (const Key key : keys) {
+    if (key >= rows) {
+      return InvalidArgument(StrCat("table '", table.name, "' is a tensor of ", table.dense_size,
+                                    " floats in rows of ", table.dim, ": it has no row ", key,
+                                    ", allowed are 0 to ", rows - 1));
+    }
+  }
+  return Status::Ok();
+}
+
 Result<int> ShowRows(Client& client, const Arguments& arguments, Console& console) {
   PENSTOCK_ASSIGN_OR_RETURN(const TableSpec table, client.OpenTable(arguments.name));
   const std::vector<Key> keys(arguments.keys.begin(), arguments.keys.end());
+  PENSTOCK_RETURN_IF_ERROR(CheckKeys(table, keys));
   PENSTOCK_ASSIGN_OR_RETURN(const PullResult pulled, client.Pull({{table.id, keys}}, {.stored = true}).get());
   json rows = json::array();
   for (size_t i = 0; i < keys.size(); ++i) {
     const auto begin = pulled.values[0].begin() + static_cast<ptrdiff_t>(i * table.dim);
+    const bool stored = pulled.stored[0][i] != 0;
     rows.push_back({{"key", keys[i]},
-                    {"stored", pulled.stored[0][i] != 0},
+                    {"stored", stored},
+                    {"row", stored ? "stored" : "initial"},
                     {"values", std::vector<float>(begin, begin + table.dim)}});
   }
   console.out << (arguments.output == OutputFormat::kJson
                       ? RenderJson({{"table", table.name}, {"rows", rows}})
-                      : RenderTable(rows, {{"KEY", "key"}, {"STORED", "stored"}, {"VALUES", "values"}}));
+                      : RenderTable(rows, {{"KEY", "key"}, {"ROW", "row"}, {"VALUES", "values"}}));
   return kExitOk;
 }
 
@@ -324,9 +341,9 @@ Result<int> ExpireRows(Client& client, const Arguments& arguments, Console& cons
 Result<int> RunInspection(const Arguments& arguments, Console& console) {
   PENSTOCK_ASSIGN_OR_RETURN(auto client, ConnectTo(arguments.target, "penstock " + arguments.command));
   const std::string& command = arguments.command;
-  const std::string id = std::to_string(arguments.id);
   if (command == "status") return ShowStatus(*client, arguments, console);
-  if (command == "node ls") return List(*client, arguments, console, "nodes", kNodeColumns);
+  if (command == "node ls" && arguments.pids) return ListPids(*client, arguments, console);
+  if (command == "node ls") return ListNodes(*client, arguments, console);
   if (command == "job ls") return ListJobs(*client, arguments, console);
   if (command == "shard ls") return ListShards(*client, arguments, console);
   if (command == "table ls") return List(*client, arguments, console, "tables", kTableColumns);
@@ -337,38 +354,7 @@ Result<int> RunInspection(const Arguments& arguments, Console& console) {
   if (command == "table expire") return ExpireRows(*client, arguments, console);
   if (command == "job clocks") return ShowClocks(*client, arguments, console);
   if (command == "job partitions") return ShowPartitions(*client, arguments, console);
-  if (command == "job pause") {
-    PENSTOCK_RETURN_IF_ERROR(Admin(*client).PauseJob(arguments.id));
-    console.out << "job " << id << " is paused\n";
-    return kExitOk;
-  }
-  if (command == "job resume") {
-    PENSTOCK_RETURN_IF_ERROR(Admin(*client).ResumeJob(arguments.id));
-    console.out << "job " << id << " goes on\n";
-    return kExitOk;
-  }
-  if (command == "job cancel") {
-    PENSTOCK_RETURN_IF_ERROR(Admin(*client).CancelJob(arguments.id));
-    console.out << "job " << id << " is cancelled\n";
-    return kExitOk;
-  }
-  if (command == "shard accept-loss") {
-    PENSTOCK_RETURN_IF_ERROR(Admin(*client).AcceptLoss(arguments.id));
-    console.out << "shard " << id << " goes on with what is left of it\n";
-    return kExitOk;
-  }
-  if (command == "shard force") {
-    PENSTOCK_RETURN_IF_ERROR(Admin(*client).ForceShard(arguments.id, arguments.node));
-    console.out << "shard " << id << " goes on with the copy of node " << arguments.node << "\n";
-    return kExitOk;
-  }
-  if (command == "cluster copies") {
-    PENSTOCK_RETURN_IF_ERROR(Admin(*client).SetCopies(arguments.copies, arguments.min_copies));
-    console.out << "copies of each shard: " << arguments.copies << ", at least " << arguments.min_copies
-                << " in sync\n";
-    return kExitOk;
-  }
-  return Internal("command '" + command + "' is not carried out");
+  return RunOrder(*client, arguments, console);
 }
 
 }  // namespace penstock

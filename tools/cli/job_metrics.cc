@@ -1,6 +1,5 @@
 #include "tools/cli/job_metrics.h"
 
-#include <cstdio>
 #include <nlohmann/json.hpp>
 
 #include "common/base/strings.h"
@@ -30,9 +29,8 @@ Result<Evaluation> MergeParts(const nlohmann::json& parts) {
 }
 
 std::string Number(const nlohmann::json& value) {
-  char text[40];
-  std::snprintf(text, sizeof text, value.get<double>() >= 1000 ? "%.4f" : "%.6f", value.get<double>());
-  return text;
+  const auto number = value.get<double>();
+  return FormatFraction(number, number >= 1000 ? 4 : 6);
 }
 
 // " loss 0.3241, accuracy 0.8499", those that there are.
@@ -76,12 +74,29 @@ nlohmann::json JobReport(const nlohmann::json& job, const nlohmann::json& metric
           {"seconds", job.value("seconds", 0.0)},
           {"examples", job.value("examples", uint64_t{0})},
           {"examples_per_second", job.value("examples_per_second", 0.0)},
+          {"skipped_records", job.value("bad_records", uint64_t{0})},
           {"servers", job.value("servers", uint64_t{0})},
           {"workers", job.value("workers", uint64_t{0})},
           {"metrics", metrics},
           {"history", job.value("history", nlohmann::json::array())},
           {"best_pass", job.value("best_pass", nlohmann::json())},
-          {"stopped", job.value("stopped", "")}};
+          {"stopped", job.value("stopped", "")},
+          {"options", job.value("spec", nlohmann::json::object()).value("options", nlohmann::json())}};
+}
+
+std::string OptionsText(const nlohmann::json& job) {
+  const auto options = job.value("spec", nlohmann::json::object()).value("options", nlohmann::json::object());
+  const nlohmann::json defaults = JobToJson(JobSpec{});
+  std::string text;
+  for (const auto& [section, members] : options.items()) {
+    if (!members.is_object()) continue;
+    const auto unset = defaults.value(section, nlohmann::json::object());
+    for (const auto& [name, value] : members.items()) {
+      if (unset.contains(name) && unset[name] == value) continue;
+      StrAppend(&text, "  ", section, ".", name, " = ", value.dump(), "\n");
+    }
+  }
+  return text.empty() ? "" : "options that are not at their defaults:\n" + text;
 }
 
 std::string HistoryLine(const nlohmann::json& entry) {

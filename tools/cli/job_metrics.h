@@ -11,10 +11,13 @@ namespace penstock {
 
 // Of inspect "job": {"train": {"examples", "loss", ...}, "test": {...}}, those that were evaluated.
 Result<nlohmann::json> JobMetrics(const nlohmann::json& job);
-// What `train --report` writes: {"job", "status", "seconds", "examples", "examples_per_second", "servers",
-// "workers", "metrics", "history": [{"pass" (from 1), "train": {...}, "test": {...}}], "best_pass" (of the
-// history, by train.early_stop_metric, or null), "stopped" ("" or why training ended early)}.
+// What `train --report` writes: {"job", "status", "seconds", "examples", "examples_per_second",
+// "skipped_records" (of all passes), "options" (the job's), "servers", "workers", "metrics", "history":
+// [{"pass" (from 1), "train": {...}, "test": {...}}], "best_pass" (of the history, by
+// train.early_stop_metric, or null), "stopped" ("" or why training ended early)}.
 nlohmann::json JobReport(const nlohmann::json& job, const nlohmann::json& metrics);
+// The options of a job that are not at their defaults: "train.passes = 3", a line each.
+std::string OptionsText(const nlohmann::json& job);
 // "pass 3: training data: loss 0.3312; held-out data: loss 0.3241, ...", of an element of the history.
 std::string HistoryLine(const nlohmann::json& entry);
 // "held-out: loss 0.3241, accuracy 0.8499, ..." a line for each part.

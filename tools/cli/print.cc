@@ -1,8 +1,10 @@
 #include "tools/cli/print.h"
 
 #include <algorithm>
+#include <charconv>
 #include <cmath>
 #include <cstdio>
+#include <limits>
 #include <nlohmann/json.hpp>
 
 #include "common/base/strings.h"
@@ -27,6 +29,17 @@ std::string Printf(const char* format, double value) {
   return text;
 }
 
+// The shortest text that stands for this number alone; of one that was a float, for that float.
+std::string Shortest(double value) {
+  char text[64];
+  const bool fits = std::abs(value) <= std::numeric_limits<float>::max();
+  const auto narrow = fits ? static_cast<float>(value) : 0.0f;
+  const auto end = fits && static_cast<double>(narrow) == value
+                       ? std::to_chars(text, text + sizeof text, narrow).ptr
+                       : std::to_chars(text, text + sizeof text, value).ptr;
+  return std::string(text, end);
+}
+
 // How many columns of a terminal a text takes: bytes that begin a UTF-8 character.
 size_t Width(const std::string& text) {
   return static_cast<size_t>(
@@ -45,6 +58,14 @@ void AppendCell(std::string* line, const std::string& text, size_t width, bool r
 std::string FormatCount(uint64_t count) {
   std::string text = std::to_string(count);
   for (size_t i = text.size(); i > 3;) text.insert(i -= 3, ",");
+  return text;
+}
+
+std::string FormatFraction(double value, int decimals) {
+  const double size = std::abs(value);
+  if (size != 0 && (size >= 1e9 || size < 1e-4)) return Shortest(value);
+  char text[64];
+  std::snprintf(text, sizeof text, "%.*f", decimals, value);
   return text;
 }
 
@@ -81,17 +102,19 @@ std::string FormatValue(const nlohmann::json& value, Show show) {
   const double number = value.get<double>();
   switch (show) {
     case Show::kCount:
-      return number >= 0 ? FormatCount(static_cast<uint64_t>(std::llround(number))) : value.dump();
+      if (value.is_number_unsigned()) return FormatCount(value.get<uint64_t>());
+      return number >= 0 && number < 1e18 ? FormatCount(static_cast<uint64_t>(std::llround(number)))
+                                          : Shortest(number);
     case Show::kBytes:
       return FormatBytes(number);
     case Show::kSeconds:
       return FormatSeconds(number);
     case Show::kFraction:
-      return Printf("%.4f", number);
+      return FormatFraction(number, 4);
     case Show::kText:
       break;
   }
-  return value.is_number_float() ? Printf("%g", number) : value.dump();
+  return value.is_number_float() ? Shortest(number) : value.dump();
 }
 
 std::string RenderTable(const nlohmann::json& rows, const std::vector<Column>& columns) {

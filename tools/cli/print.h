@@ -30,6 +30,8 @@ std::string RenderFields(const nlohmann::json& value, const std::vector<Column>&
 std::string RenderJson(const nlohmann::json& value);
 
 std::string FormatCount(uint64_t count);
+// With so many decimals; what is too large or too small for them as it is: "3.75e+74".
+std::string FormatFraction(double value, int decimals);
 std::string FormatBytes(double bytes);
 std::string FormatSeconds(double seconds);
 std::string FormatValue(const nlohmann::json& value, Show show);

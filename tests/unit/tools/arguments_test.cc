@@ -62,14 +62,21 @@ TEST(Arguments, NestedCommandsAndOutput) {
   EXPECT_EQ(rows.arguments.command, "table get");
   EXPECT_EQ(rows.arguments.name, "user");
   EXPECT_EQ(rows.arguments.keys, (std::vector<uint64_t>{17, 4711}));
-  EXPECT_EQ(Parse({"shard", "accept-loss", "5"}).arguments.id, 5u);
+  EXPECT_EQ(Parse({"shard", "accept-loss", "5", "7"}).arguments.ids, (std::vector<uint32_t>{5, 7}));
+  EXPECT_TRUE(Parse({"shard", "accept-loss", "--all"}).arguments.all);
   const auto force = Parse({"shard", "force", "5", "2"});
   ASSERT_EQ(force.code, std::nullopt) << force.err;
   EXPECT_EQ(force.arguments.command, "shard force");
   EXPECT_EQ(force.arguments.id, 5u);
   EXPECT_EQ(force.arguments.node, 2u);
   EXPECT_EQ(Parse({"shard", "force", "5"}).code, 2) << "which copy is for the operator to say";
-  for (const char* verb : {"pause", "resume", "partitions"}) {
+  const auto remove = Parse({"node", "remove", "4"});
+  ASSERT_EQ(remove.code, std::nullopt) << remove.err;
+  EXPECT_EQ(remove.arguments.command, "node remove");
+  EXPECT_EQ(remove.arguments.id, 4u);
+  EXPECT_TRUE(Parse({"job", "rm", "4", "--tables"}).arguments.drop_tables);
+  EXPECT_EQ(Parse({"table", "drop", "w"}).arguments.name, "w");
+  for (const char* verb : {"pause", "resume", "partitions", "rm"}) {
     const auto job = Parse({"job", verb, "7"});
     ASSERT_EQ(job.code, std::nullopt) << job.err;
     EXPECT_EQ(job.arguments.command, std::string("job ") + verb);
@@ -81,11 +88,14 @@ TEST(Arguments, Copies) {
   const auto p = Parse({"cluster", "copies", "3", "--min", "2"});
   ASSERT_EQ(p.code, std::nullopt) << p.err;
   EXPECT_EQ(p.arguments.command, "cluster copies");
-  EXPECT_EQ(p.arguments.copies, 3u);
+  EXPECT_EQ(p.arguments.wanted_copies, 3u);
   EXPECT_EQ(p.arguments.min_copies, 2u);
   EXPECT_EQ(Parse({"cluster", "copies", "2"}).arguments.min_copies, 1u);
   EXPECT_EQ(Parse({"cluster", "copies", "4"}).code, 2);
-  EXPECT_EQ(Parse({"cluster", "copies"}).code, 2);
+  const auto read = Parse({"cluster", "copies", "-o", "json"});
+  ASSERT_EQ(read.code, std::nullopt) << read.err;
+  EXPECT_EQ(read.arguments.wanted_copies, std::nullopt) << "then it only says how many there are";
+  EXPECT_EQ(Parse({"cluster", "copies", "--min", "2"}).code, 2);
 }
 
 TEST(Arguments, ConfigHasTwoKinds) {
@@ -204,6 +214,43 @@ INSTANTIATE_TEST_SUITE_P(
         Mistake{{"bench", "step", "--scheduler", "h:1", "--pin"}, "--pin"},
         Mistake{{"bench", "dense", "--data-dir", "d", "--skip-log-off"}, "--skip-log-off"},
         Mistake{{"config", "sample", "server"}, "server"}));
+
+struct Hint {
+  std::vector<const char*> words;
+  std::vector<const char*> said;
+};
+class Hints : public testing::TestWithParam<Hint> {};
+
+TEST_P(Hints, SayWhatIsAllowedOrWasMeant) {
+  const auto p = Parse(GetParam().words);
+  EXPECT_EQ(p.code, kExitUsage);
+  for (const char* said : GetParam().said) EXPECT_THAT(p.err, HasSubstr(said));
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    All, Hints,
+    testing::Values(
+        Hint{{"statsu"}, {"'statsu' is no command of penstock: did you mean 'status'?"}},
+        Hint{{"job", "shwo", "1"}, {"'shwo' is no command of penstock job: did you mean 'show'?"}},
+        Hint{{"job", "list"}, {"'list' is no command of penstock job: there are ls, show, "}},
+        Hint{{"up", "--servrs", "2"}, {"'--servrs' is no option of penstock up: did you mean '--servers'?"}},
+        Hint{{"up", "--quickly"},
+             {"'--quickly' is no option of penstock up: there are ", "--data-dir, --servers"}},
+        Hint{{"job", "show", "--outptu", "json"}, {"'--outptu'", "did you mean '--output'?"}},
+        Hint{{"train", "j.toml", "--repot=r.json"}, {"'--repot'", "did you mean '--report'?"}},
+        Hint{{"status", "-o", "jsno"},
+             {"'jsno' is not allowed, there are table, json: did you mean 'json'?"}},
+        Hint{{"config", "sample", "server"}, {"'server' is not allowed, there are cluster, job"}},
+        Hint{{"bench", "train", "--model", "tree"}, {"'tree' is not allowed, there are linear, fm, deep"}},
+        Hint{{"table", "get", "t", "x"},
+             {"'x' is not allowed, it is a whole number from 0 to 18446744073709551615"}},
+        Hint{{"table", "get", "t", "18446744073709551616"},
+             {"keys", "'18446744073709551616' is not allowed"}},
+        Hint{{"job", "show", "-1"}, {"-1"}}, Hint{{"job", "show", "4294967296"}, {"from 0 to 4294967295"}},
+        Hint{{"status", "--scheduler", "here"}, {"'here' is not allowed, it is host:port"}},
+        Hint{{"status", "--scheduler", "127.0.0.1:99999"}, {"--scheduler", "it is host:port"}},
+        Hint{{"shard", "accept-loss"}, {"--all"}}, Hint{{"shard", "accept-loss", "--all", "3"}, {"--all"}},
+        Hint{{"cluster", "copies", "4"}, {"from 1 to 3"}}));
 
 TEST(ExitCodes, FollowWhatTheCallerCanDo) {
   EXPECT_EQ(ExitCodeOf(Status::Ok()), 0);

@@ -58,6 +58,18 @@ TEST(Print, Units) {
   EXPECT_EQ(FormatValue(json(0.88341), Show::kFraction), "0.8834");
 }
 
+TEST(Print, NumbersAsTheyAre) {
+  EXPECT_EQ(FormatFraction(3.75e74, 4), "3.75e+74");
+  EXPECT_EQ(FormatFraction(-3.75e74, 6), "-3.75e+74");
+  EXPECT_EQ(FormatFraction(0.00000125, 4), "1.25e-06");
+  EXPECT_EQ(FormatFraction(0, 4), "0.0000");
+  EXPECT_EQ(FormatFraction(1234.5, 4), "1234.5000");
+  EXPECT_EQ(FormatValue(json(3.75e74), Show::kFraction), "3.75e+74");
+  EXPECT_EQ(FormatValue(json(0.123456789f), Show::kText), "0.12345679") << "as many digits as a float has";
+  EXPECT_EQ(FormatValue(json(0.1f), Show::kText), "0.1");
+  EXPECT_EQ(FormatValue(json(uint64_t{18446744073709551615u}), Show::kCount), "18,446,744,073,709,551,615");
+}
+
 json HealthyStatus() {
   return {{"ready", true},
           {"problems", json::array()},

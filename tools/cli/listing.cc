@@ -1,0 +1,106 @@
+#include "tools/cli/listing.h"
+
+#include <map>
+#include <nlohmann/json.hpp>
+
+#include "common/base/strings.h"
+#include "tools/cli/print.h"
+#include "tools/cli/progress.h"
+
+namespace penstock {
+namespace {
+
+using nlohmann::json;
+
+constexpr size_t kMostEndedJobs = 10;
+
+const std::vector<Column> kShardColumns = {{"SHARD", "shard"},
+                                           {"STATE", "state"},
+                                           {"SERVER", "node_name"},
+                                           {"ENDPOINT", "endpoint"},
+                                           {"COPIES", "copies_text"},
+                                           {"BACKUPS", "backups_text"},
+                                           {"EPOCH", "epoch"},
+                                           {"LSN", "lsn"},
+                                           {"LOGGED", "logged"},
+                                           {"SYNCED", "synced"},
+                                           {"ROWS", "rows", Show::kCount},
+                                           {"BYTES", "bytes", Show::kBytes},
+                                           {"DETAIL", "detail"}};
+
+// A shard with its copies in words: "2/2", and "server-2, server-3 (seeding)". Of one that is not there, how
+// many copies were in sync is nothing to go by.
+json WithCopies(json shard) {
+  std::string backups;
+  for (const json& backup : shard.value("backups", json::array())) {
+    StrAppend(&backups, backups.empty() ? "" : ", ", backup.value("name", "?"),
+              backup.value("state", "") == "in-sync" ? "" : " (seeding)");
+  }
+  const auto in_sync = shard.value("in_sync", uint64_t{0});
+  if (in_sync > 0) shard["copies_text"] = StrCat(in_sync, "/", shard.value("copies", uint64_t{1}));
+  if (!backups.empty()) shard["backups_text"] = backups;
+  return shard;
+}
+
+bool IsWell(const json& shard) {
+  return shard.value("state", "") == "serving" &&
+         shard.value("in_sync", uint64_t{0}) >= shard.value("copies", uint64_t{1});
+}
+
+// What each server serves; a shard has its rows and bytes from its primary.
+json ByServer(const json& shards) {
+  std::map<std::string, json> servers;
+  for (const json& shard : shards) {
+    if (shard.value("state", "") != "serving") continue;
+    const std::string name = shard.value("node_name", "");
+    json& server = servers[name];
+    if (server.is_null()) server = {{"server", name}, {"shards", 0}, {"rows", 0}, {"bytes", 0}};
+    server["shards"] = server["shards"].get<uint64_t>() + 1;
+    for (const char* sum : {"rows", "bytes"})
+      server[sum] = server[sum].get<uint64_t>() + shard.value(sum, uint64_t{0});
+  }
+  json list = json::array();
+  for (const auto& [name, server] : servers) list.push_back(server);
+  return list;
+}
+
+}  // namespace
+
+std::string ShardsText(const json& shards, bool all) {
+  json shown = json::array();
+  size_t well = 0;
+  for (const json& shard : shards) {
+    well += IsWell(shard);
+    if (all || !IsWell(shard)) shown.push_back(WithCopies(shard));
+  }
+  if (all) return RenderTable(shown, kShardColumns);
+  std::string text = StrCat(well, " of ", shards.size(), " shards are served, with all their copies in sync",
+                            well == shards.size() ? " (--all lists each)" : "", "\n");
+  if (const json servers = ByServer(shards); !servers.empty()) {
+    StrAppend(&text, "\n",
+              RenderTable(servers, {{"SERVER", "server"},
+                                    {"SERVES", "shards", Show::kCount},
+                                    {"ROWS", "rows", Show::kCount},
+                                    {"BYTES", "bytes", Show::kBytes}}));
+  }
+  if (!shown.empty()) StrAppend(&text, "\nThe others:\n", RenderTable(shown, kShardColumns));
+  return text;
+}
+
+std::string ShardText(const json& shard) { return RenderFields(WithCopies(shard), kShardColumns); }
+
+std::string JobsText(const json& jobs) {
+  json shown = json::array();
+  size_t ended = 0;
+  for (auto job = jobs.rbegin(); job != jobs.rend(); ++job) {
+    if (ReadProgress(*job).ended() && ++ended > kMostEndedJobs) continue;
+    shown.insert(shown.begin(), *job);
+  }
+  if (shown.empty()) return "";
+  std::string text = "\n" + RenderTable(shown, {{"JOB", "id"}, {"NAME", "name"}, {"STATE", "state"}});
+  if (ended > kMostEndedJobs)
+    StrAppend(&text, "and ", ended - kMostEndedJobs, " that ended before (`penstock job ls`)\n");
+  return text;
+}
+
+}  // namespace penstock

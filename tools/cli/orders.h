@@ -1,0 +1,14 @@
+// RunOrder: the commands with which an operator changes something in the cluster.
+#pragma once
+
+#include "client/client.h"
+#include "tools/cli/arguments.h"
+#include "tools/cli/console.h"
+
+namespace penstock {
+
+// job pause, resume, cancel and rm; node remove; shard accept-loss and force; cluster copies; table drop.
+// What was done is said, and what could not be done is an error.
+Result<int> RunOrder(Client& client, const Arguments& arguments, Console& console);
+
+}  // namespace penstock
