@@ -28,7 +28,7 @@ Result<Evaluation> MergeParts(const nlohmann::json& parts) {
   return all;
 }
 
-std::string Number(const nlohmann::json& value) {
+std::string MetricText(const nlohmann::json& value) {
   const auto number = value.get<double>();
   return FormatFraction(number, number >= 1000 ? 4 : 6);
 }
@@ -39,7 +39,7 @@ std::string Metrics(const nlohmann::json& part) {
   for (const char* name : {"loss", "accuracy", "auc", "rmse", "objective"}) {
     const auto value = part.find(name);
     if (value != part.end() && value->is_number())
-      StrAppend(&text, text.empty() ? " " : ", ", name, " ", Number(*value));
+      StrAppend(&text, text.empty() ? " " : ", ", name, " ", MetricText(*value));
   }
   return text;
 }
