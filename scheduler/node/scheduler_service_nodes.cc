@@ -110,6 +110,7 @@ Status SchedulerService::Register(RegisterContext& context) {
     request.endpoints.push_back(ReadText(endpoint));
   }
   PENSTOCK_ASSIGN_OR_RETURN(request.lines, ReadLines(params.getShards(), plane_.data().shards.size()));
+  if (!OfNode()) request.lines.clear();
   PENSTOCK_ASSIGN_OR_RETURN(const RegisterAnswer answer, plane_.Register(request, clock_()));
   const StateData& data = plane_.data();
   auto results = context.getResults();
@@ -178,6 +179,7 @@ Result<HeartbeatAnswer> SchedulerService::Beat(proto::Scheduler::HeartbeatParams
   }
   try {
     PENSTOCK_ASSIGN_OR_RETURN(request.lines, ReadLines(params.getShards(), plane_.data().shards.size()));
+    if (!OfNode()) request.lines.clear();
     return plane_.Heartbeat(std::move(request), clock_());
   } catch (const std::exception& e) {
     LOG(ERROR) << "scheduler: heartbeat: " << e.what();

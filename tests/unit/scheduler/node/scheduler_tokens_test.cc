@@ -63,6 +63,7 @@ class TokenPeer {
           request.setRole(role);
           request.setName("its-node");
           request.setHighestTerm(term);
+          request.initShards(1)[0].setSeen(term);
           request.initEndpoints(1).set(0, std::string(address_bytes, 'a'));
           return request;
         },
@@ -77,6 +78,7 @@ class TokenPeer {
       request.setNode(whose);
       request.setSession(its_session);
       request.setMapVersion(map_version);
+      request.initShards(1)[0].setSeen(map_version);
       return request;
     });
   }
