@@ -106,6 +106,7 @@ void FoldRunner::FoldOnce(const QuarantinedLives& quarantined) {
   if (!report.ok()) {
     if (report.status().message() != before.message()) LOG(ERROR) << "fold: " << report.status().ToString();
     metrics_.fold_failures++;
+    if (report.status().code() == Code::kDataLoss && options_.damaged) options_.damaged(report.status());
     return;
   }
   for (const auto& [shard, reason] : report->broken) LOG(ERROR) << "fold: shard " << shard << ": " << reason;

@@ -209,7 +209,7 @@ class Server::Impl : public NodeSession::Host {
     return Status::Ok();
   }
 
-  // From a core's loop, while it serves.
+  // From a core's loop or a fold's thread, while it serves.
   void NoteDamage(const Status& damage) {
     control_.Post([this, damage] {
       if (state_.suspect) return;
@@ -231,6 +231,7 @@ class Server::Impl : public NodeSession::Host {
         .segment_bytes = options_.server.segment_bytes,
         .fold = {.image_buffer_bytes = memory_.fold_images, .index_limit_bytes = memory_.fold_index},
         .quarantined = {},
+        .damaged = [this](const Status& damage) { NoteDamage(damage); },
         .wanted = &fold_wanted_};
     for (const auto& [shard, damage] : storage_.damaged) fold.quarantined[shard] = damage.incarnation;
     fold_runner_ =
