@@ -178,7 +178,7 @@ class Server::Impl : public NodeSession::Host {
                       .node_name = name_},
           options_.server.spin_us, identity_, *appender_, *storage_.base,
           ServerCore::Asks{.fold = [this] { fold_wanted_ = true; },
-                           .base_damaged = [this](const Status& damage) { NoteDamage(damage); }},
+                           .base_damaged = [this](const Status& damage) { NoteDamage(damage, true); }},
           metrics_));
       RpcServerOptions rpc{
           .host = options_.server.listen,
@@ -209,10 +209,11 @@ class Server::Impl : public NodeSession::Host {
     return Status::Ok();
   }
 
-  // From a core's loop or a fold's thread, while it serves.
-  void NoteDamage(const Status& damage) {
-    control_.Post([this, damage] {
-      if (state_.suspect) return;
+  // From a core's loop or a fold's thread, while it serves. `alone_too`: also where no copies are elsewhere,
+  // of which it heals; else its memory may have what its disk has no more.
+  void NoteDamage(const Status& damage, bool alone_too) {
+    control_.Post([this, damage, alone_too] {
+      if (state_.suspect || (!alone_too && !state_.copied)) return;
       LOG(ERROR) << name_ << ": begins again, and reads its base as a whole: " << damage.message();
       state_.suspect = true;
       const Status saved = node_file_.Save(state_);
@@ -231,7 +232,7 @@ class Server::Impl : public NodeSession::Host {
         .segment_bytes = options_.server.segment_bytes,
         .fold = {.image_buffer_bytes = memory_.fold_images, .index_limit_bytes = memory_.fold_index},
         .quarantined = {},
-        .damaged = [this](const Status& damage) { NoteDamage(damage); },
+        .damaged = [this](const Status& damage) { NoteDamage(damage, false); },
         .wanted = &fold_wanted_};
     for (const auto& [shard, damage] : storage_.damaged) fold.quarantined[shard] = damage.incarnation;
     fold_runner_ =
