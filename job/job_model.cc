@@ -8,6 +8,7 @@ namespace penstock {
 namespace {
 
 constexpr uint64_t kMaxAllRows = 1 << 24;
+
 }  // namespace
 
 void JobModel::Declare(OptionSet* o) {

@@ -3,8 +3,6 @@
 #include "job/job_check.h"
 
 namespace penstock {
-namespace {}  // namespace
-
 void JobTrain::Declare(OptionSet* o) {
   o->DescribeSection("train", "How the training runs.");
   o->Add("train", "passes", &passes,

@@ -252,8 +252,6 @@ json JobDetail(const InspectView& view, const JobRecord& job) {
                       {"producer", partition.producer}});
   }
   out["leases"] = leases;
-  // What may keep it waiting, as far as anybody has said so.
-  out["waits"] = job.state == JobState::kRunning ? json(view.problems) : json::array();
   out["servers"] = CountAlive(view, NodeRole::kServer);
   out["workers"] = CountAlive(view, NodeRole::kWorker);
   return out;

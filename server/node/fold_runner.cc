@@ -13,9 +13,10 @@
 namespace penstock {
 namespace {
 constexpr auto kLookEvery = std::chrono::milliseconds(20);
+constexpr auto kRetryAfterFailure = std::chrono::seconds(2);
 // Soon: on a small disk that was full and is free again, a log that is not folded meanwhile takes the space
 // that its fold needs.
-constexpr auto kRetryAfterFailure = std::chrono::milliseconds(200);
+constexpr auto kRetryOnFullDisk = std::chrono::milliseconds(200);
 // Memory that the next fold and the windows before it would have to ask for again is kept for so long.
 constexpr auto kKeepMemory = std::chrono::seconds(5);
 // Of the log when the server ends: shorter ones stay, longer ones would take their time.
@@ -81,13 +82,16 @@ void FoldRunner::Main() {
     const QuarantinedLives quarantined = quarantined_;
     lock.unlock();
     log_.KeepSpares(static_cast<uint32_t>(std::min(fold_at / options_.segment_bytes + 1, kMaxSpares)));
-    const uint64_t failures = metrics_.fold_failures;
+    const auto begun = Clock::now();
     FoldOnce(quarantined);
     lock.lock();
     release = Clock::now() + kKeepMemory;
-    if (metrics_.fold_failures == failures) continue;
+    if (failure_.ok()) continue;
     if (wanted) *options_.wanted = true;
-    wake_.wait_for(lock, kRetryAfterFailure, [this] { return stopping_; });
+    // At most half of the time goes into what fails.
+    const Clock::duration pause = failure_.code() == Code::kOverloaded ? Clock::duration(kRetryOnFullDisk)
+                                                                       : Clock::duration(kRetryAfterFailure);
+    wake_.wait_for(lock, std::max(pause, Clock::now() - begun), [this] { return stopping_; });
   }
 }
 
@@ -106,6 +110,7 @@ void FoldRunner::FoldOnce(const QuarantinedLives& quarantined) {
   if (!report.ok()) {
     if (report.status().message() != before.message()) LOG(ERROR) << "fold: " << report.status().ToString();
     metrics_.fold_failures++;
+    if (report.status().code() == Code::kDataLoss && options_.damaged) options_.damaged(report.status());
     return;
   }
   for (const auto& [shard, reason] : report->broken) LOG(ERROR) << "fold: shard " << shard << ": " << reason;

@@ -24,8 +24,9 @@ class FoldRunner {
     std::function<uint64_t()> fold_at;  // the log is folded when it has grown past it
     uint64_t segment_bytes = 0;         // of the log
     FoldOptions fold;
-    QuarantinedLives quarantined;         // their segments are set aside, until EndQuarantine
-    std::atomic<bool>* wanted = nullptr;  // set by cores; cleared before a fold that succeeds
+    QuarantinedLives quarantined;                // their segments are set aside, until EndQuarantine
+    std::function<void(const Status&)> damaged;  // log or base is, as a fold has found; from its thread
+    std::atomic<bool>* wanted = nullptr;         // set by cores; cleared before a fold that succeeds
   };
   using Folded = std::vector<std::pair<ShardId, FoldedPoint>>;
 

@@ -11,9 +11,9 @@ namespace penstock {
 // The budget is what rows, indexes, filters and marks take; the other
 // figures are in proportion to it.
 struct MemoryPlan {
-  uint64_t rows = 0;         // the budget
-  uint64_t loaded = 0;       // of it, at a start
-  uint64_t block_cache = 0;  // of the base
+  uint64_t rows = 0;                         // the budget
+  uint64_t loaded = 0;                       // of it, at a start
+  uint64_t block_cache = 0;                  // of the base
   uint64_t fold_images = 0, fold_index = 0;  // buffers of a fold
 };
 

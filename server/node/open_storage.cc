@@ -13,8 +13,8 @@
 namespace penstock {
 namespace {
 
-constexpr size_t kRowsRead = 4096;          // of the base, at a time
-constexpr uint32_t kSpares = 4;  // to begin with (FoldRunner)
+constexpr size_t kRowsRead = 4096;                    // of the base, at a time
+constexpr uint32_t kSpares = 4;                       // to begin with (FoldRunner)
 constexpr uint64_t kTellingLog = uint64_t{16} << 20;  // a shorter one says nothing of replay's speed
 
 class Opener {

@@ -14,7 +14,6 @@
 
 #include "common/base/atomic_file.h"
 #include "common/base/metrics.h"
-#include "common/base/strings.h"
 #include "common/cluster/node_session.h"
 #include "common/cluster/wire.h"
 #include "common/net/http_server.h"
@@ -24,6 +23,7 @@
 #include "server/node/damaged_folder.h"
 #include "server/node/fold_policy.h"
 #include "server/node/fold_runner.h"
+#include "server/node/log_trouble.h"
 #include "server/node/memory_plan.h"
 #include "server/node/node_file.h"
 #include "server/node/open_storage.h"
@@ -178,7 +178,7 @@ class Server::Impl : public NodeSession::Host {
                       .node_name = name_},
           options_.server.spin_us, identity_, *appender_, *storage_.base,
           ServerCore::Asks{.fold = [this] { fold_wanted_ = true; },
-                           .base_damaged = [this](const Status& damage) { NoteDamage(damage); }},
+                           .base_damaged = [this](const Status& damage) { NoteDamage(damage, true); }},
           metrics_));
       RpcServerOptions rpc{
           .host = options_.server.listen,
@@ -209,10 +209,11 @@ class Server::Impl : public NodeSession::Host {
     return Status::Ok();
   }
 
-  // From a core's loop, while it serves.
-  void NoteDamage(const Status& damage) {
-    control_.Post([this, damage] {
-      if (state_.suspect) return;
+  // From a core's loop or a fold's thread, while it serves. `alone_too`: also where no copies are elsewhere,
+  // of which it heals; else its memory may have what its disk has no more.
+  void NoteDamage(const Status& damage, bool alone_too) {
+    control_.Post([this, damage, alone_too] {
+      if (state_.suspect || (!alone_too && !state_.copied)) return;
       LOG(ERROR) << name_ << ": begins again, and reads its base as a whole: " << damage.message();
       state_.suspect = true;
       const Status saved = node_file_.Save(state_);
@@ -231,6 +232,7 @@ class Server::Impl : public NodeSession::Host {
         .segment_bytes = options_.server.segment_bytes,
         .fold = {.image_buffer_bytes = memory_.fold_images, .index_limit_bytes = memory_.fold_index},
         .quarantined = {},
+        .damaged = [this](const Status& damage) { NoteDamage(damage, false); },
         .wanted = &fold_wanted_};
     for (const auto& [shard, damage] : storage_.damaged) fold.quarantined[shard] = damage.incarnation;
     fold_runner_ =
@@ -320,24 +322,9 @@ class Server::Impl : public NodeSession::Host {
       params.setHold(true);
       params.setMapVersion(state_.map_version);
       params.setNote(DamagedNote());
-      params.setTrouble(Trouble());
+      params.setTrouble(LogTrouble(*storage_.log, *fold_runner_, options_.server.log_limit_bytes, metrics_));
       FillShards(lines, params);
     });
-  }
-
-  // What keeps it from its work now, and why; empty: nothing does. The log first: without it no push counts.
-  std::string Trouble() {
-    std::string trouble;
-    const auto add = [&](auto&&... parts) { StrAppend(&trouble, trouble.empty() ? "" : "; ", parts...); };
-    if (const Status log = storage_.log->failure(); !log.ok())
-      add("pushes are refused until the log can be written: ", log.message());
-    if (const Status fold = fold_runner_->failure(); !fold.ok())
-      add("the log cannot be folded: ", fold.message());
-    if (metrics_.log_bytes > options_.server.log_limit_bytes)
-      add("pushes are refused until a fold has shortened the log: it has ", metrics_.log_bytes.load(),
-          " bytes, server.log_limit_bytes allows ", options_.server.log_limit_bytes);
-    metrics_.trouble = !trouble.empty();
-    return trouble;
   }
 
   // It is looked at now and then: an operator removes what is there.

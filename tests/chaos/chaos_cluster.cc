@@ -20,7 +20,7 @@ namespace {
 constexpr char kDirect[] = "127.0.0.1";   // where processes listen
 constexpr char kProxied[] = "127.0.0.2";  // where others are told to connect
 constexpr int kServiceMs = 60000;
-constexpr int kHeardMs = 1000;  // servers beat more often
+constexpr int kHeardMs = 1000;    // servers beat more often
 constexpr int kCopiesMs = 10000;  // until all copies are equal
 constexpr uint64_t kPushesAfter = 50;
 

@@ -80,10 +80,7 @@ Status BestCopy::Run(const Examples& examples) {
 
 void BestCopy::Report(const Producer& producer) {
   const uint64_t recorded = std::min<uint64_t>(producer.recorded(), pieces_.size());
-  task_.Update([&](LeaseProgress& p) {
-    if (p.recorded < recorded) p.waits.clear();
-    p.recorded = recorded;
-  });
+  task_.Update([&](LeaseProgress& p) { p.recorded = recorded; });
 }
 
 }  // namespace penstock

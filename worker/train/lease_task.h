@@ -95,10 +95,13 @@ class LeaseTask {
     std::lock_guard lock(mutex_);
     return progress_;
   }
+  // What it waited for has come when it gets on.
   template <typename Edit>
   void Update(Edit edit) {
     std::lock_guard lock(mutex_);
+    const uint64_t recorded = progress_.recorded, examples = progress_.examples;
     edit(progress_);
+    if (progress_.recorded != recorded || progress_.examples != examples) progress_.waits.clear();
   }
 
  private:

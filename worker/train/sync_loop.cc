@@ -138,7 +138,6 @@ Status SyncLoop::Work(const Order& order) {
   finished_ = done;
   task_.Update([&](LeaseProgress& p) {
     p.examples += done.examples;
-    p.waits.clear();
     p.loss_sum += done.loss_sum;
     p.bad_records += done.bad_records;
     p.recorded = order.round;

@@ -187,7 +187,6 @@ Status Trainer::FinishPushes(LeaseTask& task, size_t leave) {
 void Trainer::Report(LeaseTask& task, const MinibatchPlan& plan, const Producer& producer) {
   const uint64_t recorded = std::min(producer.recorded(), plan.count());
   task.Update([&](LeaseProgress& p) {
-    if (p.recorded < recorded) p.waits.clear();
     for (; p.recorded < recorded; ++p.recorded) p.examples += plan.Indices(p.recorded).size();
   });
 }
@@ -211,10 +210,7 @@ Status Trainer::Evaluate(LeaseTask& task, JobContext& context, const Examples& e
     feed_.Pull(k + 1);
     context.model().Evaluate(minibatch.batch, minibatch.prepared,
                              TableValues(pulled->values.begin(), pulled->values.end()), &evaluation);
-    task.Update([&](LeaseProgress& p) {
-      p.examples += minibatch.batch.rows;
-      p.waits.clear();
-    });
+    task.Update([&](LeaseProgress& p) { p.examples += minibatch.batch.rows; });
     ++k;
   }
   if (task.info().partition == 0) PENSTOCK_RETURN_IF_ERROR(EvaluateWeights(context, tables, &evaluation));

@@ -6,6 +6,7 @@
 
 #include <atomic>
 #include <cerrno>
+#include <filesystem>
 #include <future>
 
 #include "server/storage/segment_reader.h"
@@ -288,6 +289,38 @@ TEST(DeltaLogTest, FilesOfRemovedSegmentsAreWrittenOver) {
   }
   EXPECT_EQ((*log)->spares(), 2u);
   EXPECT_EQ(files.List(kDir)->size(), 3u);
+}
+
+TEST(DeltaLogTest, KeepsSparesAsAskedAndNoneWhenItEnds) {
+  TempDir folder;
+  PosixFileLayer files;
+  const std::string dir = folder.path() + "/log";
+  auto log = OpenLog(files, dir, {}, uint64_t{1} << 20, 4);
+  ASSERT_TRUE(log.ok());
+  DeltaMaker a(1);
+  for (int i = 0; i < 4; ++i) {
+    ASSERT_TRUE(AppendOne(**log, MakeRecord(a.Next())).ok());
+    ASSERT_TRUE((*log)->Seal().ok());
+  }
+  ASSERT_TRUE((*log)->Sync().ok());
+  for (const SegmentInfo& segment : (*log)->Sealed()) ASSERT_TRUE((*log)->Remove(segment.number).ok());
+  EXPECT_EQ((*log)->spares(), 4u);
+  (*log)->KeepSpares(2);
+  EXPECT_EQ((*log)->spares(), 2u);
+  const std::map<ShardId, ShardFolded> folded{{1, a.Folded()}};
+  ASSERT_TRUE(AppendOne(**log, MakeRecord(a.Next())).ok());
+  (*log)->Close();
+  EXPECT_EQ((*log)->spares(), 0u);
+  uint64_t files_left = 0, bytes_left = 0;
+  for (const auto& file : std::filesystem::directory_iterator(dir)) {
+    ++files_left;
+    bytes_left += file.file_size();
+  }
+  EXPECT_EQ(files_left, 1u) << "the open segment";
+  EXPECT_EQ(bytes_left, (*log)->Bytes()) << "without what was reserved";
+  const Replayed replayed = ReplayAll(files, dir, folded);
+  ASSERT_TRUE(replayed.report.ok());
+  EXPECT_EQ(replayed.Last(1), a.lsn);
 }
 
 TEST(DeltaLogTest, AFullDiskGetsTheFilesInReserve) {
