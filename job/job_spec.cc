@@ -1,5 +1,6 @@
 #include "job/job_spec.h"
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "job/job_check.h"
@@ -94,9 +95,10 @@ LossKind JobSpec::loss() const {
   return kind.ok() ? *kind : LossKind::kLogistic;
 }
 
-Durability JobSpec::durability() const {
-  const auto level = ParseDurability(table.durability);
-  return level.ok() ? *level : Durability::kLogged;
+Durability JobSpec::DurabilityOf(const JobTable& its) const {
+  const auto level = ParseDurability(its.durability);
+  const Durability least = train.sync() ? Durability::kLogged : Durability::kMemory;
+  return level.ok() ? std::max(*level, least) : Durability::kLogged;
 }
 
 Result<JobTable> JobSpec::TableOf(const std::string& name) const {

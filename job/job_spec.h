@@ -44,7 +44,8 @@ struct JobSpec {
   Result<JobTable> TableOf(const std::string& name) const;
   // Of a validated job.
   LossKind loss() const;
-  Durability durability() const;
+  // Of a table with these options; of those that are not the model's with `table`.
+  Durability DurabilityOf(const JobTable& its) const;
 };
 
 // Reads a job file, then applies overrides ("train.passes=5") in their order, checks everything and makes

@@ -9,7 +9,9 @@ void JobTable::Declare(OptionSet* options) {
   rows.Declare(options);
   options->Add("train", "durability", &durability,
                {.help = "When a push is answered: memory at once, logged when it survives a killed process, "
-                        "synced when it survives power loss.",
+                        "synced when it survives power loss. A partition is done when all of it is logged, "
+                        "whatever this says; with memory what a server loses before is worked off again, at "
+                        "most server.memory_lag_ms of work. A sync job's tables are logged at least.",
                 .choices = {"memory", "logged", "synced"}});
   options->Add(
       "train", "codec", &codec,
@@ -36,7 +38,6 @@ void JobTable::Configure(Fans fans, TableSpec* table) const {
   table->optimizer = optimizer.spec();
   table->schedule = schedule.spec();
   table->initializer = initializer.spec(table->initializer, fans);
-  if (const auto level = ParseDurability(durability); level.ok()) table->durability = *level;
   if (const auto how = ParseCodec(codec); how.ok()) table->codec = *how;
 }
 

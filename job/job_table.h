@@ -21,7 +21,7 @@ struct JobTable {
   JobSchedule schedule;
   JobInitializer initializer;
   JobRows rows;
-  std::string durability = "logged";
+  std::string durability = "memory";
   std::string codec = "f32";
 
   // Adds every key to `options`, bound to the members of this object.
@@ -30,7 +30,7 @@ struct JobTable {
   // InvalidArgument names the keys, with `prefix` ("tables.layer1.") before them.
   Status Validate(const std::string& prefix) const;
   // Writes what the job says into a model's table, whose initializer is the model's. `rows` is left to the
-  // caller, who knows which tables it is for.
+  // caller, who knows which tables it is for, and so is the durability (JobSpec::DurabilityOf).
   void Configure(Fans fans, TableSpec* table) const;
 };
 

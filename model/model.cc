@@ -28,6 +28,7 @@ Status Model::Configure(const JobSpec& job) {
       names.push_back(table.name.substr(table.name.find('/') + 1));
       PENSTOCK_ASSIGN_OR_RETURN(const JobTable options, job.TableOf(names.back()));
       options.Configure(part->FansOf(t), &table);
+      table.durability = job.DurabilityOf(options);
       // What the job says of all tables is for those with a row a feature.
       const auto keys = job.tables.find(names.back());
       const bool own = keys != job.tables.end() && (keys->contains("admission") || keys->contains("expiry"));
@@ -38,7 +39,7 @@ Status Model::Configure(const JobSpec& job) {
       PENSTOCK_RETURN_IF_ERROR(table.Validate().Prepend(names.back()));
     }
   }
-  if (options_.rule == RegularizerRule::kScaled) tables_.back().durability = job.durability();
+  if (options_.rule == RegularizerRule::kScaled) tables_.back().durability = job.DurabilityOf(job.table);
   const bool features = std::any_of(tables_.begin(), tables_.end(),
                                     [](const TableSpec& table) { return table.dense_size == 0; });
   if (job.table.rows.any() && !features) {

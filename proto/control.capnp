@@ -116,6 +116,8 @@ struct Progress {
   result @7 :Text;         # with done, evaluation phases: metrics as JSON, merged by the scheduler's caller
   error @8 :Common.Status; # not ok: the worker gives the lease back; a permanent code fails the job, a transient one leases it again
   clock @9 :UInt64;        # ssp: the worker's clock, so that a restarted scheduler knows it
+  answered @10 :UInt64;    # every minibatch below this one is answered, logged or not: how fast the worker is
+  pushed @11 :Bool;        # all are, and only logs are waited for: the worker asks for other leases meanwhile
 }
 
 struct FinishedMinibatch {

@@ -15,6 +15,8 @@
 namespace penstock {
 namespace {
 
+constexpr size_t kMaxUnlogged = 64;  // leases: each is a line of every report
+
 // Waits for the scheduler as long as it takes: a worker may be started first.
 Result<std::unique_ptr<Client>> ConnectWhenever(const ClientOptions& options,
                                                 const std::atomic<bool>& ending) {
@@ -89,15 +91,26 @@ class Worker {
     auto& waited = registry_.AddCounter("penstock_worker_wait_seconds_total",
                                         "Training: waiting for rows and for answers of pushes.");
     Trainer trainer(*client_, options_.worker.data_memory_bytes, DataRoots(options_.worker.data_roots));
-    for (;;) {
-      auto task = agent.NextLease();
-      if (!task.ok()) return task.status();
-      if (*task == nullptr) return Status::Ok();
-      trainer.Run(**task);
+    const auto finish = [&](const std::shared_ptr<LeaseTask>& task) {
       waited.Increment(trainer.waited_seconds() - waited.Value());
       partitions.Increment();
-      examples.Increment(static_cast<double>((*task)->progress().examples));
-      agent.FinishLease(**task);
+      examples.Increment(static_cast<double>(task->progress().examples));
+      agent.FinishLease(task);
+    };
+    for (;;) {
+      auto task = agent.NextLease(/*wait=*/trainer.unlogged() == 0);
+      if (!task.ok()) return task.status();
+      if (*task == nullptr && trainer.unlogged() == 0) return Status::Ok();
+      if (*task != nullptr) {
+        if (trainer.Run(*task)) {
+          finish(*task);
+        } else {
+          agent.ReportPushed(*task);
+        }
+      }
+      // Nothing else to do: a pass ends when all of it is logged.
+      const bool flush = *task == nullptr || trainer.unlogged() >= kMaxUnlogged;
+      for (const auto& ended : trainer.Settle(flush)) finish(ended);
     }
   }
 

@@ -55,6 +55,7 @@ void LeaseFsm::Adopt(int64_t now_ms) {
                                 .partition = i,
                                 .seen_ms = now_ms,
                                 .recorded = partition.recorded,
+                                .answered = partition.recorded,
                                 .tally = partition.now,
                                 .since_ms = now_ms,
                                 .begin = partition.recorded};
@@ -116,7 +117,9 @@ LeasePartitions LeaseFsm::Plan(NodeId node, uint64_t session, uint32_t count, No
   auto free = FreePartitions(count, now);
   FairShare share = share_;
   for (const auto& [id, partitions] : free) share.Offer(id, 0);
-  for (const auto& [held_token, held] : held_) share.Count(held.job);
+  for (const auto& [held_token, held] : held_) {
+    if (!held.pushed) share.Count(held.job);
+  }
   while (!share.empty() && command.leases.size() < count) {
     const JobId id = share.Next();
     const JobRecord& job = data.jobs.at(id);
@@ -140,13 +143,13 @@ std::optional<LeaseFsm::Offer> LeaseFsm::Next(Now now) {
   const LeasePartitions plan = Plan(0, 0, 1, now);
   if (plan.leases.empty() || !ShardsReady()) return std::nullopt;
   Offer offer{.job = plan.leases[0].job};
-  for (const auto& [token, held] : held_) offer.leases += held.job == offer.job;
+  for (const auto& [token, held] : held_) offer.leases += held.job == offer.job && !held.pushed;
   return offer;
 }
 
 // A lease of a training pass whose holder is at most half as fast as `node` was with its last partition, and
 // has had it for more than twice as long. Without the second condition the reading of a partition, during
-// which nothing is recorded, would count as slowness.
+// which nothing is answered, would count as slowness. Waiting for logs is nobody's slowness.
 std::optional<LeaseToken> LeaseFsm::SlowerLease(NodeId node, Now now) const {
   std::optional<LeaseToken> slowest;
   double least = 0.5;
@@ -154,12 +157,12 @@ std::optional<LeaseToken> LeaseFsm::SlowerLease(NodeId node, Now now) const {
     const JobRecord& job = *state_->FindJob(held.job);
     const PartitionRecord& partition = job.partitions[held.partition];
     const auto pace = paces_.find({held.job, node});
-    if (pace == paces_.end() || held.from_slower || partition.node == node ||
+    if (pace == paces_.end() || held.from_slower || held.pushed || partition.node == node ||
         job.state != JobState::kRunning || job.phase != JobPhase::kTrain)
       continue;
     const int64_t ms = now.ms - held.since_ms;
     if (ms < options_.slow_ms || ms <= 2 * pace->second.ms) continue;
-    const double ratio = static_cast<double>(held.recorded - held.begin) / static_cast<double>(ms) *
+    const double ratio = static_cast<double>(held.answered - held.begin) / static_cast<double>(ms) *
                          static_cast<double>(pace->second.ms) / static_cast<double>(pace->second.minibatches);
     if (ratio >= least) continue;
     least = ratio;
@@ -175,7 +178,7 @@ Result<LeasePartitions> LeaseFsm::TakeFromSlower(NodeId node, uint64_t session, 
   const Held held = held_.at(*token);
   const JobRecord& job = *state_->FindJob(held.job);
   LOG(INFO) << Describe(job, held.partition) << ": goes from node " << job.partitions[held.partition].node
-            << ", which is slow (minibatches " << held.begin << " to " << held.recorded << " in "
+            << ", which is slow (minibatches " << held.begin << " to " << held.answered << " in "
             << now.ms - held.since_ms << " ms), to node " << node;
   PENSTOCK_RETURN_IF_ERROR(Flush());
   PENSTOCK_RETURN_IF_ERROR(state_.Commit(
@@ -204,6 +207,7 @@ Result<LeaseAnswer> LeaseFsm::Lease(NodeId node, uint64_t session, uint32_t coun
                           .partition = lease.partition,
                           .seen_ms = now.ms,
                           .recorded = job->partitions[lease.partition].recorded,
+                          .answered = job->partitions[lease.partition].recorded,
                           .tally = {},
                           .since_ms = now.ms,
                           .begin = job->partitions[lease.partition].recorded,
@@ -271,6 +275,8 @@ ReportVerdict LeaseFsm::Report(NodeId node, uint64_t session, const ReportedProg
     held.recorded = progress.recorded;
     held.tally = tally;
   }
+  held.answered = std::max({held.answered, held.recorded, progress.answered});
+  TakePushed(progress.token, progress.pushed || progress.done, now);
   if (!progress.error.ok()) return TakeError(progress.token, progress, cluster_whole, now);
   if (progress.done) return TakeDone(progress.token, progress, now);
   const JobRecord& job = *state_->FindJob(held.job);
@@ -304,6 +310,24 @@ ReportVerdict LeaseFsm::GiveBack(LeaseToken token, const Status& reason) {
   return {Status::Ok(), reason};
 }
 
+// From then on it says nothing of its worker's pace, and its clock holds nobody back. What was lost before it
+// was logged is worked off again, and counts again.
+void LeaseFsm::TakePushed(LeaseToken token, bool pushed, Now now) {
+  Held& held = held_[token];
+  const JobRecord& job = *state_->FindJob(held.job);
+  if (held.pushed == pushed || job.phase != JobPhase::kTrain) return;
+  held.pushed = pushed;
+  const NodeId node = job.partitions[held.partition].node;
+  if (!pushed) {
+    if (job.policy.ssp()) clocks_.Join(held.job, token, node);
+    return;
+  }
+  clocks_.Leave(held.job, token);
+  if (held.answered == held.begin) return;
+  paces_[{held.job, node}] = {.minibatches = held.answered - held.begin,
+                              .ms = std::max<int64_t>(1, now.ms - held.since_ms)};
+}
+
 ReportVerdict LeaseFsm::TakeDone(LeaseToken token, const ReportedProgress& progress, Now now) {
   const Held held = held_[token];
   const JobRecord& job = *state_->FindJob(held.job);
@@ -320,12 +344,7 @@ ReportVerdict LeaseFsm::TakeDone(LeaseToken token, const ReportedProgress& progr
                                              .recorded = held.recorded,
                                              .tally = held.tally},
                                 .result = IsEvaluation(job.phase) ? progress.result : ""};
-  const NodeId node = job.partitions[held.partition].node;
   if (Status status = state_.Commit(command); !status.ok()) return {status, Status::Ok()};
-  if (job.phase == JobPhase::kTrain && held.recorded > held.begin) {
-    paces_[{held.job, node}] = {.minibatches = held.recorded - held.begin,
-                                .ms = std::max<int64_t>(1, now.ms - held.since_ms)};
-  }
   Drop(token);
   cooling_.erase({held.job, held.partition});
   if (Status status = MoveOn(job, now); !status.ok())

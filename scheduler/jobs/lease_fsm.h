@@ -60,6 +60,8 @@ struct ReportedProgress {
   JobId job = 0;
   LeaseToken token = 0;
   uint64_t recorded = 0;
+  uint64_t answered = 0;  // minibatches below it, logged or not
+  bool pushed = false;    // all are answered: only logs are waited for
   Tally tally;
   bool done = false;
   std::string result;
@@ -122,12 +124,14 @@ class LeaseFsm {
     int64_t seen_ms = 0;
     bool dirty = false;  // progress below is not journaled yet
     uint64_t recorded = 0;
+    uint64_t answered = 0;
+    bool pushed = false;  // its worker may hold another lease beside it
     Tally tally;
     int64_t since_ms = 0;
     uint64_t begin = 0;        // recorded when the lease was given
     bool from_slower = false;  // the lease was taken from a slower worker, and is not taken again
   };
-  // How fast a worker finished its last partition of a job.
+  // How fast a worker pushed its last partition of a job.
   struct Pace {
     uint64_t minibatches = 0;
     int64_t ms = 0;
@@ -148,6 +152,7 @@ class LeaseFsm {
   Status WhyUnknown(const ReportedProgress& progress) const;
   ReportVerdict TakeError(LeaseToken token, const ReportedProgress& progress, bool cluster_whole, Now now);
   ReportVerdict TakeDone(LeaseToken token, const ReportedProgress& progress, Now now);
+  void TakePushed(LeaseToken token, bool pushed, Now now);
   void Drop(LeaseToken token);
   // The lease ends with this report, for the reason that its worker is told.
   ReportVerdict GiveBack(LeaseToken token, const Status& reason);

@@ -21,6 +21,8 @@ ReportedProgress ReadProgress(proto::Progress::Reader in) {
       .job = in.getJob(),
       .token = in.getToken(),
       .recorded = in.getRecorded(),
+      .answered = in.getAnswered(),
+      .pushed = in.getPushed(),
       .tally = {.examples = in.getExamples(), .loss_sum = in.getLossSum(), .bad_records = in.getBadRecords()},
       .done = in.getDone(),
       .result = ReadText(in.getResult()),

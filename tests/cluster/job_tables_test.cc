@@ -38,7 +38,7 @@ clip_norm = 1.0
 [tables.layer2.initializer]
 kind = "xavier"
 [tables.layer2.train]
-durability = "memory"
+durability = "logged"
 [train]
 batch_size = 20
 passes = 3
@@ -63,11 +63,11 @@ TEST(JobTables, OptionsAndScheduleReachTheServers) {
   ASSERT_TRUE(one.ok() && two.ok());
   EXPECT_EQ(one->optimizer, (OptimizerSpec{.kind = OptimizerKind::kMomentum, .learning_rate = 0.02f}));
   EXPECT_EQ(one->initializer.kind, InitializerKind::kUniform);
-  EXPECT_EQ(one->durability, Durability::kLogged);
+  EXPECT_EQ(one->durability, Durability::kMemory);
   EXPECT_EQ(two->optimizer,
             (OptimizerSpec{.kind = OptimizerKind::kAdamRow, .learning_rate = 0.01f, .clip_norm = 1}));
   EXPECT_EQ(two->initializer, (InitializerSpec{.kind = InitializerKind::kXavier, .fan_in = 8, .fan_out = 1}));
-  EXPECT_EQ(two->durability, Durability::kMemory);
+  EXPECT_EQ(two->durability, Durability::kLogged);
   for (const auto& table : {*one, *two}) {
     EXPECT_EQ(
         table.schedule,

@@ -1,5 +1,6 @@
 #include "tests/sim/sim_worker.h"
 
+#include <algorithm>
 #include <numeric>
 
 #include "tests/sim/sim_cluster.h"
@@ -12,7 +13,8 @@ constexpr uint64_t kWorkerCallMs = 800;
 constexpr uint64_t kPullMs = 9000;
 constexpr uint64_t kPollMs = 2500;
 constexpr size_t kPushesInFlight = 2;
-constexpr size_t kLeases = 2;
+constexpr std::ptrdiff_t kLeases = 2;  // beside those of which it only waits for logs
+constexpr size_t kMaxHeld = 6;
 constexpr Key kLedger = 10'000, kProofs = 2'000'000;
 
 LeaseWindow WindowOf(const ProducerWindow& window) {
@@ -89,7 +91,8 @@ void SimWorker::Lease() {
       if (session == session_) Lease();
     });
   };
-  if (held_.size() >= kLeases) return again();
+  const auto works = [this](const HeldPtr& held) { return !held->run.Report(WindowOf(held->window)).pushed; };
+  if (std::ranges::count_if(held_, works) >= kLeases || held_.size() >= kMaxHeld) return again();
   if (scheduler_->broken || scheduler_->to_life != world_.life(scheduler_->to))
     scheduler_ = world_.Connect(self_, cluster_.scheduler.self());
   world_.Call<LeaseReply>(
@@ -240,6 +243,8 @@ void SimWorker::Report() {
     lines.push_back({.job = held->given.job,
                      .token = held->given.token,
                      .recorded = report.recorded,
+                     .answered = report.answered,
+                     .pushed = report.pushed,
                      .tally = {.examples = report.recorded},
                      .done = report.done,
                      .result = "{}",

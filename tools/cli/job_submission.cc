@@ -28,7 +28,7 @@ nlohmann::json RelativeTables(const JobSpec& job, const Model& model) {
     tables.push_back(best);
   }
   if (job.train.ledger) {
-    TableSpec ledger{.name = "ledger", .dim = 1, .durability = job.durability()};
+    TableSpec ledger{.name = "ledger", .dim = 1, .durability = job.DurabilityOf(job.table)};
     ledger.optimizer.kind = OptimizerKind::kAdd;
     tables.push_back(ledger);
   }

@@ -70,12 +70,14 @@ void LeaseRun::Note(const Status& status) {
 
 LeaseReport LeaseRun::Report(const LeaseWindow& window) const {
   LeaseReport report{.recorded = std::min(window.recorded, count_)};
+  report.answered = std::max(report.recorded, window.next - std::min<uint64_t>(window.next, window.in_flight));
   if (window.in_flight > 0 || !ended_.ok()) return report;
   if (!failure_.ok()) {
     if (!Passes(failure_.code())) report.error = failure_;
     return report;
   }
-  report.done = window.recorded >= count_ && !window.rewound;
+  report.pushed = window.next >= count_ && !window.rewound;
+  report.done = report.pushed && window.recorded >= count_;
   return report;
 }
 

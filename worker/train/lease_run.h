@@ -4,6 +4,9 @@
 //
 //   Next -> minibatch: pull its rows, ask MayPush, push, Note what came of it -> Next -> ... -> end -> Report
 //
+// When everything is answered and not yet logged (tables of level memory log together what was pushed within
+// their lag), the driver may work on other leases and come back, or flush.
+//
 // A lease ends when the scheduler says so, when the cluster's rewind number has risen above its own (rule
 // 35), and by itself when the scheduler may give its partition to another worker because it has taken no
 // report of it for so long. A lease that has ended does not come back. What can pass (a server that restarts,
@@ -36,14 +39,16 @@ enum class LeaseStep {
   kMinibatch,  // work on `next`
   kAwait,      // an answer comes first
   kRewind,     // wait for what can pass, go back to `recorded`, and say so by Rewound
-  kFlush,      // everything is pushed; ask for what is logged
+  kFlush,      // everything is answered; what is left is that it is logged
   kEnd,        // nothing is in flight, and Report says how it ended
 };
 
 struct LeaseReport {
   uint64_t recorded = 0;
-  bool done = false;  // all of it is recorded
-  Status error;       // not ok: it is given back, and why
+  uint64_t answered = 0;  // all below it are
+  bool pushed = false;    // all are, and only logs are waited for
+  bool done = false;      // all of it is recorded
+  Status error;           // not ok: it is given back, and why
 };
 
 class LeaseRun {

@@ -122,6 +122,9 @@ void LeaseTask::Plan(uint64_t count, size_t limit) {
 LeaseStep LeaseTask::Next(const LeaseWindow& window) {
   std::lock_guard lock(mutex_);
   (void)CheckHeld();
+  const LeaseReport report = run_.Report(window);
+  progress_.answered = report.answered;
+  progress_.pushed = report.pushed;
   return run_.Next(window, NowMs());
 }
 

@@ -53,6 +53,8 @@ Result<LeaseInfo> ReadLease(proto::Lease::Reader lease, JobSpecs* specs);
 // What a report says of the lease (proto::Progress).
 struct LeaseProgress {
   uint64_t recorded = 0;
+  uint64_t answered = 0;
+  bool pushed = false;
   uint64_t examples = 0;
   double loss_sum = 0;
   uint64_t bad_records = 0;

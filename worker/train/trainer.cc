@@ -28,41 +28,82 @@ Trainer::Trainer(Client& client, uint64_t data_memory_bytes, DataRoots roots)
       feed_(client) {}
 Trainer::~Trainer() = default;
 
-void Trainer::Run(LeaseTask& task) {
-  const LeaseInfo& lease = task.info();
-  const Status status = [&]() -> Status {
-    auto& context = jobs_[lease.job];
-    if (context == nullptr) {
-      auto created = JobContext::Create(client_, lease, roots_, cache_, store_);
-      if (!created.ok()) return created.status();
-      context = std::move(*created);
-    }
-    if (lease.training() && context->job().train.sync())
-      return SyncLoop(client_, *context, task, patience_).Run();
-    auto read = context->ReadPartition(lease);
-    if (!read.ok()) return read.status();
-    context->ReadAhead(lease);
-    const Examples& examples = **read;
-    for (const auto& message : examples.bad_messages)
-      LOG(WARNING) << lease.Describe() << ": skipped: " << message;
-    task.Update([&](LeaseProgress& p) { p.bad_records = examples.bad_records; });
-    if (lease.training()) return Train(task, *context, examples);
-    if (lease.phase == proto::Lease::Phase::KEEP_BEST)
-      return BestCopy(client_, *context, task, patience_).Run(examples);
-    return Evaluate(task, *context, examples);
-  }();
-  if (status.ok() || task.dropped()) return;
-  LOG(ERROR) << lease.Describe() << ": " << status.ToString();
-  jobs_.erase(lease.job);  // what made it fail may have changed at the next attempt
-  task.Update([&](LeaseProgress& p) { p.error = status; });
+bool Trainer::Run(const std::shared_ptr<LeaseTask>& task) {
+  const Status status = Work(task);
+  return (unlogged_.empty() || unlogged_.back().task != task) && Ended(*task, status);
 }
 
-Status Trainer::Train(LeaseTask& task, JobContext& context, const Examples& examples) {
+// What came of it.
+bool Trainer::Ended(LeaseTask& task, const Status& status) {
+  if (status.ok() || task.dropped()) return true;
+  LOG(ERROR) << task.info().Describe() << ": " << status.ToString();
+  jobs_.erase(task.info().job);  // what made it fail may have changed at the next attempt
+  task.Update([&](LeaseProgress& p) { p.error = status; });
+  return true;
+}
+
+LeaseWindow Trainer::Unlogged::Window() const {
+  return {
+      .next = plan.count(), .recorded = producer->recorded(), .in_flight = 0, .rewound = producer->rewound()};
+}
+
+std::vector<std::shared_ptr<LeaseTask>> Trainer::Settle(bool flush) {
+  std::vector<std::shared_ptr<LeaseTask>> ended;
+  do {
+    const Status flushed = flush && !unlogged_.empty() ? client_.Flush() : Status::Ok();
+    for (Unlogged& lease : std::exchange(unlogged_, {})) {
+      LeaseTask& task = *lease.task;
+      task.Note(flushed);
+      Report(task, lease.plan, *lease.producer);
+      const LeaseWindow window = lease.Window();
+      const LeaseStep step = task.Next(window);
+      if (step == LeaseStep::kFlush) {
+        unlogged_.push_back(std::move(lease));
+      } else if (step == LeaseStep::kEnd) {
+        Ended(task, task.Conclude(window));
+        ended.push_back(lease.task);
+      } else {
+        const auto from = patience_.Rewind(task, *lease.producer);
+        if (from.ok() ? Run(lease.task) : Ended(task, from.status())) ended.push_back(lease.task);
+      }
+    }
+  } while (flush && !unlogged_.empty());
+  return ended;
+}
+
+Status Trainer::Work(const std::shared_ptr<LeaseTask>& shared) {
+  LeaseTask& task = *shared;
+  const LeaseInfo& lease = task.info();
+  auto& context = jobs_[lease.job];
+  if (context == nullptr) {
+    auto created = JobContext::Create(client_, lease, roots_, cache_, store_);
+    if (!created.ok()) return created.status();
+    context = std::move(*created);
+  }
+  if (lease.training() && context->job().train.sync())
+    return SyncLoop(client_, *context, task, patience_).Run();
+  auto read = context->ReadPartition(lease);
+  if (!read.ok()) return read.status();
+  context->ReadAhead(lease);
+  const Examples& examples = **read;
+  for (const auto& message : examples.bad_messages)
+    LOG(WARNING) << lease.Describe() << ": skipped: " << message;
+  task.Update([&](LeaseProgress& p) { p.bad_records = examples.bad_records; });
+  if (lease.training()) return Train(shared, *context, examples);
+  if (lease.phase == proto::Lease::Phase::KEEP_BEST)
+    return BestCopy(client_, *context, task, patience_).Run(examples);
+  return Evaluate(task, *context, examples);
+}
+
+Status Trainer::Train(const std::shared_ptr<LeaseTask>& shared, JobContext& context,
+                      const Examples& examples) {
+  LeaseTask& task = *shared;
   const LeaseInfo& lease = task.info();
   const auto& train = context.job().train;
-  const MinibatchPlan plan(train.batch_size, train.shuffle, train.seed, lease.pass, lease.partition,
-                           examples.size());
-  auto producer = client_.AttachProducer(lease.producer, lease.begin);
+  MinibatchPlan plan(train.batch_size, train.shuffle, train.seed, lease.pass, lease.partition,
+                     examples.size());
+  const uint64_t begin = task.progress().recorded;  // above the lease's where it is worked off again
+  auto producer = client_.AttachProducer(lease.producer, begin);
   uint64_t& clock = clocks_[lease.job];
   clock = std::max(clock, lease.clock);
   std::unique_ptr<ClockGate> gate;
@@ -71,7 +112,7 @@ Status Trainer::Train(LeaseTask& task, JobContext& context, const Examples& exam
   const MinibatchSource source{&context.model(), &context.tables(), &examples, &plan, Purpose::kTrain};
   feed_.Begin(source);
   task.Plan(plan.count(), train.ssp() ? std::min(train.inflight, train.staleness) : train.inflight);
-  for (uint64_t next = lease.begin;;) {
+  for (uint64_t next = begin;;) {
     const LeaseWindow window{.next = next,
                              .recorded = producer->recorded(),
                              .in_flight = pushes_.size(),
@@ -92,8 +133,10 @@ Status Trainer::Train(LeaseTask& task, JobContext& context, const Examples& exam
         break;
       }
       case LeaseStep::kFlush:
-        came = client_.Flush();
-        break;
+        if (gate != nullptr) clock = gate->reached();
+        Report(task, plan, *producer);
+        unlogged_.push_back({shared, std::move(producer), std::move(plan)});
+        return Status::Ok();
       case LeaseStep::kEnd:
         if (gate != nullptr) clock = gate->reached();
         return task.Conclude(window);

@@ -20,6 +20,21 @@ std::string Waits(LeaseTask& task) {
   return StrCat(task.info().Describe(), " waits at minibatch ", progress.recorded, ": ", progress.waits);
 }
 
+void Write(const LeaseInfo& lease, const LeaseProgress& from, proto::Progress::Builder to) {
+  to.setJob(lease.job);
+  to.setToken(lease.token);
+  to.setRecorded(from.recorded);
+  to.setAnswered(from.answered);
+  to.setPushed(from.pushed);
+  to.setExamples(from.examples);
+  to.setLossSum(from.loss_sum);
+  to.setBadRecords(from.bad_records);
+  to.setClock(from.clock);
+  to.setDone(from.done);
+  to.setResult(from.result);
+  WriteStatus(from.error, to.initError());
+}
+
 }  // namespace
 
 WorkerAgent::WorkerAgent(Client& client, const WorkerAgentOptions& options,
@@ -46,7 +61,7 @@ void WorkerAgent::Stop() {
   {
     std::lock_guard lock(mutex_);
     stopping_ = true;
-    if (task_) task_->Drop("the worker ends");
+    for (const auto& task : tasks_) task->Drop("the worker ends");
   }
   wake_.notify_all();
 }
@@ -58,7 +73,7 @@ Status WorkerAgent::Ready() const {
                      : Unavailable(options_.name + " is not registered with the scheduler yet");
 }
 
-Result<std::shared_ptr<LeaseTask>> WorkerAgent::NextLease() {
+Result<std::shared_ptr<LeaseTask>> WorkerAgent::NextLease(bool wait) {
   for (;;) {
     {
       std::lock_guard lock(mutex_);
@@ -70,12 +85,13 @@ Result<std::shared_ptr<LeaseTask>> WorkerAgent::NextLease() {
     if (lease.ok() && *lease != nullptr) {
       std::lock_guard lock(mutex_);
       if (stopping_) return std::shared_ptr<LeaseTask>();
-      task_ = *lease;
-      task_->OnRewindNumber(rewind_);  // heard while the answer was on its way
+      tasks_.push_back(*lease);
+      (*lease)->OnRewindNumber(rewind_);  // heard while the answer was on its way
       return lease;
     }
     if (!lease.ok() && lease.status().code() == Code::kInvalidArgument)
       LOG(ERROR) << options_.name << ": " << lease.status().ToString();
+    if (!wait) return std::shared_ptr<LeaseTask>();
     std::unique_lock lock(mutex_);
     wake_.wait_for(lock, std::chrono::milliseconds(options_.poll_ms), [this] { return stopping_; });
   }
@@ -112,19 +128,19 @@ kj::Promise<Result<std::shared_ptr<LeaseTask>>> WorkerAgent::AskForLease() {
       });
 }
 
-void WorkerAgent::FinishLease(LeaseTask& task) {
-  std::shared_ptr<LeaseTask> shared;
-  {
-    std::lock_guard lock(mutex_);
-    shared = task_;
-  }
-  while (shared != nullptr && !task.dropped()) {
-    auto taken = CallOnLoop<bool>(client_.loop(), "report", [this, shared] { return Report(shared); });
+// Lost, it goes with the next report.
+void WorkerAgent::ReportPushed(const std::shared_ptr<LeaseTask>& task) {
+  (void)CallOnLoop<bool>(client_.loop(), "report", [this, task] { return Report({task}); });
+}
+
+void WorkerAgent::FinishLease(const std::shared_ptr<LeaseTask>& task) {
+  while (!task->dropped()) {
+    auto taken = CallOnLoop<bool>(client_.loop(), "report", [this, task] { return Report({task}); });
     if (taken.ok()) break;
-    LOG(WARNING) << task.info().Describe() << ": " << taken.status().ToString();
+    LOG(WARNING) << task->info().Describe() << ": " << taken.status().ToString();
     // The scheduler will never take what it calls wrong: the job is told why instead.
-    if (taken.status().code() == Code::kInvalidArgument && task.progress().error.ok()) {
-      task.Update([&](LeaseProgress& p) {
+    if (taken.status().code() == Code::kInvalidArgument && task->progress().error.ok()) {
+      task->Update([&](LeaseProgress& p) {
         p.done = false;
         p.result.clear();
         p.error = taken.status();
@@ -135,43 +151,37 @@ void WorkerAgent::FinishLease(LeaseTask& task) {
     if (wake_.wait_for(lock, std::chrono::milliseconds(200), [this] { return stopping_; })) break;
   }
   std::lock_guard lock(mutex_);
-  task_ = nullptr;
+  std::erase(tasks_, task);
 }
 
-kj::Promise<Result<bool>> WorkerAgent::Report(std::shared_ptr<LeaseTask> task) {
-  const LeaseProgress progress = task->progress();
+kj::Promise<Result<bool>> WorkerAgent::Report(Tasks tasks) {
+  std::vector<LeaseProgress> lines;
+  for (const auto& task : tasks) lines.push_back(task->progress());
   const uint64_t sent_ms = LeaseTask::NowMs();
   return client_.scheduler()
       .Call("report", kLeaseCallMs,
-            [task, progress, node = session_->node(),
+            [tasks, lines = std::move(lines), node = session_->node(),
              session = session_->session()](proto::Scheduler::Client& scheduler) {
               auto request = scheduler.reportRequest();
               request.setNode(node);
               request.setSession(session);
-              auto to = request.initProgress(1)[0];
-              to.setJob(task->info().job);
-              to.setToken(task->info().token);
-              to.setRecorded(progress.recorded);
-              to.setExamples(progress.examples);
-              to.setLossSum(progress.loss_sum);
-              to.setBadRecords(progress.bad_records);
-              to.setClock(progress.clock);
-              to.setDone(progress.done);
-              to.setResult(progress.result);
-              WriteStatus(progress.error, to.initError());
+              auto progress = request.initProgress(static_cast<uint32_t>(lines.size()));
+              for (uint32_t i = 0; i < lines.size(); ++i) Write(tasks[i]->info(), lines[i], progress[i]);
               return request;
             })
-      .then([task, sent_ms](auto&& response) -> Result<bool> {
+      .then([tasks, sent_ms](auto&& response) -> Result<bool> {
         if (!response.ok()) return response.status();
         auto results = (*response).getResults();
-        if (results.size() != 1)
-          return Internal("the scheduler answered " + std::to_string(results.size()) +
-                          " results for one lease");
-        const Status status = ReadStatus(results[0]);
-        if (status.ok()) {
-          task->Renew(sent_ms);
-        } else {
-          task->Drop(status.message());
+        if (results.size() != tasks.size())
+          return Internal(StrCat("the scheduler answered ", results.size(), " results for ", tasks.size(),
+                                 " leases"));
+        for (uint32_t i = 0; i < results.size(); ++i) {
+          const Status status = ReadStatus(results[i]);
+          if (status.ok()) {
+            tasks[i]->Renew(sent_ms);
+          } else {
+            tasks[i]->Drop(status.message());
+          }
         }
         return true;
       });
@@ -182,16 +192,18 @@ kj::Promise<void> WorkerAgent::ReportLoop() {
   return client_.loop()
       .Sleep(std::min(options_.heartbeat_ms, options_.lease_ms / 4))
       .then([this]() -> kj::Promise<void> {
-        std::shared_ptr<LeaseTask> task;
+        Tasks tasks;
         {
           std::lock_guard lock(mutex_);
-          task = task_;
+          tasks = tasks_;
         }
-        if (task == nullptr || session_->session() == 0 || task->dropped()) return kj::READY_NOW;
         // The end of a lease is reported by FinishLease alone, so that it is reported once.
-        const LeaseProgress progress = task->progress();
-        if (progress.done || !progress.error.ok()) return kj::READY_NOW;
-        return Report(task).then([](Result<bool>&&) {});
+        std::erase_if(tasks, [](const auto& task) {
+          const LeaseProgress progress = task->progress();
+          return task->dropped() || progress.done || !progress.error.ok();
+        });
+        if (tasks.empty() || session_->session() == 0) return kj::READY_NOW;
+        return Report(std::move(tasks)).then([](Result<bool>&&) {});
       })
       .then([this] { return ReportLoop(); });
 }
@@ -207,8 +219,11 @@ kj::Promise<void> WorkerAgent::FillRegister(proto::Scheduler::RegisterParams::Bu
 
 kj::Promise<void> WorkerAgent::FillHeartbeat(proto::Scheduler::HeartbeatParams::Builder params) {
   std::lock_guard lock(mutex_);
-  params.setBusy(task_ != nullptr);
-  if (task_ != nullptr) params.setTrouble(Waits(*task_));
+  params.setBusy(!tasks_.empty());
+  for (const auto& task : tasks_) {
+    const std::string waits = Waits(*task);
+    if (!waits.empty()) params.setTrouble(waits);
+  }
   params.setTableVersion(~uint64_t{0});  // workers open tables by name
   params.setHold(true);                  // to hear of a rewind at once
   return kj::READY_NOW;
@@ -219,7 +234,7 @@ Status WorkerAgent::OnRegistered(proto::Scheduler::RegisterResults::Reader resul
   specs_.clear();  // perhaps of another cluster
   std::lock_guard lock(mutex_);
   registered_ = true;
-  if (task_) task_->Drop("it was given to a session of this worker that has ended");
+  for (const auto& task : tasks_) task->Drop("it was given to a session of this worker that has ended");
   return Status::Ok();
 }
 
@@ -227,14 +242,14 @@ Status WorkerAgent::OnHeartbeat(proto::Scheduler::HeartbeatResults::Reader resul
   if (results.getExit()) Stop();
   std::lock_guard lock(mutex_);
   rewind_ = std::max(rewind_, results.getRewind());
-  if (task_) task_->OnRewindNumber(rewind_);
+  for (const auto& task : tasks_) task->OnRewindNumber(rewind_);
   return Status::Ok();
 }
 
 void WorkerAgent::OnRefused(Status status) {
   std::lock_guard lock(mutex_);
   refused_ = std::move(status);
-  if (task_) task_->Drop(refused_.message());
+  for (const auto& task : tasks_) task->Drop(refused_.message());
 }
 
 }  // namespace penstock

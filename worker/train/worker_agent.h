@@ -1,7 +1,8 @@
 // WorkerAgent: a pool worker's standing in the cluster: its session with the scheduler, the leases it asks
 // for, and their reports.
 //
-// The agent lives on the client's loop; the training thread calls NextLease and FinishLease, which block.
+// The agent lives on the client's loop; the training thread calls NextLease, ReportPushed and FinishLease, which
+// block. A worker holds one lease that it works on, and those of which it only waits for logs.
 #pragma once
 
 #include <condition_variable>
@@ -9,6 +10,7 @@
 #include <mutex>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "client/client.h"
 #include "common/cluster/node_session.h"
@@ -31,11 +33,15 @@ class WorkerAgent : public NodeSession::Host {
   WorkerAgent(Client& client, const WorkerAgentOptions& options, std::function<Status(NodeId)> on_registered);
   ~WorkerAgent() noexcept override;
 
-  // Waits for work; nullptr after Stop. kPermissionDenied and the like: this worker was refused for good.
-  Result<std::shared_ptr<LeaseTask>> NextLease();
+  // With `wait` waits for work. nullptr: after Stop; without `wait` also where there is none.
+  // kPermissionDenied and the like: this worker was refused for good.
+  Result<std::shared_ptr<LeaseTask>> NextLease(bool wait);
+  // Says at once that everything of it is pushed, for nobody else needs to wait for its clock or to take it
+  // over.
+  void ReportPushed(const std::shared_ptr<LeaseTask>& task);
   // Reports the lease's end until the scheduler has taken it or taken the lease away.
-  void FinishLease(LeaseTask& task);
-  // Any thread: drops the lease in work and makes NextLease return.
+  void FinishLease(const std::shared_ptr<LeaseTask>& task);
+  // Any thread: drops the leases and makes NextLease return.
   void Stop();
   Status Ready() const;  // for /readyz
 
@@ -47,7 +53,8 @@ class WorkerAgent : public NodeSession::Host {
   void OnRefused(Status status) override;
 
   kj::Promise<void> ReportLoop();
-  kj::Promise<Result<bool>> Report(std::shared_ptr<LeaseTask> task);
+  using Tasks = std::vector<std::shared_ptr<LeaseTask>>;
+  kj::Promise<Result<bool>> Report(Tasks tasks);
   kj::Promise<Result<std::shared_ptr<LeaseTask>>> AskForLease();
 
   Client& client_;
@@ -58,11 +65,11 @@ class WorkerAgent : public NodeSession::Host {
   std::optional<kj::Promise<void>> running_;  // on the loop: session and reports
   mutable std::mutex mutex_;
   std::condition_variable wake_;
-  std::shared_ptr<LeaseTask> task_;  // guarded by mutex_: the lease in work
-  Status refused_;                   // guarded by mutex_
-  bool registered_ = false;          // guarded by mutex_
-  bool stopping_ = false;            // guarded by mutex_
-  uint64_t rewind_ = 0;              // guarded by mutex_: the highest rewind number that was heard
+  Tasks tasks_;              // guarded by mutex_: the leases that it holds
+  Status refused_;           // guarded by mutex_
+  bool registered_ = false;  // guarded by mutex_
+  bool stopping_ = false;    // guarded by mutex_
+  uint64_t rewind_ = 0;      // guarded by mutex_: the highest rewind number that was heard
 };
 
 }  // namespace penstock

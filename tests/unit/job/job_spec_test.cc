@@ -123,7 +123,7 @@ TEST_F(JobSpecTest, OverridesComeAfterTheFile) {
   EXPECT_EQ(job.train.passes, 9u);
   EXPECT_EQ(job.model.hidden, (std::vector<int64_t>{3}));
   EXPECT_EQ(job.table.optimizer.spec().kind, OptimizerKind::kAdam);
-  EXPECT_EQ(job.durability(), Durability::kLogged);
+  EXPECT_EQ(job.DurabilityOf(job.table), Durability::kMemory);
 }
 
 TEST_F(JobSpecTest, PathsBecomeAbsolute) {
@@ -228,7 +228,7 @@ TEST_F(JobSpecTest, ModelsTakeOptimizerScheduleAndInitializer) {
   const JobSpec job = MustLoad(
       kDeep, {"optimizer.kind=adamw", "optimizer.l2=0.01", "optimizer.clip_value=5", "optimizer.clip_norm=2",
               "schedule.kind=cosine", "schedule.warmup_steps=10", "schedule.decay_steps=100",
-              "schedule.minimum=0.1", "initializer.kind=xavier", "train.durability=memory"});
+              "schedule.minimum=0.1", "initializer.kind=xavier", "train.durability=synced"});
   const auto model = CreateModel(job, kImages);
   ASSERT_TRUE(model.ok()) << model.status().ToString();
   for (const TableSpec& table : (*model)->Tables()) {
@@ -240,7 +240,7 @@ TEST_F(JobSpecTest, ModelsTakeOptimizerScheduleAndInitializer) {
     EXPECT_EQ(table.schedule,
               (ScheduleSpec{
                   .kind = ScheduleKind::kCosine, .warmup_steps = 10, .decay_steps = 100, .minimum = 0.1f}));
-    EXPECT_EQ(table.durability, Durability::kMemory);
+    EXPECT_EQ(table.durability, Durability::kSynced);
   }
   // The fans are those of the layer where the job names none.
   const InitializerSpec first{.kind = InitializerKind::kXavier, .fan_in = 784, .fan_out = 20};
@@ -252,6 +252,23 @@ TEST_F(JobSpecTest, ModelsTakeOptimizerScheduleAndInitializer) {
   EXPECT_NE(linear.status().message().find("initializer.fan_in and fan_out must be at least 1"),
             std::string::npos)
       << linear.status().message();
+}
+
+// What a round has committed counts for all workers at once: it is never done again.
+TEST_F(JobSpecTest, TablesAreOfMemoryButForThoseOfASyncJob) {
+  const std::vector<std::pair<std::vector<std::string>, Durability>> cases = {
+      {{}, Durability::kMemory},
+      {{"train.consistency=ssp"}, Durability::kMemory},
+      {{"train.consistency=sync"}, Durability::kLogged},
+      {{"train.consistency=sync", "train.durability=memory"}, Durability::kLogged},
+      {{"train.consistency=sync", "train.durability=synced"}, Durability::kSynced}};
+  for (const auto& [overrides, durability] : cases) {
+    const JobSpec job = MustLoad(kDeep, overrides);
+    const auto model = CreateModel(job, kImages);
+    ASSERT_TRUE(model.ok()) << model.status().ToString();
+    for (const TableSpec& table : (*model)->Tables())
+      EXPECT_EQ(table.durability, durability) << job.train.consistency;
+  }
 }
 
 TEST_F(JobSpecTest, ATableMayHaveOptionsOfItsOwn) {
@@ -267,7 +284,7 @@ kind = "sgd"
 l2 = 0.5
 [tables.layer2]
 optimizer.learning_rate = 0.5
-train.durability = "memory"
+train.durability = "logged"
 [tables.layer3]
 initializer = { kind = "zeros" }
 )",
@@ -281,12 +298,12 @@ initializer = { kind = "zeros" }
   EXPECT_EQ(one.schedule.warmup_steps, 7u);
   EXPECT_EQ(two.optimizer,
             (OptimizerSpec{.kind = OptimizerKind::kAdam, .learning_rate = 0.5f, .beta1 = 0.7f}));
-  EXPECT_EQ(two.durability, Durability::kMemory);
+  EXPECT_EQ(two.durability, Durability::kLogged);
   EXPECT_EQ(two.initializer.kind, InitializerKind::kUniform);
   EXPECT_EQ(three.optimizer,
             (OptimizerSpec{.kind = OptimizerKind::kAdam, .learning_rate = 0.02f, .beta1 = 0.8f}));
   EXPECT_EQ(three.initializer.kind, InitializerKind::kZeros);
-  EXPECT_EQ(three.durability, Durability::kLogged);
+  EXPECT_EQ(three.durability, Durability::kMemory);
 
   const auto back = JobFromJson(JobToJson(job));
   ASSERT_TRUE(back.ok()) << back.status().ToString();

@@ -119,6 +119,43 @@ TEST_F(LeaseTest, AWorkerOfEqualSpeedKeepsItsPartition) {
   }
 }
 
+// Tables of level memory are logged seconds later, whoever works on them.
+TEST_F(LeaseTest, WaitingForLogsIsNoSlowness) {
+  Submit(1, 3);
+  const auto report = [&](FakeNode& worker, const FakeCluster::Given& lease, uint64_t answered, bool pushed) {
+    const ReportedProgress line{
+        .job = lease.job, .token = lease.token, .answered = answered, .pushed = pushed};
+    const auto answer = c.plane->Report(worker.id, worker.session, {line}, c.now);
+    ASSERT_TRUE(answer.ok() && answer->front().ok());
+  };
+  const auto first = c.Lease(c.w1)[0];
+  const auto second = c.Lease(c.w2)[0];
+  c.Pass(1000, All());
+  report(c.w2, second, 100, true);
+  const auto third = c.Lease(c.w2);
+  ASSERT_EQ(third.size(), 1u) << "it may have another lease meanwhile";
+  for (uint64_t answered = 100; answered <= 800; answered += 100) {  // as fast, and nothing is logged
+    report(c.w1, first, answered, false);
+    report(c.w2, second, 100, true);
+    report(c.w2, third[0], 100, true);
+    EXPECT_TRUE(c.Lease(c.w2).empty()) << answered;
+    c.Pass(1000, All());
+  }
+  report(c.w1, first, 800, true);
+  c.Pass(2000, All());
+  EXPECT_TRUE(c.Lease(c.w2).empty());
+  for (int i = 0; i < 8; ++i) {  // lost before it was logged, and worked off again
+    report(c.w1, first, 0, false);
+    report(c.w2, second, 100, true);
+    report(c.w2, third[0], 100, true);
+    c.Pass(1000, All());
+  }
+  ASSERT_TRUE(c.Done(c.w1, first, 800).ok());
+  ASSERT_TRUE(c.Done(c.w2, second, 100).ok());
+  ASSERT_TRUE(c.Done(c.w2, third[0], 100).ok());
+  EXPECT_EQ(c.Job().state, JobState::kDone);
+}
+
 TEST_F(LeaseTest, ANewSessionEndsItsLeasesAtOnceAndKeepsUnjournaledProgress) {
   Submit(1, 1);
   const auto lease = c.Lease(c.w1)[0];

@@ -76,6 +76,24 @@ TEST_F(SyncJobsTest, ClocksFollowTheLeases) {
   EXPECT_EQ(again->leases.at(0).clock, 5u) << "it joins at the minimum";
 }
 
+TEST_F(SyncJobsTest, TheClockOfALeaseThatWaitsForLogsHoldsNobodyBack) {
+  Submit(JobTextWith("ssp", 1, 3));
+  const auto a = Lease(w1)[0], b = Lease(w2)[0];
+  const auto minimum = [&](uint64_t at) { return *plane->Clock(w1.id, w1.session, 1, a.token, at, now); };
+  const auto report_b = [&](bool pushed) {
+    const ReportedProgress line{.job = 1, .token = b.token, .pushed = pushed, .clock = 2};
+    EXPECT_TRUE(plane->Report(w2.id, w2.session, {line}, now)->front().ok());
+  };
+  report_b(false);
+  EXPECT_EQ(minimum(4), 2u);
+  report_b(true);
+  EXPECT_EQ(minimum(5), 5u);
+  report_b(false);  // a server lost some of it
+  EXPECT_EQ(minimum(9), 5u);
+  report_b(true);
+  EXPECT_EQ(minimum(9), 9u);
+}
+
 TEST_F(SyncJobsTest, AfterARestartClocksAreRebuiltFromReports) {
   Submit(JobTextWith("ssp", 1, 3));
   const auto a = Lease(w1)[0], b = Lease(w2)[0];

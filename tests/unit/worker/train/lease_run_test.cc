@@ -29,9 +29,12 @@ TEST_F(LeaseRunTest, PushesUpToItsLimitAndEndsWhenAllIsRecorded) {
   EXPECT_EQ(Next(), LeaseStep::kAwait);
   window_ = {.next = 3, .in_flight = 1};
   EXPECT_EQ(Next(), LeaseStep::kAwait);
+  EXPECT_FALSE(run_.Report(window_).pushed);
+  EXPECT_EQ(run_.Report(window_).answered, 2u);
   window_ = {.next = 3, .recorded = 1};
   EXPECT_EQ(Next(), LeaseStep::kFlush);
   EXPECT_FALSE(run_.Report(window_).done);
+  EXPECT_TRUE(run_.Report(window_).pushed);
   EXPECT_EQ(run_.Report(window_).recorded, 1u);
   window_.recorded = 3;
   EXPECT_EQ(Next(), LeaseStep::kEnd);
@@ -53,6 +56,7 @@ TEST_F(LeaseRunTest, GoesBackWhenNothingIsInFlight) {
   EXPECT_EQ(Next(), LeaseStep::kMinibatch);
   window_ = {.next = 3, .recorded = 3, .rewound = true};
   EXPECT_EQ(Next(), LeaseStep::kRewind);
+  EXPECT_FALSE(run_.Report(window_).pushed);
   EXPECT_FALSE(run_.Report(window_).done);
 }
 
