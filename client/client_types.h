@@ -90,9 +90,18 @@ struct PushedUnit {
                         // logged and synced
 };
 
+// Rows of a table that a push went to, on its shards: how often steps have left values or optimizer state that
+// are NaN or infinite since the servers took the shards up, and the last such row. No further push mends them.
+struct NotFiniteInTable {
+  TableId table = 0;
+  uint64_t rows = 0;
+  Key key = 0;
+};
+
 struct PushResult {
   Sequence sequence = 0;
   std::vector<PushedUnit> units;
+  std::vector<NotFiniteInTable> not_finite;  // tables with such rows; none of those that allow them
   // True when no crash of processes can undo the push any more. False at level memory: later answers and
   // Flush say more (Producer::recorded).
   bool logged() const {

@@ -237,6 +237,11 @@ Operation::Answer PushOperation::Read(proto::PushResponse::Reader response,
       return Malformed(std::to_string(values.size()) + " bytes of values, expected " +
                        std::to_string(runs[r].rows * row_bytes));
     }
+    if (tables[r].getNotFiniteRows() > 0) {
+      not_finite_.push_back({.table = batch_.tables[batch_.groups[groups[runs[r].begin]].table].table,
+                             .rows = tables[r].getNotFiniteRows(),
+                             .key = tables[r].getNotFiniteKey()});
+    }
     const uint8_t* next = values.begin();
     for (GroupOutcome& outcome : *answer) {
       const uint32_t g = groups[outcomes.size()];
@@ -258,7 +263,7 @@ Operation::Answer PushOperation::Read(proto::PushResponse::Reader response,
 void PushOperation::Complete(Status status) {
   over_ = true;
   if (!status.ok()) return done_(std::move(status));
-  PushResult result{.sequence = sequence_, .units = {}};
+  PushResult result{.sequence = sequence_, .units = {}, .not_finite = std::move(not_finite_)};
   result.units.reserve(positions_.size());
   for (size_t g = 0; g < positions_.size(); ++g) {
     const UnitPosition& at = positions_[g];

@@ -66,6 +66,7 @@ class PushOperation final : public Operation {
   const Sequence sequence_;
   const PushOptions options_;
   std::vector<UnitPosition> positions_;  // of each group, when it was answered
+  std::vector<NotFiniteInTable> not_finite_;
   Completion<PushResult> done_;
   bool over_ = false;  // late answers have nowhere to go
 };

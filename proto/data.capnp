@@ -88,6 +88,9 @@ struct PushResponse {
     groups @0 :List(GroupResult);
     values @1 :Data;       # where the request said pull: [dim] of each of its rows, in its order, as they are when the unit has
                            # been applied (a duplicate: as they are now). Of groups with an error: zeros
+    notFiniteRows @2 :UInt64;  # of the table's rows on the shards of the groups: how often a step has left values or optimizer state that
+                           # are NaN or infinite, since those shards were taken up; 0 for tables that allow them
+    notFiniteKey @3 :UInt64;   # the last of them
   }
 }
 

@@ -1,5 +1,7 @@
 #include "scheduler/jobs/pass_metrics.h"
 
+#include <cmath>
+
 #include "model/metrics.h"
 
 namespace penstock {
@@ -25,6 +27,7 @@ BestPass FindBest(const std::vector<PassMetrics>& history, const TrainPolicy& po
     const auto metric = entry.test.find(policy.metric);
     if (metric == entry.test.end() || !metric->is_number()) continue;
     const auto value = metric->get<double>();
+    if (!std::isfinite(value)) continue;
     const double gain = less_is_better ? best.value - value : value - best.value;
     if (best.pass == 0 || gain > policy.min_delta) best = {.pass = entry.pass, .value = value, .since = 0};
   }

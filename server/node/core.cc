@@ -164,6 +164,7 @@ ServerCore::Applied ServerCore::Apply(ShardSlot& slot, Shard::TableHandle table,
   if (level != Durability::kMemory) {
     if (Status writable = slot.replica.Writable(NowMs()); !writable.ok()) return {.status = writable};
   }
+  const uint64_t not_finite = table.not_finite().rows;
   auto outcome = memory_.Push(*slot.shard, table, unit.context, unit.keys, unit.values);
   if (!outcome.ok()) {
     metrics_.refused_units++;
@@ -176,6 +177,7 @@ ServerCore::Applied ServerCore::Apply(ShardSlot& slot, Shard::TableHandle table,
   } else {
     metrics_.push_units++;
     metrics_.push_rows += unit.keys.size();
+    metrics_.CountNotFinite(table.spec().name, table.not_finite().rows - not_finite);
   }
   const Durability waits = window_.Pushed(slot, table, level, *outcome);
   ScheduleClose();
@@ -230,9 +232,12 @@ ServerCore::Applied ServerCore::CommitRound(ShardSlot& slot, TableId table, uint
   const TableSpec* spec = slot.shard->FindSpec(table);
   if (spec == nullptr) return {.status = UnknownTable(table)};
   if (Status writable = slot.replica.Writable(NowMs()); !writable.ok()) return {.status = writable};
+  const Shard::TableHandle handle = slot.shard->Serving(table);
+  const uint64_t not_finite = handle.not_finite().rows;
   const auto committed = slot.shard->CommitRound(table, round, examples, step);
   if (!committed.ok()) return {.status = committed.status().Prepend(options_.node_name)};
   if (*committed) metrics_.rounds++;
+  metrics_.CountNotFinite(spec->name, handle.not_finite().rows - not_finite);
   // Of a round that was committed before: the answer still waits for what may not be logged yet.
   const bool logged = !slot.shard->HasUnlogged(table);
   if (!logged) Touch(slot);

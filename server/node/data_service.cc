@@ -303,6 +303,10 @@ void DataService::PushTable(proto::PushRequest::Reader request, proto::PushReque
         found.status = applied.status;
         results[i].setLsn(applied.delta.lsn);
         if (applied.cold.empty()) applying->Note(applied);
+        if (const NotFiniteRows& bad = table.not_finite(); bad.rows > 0) {
+          out.setNotFiniteRows(out.getNotFiniteRows() + bad.rows);
+          out.setNotFiniteKey(bad.key);
+        }
       }
     }
     SetResult(found.status, results[i]);

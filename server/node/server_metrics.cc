@@ -2,7 +2,7 @@
 
 namespace penstock {
 
-void ServerMetrics::Declare(MetricsRegistry& registry) const {
+void ServerMetrics::Declare(MetricsRegistry& registry) {
   const auto read = [&](const char* name, const char* help, const std::atomic<uint64_t>& value) {
     registry.AddCallback(name, help, [&value] { return static_cast<double>(value.load()); });
   };
@@ -13,6 +13,9 @@ void ServerMetrics::Declare(MetricsRegistry& registry) const {
        duplicate_units);
   read("penstock_server_refused_units_total", "Units refused: wrong, not finite, or over a limit.",
        refused_units);
+  not_finite_rows =
+      &registry.AddCounters("penstock_server_not_finite_rows_total",
+                            "Steps that left values or optimizer state of a row NaN or infinite.", {"table"});
   read("penstock_server_rounds_total", "Rounds of sync jobs committed: one table of one shard each.", rounds);
   read("penstock_server_expired_rows_total", "Rows deleted by rules of expiry.", expired_rows);
   read("penstock_server_windows_total", "Commit windows closed.", windows);

@@ -15,6 +15,7 @@ struct ServerMetrics {
   std::atomic<uint64_t> push_units{0};
   std::atomic<uint64_t> duplicate_units{0};
   std::atomic<uint64_t> refused_units{0};
+  MetricFamily<Counter>* not_finite_rows = nullptr;  // by table; made by Declare
   std::atomic<uint64_t> rounds{0};
   std::atomic<uint64_t> expired_rows{0};
   std::atomic<uint64_t> windows{0};
@@ -42,7 +43,11 @@ struct ServerMetrics {
   RpcCounters rpc;
 
   // As penstock_server_*; this must outlive the registry's last Text().
-  void Declare(MetricsRegistry& registry) const;
+  void Declare(MetricsRegistry& registry);
+  void CountNotFinite(const std::string& table, uint64_t rows) const {
+    if (rows > 0 && not_finite_rows != nullptr)
+      not_finite_rows->With({table}).Increment(static_cast<double>(rows));
+  }
 };
 
 }  // namespace penstock

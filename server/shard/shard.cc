@@ -171,7 +171,7 @@ Result<PushOutcome> Shard::PushUnit(const UnitContext& unit, TableHandle handle,
   PENSTOCK_RETURN_IF_ERROR(CheckRound(*table, unit.round));
   PENSTOCK_RETURN_IF_ERROR(
       table->marks.CheckWindow(unit.producer, unit.sequence, unit.low).Prepend(Name(*table)));
-  PENSTOCK_RETURN_IF_ERROR(CheckFinite(*table, values, keys.size() * table->spec->dim));
+  PENSTOCK_RETURN_IF_ERROR(CheckFinite(*table, keys, values));
   PushOutcome outcome;
   PENSTOCK_RETURN_IF_ERROR(FindOrCreate(*table, unit, keys, growth_bytes, &outcome));
   if (!outcome.applied()) return outcome;
@@ -227,13 +227,25 @@ bool Shard::Finished(ProducerId producer) const {
   return after != finished_.begin() && std::prev(after)->second >= producer;
 }
 
-Status Shard::CheckFinite(const Table& table, const float* values, size_t count) {
+Status Shard::CheckFinite(const Table& table, std::span<const Key> keys, const float* values) {
   if (table.spec->allow_non_finite) return Status::Ok();
+  const size_t dim = table.spec->dim, count = keys.size() * dim;
   const size_t bad = CountNonFinite(values, count);
   if (bad == 0) return Status::Ok();
   ++non_finite_units_;
+  size_t first = 0;
+  while (CountNonFinite(values + first * dim, dim) == 0) ++first;
   return InvalidArgument(Name(table) + ": " + std::to_string(bad) + " of " + std::to_string(count) +
-                         " pushed values are NaN or infinite; nothing of the unit was applied");
+                         " pushed values are NaN or infinite, the first of them of key " +
+                         std::to_string(keys[first]) + "; nothing of the unit was applied");
+}
+
+// What a step has left. The unit stays whole: it is applied, and the answer says so.
+void Shard::LookAt(Table& table, RowHeader* row) {
+  if (CountNonFinite(RowTable::Values(row), table.rows.row_floats()) == 0 || table.spec->allow_non_finite)
+    return;
+  ++table.not_finite.rows;
+  table.not_finite.key = row->key;
 }
 
 // Leaves the unit's rows in found_. Everything that can fail comes before the first row is made or a push is
@@ -302,6 +314,7 @@ void Shard::ApplyRows(Table& table, const UnitContext& unit, std::span<const Key
     float* weights = RowTable::Values(header);
     table.optimizer->Apply(header->push_count, unit.step, values + i * size_t{dim}, dim, weights,
                            weights + dim);
+    LookAt(table, header);
     header->flags = WithTouch(header->flags, touch);
     rows.MarkDirty(row, header);
   }

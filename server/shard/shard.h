@@ -95,6 +95,12 @@ struct SeedPiece {
   size_t bytes = 0;                // of the images
 };
 
+// Rows of a table whose steps left values or slots that are NaN or infinite, counted at each step.
+struct NotFiniteRows {
+  uint64_t rows = 0;
+  Key key = 0;  // the last
+};
+
 struct BuiltDelta {
   Lsn lsn = 0;
   uint32_t checksum = 0;         // CRC-32C of the bytes of `words`
@@ -152,6 +158,8 @@ class Shard {
     TableHandle() = default;
     explicit operator bool() const { return table_ != nullptr; }
     const TableSpec& spec() const;
+    // Since the shard was made; none of a table that allows them.
+    const NotFiniteRows& not_finite() const;
 
    private:
     friend class Shard;
@@ -368,6 +376,7 @@ class Shard {
     Marks marks;
     std::optional<TableSpec> spec;
     std::optional<Optimizer> optimizer;
+    NotFiniteRows not_finite;
     bool full_marks = false;  // the next delta takes the whole set
     Lsn told = 0;             // the lowest lsn told to a unit that no delta has taken yet; 0: none
     // Tables that accumulate.
@@ -393,7 +402,8 @@ class Shard {
   bool Finished(ProducerId producer) const;
 
   Status CheckUnit(const UnitContext& unit, const Table& table, std::span<const Key> keys) const;
-  Status CheckFinite(const Table& table, const float* values, size_t count);
+  Status CheckFinite(const Table& table, std::span<const Key> keys, const float* values);
+  static void LookAt(Table& table, RowHeader* row);
   Status FindOrCreate(Table& table, const UnitContext& unit, std::span<const Key> keys, size_t growth_bytes,
                       PushOutcome* outcome);
   static bool MayBeCold(const Table& table, Key key) {
@@ -460,5 +470,6 @@ class Shard {
 };
 
 inline const TableSpec& Shard::TableHandle::spec() const { return *table_->spec; }
+inline const NotFiniteRows& Shard::TableHandle::not_finite() const { return table_->not_finite; }
 
 }  // namespace penstock

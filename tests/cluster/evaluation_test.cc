@@ -27,6 +27,28 @@ TEST(EvaluationOfOnePartition, IsTaken) {
   EXPECT_GT(metrics.at("auc"), 0.6);
 }
 
+// A rate that is far too high ends the job with the row and the step, in each consistency.
+TEST(TrainingThatDiverges, EndsWithTheRowAndWhatHelps) {
+  const TemporaryFolder folder;
+  std::string rows = "y,income\n";
+  for (uint32_t i = 0; i < 400; ++i) rows += std::to_string(i) + "," + std::to_string(20000 + i * 100) + "\n";
+  const std::string data = folder.Write("train.csv", rows);
+  for (const std::string consistency : {"async", "sync"}) {
+    const std::string job = folder.Write(
+        "job.toml", "[job]\nname = \"high\"\n[data]\ntrain = \"" + data +
+                        "\"\nformat = \"csv\"\ncolumns = [\"y:label\", \"income:numeric\"]\n[model]\nloss = "
+                        "\"squared\"\n[optimizer]\nlearning_rate = 10.0\n[train]\npasses = 50\nbatch_size = "
+                        "20\nconsistency = \"" +
+                        consistency + "\"\n");
+    const CommandResult trained = RunPenstock({"train", job, "--local"}, 60000);
+    EXPECT_EQ(trained.code, 1) << consistency << trained.out << trained.err;
+    const std::string said = trained.out + trained.err;
+    for (const char* part :
+         {"table 'high.1/weights'", "key ", "step ", "optimizer.learning_rate", "data.scale"})
+      EXPECT_NE(said.find(part), std::string::npos) << part << " is not in: " << said;
+  }
+}
+
 // What tests a job's weights later scales numbers as its workers did.
 TEST(EvaluationOfScaledNumbers, IsThatOfTheJob) {
   CommandCluster cluster({.servers = 1, .workers = 1, .set = {}});

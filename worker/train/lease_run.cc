@@ -70,7 +70,8 @@ void LeaseRun::Note(const Status& status) {
 
 LeaseReport LeaseRun::Report(const LeaseWindow& window) const {
   LeaseReport report{.recorded = std::min(window.recorded, count_)};
-  report.answered = std::max(report.recorded, window.next - std::min<uint64_t>(window.next, window.in_flight));
+  report.answered =
+      std::max(report.recorded, window.next - std::min<uint64_t>(window.next, window.in_flight));
   if (window.in_flight > 0 || !ended_.ok()) return report;
   if (!failure_.ok()) {
     if (!Passes(failure_.code())) report.error = failure_;

@@ -2,13 +2,16 @@
 
 #include <glog/logging.h>
 
+#include <cmath>
 #include <utility>
 
 #include "client/loop_call.h"
 #include "client/spin_get.h"
 #include "common/base/fault.h"
+#include "common/base/strings.h"
 #include "common/cluster/scheduler_link.h"
 #include "worker/train/ledger.h"
+#include "worker/train/not_finite.h"
 
 namespace penstock {
 namespace {
@@ -124,8 +127,15 @@ Status SyncLoop::Work(const Order& order) {
     context_.model().Prepare(batch_, Purpose::kTrain, &prepared_);
     PENSTOCK_RETURN_IF_ERROR(PullRows(order.round, prepared_.keys));
     PENSTOCK_RETURN_IF_ERROR(PENSTOCK_FAULT("worker.step"));
-    done.loss_sum = context_.model().Compute(
-        batch_, prepared_, TableValues(pulled_.values.begin(), pulled_.values.end()), &gradients_);
+    const TableValues values(pulled_.values.begin(), pulled_.values.end());
+    done.loss_sum = context_.model().Compute(batch_, prepared_, values, &gradients_);
+    if (!std::isfinite(done.loss_sum)) {
+      return NotFiniteLoss(done.loss_sum, {.where = StrCat("step ", order.round),
+                                           .tables = context_.tables(),
+                                           .prepared = prepared_,
+                                           .values = values,
+                                           .gradients = &gradients_});
+    }
     std::vector<TablePush> pushes;
     const auto count = static_cast<float>(indices.size());
     for (size_t t = 0; t < gradients_.size(); ++t) {
@@ -186,7 +196,8 @@ Status SyncLoop::Push(const Order& order, std::vector<TablePush> pushes, std::sp
     }
     if (!pushed->logged()) PENSTOCK_RETURN_IF_ERROR(client_.Flush());
   }
-  return gradients.get().status();
+  const auto pushed = gradients.get();
+  return pushed.ok() ? CheckRows(*pushed, context_.tables(), StrCat("step ", order.round)) : pushed.status();
 }
 
 }  // namespace penstock

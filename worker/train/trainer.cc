@@ -4,13 +4,16 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 
 #include "client/spin_get.h"
 #include "common/base/fault.h"
+#include "common/base/strings.h"
 #include "data/idx.h"
 #include "data/minibatch_plan.h"
 #include "worker/train/best_copy.h"
 #include "worker/train/ledger.h"
+#include "worker/train/not_finite.h"
 #include "worker/train/sync_loop.h"
 
 namespace penstock {
@@ -161,10 +164,18 @@ Status Trainer::TrainOn(LeaseTask& task, JobContext& context, uint64_t k, Produc
   PENSTOCK_RETURN_IF_ERROR(PENSTOCK_FAULT("worker.step"));
   TableValues values(pulled->values.begin(), pulled->values.end());
   const double loss = context.model().Compute(minibatch.batch, minibatch.prepared, values, &gradients_);
+  const uint64_t step = context.ScheduleStepsOf(task.info()).Of(k);
+  if (!std::isfinite(loss)) {
+    return NotFiniteLoss(loss, {.where = StrCat("step ", step),
+                                .tables = context.tables(),
+                                .prepared = minibatch.prepared,
+                                .values = values,
+                                .gradients = &gradients_});
+  }
   // The rows may have come from a shard that was waited for, for longer than the lease has lasted.
   PENSTOCK_RETURN_IF_ERROR(task.MayPush());
   ++clock;
-  pushes_.push_back({clock, PushGradients(task, context, minibatch, clock, producer)});
+  pushes_.push_back({clock, step, PushGradients(task, context, minibatch, clock, producer)});
   task.Update([&](LeaseProgress& p) { p.loss_sum += loss; });
   feed_.Prepare(k + 2);
   return Status::Ok();
@@ -218,10 +229,13 @@ Status Trainer::FinishPushes(LeaseTask& task, size_t leave) {
   const bool failed = !task.failure().ok();
   Status first;
   while (pushes_.size() > leave) {
-    const uint64_t clock = pushes_.front().clock;
+    const uint64_t clock = pushes_.front().clock, step = pushes_.front().step;
     auto result = Await(pushes_.front().answer);
     pushes_.pop_front();
-    if (!result.ok() && first.ok()) first = result.status();
+    Status came = result.status();
+    if (result.ok() && !result->not_finite.empty())
+      came = CheckRows(*result, jobs_.at(task.info().job)->tables(), StrCat("step ", step));
+    if (!came.ok() && first.ok()) first = std::move(came);
     if (first.ok() && !failed && gate_ != nullptr) gate_->Reach(clock);
   }
   return first;
@@ -251,8 +265,13 @@ Status Trainer::Evaluate(LeaseTask& task, JobContext& context, const Examples& e
       continue;
     }
     feed_.Pull(k + 1);
-    context.model().Evaluate(minibatch.batch, minibatch.prepared,
-                             TableValues(pulled->values.begin(), pulled->values.end()), &evaluation);
+    const TableValues values(pulled->values.begin(), pulled->values.end());
+    context.model().Evaluate(minibatch.batch, minibatch.prepared, values, &evaluation);
+    if (!std::isfinite(evaluation.loss_sum())) {
+      return NotFiniteLoss(
+          evaluation.loss_sum(),
+          {.where = "evaluation", .tables = tables, .prepared = minibatch.prepared, .values = values});
+    }
     task.Update([&](LeaseProgress& p) { p.examples += minibatch.batch.rows; });
     ++k;
   }

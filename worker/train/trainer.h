@@ -75,6 +75,7 @@ class Trainer {
   std::map<uint32_t, std::unique_ptr<JobContext>> jobs_;
   struct PushInFlight {
     uint64_t clock = 0;
+    uint64_t step = 0;  // ScheduleSteps
     std::future<Result<PushResult>> answer;
   };
   std::deque<PushInFlight> pushes_;

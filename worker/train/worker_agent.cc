@@ -173,8 +173,8 @@ kj::Promise<Result<bool>> WorkerAgent::Report(Tasks tasks) {
         if (!response.ok()) return response.status();
         auto results = (*response).getResults();
         if (results.size() != tasks.size())
-          return Internal(StrCat("the scheduler answered ", results.size(), " results for ", tasks.size(),
-                                 " leases"));
+          return Internal(
+              StrCat("the scheduler answered ", results.size(), " results for ", tasks.size(), " leases"));
         for (uint32_t i = 0; i < results.size(); ++i) {
           const Status status = ReadStatus(results[i]);
           if (status.ok()) {

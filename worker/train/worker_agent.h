@@ -1,8 +1,8 @@
 // WorkerAgent: a pool worker's standing in the cluster: its session with the scheduler, the leases it asks
 // for, and their reports.
 //
-// The agent lives on the client's loop; the training thread calls NextLease, ReportPushed and FinishLease, which
-// block. A worker holds one lease that it works on, and those of which it only waits for logs.
+// The agent lives on the client's loop; the training thread calls NextLease, ReportPushed and FinishLease,
+// which block. A worker holds one lease that it works on, and those of which it only waits for logs.
 #pragma once
 
 #include <condition_variable>

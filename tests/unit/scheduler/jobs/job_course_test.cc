@@ -3,6 +3,9 @@
 
 #include <gmock/gmock.h>
 
+#include <cmath>
+#include <limits>
+
 #include "model/metrics.h"
 #include "tests/unit/scheduler/fake_cluster.h"
 
@@ -37,6 +40,9 @@ TEST(BestPassTest, MoreIsBetterForAccuracyAndWhatIsNoNumberIsNone) {
   history[1].test = {{"accuracy", 0.7}};
   EXPECT_EQ(FindBest(history, {.metric = "accuracy"}).pass, 1u);
   EXPECT_EQ(FindBest({}, {}).pass, 0u);
+  history = {WithLoss(1, std::nan("")), WithLoss(2, 0.3),
+             WithLoss(3, -std::numeric_limits<double>::infinity())};
+  EXPECT_EQ(FindBest(history, {.metric = "loss"}).pass, 2u);
 }
 
 class CourseTest : public ::testing::Test {

@@ -95,7 +95,7 @@ TEST(ShardTest, NonFiniteValuesAreRefusedWithNothingApplied) {
   const auto refused = Push(shard, 1, 1, 1, {1, 2}, {1, nan, -inf, 1});
   EXPECT_EQ(refused.status().code(), Code::kInvalidArgument);
   EXPECT_THAT(refused.status().message(),
-              AllOf(HasSubstr("'t1'"), HasSubstr("shard 17"), HasSubstr("2 of 4")));
+              AllOf(HasSubstr("'t1'"), HasSubstr("shard 17"), HasSubstr("2 of 4"), HasSubstr("of key 1;")));
   EXPECT_EQ(shard.Hash(), before);
   EXPECT_FALSE(shard.HasUnlogged());
   EXPECT_EQ(shard.non_finite_units(), 1u);
@@ -103,6 +103,26 @@ TEST(ShardTest, NonFiniteValuesAreRefusedWithNothingApplied) {
   ASSERT_TRUE(mended.ok());
   EXPECT_FALSE(mended->duplicate) << "a refused unit leaves no mark";
   EXPECT_TRUE(Push(shard, 1, 0, 2, {1}, {inf, nan}).ok());
+}
+
+TEST(ShardTest, RowsThatAStepLeftNotFiniteAreCountedAndTheUnitIsApplied) {
+  const float huge = std::numeric_limits<float>::max();
+  TableSpec lenient = Spec(2, 1, OptimizerKind::kAdd);
+  lenient.allow_non_finite = true;
+  Shard shard = ServingShard({Spec(1, 2, OptimizerKind::kAdd), lenient, Spec(3, 2, OptimizerKind::kAdagrad)});
+  ASSERT_TRUE(Push(shard, 1, 0, 1, {4, 5}, {huge, 1, huge, 1}).ok());
+  EXPECT_EQ(shard.Serving(1).not_finite().rows, 0u);
+  const auto pushed = Push(shard, 1, 1, 1, {4, 5, 6}, {1, 1, huge, 1, huge, 1});
+  ASSERT_TRUE(pushed.ok());
+  EXPECT_TRUE(pushed->applied());
+  EXPECT_EQ(shard.Serving(1).not_finite().rows, 1u);
+  EXPECT_EQ(shard.Serving(1).not_finite().key, 5u);
+  EXPECT_TRUE(std::isinf(Pull(shard, 1, {5})[0]));
+  for (Sequence i = 0; i < 2; ++i) ASSERT_TRUE(Push(shard, 1, i, 2, {4}, {huge}).ok());
+  EXPECT_EQ(shard.Serving(2).not_finite().rows, 0u) << "it may hold them";
+  // The value stands still from now on, as the slot is infinite.
+  ASSERT_TRUE(Push(shard, 1, 0, 3, {8}, {huge, 1}).ok());
+  EXPECT_EQ(shard.Serving(3).not_finite().key, 8u);
 }
 
 TEST(ShardTest, WithoutRoomOnlyKnownRowsArePushed) {
