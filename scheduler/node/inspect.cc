@@ -202,6 +202,8 @@ json JobJson(const InspectView& view, const JobRecord& job) {
           {"stopped", job.stopped},
           {"evaluated", job.history.empty() ? json(nullptr) : json(job.history.back())},
           {"best_pass", best.pass == 0 ? json(nullptr) : json(best.pass)},
+          // What may be why it stands still.
+          {"problems", job.state == JobState::kRunning ? json(view.problems) : json::array()},
           {"error", job.error}};
 }
 

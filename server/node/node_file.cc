@@ -47,7 +47,7 @@ Result<NodeState> NodeFile::Load() const {
   }
 }
 
-Status NodeFile::Save(const NodeState& state) const {
+Status NodeFile::Save(const NodeState& state) {
   nlohmann::json json = {{"version", kVersion},
                          {"cluster", state.cluster},
                          {"node", state.node},
@@ -60,7 +60,8 @@ Status NodeFile::Save(const NodeState& state) const {
                          {"tables", nlohmann::json::array()}};
   for (const auto& [id, spec] : state.tables) json["tables"].push_back(spec);
   const std::string body = json.dump();
-  return WriteFileAtomically(path_, std::to_string(Crc32c(0, body.data(), body.size())) + "\n" + body);
+  failure_ = WriteFileAtomically(path_, std::to_string(Crc32c(0, body.data(), body.size())) + "\n" + body);
+  return failure_;
 }
 
 }  // namespace penstock

@@ -33,10 +33,13 @@ class NodeFile {
   // An absent file is a new node. kDataLoss naming the file when it is damaged, kFailedPrecondition when it
   // is of a later version.
   Result<NodeState> Load() const;
-  Status Save(const NodeState& state) const;
+  Status Save(const NodeState& state);
+  // Of the last Save.
+  const Status& failure() const { return failure_; }
 
  private:
   const std::string path_;
+  Status failure_;
 };
 
 }  // namespace penstock

@@ -21,9 +21,9 @@
 #include "server/node/control_messages.h"
 #include "server/node/core_runtime.h"
 #include "server/node/damaged_folder.h"
+#include "server/node/disk_trouble.h"
 #include "server/node/fold_policy.h"
 #include "server/node/fold_runner.h"
-#include "server/node/log_trouble.h"
 #include "server/node/memory_plan.h"
 #include "server/node/node_file.h"
 #include "server/node/open_storage.h"
@@ -322,7 +322,8 @@ class Server::Impl : public NodeSession::Host {
       params.setHold(true);
       params.setMapVersion(state_.map_version);
       params.setNote(DamagedNote());
-      params.setTrouble(LogTrouble(*storage_.log, *fold_runner_, options_.server.log_limit_bytes, metrics_));
+      params.setTrouble(
+          DiskTrouble(*storage_.log, *fold_runner_, node_file_, options_.server.log_limit_bytes, metrics_));
       FillShards(lines, params);
     });
   }

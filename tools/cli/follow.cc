@@ -28,18 +28,21 @@ class ProgressDisplay {
   ~ProgressDisplay() { EndBar(); }
 
   void Show(const JobProgress& job) {
-    meter_.Add(NowMs(), job.examples);
+    const uint64_t now_ms = NowMs();
+    meter_.Add(now_ms, job.examples);
+    stand_.Add(now_ms, job);
     const double rate = meter_.PerSecond().value_or(job.examples_per_second);
+    const std::string stands = stand_.Why(now_ms, job);
     if (console_.terminal) {
-      console_.err << "\r" << BarLine(job, rate, console_.width - 1) << "\x1b[K" << std::flush;
+      console_.err << "\r" << BarLine(job, rate, console_.width - 1, stands) << "\x1b[K" << std::flush;
       bar_ = true;
       return;
     }
-    if (last_line_ms_ && NowMs() - *last_line_ms_ < line_ms_) return;
-    const std::string line = PlainLine(job, rate);
+    if (last_line_ms_ && now_ms - *last_line_ms_ < line_ms_) return;
+    const std::string line = PlainLine(job, rate, stands);
     if (line == last_line_) return;
     last_line_ = line;
-    last_line_ms_ = NowMs();
+    last_line_ms_ = now_ms;
     console_.err << line << std::endl;
   }
 
@@ -57,6 +60,7 @@ class ProgressDisplay {
   Console& console_;
   const uint64_t line_ms_;
   RateMeter meter_;
+  StandMeter stand_;
   bool bar_ = false;
   std::string last_line_;
   std::optional<uint64_t> last_line_ms_;

@@ -176,6 +176,8 @@ Result<int> ShowJob(Client& client, const Arguments& arguments, Console& console
                                     {"training data", "spec/options/data/train"},
                                     {"held-out data", "spec/options/data/test"}})
               << MetricsText(metrics) << OptionsText(job);
+  for (const json& problem : job.value("problems", json::array()))
+    console.out << "problem of the cluster:  " << problem.get<std::string>() << "\n";
   for (const json& entry : job.value("history", json::array())) console.out << HistoryLine(entry) << "\n";
   const json partitions = job.value("leases", json::array());
   if (!partitions.empty()) console.out << "\n" << RenderTable(partitions, kPartitionColumns);

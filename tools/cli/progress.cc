@@ -11,6 +11,7 @@ namespace penstock {
 namespace {
 
 constexpr uint64_t kRateWindowMs = 10000;
+constexpr uint64_t kStandsMs = 3000;
 constexpr int kBarCells = 20;
 constexpr int kLeastBarCells = 5;
 
@@ -71,6 +72,9 @@ JobProgress ReadProgress(const nlohmann::json& job) {
   Get(job, "examples_per_second", &p.examples_per_second);
   Get(job, "bad_records", &p.bad_records);
   Get(job, "error", &p.error);
+  for (const auto& problem : job.value("problems", nlohmann::json::array())) {
+    if (problem.is_string()) p.problems.push_back(problem);
+  }
   return p;
 }
 
@@ -87,31 +91,54 @@ std::optional<double> RateMeter::PerSecond() const {
          static_cast<double>(points_.back().first - points_.front().first);
 }
 
-std::string PlainLine(const JobProgress& job, double rate) {
+void StandMeter::Add(uint64_t now_ms, const JobProgress& job) {
+  std::string now =
+      StrCat(job.state, " ", job.phase, " ", job.pass, " ", job.partitions_done, " ", job.examples);
+  if (now == seen_) return;
+  seen_ = std::move(now);
+  changed_ms_ = now_ms;
+}
+
+std::string StandMeter::Why(uint64_t now_ms, const JobProgress& job) const {
+  const uint64_t ms = now_ms - changed_ms_;
+  if (job.state != "running" || ms < kStandsMs || job.problems.empty()) return "";
+  return StrCat("stands still for ", ms / 1000, " s: ", StrJoin(job.problems, "; "));
+}
+
+std::string PlainLine(const JobProgress& job, double rate, const std::string& stands) {
   std::string line = StrCat(job.name, " (job ", job.id, "): ", job.state == "paused" ? "paused, " : "");
   if (!Training(job))
-    return StrCat(line, PhaseText(job), ", partition ", job.partitions_done, " of ", job.partitions);
+    return StrCat(line, PhaseText(job), ", partition ", job.partitions_done, " of ", job.partitions,
+                  stands.empty() ? "" : ", ", stands);
   StrAppend(&line, "pass ", job.pass, " of ", job.passes, ", partition ", job.partitions_done, " of ",
             job.partitions, ", ", FormatCount(job.examples), " of ", FormatCount(job.examples_total),
             " examples (", Percent(job), ")");
-  if (job.examples > 0) StrAppend(&line, ", ", Rate(rate), "/s, loss ", Loss(job.loss));
+  if (!stands.empty()) {
+    StrAppend(&line, ", ", stands);
+    rate = 0;
+  } else if (job.examples > 0) {
+    StrAppend(&line, ", ", Rate(rate), "/s, loss ", Loss(job.loss));
+  }
   if (const auto left = Left(job, rate)) StrAppend(&line, ", ", *left);
   if (job.bad_records > 0) StrAppend(&line, ", ", job.bad_records, " malformed records skipped");
   return line;
 }
 
-std::string BarLine(const JobProgress& job, double rate, int width) {
+std::string BarLine(const JobProgress& job, double rate, int width, const std::string& stands) {
   std::string text = Percent(job);
   text.insert(0, text.size() < 5 ? 5 - text.size() : 0, ' ');
   text += job.state == "paused" ? "  paused  " : "  ";
   if (Training(job)) {
     StrAppend(&text, "pass ", job.pass, "/", job.passes, "  ", job.partitions_done, "/", job.partitions,
               " parts");
-    if (job.examples > 0) StrAppend(&text, "  ", Rate(rate), " ex/s  loss ", Loss(job.loss));
-    if (const auto left = Left(job, rate)) StrAppend(&text, "  ", *left);
+    if (stands.empty()) {
+      if (job.examples > 0) StrAppend(&text, "  ", Rate(rate), " ex/s  loss ", Loss(job.loss));
+      if (const auto left = Left(job, rate)) StrAppend(&text, "  ", *left);
+    }
   } else {
     StrAppend(&text, PhaseText(job), "  ", job.partitions_done, "/", job.partitions, " parts");
   }
+  if (!stands.empty()) StrAppend(&text, "  ", stands);
   // The bar takes the room that the words leave it.
   const int cells = std::clamp(width - static_cast<int>(text.size()) - 3, kLeastBarCells, kBarCells);
   const int filled = static_cast<int>(std::clamp(job.share(), 0.0, 1.0) * cells);

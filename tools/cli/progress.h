@@ -7,6 +7,7 @@
 #include <optional>
 #include <string>
 #include <utility>
+#include <vector>
 
 namespace penstock {
 
@@ -26,6 +27,7 @@ struct JobProgress {
   double seconds = 0;
   double examples_per_second = 0;
   uint64_t bad_records = 0;
+  std::vector<std::string> problems;  // of the cluster, while it runs
   std::string error;
 
   bool ended() const { return state == "done" || state == "failed" || state == "cancelled"; }
@@ -47,11 +49,26 @@ class RateMeter {
   std::deque<std::pair<uint64_t, uint64_t>> points_;
 };
 
+// How long a running job has stood still, with the cluster's problems for why.
+class StandMeter {
+ public:
+  void Add(uint64_t now_ms, const JobProgress& job);
+  // "stands still for 12 s: server-2 is dead". Empty while it gets on, at first, and where nothing is wrong:
+  // its minibatches take long.
+  std::string Why(uint64_t now_ms, const JobProgress& job) const;
+
+ private:
+  std::string seen_;  // of the job, at its last change
+  uint64_t changed_ms_ = 0;
+};
+
+// Both say why it stands still, where it does, in the place of a rate and of the time left.
+//
 // "a9a (job 3): pass 2 of 30, partition 5 of 8, 123,456 of 976,830 examples (13 %), 60,123/s, loss 0.3312, 14
 // s left"
-std::string PlainLine(const JobProgress& job, double rate);
+std::string PlainLine(const JobProgress& job, double rate, const std::string& stands = "");
 // "[######..............]  30 %  pass 2/30  5/8 parts  60,123 ex/s  loss 0.3312  14 s left", cut to the
 // width.
-std::string BarLine(const JobProgress& job, double rate, int width);
+std::string BarLine(const JobProgress& job, double rate, int width, const std::string& stands = "");
 
 }  // namespace penstock

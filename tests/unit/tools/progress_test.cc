@@ -15,6 +15,7 @@ namespace penstock {
 namespace {
 
 using nlohmann::json;
+using testing::AllOf;
 using testing::HasSubstr;
 using testing::Not;
 
@@ -72,6 +73,30 @@ TEST(Progress, Paused) {
   EXPECT_THAT(BarLine(ReadProgress(job), 100, 200), HasSubstr("  paused  pass 2/30"));
   EXPECT_FALSE(ReadProgress(job).ended());
   EXPECT_THAT(BarLine(ReadProgress(job), 1, 200), Not(HasSubstr("left")));
+}
+
+TEST(Progress, AJobThatStandsStillSaysWhyInThePlaceOfARate) {
+  json job = Running();
+  StandMeter stand;
+  stand.Add(1000, ReadProgress(job));
+  stand.Add(9000, ReadProgress(job));
+  EXPECT_EQ(stand.Why(9000, ReadProgress(job)), "") << "nothing is wrong";
+  job["problems"] = {"jobs wait: there is no worker", "worker-1 is dead"};
+  EXPECT_EQ(stand.Why(3500, ReadProgress(job)), "");
+  const std::string why = stand.Why(9000, ReadProgress(job));
+  EXPECT_EQ(why, "stands still for 8 s: jobs wait: there is no worker; worker-1 is dead");
+  EXPECT_EQ(PlainLine(ReadProgress(job), 70, why),
+            "a9a (job 3): pass 2 of 30, partition 5 of 8, 123,456 of 976,830 examples (12 %), " + why);
+  EXPECT_THAT(BarLine(ReadProgress(job), 70, 200, why),
+              AllOf(HasSubstr("5/8 parts  stands still"), Not(HasSubstr("ex/s")), Not(HasSubstr("left"))));
+  job["phase"] = "evaluate_test";
+  EXPECT_THAT(PlainLine(ReadProgress(job), 70, why), HasSubstr("partition 5 of 8, stands still for 8 s"));
+  job["phase"] = "train";
+  job["examples"] = 123500;
+  stand.Add(9500, ReadProgress(job));
+  EXPECT_EQ(stand.Why(9600, ReadProgress(job)), "");
+  job["state"] = "paused";
+  EXPECT_EQ(stand.Why(90000, ReadProgress(job)), "");
 }
 
 TEST(Progress, BarFitsTheTerminal) {

@@ -1,10 +1,11 @@
-// LogTrouble: what keeps a server's log from its work, in words for an operator.
+// DiskTrouble: what keeps a server from writing what it must, in words for an operator.
 #pragma once
 
 #include <string>
 
 #include "common/base/strings.h"
 #include "server/node/fold_runner.h"
+#include "server/node/node_file.h"
 #include "server/node/server_metrics.h"
 #include "server/storage/delta_log.h"
 
@@ -12,14 +13,16 @@ namespace penstock {
 
 // What is wrong now, and why; empty: nothing is. Writing first: without it no push counts. The metric
 // follows.
-inline std::string LogTrouble(const DeltaLog& log, const FoldRunner& folds, uint64_t limit_bytes,
-                              ServerMetrics& metrics) {
+inline std::string DiskTrouble(const DeltaLog& log, const FoldRunner& folds, const NodeFile& file,
+                               uint64_t limit_bytes, ServerMetrics& metrics) {
   std::string trouble;
   const auto add = [&](auto&&... parts) { StrAppend(&trouble, trouble.empty() ? "" : "; ", parts...); };
   if (const Status failure = log.failure(); !failure.ok())
     add("pushes are refused until the log can be written: ", failure.message());
   if (const Status failure = folds.failure(); !failure.ok())
     add("the log cannot be folded: ", failure.message());
+  if (const Status& failure = file.failure(); !failure.ok())
+    add("new tables and terms are not taken until they can be written down: ", failure.message());
   if (const uint64_t bytes = metrics.log_bytes; bytes > limit_bytes) {
     add("pushes are refused until a fold has shortened the log: it has ", bytes,
         " bytes, server.log_limit_bytes allows ", limit_bytes);
