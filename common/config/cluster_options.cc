@@ -34,8 +34,11 @@ void Declare(OptionSet& set, ClusterOptions::Scheduler& o) {
                       "The process that knows who is in the cluster and which server holds which shard.");
   set.Add("scheduler", "listen", &o.listen,
           {.help = "Address to listen on. Beyond loopback a token file is needed.", .required = true});
-  set.Add("scheduler", "advertise_host", &o.advertise_host,
-          {.help = "Host name that others reach it by. Empty: the address it listens on."});
+  set.Add(
+      "scheduler", "advertise_host", &o.advertise_host,
+      {.help =
+           "Host name or address that others reach it by; needed where it listens on all addresses. Empty: "
+           "the address it listens on."});
   set.Add("scheduler", "port", &o.port, {.help = "RPC port; 0: any free one.", .max = 65535});
   set.Add("scheduler", "http_port", &o.http_port,
           {.help = "Port of metrics and health; 0: any free one.", .max = 65535});
@@ -76,11 +79,12 @@ void Declare(OptionSet& set, ClusterOptions::Scheduler& o) {
                "copies; of a new cluster, as that.",
        .min = 1,
        .max = 3});
-  set.Add("scheduler", "keep_jobs", &o.keep_jobs,
-          {.help = "How many jobs that have ended are kept in the list of jobs; older ones are forgotten, and "
-                   "their tables stay. `penstock job rm` removes single ones.",
-           .min = 1,
-           .max = 100000});
+  set.Add(
+      "scheduler", "keep_jobs", &o.keep_jobs,
+      {.help = "How many jobs that have ended are kept in the list of jobs; older ones are forgotten, and "
+               "their tables stay. `penstock job rm` removes single ones.",
+       .min = 1,
+       .max = 100000});
   set.Add("scheduler", "max_connections", &o.max_connections,
           {.help = "RPC connections at a time; further ones are refused as overloaded.",
            .min = 8,
@@ -90,8 +94,11 @@ void Declare(OptionSet& set, ClusterOptions::Scheduler& o) {
 void DeclareServerNetwork(OptionSet& set, ClusterOptions::Server& o) {
   set.Add("server", "listen", &o.listen,
           {.help = "Address to listen on. Beyond loopback a token file is needed.", .required = true});
-  set.Add("server", "advertise_host", &o.advertise_host,
-          {.help = "Host name that others reach it by. Empty: the address it listens on."});
+  set.Add(
+      "server", "advertise_host", &o.advertise_host,
+      {.help =
+           "Host name or address that others reach it by; needed where it listens on all addresses. Empty: "
+           "the address it listens on."});
   set.Add("server", "port", &o.port,
           {.help = "RPC port of the first core, the next cores take the following ones; 0: any free ones.",
            .max = 65535});

@@ -10,6 +10,7 @@
 #include <unordered_map>
 
 #include "common/cluster/wire.h"
+#include "common/net/address.h"
 #include "common/net/message_stream.h"
 #include "proto/handshake.capnp.h"
 
@@ -205,7 +206,10 @@ kj::Promise<Result<capnp::Capability::Client>> ConnectionCache::Get(const std::s
 void ConnectionCache::Drop(const std::string& endpoint) { impl_->Drop(endpoint); }
 
 Result<std::string> ResolveAddress(const std::string& address_or_file) {
-  if (address_or_file.find('/') == std::string::npos) return address_or_file;
+  if (address_or_file.find('/') == std::string::npos) {
+    PENSTOCK_RETURN_IF_ERROR(CheckAddress(address_or_file));
+    return address_or_file;
+  }
   std::ifstream in(address_or_file);
   std::string line;
   if (!in || !std::getline(in, line) || line.empty()) {

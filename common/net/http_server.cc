@@ -21,6 +21,7 @@
 #include <thread>
 
 #include "common/base/strings.h"
+#include "common/net/address.h"
 #include "common/net/http_router.h"
 
 namespace penstock {
@@ -174,7 +175,12 @@ class HttpServer::Impl {
 
   HttpRouter& router() { return shared_.router; }
   uint16_t port() const { return port_; }
-  std::string address() const { return StrCat(shared_.options.host, ":", port_); }
+  std::string address() const {
+    const HttpOptions& o = shared_.options;
+    const std::string& host = o.advertise_host.empty() ? o.host : o.advertise_host;
+    error_code failed;
+    return JoinAddress(IsWildcard(host) ? asio::ip::host_name(failed) : host, port_);
+  }
 
   Status Start() {
     PENSTOCK_RETURN_IF_ERROR(Listen());
@@ -196,10 +202,10 @@ class HttpServer::Impl {
 
  private:
   Status Listen() {
-    const std::string where = StrCat(shared_.options.host, ":", shared_.options.port);
+    const std::string where = JoinAddress(shared_.options.host, shared_.options.port);
     error_code error;
     tcp::resolver resolver(io_);
-    const auto found = resolver.resolve(shared_.options.host, std::to_string(shared_.options.port),
+    const auto found = resolver.resolve(BareHost(shared_.options.host), std::to_string(shared_.options.port),
                                         tcp::resolver::passive | tcp::resolver::numeric_service, error);
     if (error || found.empty()) return InvalidArgument(StrCat("HTTP address ", where, ": ", error.message()));
     const tcp::endpoint endpoint = found.begin()->endpoint();

@@ -48,7 +48,9 @@ struct HttpResponse {
 
 struct HttpOptions {
   std::string host = "127.0.0.1";
-  uint16_t port = 0;      // 0: any free one; ask port() which
+  uint16_t port = 0;  // 0: any free one; ask port() which
+  std::string advertise_host =
+      {};                 // what address() names; empty: host, or this machine's name for a wildcard
   std::string name = {};  // of the process, in /healthz
   size_t max_header_bytes = 16 << 10;
   size_t max_body_bytes = 1 << 20;

@@ -12,6 +12,7 @@
 #include "common/base/line_limiter.h"
 #include "common/base/strings.h"
 #include "common/cluster/wire.h"
+#include "common/net/address.h"
 #include "common/net/message_stream.h"
 #include "proto/handshake.capnp.h"
 
@@ -292,11 +293,13 @@ Result<std::unique_ptr<RpcServer>> RpcServer::Listen(KjLoop& loop,
                                                      std::shared_ptr<const ClusterIdentity> identity,
                                                      const RpcServerOptions& options,
                                                      kj::Own<capnp::Capability::Server> service) {
-  const std::string where = options.host + ":" + std::to_string(options.port);
+  const std::string where = JoinAddress(options.host, options.port);
   if (!IsLoopback(options.host) && identity->token.empty()) {
     return FailedPrecondition("listen on " + where +
                               ": not loopback, and there is no token: set security.token_file");
   }
+  auto advertised = AdvertisedHost(options.host, options.advertise_host);
+  if (!advertised.ok()) return advertised.status().Prepend("listen on " + where);
   try {
     auto address =
         loop.io().provider->getNetwork().parseAddress(options.host, options.port).wait(loop.io().waitScope);
@@ -304,7 +307,7 @@ Result<std::unique_ptr<RpcServer>> RpcServer::Listen(KjLoop& loop,
     const uint16_t port = static_cast<uint16_t>(receiver->getPort());
     std::unique_ptr<RpcServer> server(
         new RpcServer(std::make_unique<Impl>(loop, std::move(identity), options, kj::mv(receiver)), port,
-                      options.advertise_host.empty() ? options.host : options.advertise_host));
+                      std::move(*advertised)));
     if (service.get() != nullptr) server->Serve(kj::mv(service));
     return server;
   } catch (const kj::Exception& e) {
@@ -316,7 +319,7 @@ RpcServer::RpcServer(std::unique_ptr<Impl> impl, uint16_t port, std::string host
     : impl_(std::move(impl)), port_(port), host_(std::move(host)) {}
 RpcServer::~RpcServer() = default;
 void RpcServer::Serve(kj::Own<capnp::Capability::Server> service) { impl_->Serve(kj::mv(service)); }
-std::string RpcServer::endpoint() const { return host_ + ":" + std::to_string(port_); }
+std::string RpcServer::endpoint() const { return JoinAddress(host_, port_); }
 size_t RpcServer::connections() const { return impl_->connections(); }
 
 }  // namespace penstock

@@ -39,7 +39,7 @@ struct RpcCounters {
 struct RpcServerOptions {
   std::string host = "127.0.0.1";
   uint16_t port = 0;                       // 0: any free one; ask port() which
-  std::string advertise_host;              // what endpoint() names; empty: host
+  std::string advertise_host;              // what endpoint() names; empty: host, which is no wildcard then
   uint64_t max_message_bytes = 128 << 20;  // traversal limit of a received message
   size_t max_connections = 4096;
   std::string limit_name = "max_connections";  // the option that says so, for errors

@@ -88,10 +88,11 @@ class Scheduler::Impl {
   Status StartHttp() {
     metrics_.Declare(registry_);
     rpc_counters_.Declare("penstock_scheduler", registry_);
-    http_ = std::make_unique<HttpServer>(
-        HttpOptions{
-            .host = options_.scheduler.listen, .port = options_.scheduler.http_port, .name = "scheduler"},
-        registry_, [this] { return metrics_.Ready(); });
+    http_ = std::make_unique<HttpServer>(HttpOptions{.host = options_.scheduler.listen,
+                                                     .port = options_.scheduler.http_port,
+                                                     .advertise_host = options_.scheduler.advertise_host,
+                                                     .name = "scheduler"},
+                                         registry_, [this] { return metrics_.Ready(); });
     return http_->Start();
   }
 

@@ -8,7 +8,8 @@
 namespace penstock {
 namespace {
 constexpr int kVersion = 1;
-}
+constexpr auto kSaveVersionEvery = std::chrono::seconds(5);
+}  // namespace
 
 Result<NodeState> NodeFile::Load() const {
   auto text = ReadWholeFile(path_);
@@ -47,7 +48,13 @@ Result<NodeState> NodeFile::Load() const {
   }
 }
 
+Status NodeFile::SaveVersion(const NodeState& state) {
+  const bool due = std::chrono::steady_clock::now() - saved_at_ >= kSaveVersionEvery;
+  return due && state.map_version != saved_version_ ? Save(state) : Status::Ok();
+}
+
 Status NodeFile::Save(const NodeState& state) {
+  saved_at_ = std::chrono::steady_clock::now();
   nlohmann::json json = {{"version", kVersion},
                          {"cluster", state.cluster},
                          {"node", state.node},
@@ -61,6 +68,7 @@ Status NodeFile::Save(const NodeState& state) {
   for (const auto& [id, spec] : state.tables) json["tables"].push_back(spec);
   const std::string body = json.dump();
   failure_ = WriteFileAtomically(path_, std::to_string(Crc32c(0, body.data(), body.size())) + "\n" + body);
+  if (failure_.ok()) saved_version_ = state.map_version;
   return failure_;
 }
 

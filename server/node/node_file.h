@@ -5,6 +5,7 @@
 // fsync of the folder).
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <map>
 #include <string>
@@ -34,12 +35,17 @@ class NodeFile {
   // is of a later version.
   Result<NodeState> Load() const;
   Status Save(const NodeState& state);
+  // Where only the version of the map has changed: every few seconds is enough to tell an older journal of
+  // the scheduler when all processes were ended with it.
+  Status SaveVersion(const NodeState& state);
   // Of the last Save.
   const Status& failure() const { return failure_; }
 
  private:
   const std::string path_;
   Status failure_;
+  uint64_t saved_version_ = 0;  // of the map
+  std::chrono::steady_clock::time_point saved_at_;
 };
 
 }  // namespace penstock

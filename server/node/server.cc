@@ -32,7 +32,6 @@
 namespace penstock {
 namespace {
 
-constexpr auto kSaveVersionEvery = std::chrono::seconds(5);
 constexpr auto kLookAtDamagedEvery = std::chrono::seconds(5);  // at what was put aside
 
 }  // namespace
@@ -246,9 +245,11 @@ class Server::Impl : public NodeSession::Host {
 
   Status StartHttp() {
     metrics_.Declare(registry_);
-    http_ = std::make_unique<HttpServer>(
-        HttpOptions{.host = options_.server.listen, .port = options_.server.http_port, .name = name_},
-        registry_, [this] { return Ready(); });
+    http_ = std::make_unique<HttpServer>(HttpOptions{.host = options_.server.listen,
+                                                     .port = options_.server.http_port,
+                                                     .advertise_host = options_.server.advertise_host,
+                                                     .name = name_},
+                                         registry_, [this] { return Ready(); });
     PENSTOCK_RETURN_IF_ERROR(http_->Start().Prepend(name_));
     return WriteFileAtomically(data_dir_ + "/http_address", http_->address() + "\n");
   }
@@ -386,20 +387,11 @@ class Server::Impl : public NodeSession::Host {
     return !held.empty() && damaged_held;
   }
 
-  // Now and then: it tells an older journal of the scheduler when all processes were ended with it.
-  void SaveVersion() {
-    const auto now = std::chrono::steady_clock::now();
-    if (state_.map_version == saved_version_ || now - version_saved_ < kSaveVersionEvery) return;
-    saved_version_ = state_.map_version;
-    version_saved_ = now;
-    const Status saved = node_file_.Save(state_);
-    if (!saved.ok()) LOG(WARNING) << name_ << ": " << saved.ToString();
-  }
-
   Status Adopt(NodeState next, const std::vector<TableId>& dropped) {
     if (next.node == state_.node && next.term == state_.term && next.copied == state_.copied &&
         next.table_version == state_.table_version && next.tables == state_.tables) {
-      SaveVersion();
+      if (const Status saved = node_file_.SaveVersion(state_); !saved.ok())
+        LOG(WARNING) << name_ << ": " << saved.ToString();
       return Status::Ok();
     }
     PENSTOCK_RETURN_IF_ERROR(node_file_.Save(next));
@@ -456,7 +448,7 @@ class Server::Impl : public NodeSession::Host {
   const MemoryPlan memory_;
   const std::string data_dir_;
   const std::string name_;
-  const NodeFile node_file_;
+  NodeFile node_file_;
   DamagedFolder damaged_folder_;  // after Start: the control loop's, like what follows
   std::chrono::steady_clock::time_point damaged_seen_;
   std::shared_ptr<ClusterIdentity> identity_;
@@ -464,8 +456,6 @@ class Server::Impl : public NodeSession::Host {
   MetricsRegistry registry_;
   PosixFileLayer files_;
   NodeState state_;  // after Start: the control loop's
-  uint64_t saved_version_ = 0;
-  std::chrono::steady_clock::time_point version_saved_;
   KjLoop control_;
   std::unique_ptr<ConnectionCache> connections_;  // on the control loop, like the next three
   std::unique_ptr<SchedulerLink> link_;
