@@ -153,6 +153,8 @@ class Parser {
 
   void AddInspection() {
     Inspect(&app_, "status", "The cluster at a glance; ends with 10 when something is wrong");
+    Target(Command(&app_, "fold",
+                   "Let all servers fold their logs into their bases now, so that a start is short"));
     CLI::App* node = Group("node", "Servers and workers");
     Inspect(node, "ls", "All nodes")
         ->add_flag("--pids", a_.pids,

@@ -51,6 +51,11 @@ Result<int> RemoveNodeOrder(Client& client, const Arguments& a, Console& console
               StrCat("node ", a.id, " is removed; it is taken up again should it come back"));
 }
 
+Result<int> FoldOrder(Client& client, const Arguments&, Console& console) {
+  return Done(console, Admin(client).Fold(),
+              "all servers fold their logs now; penstock_server_log_bytes says how much is left");
+}
+
 Result<int> DropTableOrder(Client& client, const Arguments& a, Console& console) {
   return Done(console, client.DropTable(a.name), StrCat("table '", a.name, "' is dropped"));
 }
@@ -114,7 +119,7 @@ Result<int> RunOrder(Client& client, const Arguments& arguments, Console& consol
       {"job cancel", CancelOrder},      {"job rm", RemoveJobOrder},
       {"node remove", RemoveNodeOrder}, {"table drop", DropTableOrder},
       {"shard force", ForceOrder},      {"shard accept-loss", AcceptLossOrder},
-      {"cluster copies", CopiesOrder}};
+      {"cluster copies", CopiesOrder},  {"fold", FoldOrder}};
   const auto order = kOrders.find(arguments.command);
   if (order == kOrders.end()) return Internal("command '" + arguments.command + "' is not carried out");
   return order->second(client, arguments, console);
