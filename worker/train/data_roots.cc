@@ -43,7 +43,8 @@ Status DataRoots::Check(const std::string& files) const {
   for (const std::string& name : expanded) {
     std::error_code error;
     const fs::path real = fs::canonical(name, error);
-    if (error || !below(real, true)) return refusal(name);
+    if (error) return ErrnoStatus(error.value(), "open '" + name + "'");
+    if (!below(real, true)) return refusal(name);
   }
   return Status::Ok();
 }

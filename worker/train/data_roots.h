@@ -17,7 +17,8 @@ class DataRoots {
   explicit DataRoots(std::vector<std::string> roots) : roots_(std::move(roots)) {}
 
   // `files` as data.train has them: names and patterns separated by commas. PermissionDenied naming the one
-  // that is not below a root, or leads out of it by a link; what is outside is not looked at.
+  // that is not below a root, or leads out of it by a link; what is outside is not looked at. NotFound naming
+  // one that would be below.
   Status Check(const std::string& files) const;
 
  private:

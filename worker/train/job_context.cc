@@ -4,7 +4,11 @@
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
+#include <tuple>
+#include <utility>
 
+#include "data/file_list.h"
+#include "data/idx.h"
 #include "job/job_table_names.h"
 #include "worker/train/ledger.h"
 
@@ -46,11 +50,20 @@ Status JobContext::Load(Client& client, const LeaseInfo& lease) {
 }
 
 Status JobContext::CheckFiles(const DataRoots& roots) const {
-  for (const auto& [option, files] : {std::pair("data.train", &job_.data.train),
-                                      {"data.test", &job_.data.test},
-                                      {"data.train_labels", &job_.data.train_labels},
-                                      {"data.test_labels", &job_.data.test_labels}})
+  const JobData& data = job_.data;
+  for (const auto& [option, files] : {std::pair("data.train", &data.train),
+                                      {"data.test", &data.test},
+                                      {"data.train_labels", &data.train_labels},
+                                      {"data.test_labels", &data.test_labels}})
     PENSTOCK_RETURN_IF_ERROR(roots.Check(*files).Prepend(option));
+  if (data.format != "idx") return Status::Ok();
+  for (const auto& [option, images, labels] : {std::tuple("data.train", &data.train, &data.train_labels),
+                                               {"data.test", &data.test, &data.test_labels}}) {
+    if (images->empty() || !labels->empty()) continue;
+    PENSTOCK_ASSIGN_OR_RETURN(const auto expanded, ExpandFiles(*images));
+    PENSTOCK_ASSIGN_OR_RETURN(const auto paths, IdxPaths(expanded));  // the labels' name follows
+    for (const std::string& path : paths) PENSTOCK_RETURN_IF_ERROR(roots.Check(path).Prepend(option));
+  }
   return Status::Ok();
 }
 
