@@ -67,8 +67,8 @@ struct Reading {
   ColumnMoments moments;
 };
 
-// The good records of each partition, and of all.
-Status ReadAll(const Dataset& dataset, DataPlan* plan, Reading* reading) {
+// The good records of each partition, and of all. scaled: their moments are wanted.
+Status ReadAll(const Dataset& dataset, bool scaled, DataPlan* plan, Reading* reading) {
   plan->records = 0;
   double labels = 0, weights = 0;
   for (PartitionRange& range : plan->partitions) {
@@ -86,7 +86,7 @@ Status ReadAll(const Dataset& dataset, DataPlan* plan, Reading* reading) {
     reading->zeros |= examples.zeros;
     if (reading->first_bad.empty() && !examples.bad_messages.empty())
       reading->first_bad = examples.bad_messages.front();
-    if (!examples.features.empty()) reading->moments.Add(examples.features, examples.dim);
+    if (scaled && !examples.features.empty()) reading->moments.Add(examples.features, examples.dim);
   }
   plan->label_mean = weights > 0 ? labels / weights : 0;
   return Status::Ok();
@@ -136,7 +136,8 @@ Result<DataPlan> PlanRole(const JobSpec& job, DataRole role, const std::shared_p
     plan.partitions = index.Cut(PartitionCount(job, role, *dataset, index));
   }
   Reading reading;
-  PENSTOCK_RETURN_IF_ERROR(ReadAll(*dataset, &plan, &reading));
+  const bool scaled = role == DataRole::kTrain && job.data.scale != "none";
+  PENSTOCK_RETURN_IF_ERROR(ReadAll(*dataset, scaled, &plan, &reading));
   PENSTOCK_RETURN_IF_ERROR(CheckRecords(job, role, plan, reading));
   if (role == DataRole::kTrain && job.data.partitions > plan.partitions.size() &&
       plan.partitions.size() == dataset->paths().size()) {
@@ -145,7 +146,7 @@ Result<DataPlan> PlanRole(const JobSpec& job, DataRole role, const std::shared_p
                            std::to_string(plan.partitions.size()) +
                            "), each of which is one partition: it would have no effect");
   }
-  if (role == DataRole::kTrain) *scales = reading.moments.Scales(job.data.scale);
+  if (scaled) *scales = reading.moments.Scales(job.data.scale);
   return plan;
 }
 
@@ -222,8 +223,12 @@ DataPlan FromJson(const nlohmann::json& json) {
 
 Result<std::unique_ptr<Dataset>> OpenJobData(const JobSpec& job, const JobPlan& plan, DataRole role,
                                              std::shared_ptr<IdxCache> cache) {
-  if (job.data.scale != "none" && plan.scales.empty())
-    return InvalidArgument("data.scale is '" + job.data.scale + "', and the job's plan has no scales");
+  const auto schema = job.data.schema();
+  const size_t scaled = job.data.scale == "none" || !schema ? 0 : schema->dim();
+  if (plan.scales.size() != scaled) {
+    return InvalidArgument("data.scale is '" + job.data.scale + "', for which the job's plan must have " +
+                           std::to_string(scaled) + " scales: it has " + std::to_string(plan.scales.size()));
+  }
   auto dataset = OpenRole(job, plan.scales, role, job.data.max_bad_records, std::move(cache));
   if (!dataset.ok()) return dataset.status().Prepend(OptionOf(job, role));
   return dataset;

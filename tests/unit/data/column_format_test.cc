@@ -29,9 +29,11 @@ class Columns : public testing::Test {
     EXPECT_TRUE(job_.data.Validate().ok()) << job_.data.Validate().ToString();
     const auto plan = MakeJobPlan(job_);
     EXPECT_TRUE(plan.ok()) << plan.status().ToString();
-    const auto dataset = OpenJobData(job_, *plan, DataRole::kTrain);
-    if (!plan.ok() || !dataset.ok()) return batch;
+    if (!plan.ok()) return batch;
     plan_ = *plan;
+    const auto dataset = OpenJobData(job_, *plan, DataRole::kTrain);
+    EXPECT_TRUE(dataset.ok()) << dataset.status().ToString();
+    if (!dataset.ok()) return batch;
     const auto examples = (*dataset)->ReadPartition(plan->train.partitions[0]);
     EXPECT_TRUE(examples.ok()) << examples.status().ToString();
     if (!examples.ok()) return batch;
@@ -218,6 +220,14 @@ TEST_F(Columns, AreScaledByWhatTheTrainingDataHave) {
   EXPECT_EQ(examples->features, (std::vector<float>{static_cast<float>((9 - mean) / deviation), 0}));
   EXPECT_EQ(OpenJobData(job_, JobPlan(), DataRole::kTrain).status().code(), Code::kInvalidArgument)
       << "never unscaled by mistake";
+}
+
+// No float is as it is written here: what is equal is scaled to 0 all the same, and what is not stays apart.
+TEST_F(Columns, AreScaledAsTheFloatsThatTheyAre) {
+  job_.data.columns = {"y:label", "big:numeric", "small:numeric", "time:numeric"};
+  job_.data.scale = "standard";
+  const Batch batch = Read("1,1e30,0.1,1600000001\n2,1e30,0.1,1600000301\n");
+  EXPECT_EQ(batch.features, (std::vector<float>{0, 0, -1, 0, 0, 1}));
 }
 
 TEST_F(Columns, CanBeLogarithms) {
