@@ -126,6 +126,12 @@ std::string ColumnFormat::OtherNames(const Fields& fields) const {
 }
 
 Result<bool> ColumnFormat::HasHeader(std::string_view first) const {
+  const auto judged = JudgeHeader(first);
+  if (judged.ok() || !options_.planned) return judged;
+  return options_.header == "yes" || (options_.header == "auto" && ratings_);
+}
+
+Result<bool> ColumnFormat::JudgeHeader(std::string_view first) const {
   const Fields fields = SplitFields(first);
   const bool names = AreNames(fields), like_header = LooksLikeHeader(fields);
   if (options_.header == "no") {

@@ -53,6 +53,7 @@ struct DatasetOptions {
   // csv, tsv, ratings, clicklog: with the scales that numbers are read by
   std::optional<FeatureSchema> schema = std::nullopt;
   std::string header = "auto";  // csv, tsv, ratings: yes, no, or auto (ColumnFormat)
+  bool planned = false;  // the data of a job that runs: a header that would be refused stays what it was
   std::string delimiter = ",";  // csv, ratings: one character, or several up to kMaxDelimiter
   char separator = '|';         // csv, tsv: of the values of a column of kind multi
   std::shared_ptr<IdxCache> idx_cache =

@@ -172,6 +172,24 @@ TEST_F(Headers, RecordsThatAreTakenForOneAreRefused) {
   EXPECT_EQ(records_, 2u);
 }
 
+// What an earlier version took for a header stays one, and a file that has another one now has changed.
+TEST_F(Headers, OfAJobThatRunsAreNotRefused) {
+  const std::vector<std::string> columns = job_.data.columns;
+  job_.data.columns = {"1:label", "20:numeric", "Chur:categorical", "c:ignore"};
+  ASSERT_EQ(Said("1,20,Chur,c", "yes"), "");
+  const auto plan = MakeJobPlan(job_);
+  ASSERT_TRUE(plan.ok()) << plan.status().ToString();
+  job_.data.columns = columns;
+  EXPECT_FALSE(OpenJobData(job_, *plan, DataRole::kTrain).ok());
+  const auto dataset = OpenPlannedData(job_, *plan, DataRole::kTrain);
+  ASSERT_TRUE(dataset.ok()) << dataset.status().ToString();
+  EXPECT_EQ((*dataset)->ReadPartition(plan->train.partitions[0])->size(), 2u);
+  EXPECT_NE(Said("y,years,city,id"), "");  // writes the file
+  const Status changed = OpenPlannedData(job_, *plan, DataRole::kTrain).status();
+  EXPECT_EQ(changed.code(), Code::kFailedPrecondition) << changed.ToString();
+  EXPECT_NE(changed.message().find("its fingerprint was"), std::string::npos) << changed.message();
+}
+
 TEST_F(Headers, OfRatings) {
   job_.data.format = "ratings";
   job_.data.columns = {};

@@ -235,6 +235,22 @@ TEST_F(TextDatasetTest, AFileThatIsWrittenAsItWasGoesOn) {
   EXPECT_EQ(known->ReadPartition(plan.train.partitions[0]).status().code(), Code::kFailedPrecondition);
 }
 
+// Its fingerprint is of samples, which cannot tell whether it has what it had.
+TEST_F(TextDatasetTest, ALargeFileWithAnotherTimeHasChanged) {
+  const std::string path = folder_.Write("large", "1 1:1\n");
+  std::filesystem::resize_file(path, 70 << 20);  // the rest is a hole
+  const auto dataset = Dataset::Open("libsvm", {path}, {});
+  ASSERT_TRUE(dataset.ok()) << dataset.status().ToString();
+  ASSERT_TRUE((*dataset)->Fingerprint().ok());
+  EXPECT_TRUE((*dataset)->ReadPartition({0, 6}).ok());
+  std::filesystem::last_write_time(path,
+                                   std::filesystem::file_time_type::clock::now() + std::chrono::hours(1));
+  const Status touched = (*dataset)->ReadPartition({0, 6}).status();
+  EXPECT_EQ(touched.code(), Code::kFailedPrecondition);
+  EXPECT_TRUE(touched.message().ends_with("files of more than 64 MiB are not compared with what they had"))
+      << touched.message();
+}
+
 TEST_F(TextDatasetTest, NamesADamagedFile) {
   const std::string packed = Gzip(Lines(0, 1000));
   job_.data.train = folder_.Write("broken", packed.substr(0, packed.size() / 2));
