@@ -126,7 +126,7 @@ std::string ColumnFormat::OtherNames(const Fields& fields) const {
 }
 
 Result<bool> ColumnFormat::HasHeader(std::string_view first) const {
-  const auto judged = JudgeHeader(first);
+  auto judged = JudgeHeader(first);
   if (judged.ok() || !options_.planned) return judged;
   return options_.header == "yes" || (options_.header == "auto" && ratings_);
 }

@@ -247,8 +247,10 @@ Result<std::unique_ptr<Dataset>> OpenJobData(const JobSpec& job, const JobPlan& 
 
 Result<std::unique_ptr<Dataset>> OpenPlannedData(const JobSpec& job, const JobPlan& plan, DataRole role,
                                                  std::shared_ptr<IdxCache> cache) {
+  const DataPlan* const its = role == DataRole::kTrain ? &plan.train : plan.test ? &*plan.test : nullptr;
+  if (its == nullptr) return InvalidArgument("the job has no test data");
   PENSTOCK_ASSIGN_OR_RETURN(auto dataset, OpenScaled(job, plan, role, /*planned=*/true, std::move(cache)));
-  PENSTOCK_RETURN_IF_ERROR(CheckUnchanged(*dataset, role == DataRole::kTrain ? plan.train : *plan.test));
+  PENSTOCK_RETURN_IF_ERROR(CheckUnchanged(*dataset, *its));
   return dataset;
 }
 

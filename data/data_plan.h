@@ -54,9 +54,9 @@ enum class DataRole { kTrain, kTest };
 Result<std::unique_ptr<Dataset>> OpenJobData(const JobSpec& job, const JobPlan& plan, DataRole role,
                                              std::shared_ptr<IdxCache> cache = nullptr);
 
-// The data that the plan was made of, for whoever goes on with its job; kTest: the plan has test data. What
-// is refused of a header when a job is submitted is not looked at. FailedPrecondition, naming the file, if
-// the data are not those of the plan any more.
+// The data that the plan was made of, for whoever goes on with its job. What is refused of a header when a
+// job is submitted is not looked at. FailedPrecondition, naming the file, if the data are not those of the
+// plan any more; InvalidArgument where it has no such data.
 Result<std::unique_ptr<Dataset>> OpenPlannedData(const JobSpec& job, const JobPlan& plan, DataRole role,
                                                  std::shared_ptr<IdxCache> cache = nullptr);
 
