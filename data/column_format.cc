@@ -9,10 +9,8 @@
 namespace penstock {
 namespace {
 
-constexpr size_t kRating = 2;
-
 // What a column of ratings is, in the order of FeatureSchema::Ratings.
-enum class Role : size_t { kUser = 0, kItem = 1, kRating = kRating, kTimestamp = 3, kUnknown };
+enum class Role : size_t { kUser = 0, kItem = 1, kRating = 2, kTimestamp = 3, kUnknown };
 
 // As files of ratings name their columns: userId, movie_id, Book-Rating, unix timestamp.
 Role KnownRole(std::string_view name) {
@@ -66,7 +64,7 @@ bool ColumnFormat::HasFieldsEnough(const Fields& fields) const {
 // usually called.
 bool ColumnFormat::AreNames(const Fields& fields) const {
   if (!HasFieldsEnough(fields)) return false;
-  if (ratings_) return LooksLikeHeader(fields) && KnownRole(fields[kRating]) == Role::kRating;
+  if (ratings_) return LooksLikeHeader(fields) && KnownRole(fields[2]) == Role::kRating;
   const auto& columns = options_.schema->columns();
   for (size_t i = 0; i < columns.size(); ++i) {
     if (columns[i].kind != ColumnKind::kIgnore && fields[i] != columns[i].name) return false;
@@ -128,6 +126,12 @@ std::string ColumnFormat::OtherNames(const Fields& fields) const {
 }
 
 Result<bool> ColumnFormat::HasHeader(std::string_view first) const {
+  auto judged = JudgeHeader(first);
+  if (judged.ok() || !options_.planned) return judged;
+  return options_.header == "yes" || (options_.header == "auto" && ratings_);
+}
+
+Result<bool> ColumnFormat::JudgeHeader(std::string_view first) const {
   const Fields fields = SplitFields(first);
   const bool names = AreNames(fields), like_header = LooksLikeHeader(fields);
   if (options_.header == "no") {
@@ -139,8 +143,7 @@ Result<bool> ColumnFormat::HasHeader(std::string_view first) const {
   if (!names && LooksLikeRecord(fields)) {
     return InvalidArgument(
         "this looks like a record, and data.header is 'yes', which passes over it: set data.header to 'no' "
-        "or "
-        "'auto', or name data.columns as the header does");
+        "or 'auto', or name data.columns as the header does");
   }
   if (const std::string order = OtherOrder(fields); !order.empty()) return InvalidArgument(order);
   const std::string other = OtherNames(fields);

@@ -8,7 +8,7 @@
 //
 // A first record that looks like a header and is taken for data, or the other way round, is refused, and so
 // is a header whose columns are declared in another order: the job would learn from something else than was
-// meant.
+// meant. Of a job that runs it is not refused any more: earlier versions took what stands there.
 //
 // A record has as many fields as there are columns. Lines may end with "\r\n"; blank ones are no records.
 // docs/data.md has what is said of malformed records.
@@ -39,6 +39,7 @@ class ColumnFormat final : public TextFormat {
 
  private:
   using Fields = std::vector<std::string>;
+  Result<bool> JudgeHeader(std::string_view first) const;
   Fields SplitFields(std::string_view record) const;
   bool HasFieldsEnough(const Fields& fields) const;
   bool AreNames(const Fields& fields) const;

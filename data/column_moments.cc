@@ -9,11 +9,15 @@ void ColumnMoments::Add(const std::vector<float>& features, size_t dim) {
   const size_t added = features.size() / dim;
   const auto n = static_cast<double>(added), before = static_cast<double>(records_);
   std::vector<Column> part(dim);
-  for (size_t i = 0; i < features.size(); ++i) part[i % dim].mean += features[i];
+  for (size_t i = 0; i < added * dim; i += dim) {
+    for (size_t c = 0; c < dim; ++c) part[c].mean += features[i + c];
+  }
   for (Column& column : part) column.mean /= n;
-  for (size_t i = 0; i < features.size(); ++i) {
-    Column& column = part[i % dim];
-    column.squares += (features[i] - column.mean) * (features[i] - column.mean);
+  for (size_t i = 0; i < added * dim; i += dim) {
+    for (size_t c = 0; c < dim; ++c) {
+      const double apart = features[i + c] - part[c].mean;
+      part[c].squares += apart * apart;
+    }
   }
   for (size_t c = 0; c < dim; ++c) {
     const double apart = part[c].mean - columns_[c].mean;
@@ -34,7 +38,7 @@ std::vector<NumericScale> ColumnMoments::Scales(const std::string& kind) const {
     const double deviation = std::sqrt(column.squares / static_cast<double>(records_));
     // Values that are all equal have a deviation too, as their mean is rounded.
     const bool spread = deviation > 1e-9 * std::abs(column.mean) && std::isfinite(1 / deviation);
-    scales.push_back({.mean = column.mean, .factor = spread ? 1 / deviation : 1});
+    scales.push_back({.mean = column.mean, .factor = spread ? 1 / deviation : 0});
   }
   return scales;
 }

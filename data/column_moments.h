@@ -14,7 +14,7 @@ namespace penstock {
 
 class ColumnMoments {
  public:
-  // features: [records, dim], as Examples has them; dim is the same in every call.
+  // features: [records, dim], as Examples has them, of one record at least; dim is the same in every call.
   void Add(const std::vector<float>& features, size_t dim);
   // For data.scale `kind` ("none", "standard", "log1p"); empty for "none". A column whose values are all
   // equal becomes 0.

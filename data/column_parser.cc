@@ -83,6 +83,7 @@ RecordParser::Outcome ColumnParser::ParseLine(const char* line, const char* end,
   const size_t features = examples->features.size(), offsets = examples->field_offsets.size(),
                categories = examples->categories.size(), labels = examples->labels.size(),
                weights = examples->weights.size();
+  const bool minus_ones = examples->minus_ones, zeros = examples->zeros;
   if (end > line && end[-1] == '\r') --end;
   quotes_ = layout_.quoted && std::memchr(line, '"', static_cast<size_t>(end - line)) != nullptr;
   if (ParseFields(line, end, examples)) return Outcome::kRecord;
@@ -91,6 +92,8 @@ RecordParser::Outcome ColumnParser::ParseLine(const char* line, const char* end,
   examples->categories.resize(categories);
   examples->labels.resize(labels);
   examples->weights.resize(weights);
+  examples->minus_ones = minus_ones;
+  examples->zeros = zeros;
   return Outcome::kMalformed;
 }
 
@@ -238,7 +241,8 @@ bool ColumnParser::AddNumber(const Column& column, double value, std::string_vie
     return FailField(QuoteField(field) + " is not finite as a 32-bit float");
   }
   if (column.scale != nullptr) {
-    const auto scaled = static_cast<float>(column.scale->Of(value));
+    // Of the float, as the moments are: doubles that are written alike would differ from their own mean.
+    const auto scaled = static_cast<float>(column.scale->Of(static_cast<float>(value)));
     if (!std::isfinite(scaled)) {
       return FailField(QuoteField(field) + " is not finite as a 32-bit float when it is scaled (data.scale)");
     }

@@ -34,9 +34,14 @@ const std::string& FilesOf(const JobSpec& job, DataRole role) {
   return role == DataRole::kTrain || HoldsOut(job) ? job.data.train : job.data.test;
 }
 
-// Opens a role's data; `max_bad_records` stands for the job's.
+// What stands for the job's own when a role's data are opened.
+struct Opening {
+  uint64_t max_bad_records = 0;
+  bool planned = false;
+};
+
 Result<std::unique_ptr<Dataset>> OpenRole(const JobSpec& job, const std::vector<NumericScale>& scales,
-                                          DataRole role, uint64_t max_bad_records,
+                                          DataRole role, const Opening& opening,
                                           std::shared_ptr<IdxCache> cache) {
   PENSTOCK_ASSIGN_OR_RETURN(std::vector<std::string> paths, ExpandFiles(FilesOf(job, role)));
   const std::string& labels =
@@ -46,11 +51,12 @@ Result<std::unique_ptr<Dataset>> OpenRole(const JobSpec& job, const std::vector<
                          .classes = job.model.classes,
                          .features = job.data.format == "libsvm" ? job.model.features : 0,
                          .pixel_mean = static_cast<float>(job.data.pixel_mean),
-                         .max_bad_records = max_bad_records,
+                         .max_bad_records = opening.max_bad_records,
                          .idx_cache = std::move(cache)};
   options.schema = job.data.schema();
   if (options.schema) options.schema->set_scales(scales);
   options.header = job.data.header;
+  options.planned = opening.planned;
   options.delimiter = job.data.field_delimiter();
   options.separator = job.data.value_separator();
   if (HoldsOut(job)) {
@@ -67,8 +73,8 @@ struct Reading {
   ColumnMoments moments;
 };
 
-// The good records of each partition, and of all.
-Status ReadAll(const Dataset& dataset, DataPlan* plan, Reading* reading) {
+// The good records of each partition, and of all. scaled: their moments are wanted.
+Status ReadAll(const Dataset& dataset, bool scaled, DataPlan* plan, Reading* reading) {
   plan->records = 0;
   double labels = 0, weights = 0;
   for (PartitionRange& range : plan->partitions) {
@@ -86,7 +92,7 @@ Status ReadAll(const Dataset& dataset, DataPlan* plan, Reading* reading) {
     reading->zeros |= examples.zeros;
     if (reading->first_bad.empty() && !examples.bad_messages.empty())
       reading->first_bad = examples.bad_messages.front();
-    if (!examples.features.empty()) reading->moments.Add(examples.features, examples.dim);
+    if (scaled && !examples.features.empty()) reading->moments.Add(examples.features, examples.dim);
   }
   plan->label_mean = weights > 0 ? labels / weights : 0;
   return Status::Ok();
@@ -123,7 +129,7 @@ Status CheckRecords(const JobSpec& job, DataRole role, const DataPlan& plan, con
 Result<DataPlan> PlanRole(const JobSpec& job, DataRole role, const std::shared_ptr<IdxCache>& cache,
                           std::vector<NumericScale>* scales) {
   PENSTOCK_ASSIGN_OR_RETURN(const auto dataset,
-                            OpenRole(job, *scales, role, std::numeric_limits<uint64_t>::max(), cache));
+                            OpenRole(job, *scales, role, {std::numeric_limits<uint64_t>::max()}, cache));
   DataPlan plan;
   PENSTOCK_ASSIGN_OR_RETURN(plan.fingerprint, dataset->Fingerprint());
   plan.size_bytes = dataset->size_bytes();
@@ -136,7 +142,8 @@ Result<DataPlan> PlanRole(const JobSpec& job, DataRole role, const std::shared_p
     plan.partitions = index.Cut(PartitionCount(job, role, *dataset, index));
   }
   Reading reading;
-  PENSTOCK_RETURN_IF_ERROR(ReadAll(*dataset, &plan, &reading));
+  const bool scaled = role == DataRole::kTrain && job.data.scale != "none";
+  PENSTOCK_RETURN_IF_ERROR(ReadAll(*dataset, scaled, &plan, &reading));
   PENSTOCK_RETURN_IF_ERROR(CheckRecords(job, role, plan, reading));
   if (role == DataRole::kTrain && job.data.partitions > plan.partitions.size() &&
       plan.partitions.size() == dataset->paths().size()) {
@@ -145,7 +152,7 @@ Result<DataPlan> PlanRole(const JobSpec& job, DataRole role, const std::shared_p
                            std::to_string(plan.partitions.size()) +
                            "), each of which is one partition: it would have no effect");
   }
-  if (role == DataRole::kTrain) *scales = reading.moments.Scales(job.data.scale);
+  if (scaled) *scales = reading.moments.Scales(job.data.scale);
   return plan;
 }
 
@@ -218,14 +225,32 @@ DataPlan FromJson(const nlohmann::json& json) {
   return plan;
 }
 
+Result<std::unique_ptr<Dataset>> OpenScaled(const JobSpec& job, const JobPlan& plan, DataRole role,
+                                            bool planned, std::shared_ptr<IdxCache> cache) {
+  const auto schema = job.data.schema();
+  const size_t scaled = job.data.scale == "none" || !schema ? 0 : schema->dim();
+  if (plan.scales.size() != scaled) {
+    return InvalidArgument("data.scale is '" + job.data.scale + "', for which the job's plan must have " +
+                           std::to_string(scaled) + " scales: it has " + std::to_string(plan.scales.size()));
+  }
+  auto dataset = OpenRole(job, plan.scales, role, {job.data.max_bad_records, planned}, std::move(cache));
+  if (!dataset.ok()) return dataset.status().Prepend(OptionOf(job, role));
+  return dataset;
+}
+
 }  // namespace
 
 Result<std::unique_ptr<Dataset>> OpenJobData(const JobSpec& job, const JobPlan& plan, DataRole role,
                                              std::shared_ptr<IdxCache> cache) {
-  if (job.data.scale != "none" && plan.scales.empty())
-    return InvalidArgument("data.scale is '" + job.data.scale + "', and the job's plan has no scales");
-  auto dataset = OpenRole(job, plan.scales, role, job.data.max_bad_records, std::move(cache));
-  if (!dataset.ok()) return dataset.status().Prepend(OptionOf(job, role));
+  return OpenScaled(job, plan, role, /*planned=*/false, std::move(cache));
+}
+
+Result<std::unique_ptr<Dataset>> OpenPlannedData(const JobSpec& job, const JobPlan& plan, DataRole role,
+                                                 std::shared_ptr<IdxCache> cache) {
+  const DataPlan* const its = role == DataRole::kTrain ? &plan.train : plan.test ? &*plan.test : nullptr;
+  if (its == nullptr) return InvalidArgument("the job has no test data");
+  PENSTOCK_ASSIGN_OR_RETURN(auto dataset, OpenScaled(job, plan, role, /*planned=*/true, std::move(cache)));
+  PENSTOCK_RETURN_IF_ERROR(CheckUnchanged(*dataset, *its));
   return dataset;
 }
 

@@ -54,6 +54,12 @@ enum class DataRole { kTrain, kTest };
 Result<std::unique_ptr<Dataset>> OpenJobData(const JobSpec& job, const JobPlan& plan, DataRole role,
                                              std::shared_ptr<IdxCache> cache = nullptr);
 
+// The data that the plan was made of, for whoever goes on with its job. What is refused of a header when a
+// job is submitted is not looked at. FailedPrecondition, naming the file, if the data are not those of the
+// plan any more; InvalidArgument where it has no such data.
+Result<std::unique_ptr<Dataset>> OpenPlannedData(const JobSpec& job, const JobPlan& plan, DataRole role,
+                                                 std::shared_ptr<IdxCache> cache = nullptr);
+
 // Reads all data, which tells where it is cut, how many good records each partition has and by what numbers
 // are scaled. data.partitions = 0 means one for every 16 MiB of (unpacked) data, at least 8, and never so
 // many that a partition has less than one full minibatch. InvalidArgument says what would end the job later:

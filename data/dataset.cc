@@ -1,5 +1,7 @@
 #include "data/dataset.h"
 
+#include <glog/logging.h>
+
 #include <cmath>
 #include <cstdio>
 
@@ -14,6 +16,8 @@ namespace {
 
 constexpr uint64_t kWholeBytes = 64 << 20;
 constexpr uint64_t kSampleBytes = 1 << 20;
+// A file that is written while it is read is read again so often.
+constexpr int kMostReads = 5;
 
 Result<uint32_t> ContentHash(const FileReader& file) {
   std::vector<char> buffer(kSampleBytes);
@@ -33,30 +37,6 @@ Result<uint32_t> ContentHash(const FileReader& file) {
   return crc;
 }
 
-// "…/train-images-idx3-ubyte.gz" -> "…/train-labels-idx1-ubyte.gz"
-Result<std::string> LabelsPath(const std::string& images) {
-  constexpr std::string_view from = "images-idx3", to = "labels-idx1";
-  const size_t at = images.rfind(from);
-  if (at == std::string::npos) {
-    return InvalidArgument(
-        "'" + images +
-        "': the labels file cannot be told from this name (it has no 'images-idx3'); name it with "
-        "data.train_labels or data.test_labels");
-  }
-  return std::string(images).replace(at, from.size(), to);
-}
-
-// The images and the labels.
-Result<std::vector<std::string>> IdxFiles(std::vector<std::string> paths) {
-  if (paths.size() == 1) {
-    PENSTOCK_ASSIGN_OR_RETURN(std::string labels, LabelsPath(paths[0]));
-    paths.push_back(std::move(labels));
-  }
-  if (paths.size() == 2) return paths;
-  return InvalidArgument("format idx takes an images and a labels file, " + std::to_string(paths.size()) +
-                         " files were given");
-}
-
 Result<std::unique_ptr<Dataset>> OpenFormat(const std::string& format, const std::vector<std::string>& paths,
                                             const DatasetOptions& options) {
   if (format == "idx") return IdxDataset::Open(paths, options);
@@ -64,9 +44,16 @@ Result<std::unique_ptr<Dataset>> OpenFormat(const std::string& format, const std
   return TextDataset::Open(paths, std::make_unique<LibsvmFormat>(options), options);
 }
 
-Result<FileIdentity> IdentityOf(const std::string& path) {
-  PENSTOCK_ASSIGN_OR_RETURN(const FileReader file, FileReader::Open(path));
-  return file.identity();
+// One file's part of Dataset::Fingerprint.
+Result<std::string> FingerprintOf(const FileReader& file) {
+  PENSTOCK_ASSIGN_OR_RETURN(const uint32_t crc, ContentHash(file));
+  char text[64];
+  std::snprintf(text, sizeof(text), "%llu-%08x", static_cast<unsigned long long>(file.size()), crc);
+  return std::string(text);
+}
+
+Status Changed(const std::string& path, const std::string& how) {
+  return FailedPrecondition("'" + path + "' is not what it was when it was opened: " + how);
 }
 
 }  // namespace
@@ -80,51 +67,71 @@ Result<std::unique_ptr<Dataset>> Dataset::Open(const std::string& format,
   }
   std::vector<std::string> files = paths;
   if (format == "idx") {
-    PENSTOCK_ASSIGN_OR_RETURN(files, IdxFiles(paths));
+    PENSTOCK_ASSIGN_OR_RETURN(files, IdxPaths(paths));
   }
-  std::vector<FileIdentity> identities;
-  for (const std::string& file : files) {
-    PENSTOCK_ASSIGN_OR_RETURN(const FileIdentity identity, IdentityOf(file));
-    identities.push_back(identity);
+  std::vector<Seen> seen;
+  for (const std::string& path : files) {
+    PENSTOCK_ASSIGN_OR_RETURN(const FileReader file, FileReader::Open(path));
+    seen.push_back({.identity = file.identity(), .fingerprint = ""});
   }
   PENSTOCK_ASSIGN_OR_RETURN(auto dataset, OpenFormat(format, files, options));
-  dataset->identities_ = std::move(identities);
+  dataset->seen_ = std::move(seen);
   return dataset;
 }
 
-Status Dataset::CheckSame(size_t file) const {
-  if (file >= identities_.size()) return Status::Ok();
-  PENSTOCK_ASSIGN_OR_RETURN(const FileIdentity now, IdentityOf(paths_[file]));
-  const FileIdentity& before = identities_[file];
-  if (now == before) return Status::Ok();
-  const std::string what = now.size != before.size ? "it has " + std::to_string(now.size) +
-                                                         " bytes, it had " + std::to_string(before.size)
-                           : now.IsSameFile(before) ? "it was written to"
-                                                    : "another file has taken its place";
-  return FailedPrecondition("'" + paths_[file] + "' is not what it was when it was opened: " + what);
+Result<FileIdentity> Dataset::CheckSame(size_t file) const {
+  std::lock_guard lock(mutex_);
+  if (file >= seen_.size()) return FileIdentity{};
+  Seen& seen = seen_[file];
+  PENSTOCK_ASSIGN_OR_RETURN(const FileReader now, FileReader::Open(paths_[file]));
+  if (now.identity() == seen.identity) return now.identity();
+  if (now.size() != seen.identity.size) {
+    return Changed(paths_[file], "it has " + std::to_string(now.size()) + " bytes, it had " +
+                                     std::to_string(seen.identity.size));
+  }
+  const std::string how =
+      now.identity().IsSameFile(seen.identity) ? "it was written to" : "another file has taken its place";
+  if (now.size() > kWholeBytes) {
+    return Changed(paths_[file], how + ", and files of more than " + std::to_string(kWholeBytes >> 20) +
+                                     " MiB are not compared with what they had");
+  }
+  if (seen.fingerprint.empty()) return Changed(paths_[file], how);
+  PENSTOCK_ASSIGN_OR_RETURN(const std::string fingerprint, FingerprintOf(now));
+  if (fingerprint != seen.fingerprint) return Changed(paths_[file], how);
+  LOG(WARNING) << "'" << paths_[file] << "': " << how << ", its contents are the same";
+  seen.identity = now.identity();
+  return now.identity();
 }
 
 Result<Examples> Dataset::ReadPartition(const PartitionRange& range) const {
+  if (range.file >= paths_.size()) {
+    return InvalidArgument("a partition of file " + std::to_string(range.file) + " of " +
+                           std::to_string(paths_.size()));
+  }
   if (in_memory()) return Read(range);
-  PENSTOCK_RETURN_IF_ERROR(CheckSame(range.file));
-  auto examples = Read(range);
-  // What a file gave that changed meanwhile is neither data nor an error of the data.
-  PENSTOCK_RETURN_IF_ERROR(CheckSame(range.file));
-  return examples;
+  for (int i = 0; i < kMostReads; ++i) {
+    PENSTOCK_ASSIGN_OR_RETURN(const FileIdentity before, CheckSame(range.file));
+    auto examples = Read(range);
+    // What a file gave that changed meanwhile is neither data nor an error of the data, even if it is written
+    // as it was: while it was being written it may have been short.
+    PENSTOCK_ASSIGN_OR_RETURN(const FileIdentity after, CheckSame(range.file));
+    if (after == before) return examples;
+  }
+  return Changed(paths_[range.file], "it is written to whenever it is read");
 }
 
 Result<std::string> Dataset::Fingerprint() const {
-  std::string fingerprint;
-  for (const std::string& path : paths_) {
-    PENSTOCK_ASSIGN_OR_RETURN(FileReader file, FileReader::Open(path));
-    PENSTOCK_ASSIGN_OR_RETURN(uint32_t crc, ContentHash(file));
-    char text[64];
-    std::snprintf(text, sizeof(text), "%s%llu-%08x", fingerprint.empty() ? "" : "+",
-                  static_cast<unsigned long long>(file.size()), crc);
-    fingerprint += text;
+  std::string whole;
+  for (size_t i = 0; i < paths_.size(); ++i) {
+    PENSTOCK_ASSIGN_OR_RETURN(const FileReader file, FileReader::Open(paths_[i]));
+    PENSTOCK_ASSIGN_OR_RETURN(const std::string fingerprint, FingerprintOf(file));
+    PENSTOCK_ASSIGN_OR_RETURN(const FileIdentity identity, CheckSame(i));
+    if (identity != file.identity() && i < seen_.size()) return Changed(paths_[i], "it was written to");
+    whole += (i == 0 ? "" : "+") + fingerprint;
+    std::lock_guard lock(mutex_);
+    if (i < seen_.size()) seen_[i].fingerprint = fingerprint;
   }
-  for (size_t i = 0; i < paths_.size(); ++i) PENSTOCK_RETURN_IF_ERROR(CheckSame(i));
-  return fingerprint;
+  return whole;
 }
 
 namespace {

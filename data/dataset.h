@@ -18,13 +18,16 @@
 // reading with InvalidArgument "FILE:LINE: what is wrong, what is allowed". (The limit of a whole job is the
 // sum over its partitions, which the scheduler keeps.)
 //
-// A Dataset is immutable after Open and may be read by any number of threads at once. The files must not
-// change from then on: whatever reads them compares size, inode and time of change with those that Open saw,
-// and fails with FailedPrecondition naming the file. Whether they are those of a job Fingerprint tells.
+// What a Dataset gives is constant after Open, and any number of threads may read it at once. The files must
+// not change from then on: whatever reads them compares size, inode and time of change with those that Open
+// saw, and fails with FailedPrecondition naming the file. Once Fingerprint was taken, a file of up to 64 MiB
+// of which only inode or time differ is read as a whole, and is still the same if its contents are. Whether
+// the files are those of a job Fingerprint tells.
 #pragma once
 
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <vector>
@@ -50,6 +53,7 @@ struct DatasetOptions {
   // csv, tsv, ratings, clicklog: with the scales that numbers are read by
   std::optional<FeatureSchema> schema = std::nullopt;
   std::string header = "auto";  // csv, tsv, ratings: yes, no, or auto (ColumnFormat)
+  bool planned = false;  // the data of a job that runs: a header that would be refused stays what it was
   std::string delimiter = ",";  // csv, ratings: one character, or several up to kMaxDelimiter
   char separator = '|';         // csv, tsv: of the values of a column of kind multi
   std::shared_ptr<IdxCache> idx_cache =
@@ -77,7 +81,7 @@ class Dataset {
   Result<std::string> Fingerprint() const;
   const std::vector<std::string>& paths() const { return paths_; }
 
-  // `range` must come from the index of these very files.
+  // `range` must come from the index of these very files; InvalidArgument where there are not so many.
   Result<Examples> ReadPartition(const PartitionRange& range) const;
 
  protected:
@@ -86,12 +90,19 @@ class Dataset {
   virtual Result<Examples> Read(PartitionRange range) const = 0;
   // The data are in memory: reading them does not touch the files again.
   virtual bool in_memory() const { return false; }
-  Status CheckSame(size_t file) const;
+  // What the file is now, if its contents are what they were; FailedPrecondition. Something that was read
+  // between two checks that give the same was not written to meanwhile.
+  Result<FileIdentity> CheckSame(size_t file) const;
 
   const std::vector<std::string> paths_;
 
  private:
-  std::vector<FileIdentity> identities_;  // beside paths_, as they were before anything was read
+  struct Seen {
+    FileIdentity identity;    // before anything was read, or later with the same fingerprint
+    std::string fingerprint;  // of this file; empty: not taken yet
+  };
+  mutable std::mutex mutex_;
+  mutable std::vector<Seen> seen_;  // beside paths_; guarded by mutex_, its size is constant
 };
 
 // Appends what the loss makes of `label` (as written), or says why it is not allowed. Shared by the readers.

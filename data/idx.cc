@@ -46,7 +46,30 @@ Result<uint64_t> FileSize(const std::string& path) {
   return file.size();
 }
 
+// "…/train-images-idx3-ubyte.gz" -> "…/train-labels-idx1-ubyte.gz"
+Result<std::string> LabelsPath(const std::string& images) {
+  constexpr std::string_view from = "images-idx3", to = "labels-idx1";
+  const size_t at = images.rfind(from);
+  if (at == std::string::npos) {
+    return InvalidArgument(
+        "'" + images +
+        "': the labels file cannot be told from this name (it has no 'images-idx3'); name it with "
+        "data.train_labels or data.test_labels");
+  }
+  return std::string(images).replace(at, from.size(), to);
+}
+
 }  // namespace
+
+Result<std::vector<std::string>> IdxPaths(std::vector<std::string> paths) {
+  if (paths.size() == 1) {
+    PENSTOCK_ASSIGN_OR_RETURN(std::string labels, LabelsPath(paths[0]));
+    paths.push_back(std::move(labels));
+  }
+  if (paths.size() == 2) return paths;
+  return InvalidArgument("format idx takes an images and a labels file, " + std::to_string(paths.size()) +
+                         " files were given");
+}
 
 uint64_t IdxArray::record_bytes() const {
   uint64_t product = 1;

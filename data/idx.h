@@ -14,6 +14,10 @@
 
 namespace penstock {
 
+// The files of the images and of the labels, where `paths` has both or the images alone ("images-idx3"
+// becomes "labels-idx1"). InvalidArgument where it has neither, or the name of the labels cannot be told.
+Result<std::vector<std::string>> IdxPaths(std::vector<std::string> paths);
+
 struct IdxArray {
   std::vector<uint32_t> sizes;                        // [D]; sizes[0] is the records
   std::shared_ptr<const std::vector<uint8_t>> bytes;  // records * product of the other sizes

@@ -46,6 +46,7 @@ RecordParser::Outcome LibsvmParser::ParseLine(const char* line, const char* end,
   while (IsSpace(*at)) ++at;
   if (*at == '\n' || *at == '#') return Outcome::kEmpty;
   const size_t nonzeros = examples->ids.size(), labels = examples->labels.size();
+  const bool minus_ones = examples->minus_ones, zeros = examples->zeros;
   if (ParseLabel(&at, end, examples) && ParseFeatures(at, end, examples)) {
     examples->row_offsets.push_back(examples->ids.size());
     return Outcome::kRecord;
@@ -53,6 +54,8 @@ RecordParser::Outcome LibsvmParser::ParseLine(const char* line, const char* end,
   examples->labels.resize(labels);
   examples->ids.resize(nonzeros);
   examples->values.resize(nonzeros);
+  examples->minus_ones = minus_ones;
+  examples->zeros = zeros;
   if (const void* nul = std::memchr(line, 0, static_cast<size_t>(end - line))) {
     Fail("a NUL byte at column " + std::to_string(static_cast<const char*>(nul) - line + 1) +
          ": this is no text file");

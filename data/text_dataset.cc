@@ -139,6 +139,7 @@ Result<DataIndex> TextDataset::Index() const {
 
 Status TextDataset::IndexFile(size_t number, DataIndex* index) const {
   const File& file = files_[number];
+  PENSTOCK_ASSIGN_OR_RETURN(const FileIdentity before, CheckSame(number));
   PENSTOCK_ASSIGN_OR_RETURN(const auto stream, ByteStream::Open(paths_[number]));
   PENSTOCK_RETURN_IF_ERROR(stream->Skip(file.data_begin));
   index->BeginFile(file.data_begin, file.size, file.packing == Packing::kPlain);
@@ -147,9 +148,12 @@ Status TextDataset::IndexFile(size_t number, DataIndex* index) const {
   const char* end = nullptr;
   while (true) {
     PENSTOCK_ASSIGN_OR_RETURN(const char* record, records.Next(&end));
-    if (record == nullptr) return CheckSame(number);
+    if (record == nullptr) break;
     index->AddRecord(file.data_begin + records.offset(), !IsEmpty(record));
   }
+  PENSTOCK_ASSIGN_OR_RETURN(const FileIdentity after, CheckSame(number));
+  if (after == before) return Status::Ok();
+  return FailedPrecondition("'" + paths_[number] + "' was written to while it was read");
 }
 
 Result<uint64_t> TextDataset::CountLineEnds(uint32_t file, uint64_t begin, uint64_t end) const {
@@ -168,10 +172,6 @@ Result<uint64_t> TextDataset::CountLineEnds(uint32_t file, uint64_t begin, uint6
 }
 
 Result<Examples> TextDataset::Read(PartitionRange range) const {
-  if (range.file >= files_.size()) {
-    return InvalidArgument("a partition of file " + std::to_string(range.file) + " of " +
-                           std::to_string(files_.size()));
-  }
   const File& file = files_[range.file];
   range.begin = std::max(range.begin, file.data_begin);
   if (file.packing == Packing::kPlain) range.end = std::min(range.end, file.size);

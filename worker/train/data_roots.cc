@@ -1,9 +1,12 @@
 #include "worker/train/data_roots.h"
 
 #include <filesystem>
+#include <tuple>
+#include <utility>
 
 #include "common/base/strings.h"
 #include "data/file_list.h"
+#include "data/idx.h"
 
 namespace penstock {
 namespace {
@@ -43,7 +46,25 @@ Status DataRoots::Check(const std::string& files) const {
   for (const std::string& name : expanded) {
     std::error_code error;
     const fs::path real = fs::canonical(name, error);
-    if (error || !below(real, true)) return refusal(name);
+    if (error) return ErrnoStatus(error.value(), "open '" + name + "'");
+    if (!below(real, true)) return refusal(name);
+  }
+  return Status::Ok();
+}
+
+Status DataRoots::CheckJob(const JobData& data) const {
+  for (const auto& [option, files] : {std::pair("data.train", &data.train),
+                                      {"data.test", &data.test},
+                                      {"data.train_labels", &data.train_labels},
+                                      {"data.test_labels", &data.test_labels}})
+    PENSTOCK_RETURN_IF_ERROR(Check(*files).Prepend(option));
+  if (data.format != "idx") return Status::Ok();
+  for (const auto& [option, images, labels] : {std::tuple("data.train", &data.train, &data.train_labels),
+                                               {"data.test", &data.test, &data.test_labels}}) {
+    if (images->empty() || !labels->empty()) continue;
+    PENSTOCK_ASSIGN_OR_RETURN(const auto expanded, ExpandFiles(*images));
+    PENSTOCK_ASSIGN_OR_RETURN(const auto paths, IdxPaths(expanded));
+    for (const std::string& path : paths) PENSTOCK_RETURN_IF_ERROR(Check(path).Prepend(option));
   }
   return Status::Ok();
 }

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "common/base/status.h"
+#include "job/job_data.h"
 
 namespace penstock {
 
@@ -17,8 +18,12 @@ class DataRoots {
   explicit DataRoots(std::vector<std::string> roots) : roots_(std::move(roots)) {}
 
   // `files` as data.train has them: names and patterns separated by commas. PermissionDenied naming the one
-  // that is not below a root, or leads out of it by a link; what is outside is not looked at.
+  // that is not below a root, or leads out of it by a link; what is outside is not looked at. NotFound naming
+  // one that would be below.
   Status Check(const std::string& files) const;
+  // All files of a job, labels whose name follows from that of their images among them. Errors name the
+  // option.
+  Status CheckJob(const JobData& data) const;
 
  private:
   std::vector<std::string> roots_;

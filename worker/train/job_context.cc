@@ -17,7 +17,7 @@ Result<std::unique_ptr<JobContext>> JobContext::Create(Client& client, const Lea
   std::unique_ptr<JobContext> context(new JobContext(store));
   context->cache_ = std::move(cache);
   Status status = context->Load(client, lease);
-  if (status.ok() && lease.limit_files) status = context->CheckFiles(roots);
+  if (status.ok() && lease.limit_files) status = roots.CheckJob(context->job_.data);
   if (!status.ok()) return status.Prepend("job '" + lease.job_name + "'");
   return context;
 }
@@ -42,15 +42,6 @@ Status JobContext::Load(Client& client, const LeaseInfo& lease) {
   if (job_.train.ledger) {
     PENSTOCK_ASSIGN_OR_RETURN(ledger_, client.OpenTable(JobTableName(lease.job_name, lease.job, "/ledger")));
   }
-  return Status::Ok();
-}
-
-Status JobContext::CheckFiles(const DataRoots& roots) const {
-  for (const auto& [option, files] : {std::pair("data.train", &job_.data.train),
-                                      {"data.test", &job_.data.test},
-                                      {"data.train_labels", &job_.data.train_labels},
-                                      {"data.test_labels", &job_.data.test_labels}})
-    PENSTOCK_RETURN_IF_ERROR(roots.Check(*files).Prepend(option));
   return Status::Ok();
 }
 
@@ -98,10 +89,8 @@ Result<std::shared_ptr<const Examples>> JobContext::ReadPlanned(bool test, const
                                                                 uint32_t partition) {
   auto& data = test ? test_ : train_;
   if (data == nullptr) {
-    PENSTOCK_ASSIGN_OR_RETURN(auto opened,
-                              OpenJobData(job_, plan_, test ? DataRole::kTest : DataRole::kTrain, cache_));
-    PENSTOCK_RETURN_IF_ERROR(CheckUnchanged(*opened, plan));
-    data = std::move(opened);
+    PENSTOCK_ASSIGN_OR_RETURN(
+        data, OpenPlannedData(job_, plan_, test ? DataRole::kTest : DataRole::kTrain, cache_));
   }
   const PartitionRange& range = plan.partitions[partition];
   PENSTOCK_ASSIGN_OR_RETURN(auto examples, store_.Get(data, range));

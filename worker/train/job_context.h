@@ -61,7 +61,6 @@ class JobContext {
   explicit JobContext(PartitionStore& store) : store_(store) {}
   Status Load(Client& client, const LeaseInfo& lease);
   Result<std::shared_ptr<const Examples>> ReadPlanned(bool test, const DataPlan& plan, uint32_t partition);
-  Status CheckFiles(const DataRoots& roots) const;
 
   JobSpec job_;
   JobPlan plan_;

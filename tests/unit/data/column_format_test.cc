@@ -29,9 +29,11 @@ class Columns : public testing::Test {
     EXPECT_TRUE(job_.data.Validate().ok()) << job_.data.Validate().ToString();
     const auto plan = MakeJobPlan(job_);
     EXPECT_TRUE(plan.ok()) << plan.status().ToString();
-    const auto dataset = OpenJobData(job_, *plan, DataRole::kTrain);
-    if (!plan.ok() || !dataset.ok()) return batch;
+    if (!plan.ok()) return batch;
     plan_ = *plan;
+    const auto dataset = OpenJobData(job_, *plan, DataRole::kTrain);
+    EXPECT_TRUE(dataset.ok()) << dataset.status().ToString();
+    if (!dataset.ok()) return batch;
     const auto examples = (*dataset)->ReadPartition(plan->train.partitions[0]);
     EXPECT_TRUE(examples.ok()) << examples.status().ToString();
     if (!examples.ok()) return batch;
@@ -170,6 +172,24 @@ TEST_F(Headers, RecordsThatAreTakenForOneAreRefused) {
   EXPECT_EQ(records_, 2u);
 }
 
+// What an earlier version took for a header stays one, and a file that has another one now has changed.
+TEST_F(Headers, OfAJobThatRunsAreNotRefused) {
+  const std::vector<std::string> columns = job_.data.columns;
+  job_.data.columns = {"1:label", "20:numeric", "Chur:categorical", "c:ignore"};
+  ASSERT_EQ(Said("1,20,Chur,c", "yes"), "");
+  const auto plan = MakeJobPlan(job_);
+  ASSERT_TRUE(plan.ok()) << plan.status().ToString();
+  job_.data.columns = columns;
+  EXPECT_FALSE(OpenJobData(job_, *plan, DataRole::kTrain).ok());
+  const auto dataset = OpenPlannedData(job_, *plan, DataRole::kTrain);
+  ASSERT_TRUE(dataset.ok()) << dataset.status().ToString();
+  EXPECT_EQ((*dataset)->ReadPartition(plan->train.partitions[0])->size(), 2u);
+  EXPECT_NE(Said("y,years,city,id"), "");  // writes the file
+  const Status changed = OpenPlannedData(job_, *plan, DataRole::kTrain).status();
+  EXPECT_EQ(changed.code(), Code::kFailedPrecondition) << changed.ToString();
+  EXPECT_NE(changed.message().find("its fingerprint was"), std::string::npos) << changed.message();
+}
+
 TEST_F(Headers, OfRatings) {
   job_.data.format = "ratings";
   job_.data.columns = {};
@@ -218,6 +238,14 @@ TEST_F(Columns, AreScaledByWhatTheTrainingDataHave) {
   EXPECT_EQ(examples->features, (std::vector<float>{static_cast<float>((9 - mean) / deviation), 0}));
   EXPECT_EQ(OpenJobData(job_, JobPlan(), DataRole::kTrain).status().code(), Code::kInvalidArgument)
       << "never unscaled by mistake";
+}
+
+// No float is as it is written here: what is equal is scaled to 0 all the same, and what is not stays apart.
+TEST_F(Columns, AreScaledAsTheFloatsThatTheyAre) {
+  job_.data.columns = {"y:label", "big:numeric", "small:numeric", "time:numeric"};
+  job_.data.scale = "standard";
+  const Batch batch = Read("1,1e30,0.1,1600000001\n2,1e30,0.1,1600000301\n");
+  EXPECT_EQ(batch.features, (std::vector<float>{0, 0, -1, 0, 0, 1}));
 }
 
 TEST_F(Columns, CanBeLogarithms) {

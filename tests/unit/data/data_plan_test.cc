@@ -70,6 +70,8 @@ TEST_F(DataPlanTest, PartitionsHaveTheRecordsOfThePlan) {
   const Status fewer = CheckRecordCount(**dataset, range, range.records - 1);
   EXPECT_EQ(fewer.code(), Code::kFailedPrecondition);
   EXPECT_TRUE(fewer.message().starts_with("'" + job_.data.train + "' has ")) << fewer.message();
+  const auto of_no_file = (*dataset)->ReadPartition({.begin = 0, .end = 1, .file = 7});
+  EXPECT_EQ(of_no_file.status().message(), "a partition of file 7 of 1");
 }
 
 TEST_F(DataPlanTest, MalformedRecordsOfTrainingAndTestDataAreCountedAgainstTheirLimit) {
@@ -121,6 +123,8 @@ TEST_F(DataPlanTest, LabelsOfMinusOneAndZeroAreNotMixed) {
       plan("0 1:1\n-1 1:2\n").starts_with("data.train: '" + job_.data.train + "' has labels -1 and 0: "));
   EXPECT_EQ(plan("0 1:1\n1 2:1\n"), "");
   EXPECT_EQ(plan("-1 1:1\n1 2:1\n"), "");
+  job_.data.max_bad_records = 1;
+  EXPECT_EQ(plan("0 1:1\n1 2:1\n-1 oops\n"), "") << "what is skipped has no label";
   job_.model.loss = "squared";
   EXPECT_EQ(plan("0 1:1\n1 2:1\n-1 1:2\n"), "");
 }

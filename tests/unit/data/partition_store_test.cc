@@ -17,7 +17,7 @@ constexpr uint64_t kRecords = 100;
 // A partition is told by where it begins. Counts who reads what.
 class CountingDataset final : public Dataset {
  public:
-  CountingDataset() : Dataset({}) {}
+  CountingDataset() : Dataset({"counted"}) {}
   bool dense() const override { return false; }
   uint64_t features() const override { return 0; }
   uint64_t size_bytes() const override { return 0; }

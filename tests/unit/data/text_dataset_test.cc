@@ -163,11 +163,17 @@ TEST_F(TextDatasetTest, PackedFilesCannotBeCut) {
 // What a worker has opened must stay what it was, whether it is cut, grows, is replaced or goes.
 TEST_F(TextDatasetTest, AFileThatChangesIsNamedAtTheNextRead) {
   const std::string path = job_.data.train = folder_.Write("data", Lines(0, 100));
+  // Clocks of file systems are coarse: two writes may have the same time.
+  const auto at_another_time = [&] {
+    std::filesystem::last_write_time(path,
+                                     std::filesystem::file_time_type::clock::now() + std::chrono::hours(1));
+  };
   const auto change = [&](const std::function<void()>& how) {
     folder_.Write("data", Lines(0, 100));
     const JobPlan plan = Plan();
     const auto dataset = OpenJobData(job_, plan, DataRole::kTrain);
     EXPECT_TRUE(dataset.ok()) << dataset.status().ToString();
+    EXPECT_TRUE(CheckUnchanged(**dataset, plan.train).ok());
     EXPECT_TRUE((*dataset)->ReadPartition(plan.train.partitions[0]).ok());
     how();
     const auto read = (*dataset)->ReadPartition(plan.train.partitions[0]);
@@ -181,19 +187,68 @@ TEST_F(TextDatasetTest, AFileThatChangesIsNamedAtTheNextRead) {
                                std::to_string(Lines(0, 50).size()) + " bytes, it had " +
                                std::to_string(Lines(0, 100).size()));
   const Status replaced = change([&] {
-    folder_.Write("other", Lines(0, 100));
+    folder_.Write("other", Lines(1, 101).substr(0, Lines(0, 100).size()));
     std::filesystem::rename(folder_.Path("other"), path);
   });
   EXPECT_EQ(replaced.code(), Code::kFailedPrecondition);
   EXPECT_TRUE(replaced.message().ends_with("another file has taken its place")) << replaced.message();
   const Status written = change([&] {
-    std::filesystem::last_write_time(path,
-                                     std::filesystem::file_time_type::clock::now() + std::chrono::hours(1));
+    std::string other = Lines(0, 100);
+    other[0] = '0';  // another label
+    folder_.Write("data", other);
+    at_another_time();
   });
+  EXPECT_EQ(written.code(), Code::kFailedPrecondition);
   EXPECT_TRUE(written.message().ends_with("it was written to")) << written.message();
   const Status gone = change([&] { std::filesystem::remove(path); });
   EXPECT_EQ(gone.code(), Code::kNotFound);
   EXPECT_NE(gone.message().find(path), std::string::npos);
+}
+
+// What a file has is told from its fingerprint where only its time or its inode is another.
+TEST_F(TextDatasetTest, AFileThatIsWrittenAsItWasGoesOn) {
+  const std::string path = job_.data.train = folder_.Write("data", Lines(0, 100));
+  const JobPlan plan = Plan();
+  const auto open = [&] { return *OpenJobData(job_, plan, DataRole::kTrain); };
+  const auto known = open(), unknown = open();
+  EXPECT_TRUE(CheckUnchanged(*known, plan.train).ok());
+  const auto touch = [&](int hours) {
+    std::filesystem::last_write_time(
+        path, std::filesystem::file_time_type::clock::now() + std::chrono::hours(hours));
+  };
+  touch(1);
+  EXPECT_TRUE(known->ReadPartition(plan.train.partitions[0]).ok());
+  EXPECT_EQ(unknown->ReadPartition(plan.train.partitions[0]).status().code(), Code::kFailedPrecondition)
+      << "nobody has looked at what it had";
+  folder_.Write("other", Lines(0, 100));
+  std::filesystem::rename(folder_.Path("other"), path);
+  for (const PartitionRange& range : plan.train.partitions) {
+    const auto examples = known->ReadPartition(range);
+    ASSERT_TRUE(examples.ok()) << examples.status().ToString();
+    EXPECT_EQ(examples->size(), range.records);
+  }
+  EXPECT_TRUE(CheckUnchanged(*known, plan.train).ok());
+  std::string other = Lines(0, 100);
+  other[0] = '0';
+  folder_.Write("data", other);
+  touch(2);
+  EXPECT_EQ(known->ReadPartition(plan.train.partitions[0]).status().code(), Code::kFailedPrecondition);
+}
+
+// Its fingerprint is of samples, which cannot tell whether it has what it had.
+TEST_F(TextDatasetTest, ALargeFileWithAnotherTimeHasChanged) {
+  const std::string path = folder_.Write("large", "1 1:1\n");
+  std::filesystem::resize_file(path, 70 << 20);  // the rest is a hole
+  const auto dataset = Dataset::Open("libsvm", {path}, {});
+  ASSERT_TRUE(dataset.ok()) << dataset.status().ToString();
+  ASSERT_TRUE((*dataset)->Fingerprint().ok());
+  EXPECT_TRUE((*dataset)->ReadPartition({0, 6}).ok());
+  std::filesystem::last_write_time(path,
+                                   std::filesystem::file_time_type::clock::now() + std::chrono::hours(1));
+  const Status touched = (*dataset)->ReadPartition({0, 6}).status();
+  EXPECT_EQ(touched.code(), Code::kFailedPrecondition);
+  EXPECT_TRUE(touched.message().ends_with("files of more than 64 MiB are not compared with what they had"))
+      << touched.message();
 }
 
 TEST_F(TextDatasetTest, NamesADamagedFile) {

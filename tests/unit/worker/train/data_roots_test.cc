@@ -61,6 +61,28 @@ TEST_F(DataRootsTest, Elsewhere) {
   ExpectRefused(roots, "relative.csv");
 }
 
+TEST_F(DataRootsTest, OfAllFilesOfAJob) {
+  const DataRoots roots({dir_ + "/data"});
+  JobData data;
+  data.train = dir_ + "/data/a.csv";
+  EXPECT_TRUE(roots.CheckJob(data).ok()) << roots.CheckJob(data).ToString();
+  data.test = dir_ + "/secret";
+  EXPECT_EQ(roots.CheckJob(data).code(), Code::kPermissionDenied);
+  EXPECT_THAT(roots.CheckJob(data).message(), HasSubstr("data.test: "));
+  // The labels' name follows from that of the images.
+  data.test = "";
+  data.format = "idx";
+  data.train = dir_ + "/data/images-idx3";
+  std::ofstream(data.train) << "x";
+  fs::create_symlink(dir_ + "/secret", dir_ + "/data/labels-idx1");
+  EXPECT_EQ(roots.CheckJob(data).code(), Code::kPermissionDenied) << roots.CheckJob(data).ToString();
+  EXPECT_THAT(roots.CheckJob(data).message(), HasSubstr("labels-idx1"));
+  fs::remove(dir_ + "/data/labels-idx1");
+  EXPECT_EQ(roots.CheckJob(data).code(), Code::kNotFound);
+  std::ofstream(dir_ + "/data/labels-idx1") << "x";
+  EXPECT_TRUE(roots.CheckJob(data).ok()) << roots.CheckJob(data).ToString();
+}
+
 TEST_F(DataRootsTest, WithoutRootsNothingIsAllowed) { ExpectRefused(DataRoots({}), dir_ + "/data/a.csv"); }
 
 }  // namespace
