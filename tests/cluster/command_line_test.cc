@@ -105,6 +105,12 @@ TEST_F(CommandLine, AFrozenSchedulerIsToldFromAMissingOne) {
   EXPECT_TRUE(WaitFor(10000, [] { return Run({"status"}).code == 0; })) << Run({"status"}).out;
 }
 
+TEST_F(CommandLine, LogsAreFoldedWhenAskedFor) {
+  const CommandResult fold = Run({"fold"});
+  EXPECT_EQ(fold.code, 0) << fold.err;
+  EXPECT_THAT(fold.out, HasSubstr("all servers fold their logs now"));
+}
+
 TEST_F(CommandLine, HealthyShardsAreSummarised) {
   const CommandResult shards = Run({"shard", "ls"});
   EXPECT_THAT(shards.out, HasSubstr("128 of 128 shards are served, with all their copies in sync"));
