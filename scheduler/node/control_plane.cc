@@ -416,7 +416,7 @@ void ControlPlane::Tick(Now now) {
   }
   (void)CommitCopies(now);
   if (status.ok()) status = leases_.Tick(now);
-  if (status.ok()) status = ForgetOldJobs();
+  if (status.ok()) status = ForgetOldJobs(now);
   sync_.Tick(now, [&](NodeId node) { return nodes_.StateOf(node, now.ms) == Liveness::kDead; });
   RefreshMap(now);
 }

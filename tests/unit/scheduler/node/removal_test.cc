@@ -71,13 +71,38 @@ TEST_F(RemovalTest, OldJobsAreKeptByCount) {
   c.Start();
   for (FakeNode* node : {&c.s1, &c.s2, &c.w1}) ASSERT_TRUE(c.Beat(*node).ok());
   c.Pass(200, {&c.s1, &c.s2, &c.w1});
-  for (int i = 0; i < 4; ++i) RunJob();
+  // The first job ends last: what counts is when they ended, not when they came.
+  Submit();
+  const auto first = c.Lease(c.w1)[0];
+  for (int i = 0; i < 3; ++i) {
+    RunJob();
+    c.Pass(100, {&c.s1, &c.s2, &c.w1});
+  }
+  ASSERT_TRUE(c.Done(c.w1, first).ok());
   const JobId running = Submit();
-  c.Pass(200, {&c.s1, &c.s2, &c.w1});
+  c.Pass(1000, {&c.s1, &c.s2, &c.w1});
+  EXPECT_EQ(c.plane->data().jobs.size(), 5u) << "whoever follows them has not seen how they ended";
+  c.Pass(61'000, {&c.s1, &c.s2, &c.w1});
   std::vector<JobId> kept;
   for (const auto& [id, job] : c.plane->data().jobs) kept.push_back(id);
-  EXPECT_THAT(kept, ElementsAre(3, 4, running)) << "those that run are not counted";
+  EXPECT_THAT(kept, ElementsAre(1, 4, running)) << "those that run are not counted";
   EXPECT_EQ(Tables().size(), 5u);
+  EXPECT_EQ(c.log.Replay().data().jobs.size(), 3u);
+}
+
+// What the scheduler remembers of a job outside of the journal goes with it.
+TEST_F(RemovalTest, TimeGoesOnAfterAJobIsRemoved) {
+  auto job = c.plane->Submit(FakeCluster::JobTextWith("ssp", 2, 2), c.now);
+  ASSERT_TRUE(job.ok()) << job.status().ToString();
+  const auto leases = c.Lease(c.w1, 2);
+  ASSERT_EQ(leases.size(), 2u);
+  ASSERT_TRUE(c.Done(c.w1, leases[0]).ok());
+  ASSERT_TRUE(c.plane->Cancel(*job, c.now).ok());
+  ASSERT_TRUE(c.plane->RemoveJob(*job, true).ok());
+  EXPECT_EQ(c.Done(c.w1, leases[1]).code(), Code::kNotFound);
+  c.Pass(1000, {&c.s1, &c.s2, &c.w1});
+  EXPECT_EQ(Submit(), *job + 1);
+  EXPECT_EQ(c.Lease(c.w1).size(), 1u);
 }
 
 TEST_F(RemovalTest, ATakenTableNameCostsANumberAlone) {
@@ -122,6 +147,15 @@ TEST_F(RemovalTest, ANodeThatHoldsShardsIsNot) {
   EXPECT_EQ(status.at("copies").at("complete"), 4);
   for (const auto& shard : *c.plane->Inspect("shards", "", c.now))
     EXPECT_EQ(shard.at("in_sync"), shard.at("node") == c.s1.id ? 1 : 0) << shard.dump();
+}
+
+TEST_F(RemovalTest, WhyItCouldNotStartIsForgottenWithIt) {
+  AddThird();
+  ASSERT_TRUE(c.plane->CannotStart("server-3", "no room").ok());
+  c.Pass(4000, {&c.s1, &c.s2, &c.w1});
+  EXPECT_THAT(Status().at("problems").dump(), HasSubstr("server-3 cannot start: no room"));
+  ASSERT_TRUE(c.plane->RemoveNode(c.s3.id, c.now).ok());
+  EXPECT_TRUE(Status().at("problems").empty()) << Status().dump();
 }
 
 TEST_F(RemovalTest, AWorkersLeasesAreFree) {
