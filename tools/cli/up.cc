@@ -24,10 +24,6 @@ namespace {
 constexpr int kDownSeconds = 45;  // three groups of processes with ten seconds each, and some
 constexpr char kReadyMark = '\0';
 
-std::string DataDirOf(const Arguments& arguments) {
-  return AbsolutePath(arguments.target.data_dir.empty() ? DefaultDataDir() : arguments.target.data_dir);
-}
-
 std::string AddressIn(const std::string& file) {
   auto text = ReadWholeFile(file);
   return text.ok() ? text->substr(0, text->find('\n')) : "?";
@@ -72,7 +68,7 @@ Status SayWhatIsKnown(const ClusterLauncher& cluster, Console& console) {
 Result<int> RunCluster(const Arguments& arguments, Console& console, InterruptSignals& signals,
                        const std::function<void()>& ready) {
   LaunchOptions options{
-      .data_dir = DataDirOf(arguments), .servers = arguments.servers, .workers = arguments.workers};
+      .data_dir = DataDirOf(arguments.target), .servers = arguments.servers, .workers = arguments.workers};
   if (arguments.config) options.config = arguments.config;
   if (!arguments.assignments.empty()) options.assignments = arguments.assignments;
   const auto say = TimedLines(console);
@@ -115,9 +111,9 @@ Result<int> RunBehind(const Arguments& arguments, Console& console, int pipe_end
   ::close(pipe_end);
   InterruptSignals signals;
   return RunCluster(arguments, console, signals, [&] {
-    const std::string file = DataDirPaths(DataDirOf(arguments)).logs() + "/launcher.out";
+    const std::string file = DataDirPaths(DataDirOf(arguments.target)).logs() + "/launcher.out";
     console.out << "In the background; what it has to say goes to " << file
-                << ", and `penstock down --data-dir " << DataDirOf(arguments) << "` ends it.\n"
+                << ", and `penstock down --data-dir " << DataDirOf(arguments.target) << "` ends it.\n"
                 << std::flush;
     Detach(file);
   });
@@ -175,13 +171,13 @@ Result<int> RunUp(const Arguments& arguments, Console& console) {
   if (arguments.detach) return RunDetached(arguments, console);
   InterruptSignals signals;
   return RunCluster(arguments, console, signals, [&] {
-    console.out << "Ctrl-C, or `penstock down --data-dir " << DataDirOf(arguments) << "`, ends it.\n"
+    console.out << "Ctrl-C, or `penstock down --data-dir " << DataDirOf(arguments.target) << "`, ends it.\n"
                 << std::flush;
   });
 }
 
 Result<int> RunDown(const Arguments& arguments, Console& console) {
-  const DataDirPaths paths(DataDirOf(arguments));
+  const DataDirPaths paths(DataDirOf(arguments.target));
   if (!std::filesystem::exists(paths.record()))
     return NotFound("no cluster was ever started in " + paths.root);
   const auto holder = LockHolder(paths);

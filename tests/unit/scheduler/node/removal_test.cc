@@ -187,6 +187,15 @@ TEST_F(RemovalTest, WhereNodesAreToBeFoundSurvivesTheScheduler) {
   EXPECT_EQ(nodes.back().at("log"), "/var/log/server-3.INFO");
 }
 
+TEST_F(RemovalTest, NamesCanBeShown) {
+  for (const std::string& name : {std::string("server\x1b[2J"), std::string("server\n1"),
+                                  std::string("sérver"), std::string(65, 'x')}) {
+    RegisterRequest request{.name = name, .endpoints = {"h:1"}};
+    EXPECT_EQ(c.plane->Register(request, c.now).status().code(), Code::kInvalidArgument) << name;
+    EXPECT_EQ(c.plane->CannotStart(name, "no room").code(), Code::kInvalidArgument) << name;
+  }
+}
+
 TEST(NodeSizes, PrimariesAndBackupsAreToldApart) {
   FakeCluster c(2);
   c.Up();
