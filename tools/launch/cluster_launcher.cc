@@ -1,5 +1,6 @@
 #include "tools/launch/cluster_launcher.h"
 
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -26,6 +27,7 @@ constexpr int kUsageExit = 2;
 constexpr size_t kTailLines = 5;
 constexpr uint64_t kFullBytes = 1 << 20;
 constexpr std::string_view kTemporaryPrefix = "penstock-";
+constexpr const char* kPrivateMark = "/private";  // a file beside "/cluster" that says whose it is
 
 std::string TemporaryBase() {
   const char* base = std::getenv("TMPDIR");
@@ -220,20 +222,29 @@ std::string LeftOutText(const nlohmann::json& nodes, const std::vector<ChildStat
   return text;
 }
 
+Result<std::string> MakePrivateFolder() {
+  PENSTOCK_ASSIGN_OR_RETURN(std::string folder, MakeTemporaryFolder());
+  PENSTOCK_RETURN_IF_ERROR(WriteFileAtomically(folder + kPrivateMark, ""));
+  return folder;
+}
+
 std::vector<std::string> RemoveAbandonedClusters() {
   std::vector<std::string> removed;
   std::error_code ignored;
-  const std::string base = TemporaryBase();
-  for (const auto& entry : std::filesystem::directory_iterator(base, ignored)) {
-    const std::string name = entry.path().filename().string();
-    if (!name.starts_with(kTemporaryPrefix) || name.size() != kTemporaryPrefix.size() + 6) continue;
-    const DataDirPaths paths(entry.path().string() + "/cluster");
-    // One without a record is about to be made, or is none of ours.
-    if (!std::filesystem::exists(paths.record(), ignored) || LockHolder(paths)) continue;
+  for (const auto& entry : std::filesystem::directory_iterator(TemporaryBase(), ignored)) {
+    const std::string folder = entry.path().string();
+    // Everybody may put something there: only what we have made for a private cluster is ours to remove.
+    struct stat mark {};
+    const bool ours = entry.path().filename().string().starts_with(kTemporaryPrefix) &&
+                      entry.symlink_status(ignored).type() == std::filesystem::file_type::directory &&
+                      ::lstat((folder + kPrivateMark).c_str(), &mark) == 0 && mark.st_uid == ::geteuid();
+    const DataDirPaths paths(folder + "/cluster");
+    // One without a record is about to be made.
+    if (!ours || !std::filesystem::exists(paths.record(), ignored) || LockHolder(paths)) continue;
     const auto lock = DataDirLock::Acquire(paths);
     if (!lock.ok()) continue;
-    RemoveFolder(entry.path().string());
-    removed.push_back(entry.path().string());
+    RemoveFolder(folder);
+    removed.push_back(folder);
   }
   return removed;
 }

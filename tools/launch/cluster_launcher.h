@@ -73,8 +73,9 @@ std::string ProgramFolder();
 // A new folder below $TMPDIR (or /tmp). RemoveFolder deletes a folder with all it holds.
 Result<std::string> MakeTemporaryFolder();
 void RemoveFolder(const std::string& path);
-// Removes the clusters in folders of MakeTemporaryFolder ("FOLDER/cluster") whose launchers were killed, and
-// gives their folders.
+// A temporary folder whose "FOLDER/cluster" is to end with its launcher.
+Result<std::string> MakePrivateFolder();
+// Removes those of ours whose launchers were killed, and gives their names.
 std::vector<std::string> RemoveAbandonedClusters();
 
 }  // namespace penstock

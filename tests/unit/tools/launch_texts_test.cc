@@ -72,10 +72,10 @@ TEST(AbandonedClusters, AreRemovedUnlessTheyRun) {
   const char* before = ::getenv("TMPDIR");
   const std::string saved = before == nullptr ? "" : before;
   ::setenv("TMPDIR", folder.path().c_str(), 1);
-  const auto abandoned = MakeTemporaryFolder(), running = MakeTemporaryFolder(),
-             other = MakeTemporaryFolder();
-  ASSERT_TRUE(abandoned.ok() && running.ok() && other.ok());
-  for (const auto& made : {abandoned, running}) {
+  const auto abandoned = MakePrivateFolder(), running = MakePrivateFolder(), other = MakePrivateFolder(),
+             kept = MakeTemporaryFolder();
+  ASSERT_TRUE(abandoned.ok() && running.ok() && other.ok() && kept.ok());
+  for (const auto& made : {abandoned, running, kept}) {
     const DataDirPaths paths(*made + "/cluster");
     ASSERT_TRUE(DataDirLock::Acquire(paths).ok());
     ASSERT_TRUE(WriteLaunchRecord(paths, {}).ok());
@@ -86,6 +86,7 @@ TEST(AbandonedClusters, AreRemovedUnlessTheyRun) {
   EXPECT_FALSE(std::filesystem::exists(*abandoned));
   EXPECT_TRUE(std::filesystem::exists(*running));
   EXPECT_TRUE(std::filesystem::exists(*other)) << "it may be about to become one";
+  EXPECT_TRUE(std::filesystem::exists(*kept)) << "somebody has put a cluster of his own there";
   if (before == nullptr) {
     ::unsetenv("TMPDIR");
   } else {
