@@ -17,6 +17,7 @@
 #include "tools/cli/progress.h"
 #include "tools/cli/target.h"
 #include "tools/launch/cluster_launcher.h"
+#include "tools/launch/launch_plan.h"
 
 namespace penstock {
 namespace {
@@ -53,12 +54,19 @@ void SayWhichJobsGoOn(const nlohmann::json& jobs, Console& console) {
   }
 }
 
-Status SayWhatIsKnown(const ClusterLauncher& cluster, Console& console) {
+Status SayWhatIsKnown(const ClusterLauncher& cluster, bool with_options, Console& console) {
   PENSTOCK_ASSIGN_OR_RETURN(
       auto client,
       ConnectTo({.data_dir = cluster.paths().root, .token_file = cluster.token_file()}, "penstock up"));
   PENSTOCK_ASSIGN_OR_RETURN(const nlohmann::json nodes, Admin(*client).Inspect("nodes"));
   console.out << LeftOutText(nodes, cluster.supervisor().Children());
+  if (with_options) {
+    const LaunchRecord& record = cluster.record();
+    PENSTOCK_ASSIGN_OR_RETURN(const ClusterOptions options,
+                              LoadClusterOptions(record.config, record.assignments));
+    PENSTOCK_ASSIGN_OR_RETURN(const nlohmann::json status, Admin(*client).Inspect("status"));
+    console.out << WithoutEffectText(options, status);
+  }
   PENSTOCK_ASSIGN_OR_RETURN(const nlohmann::json jobs, Admin(*client).Inspect("jobs"));
   SayWhichJobsGoOn(jobs, console);
   return Status::Ok();
@@ -80,7 +88,8 @@ Result<int> RunCluster(const Arguments& arguments, Console& console, InterruptSi
     return waited;
   }
   SayWhereThingsAre(*cluster, console);
-  if (const Status said = SayWhatIsKnown(*cluster, console); !said.ok())
+  const bool with_options = arguments.config || !arguments.assignments.empty();
+  if (const Status said = SayWhatIsKnown(*cluster, with_options, console); !said.ok())
     console.err << "penstock: " << said.message() << std::endl;
   ready();
   while (!signals.Wait(60000)) {

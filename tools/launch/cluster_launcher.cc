@@ -69,6 +69,19 @@ Status CheckPrograms(const std::string& folder) {
   return Status::Ok();
 }
 
+// What the launcher decides for each of its processes is not for the operator to set.
+Status CheckUnset(const ClusterOptions& options) {
+  const auto& o = options.cluster;
+  if (o.data_dir != ClusterOptions().cluster.data_dir) {
+    return InvalidArgument("cluster.data_dir is '" + o.data_dir +
+                           "': each process of a launched cluster has a folder of its own, in the data "
+                           "directory that --data-dir names");
+  }
+  if (o.scheduler.empty()) return Status::Ok();
+  return InvalidArgument("cluster.scheduler is '" + o.scheduler +
+                         "': a launched cluster has a scheduler of its own, which its processes find");
+}
+
 Result<LaunchRecord> Decide(const LaunchOptions& options, const DataDirPaths& paths) {
   std::optional<LaunchRecord> last;
   auto read = ReadLaunchRecord(paths);
@@ -94,7 +107,9 @@ Result<std::unique_ptr<ClusterLauncher>> ClusterLauncher::Start(LaunchOptions op
   // What is wrong with the request is said before anything is made.
   const DataDirPaths paths(AbsolutePath(options.data_dir));
   PENSTOCK_ASSIGN_OR_RETURN(const LaunchRecord wanted, Decide(options, paths));
-  PENSTOCK_RETURN_IF_ERROR(LoadClusterOptions(wanted.config, wanted.assignments).status());
+  PENSTOCK_ASSIGN_OR_RETURN(const ClusterOptions asked,
+                            LoadClusterOptions(wanted.config, wanted.assignments));
+  if (options.config || options.assignments) PENSTOCK_RETURN_IF_ERROR(CheckUnset(asked));
   const std::string programs = options.programs.empty() ? ProgramFolder() : options.programs;
   PENSTOCK_RETURN_IF_ERROR(CheckPrograms(programs));
   PENSTOCK_ASSIGN_OR_RETURN(DataDirLock lock, DataDirLock::Acquire(paths));
@@ -219,6 +234,24 @@ std::string LeftOutText(const nlohmann::json& nodes, const std::vector<ChildStat
                                 node.value("id", 0u), "` forgets it"),
               "\n");
   }
+  return text;
+}
+
+std::string WithoutEffectText(const ClusterOptions& options, const nlohmann::json& status) {
+  const auto copies = status.value("copies", nlohmann::json::object());
+  const auto shards = status.value("shards", nlohmann::json::object());
+  const auto& o = options.scheduler;
+  std::string text;
+  const auto compare = [&](const char* name, uint32_t set, uint32_t kept, const std::string& change) {
+    if (set == kept) return;
+    StrAppend(&text, "  without effect: scheduler.", name, " = ", set, ", as this cluster exists and has ",
+              kept, ", which ", change, "\n");
+  };
+  const std::string order =
+      StrCat("`penstock cluster copies ", o.copies, " --min ", o.min_copies, "` changes");
+  compare("copies", o.copies, copies.value("wanted", o.copies), order);
+  compare("min_copies", o.min_copies, copies.value("min", o.min_copies), order);
+  compare("shards", o.shards, shards.value("total", o.shards), "does not change");
   return text;
 }
 

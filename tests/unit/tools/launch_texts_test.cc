@@ -67,6 +67,21 @@ TEST(LeftOut, ThoseWhoTookPartBeforeAreNamed) {
   EXPECT_EQ(LeftOutText(nodes, {{.name = "server-1"}, {.name = "server-2"}, {.name = "server-3"}}), "");
 }
 
+TEST(WithoutEffect, OptionsOfANewClusterAreNamed) {
+  const json status = {{"copies", {{"wanted", 2}, {"min", 1}}}, {"shards", {{"total", 128}}}};
+  ClusterOptions options;
+  options.scheduler.copies = 2;
+  EXPECT_EQ(WithoutEffectText(options, status), "");
+  options.scheduler.copies = 3;
+  options.scheduler.shards = 64;
+  EXPECT_EQ(
+      WithoutEffectText(options, status),
+      "  without effect: scheduler.copies = 3, as this cluster exists and has 2, which `penstock cluster "
+      "copies 3 --min 1` changes\n"
+      "  without effect: scheduler.shards = 64, as this cluster exists and has 128, which does not "
+      "change\n");
+}
+
 TEST(AbandonedClusters, AreRemovedUnlessTheyRun) {
   const TempFolder folder;
   const char* before = ::getenv("TMPDIR");
