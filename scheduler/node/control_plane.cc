@@ -102,7 +102,9 @@ Status ControlPlane::CheckRegister(const RegisterRequest& request) const {
 // A node that comes without an id is new, unless a node of its name and role is known: that one lost its
 // directory, or the answer to its first register.
 Result<NodeId> ControlPlane::ChooseNode(const RegisterRequest& request, Now now) const {
-  if (request.node != 0) return request.node;
+  // A server that was removed is told by its directory; the id of one is no worker's.
+  const bool removed = state_->FindNode(request.node) == nullptr;
+  if (request.node != 0 && (!removed || request.role == NodeRole::kServer)) return request.node;
   const NodeRecord* known = request.name.empty() ? nullptr : state_->FindNode(request.role, request.name);
   if (known == nullptr) return state_.data().last_node + 1;
   const bool lives = nodes_.Beating(known->id) && nodes_.StateOf(known->id, now.ms) != Liveness::kDead;

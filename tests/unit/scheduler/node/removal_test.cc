@@ -130,6 +130,9 @@ TEST_F(RemovalTest, ADeadNodeThatHoldsNothingIsForgotten) {
   FakeNode fourth{.name = "server-4"};
   ASSERT_TRUE(c.Register(fourth).ok());
   EXPECT_GT(fourth.id, third);
+  FakeNode stranger{.name = "stranger", .role = NodeRole::kWorker, .id = third};
+  ASSERT_TRUE(c.Register(stranger).ok());
+  EXPECT_GT(stranger.id, fourth.id) << "a worker does not take a server's place";
   ASSERT_TRUE(c.Register(c.s3).ok());
   EXPECT_EQ(c.s3.id, third);
   EXPECT_TRUE(c.Beat(c.s3).ok());
