@@ -31,7 +31,7 @@ ClientOptions TargetOptions(const TargetArguments& target, const std::string& na
   const DataDirPaths paths(DataDirOf(target));
   options.scheduler = paths.scheduler_address();
   const std::string token = paths.token(Access::kOperator);
-  if (::access(token.c_str(), F_OK) == 0) options.token_file = token;
+  if (options.token_file.empty() && ::access(token.c_str(), F_OK) == 0) options.token_file = token;
   return options;
 }
 
