@@ -57,7 +57,9 @@ kj::Promise<Result<bool>> ClientCore::LoadMap(uint64_t deadline_ms) {
                        status.code() == Code::kCancelled;
     const uint64_t spent = NowMs() - begin + 50;
     if (!again) return Result<bool>(status);
-    if (spent >= deadline_ms) return Result<bool>(status);
+    // One that was there and did not answer is told from one that was not.
+    const bool silent = status.code() == Code::kDeadlineExceeded;
+    if (spent >= deadline_ms) return Result<bool>(silent ? status : Unavailable(status.message()));
     return loop_.Sleep(50).then([this, left = deadline_ms - spent] { return LoadMap(left); });
   });
 }

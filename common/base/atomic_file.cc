@@ -54,10 +54,9 @@ Status CheckReplaceable(const std::string& path) {
   }
   const std::string partial = path + ".partial";
   const int fd = open(partial.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
-  if (fd < 0) return ErrnoStatus(errno, "write " + path);
-  close(fd);
-  if (unlink(partial.c_str()) != 0) return ErrnoStatus(errno, "write " + path);
-  return Status::Ok();
+  if (fd >= 0) close(fd);
+  if (fd >= 0 && unlink(partial.c_str()) == 0) return Status::Ok();
+  return FailedPrecondition(ErrnoStatus(errno, "write " + path).message());
 }
 
 Result<std::string> ReadWholeFile(const std::string& path) {

@@ -12,8 +12,8 @@ namespace penstock {
 // Writes `contents` to path + ".partial", syncs it, renames it to `path` and syncs the folder. Errors name
 // the path.
 Status WriteFileAtomically(const std::string& path, std::string_view contents, int mode = 0644);
-// Whether that could be done now: nothing but a regular file stands there, and its folder takes one. Errors
-// name the path.
+// Whether that could be done now: nothing but a regular file stands there, and its folder takes one. Else
+// kFailedPrecondition, with the path.
 Status CheckReplaceable(const std::string& path);
 // The whole file. kNotFound when there is none.
 Result<std::string> ReadWholeFile(const std::string& path);

@@ -113,6 +113,11 @@ void NodeTable::OnCannotStart(const std::string& name, std::string reason) {
   if (cannot_start_.size() < kMost || cannot_start_.contains(name)) cannot_start_[name] = std::move(reason);
 }
 
+void NodeTable::Remove(NodeId node, const std::string& name) {
+  entries_.erase(node);
+  cannot_start_.erase(name);
+}
+
 void NodeTable::SetWords(NodeId node, std::string note, std::string trouble) {
   Entry& entry = entries_[node];
   entry.note = std::move(note);

@@ -42,7 +42,8 @@ class NodeTable {
   // Whether the map of shards, or what its copies shall become, may look different now: anything but lsns and
   // sizes has changed.
   bool OnHeartbeat(NodeId node, bool busy, std::vector<ShardLine> lines, int64_t now_ms);
-  void Remove(NodeId node) { entries_.erase(node); }
+  // Forgets it, also under its name.
+  void Remove(NodeId node, const std::string& name);
   // As it says itself: what an operator should know of it, and what keeps it from its work; empty: nothing.
   void SetWords(NodeId node, std::string note, std::string trouble);
   // A server of that name ended, as it cannot start; until one registers.

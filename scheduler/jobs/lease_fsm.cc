@@ -493,16 +493,16 @@ Status LeaseFsm::Tick(Now now) {
     PENSTOCK_RETURN_IF_ERROR(Flush());
     flushed_ms_ = now.ms;
   }
-  std::erase_if(cooling_, [this](const auto& entry) {
-    const JobRecord* job = state_->FindJob(entry.first.first);
+  const auto over = [this](JobId id) {  // or removed
+    const JobRecord* job = state_->FindJob(id);
     return job == nullptr || IsOver(job->state);
-  });
-  std::erase_if(paces_,
-                [this](const auto& entry) { return IsOver(state_->FindJob(entry.first.first)->state); });
+  };
+  std::erase_if(cooling_, [&](const auto& entry) { return over(entry.first.first); });
+  std::erase_if(paces_, [&](const auto& entry) { return over(entry.first.first); });
   for (const JobId id : clocks_.Jobs()) {
-    if (IsOver(state_->FindJob(id)->state)) clocks_.Drop(id);
+    if (over(id)) clocks_.Drop(id);
   }
-  order_.Forget([this](JobId id) { return IsOver(state_->FindJob(id)->state); });
+  order_.Forget(over);
   return MoveOn(now);
 }
 

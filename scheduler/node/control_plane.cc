@@ -6,6 +6,7 @@
 
 #include "common/base/strings.h"
 #include "common/cluster/table_difference.h"
+#include "common/net/identity.h"
 #include "scheduler/copies/placement.h"
 #include "scheduler/copies/shard_map_builder.h"
 #include "scheduler/node/inspect.h"
@@ -14,7 +15,6 @@ namespace penstock {
 namespace {
 
 constexpr uint32_t kMaxProducers = 1000000;
-constexpr size_t kMostNameBytes = 255;
 constexpr uint64_t kCompleteBatch = 64;
 constexpr int64_t kStandstillMs = 1000;  // between two ticks: the process was stopped or starved
 
@@ -82,10 +82,7 @@ Status ControlPlane::CheckSession(NodeId id, uint64_t session) const {
 // --- nodes ---
 
 Status ControlPlane::CheckRegister(const RegisterRequest& request) const {
-  if (request.name.size() > kMostNameBytes) {
-    return InvalidArgument(
-        StrCat("register: a name of ", request.name.size(), " characters, allowed are ", kMostNameBytes));
-  }
+  if (!request.name.empty()) PENSTOCK_RETURN_IF_ERROR(CheckPeerName(request.name).Prepend("register"));
   if (request.role == NodeRole::kServer && request.endpoints.empty())
     return InvalidArgument("register: a server without endpoints");
   if (request.node == 0) return Status::Ok();
@@ -105,7 +102,9 @@ Status ControlPlane::CheckRegister(const RegisterRequest& request) const {
 // A node that comes without an id is new, unless a node of its name and role is known: that one lost its
 // directory, or the answer to its first register.
 Result<NodeId> ControlPlane::ChooseNode(const RegisterRequest& request, Now now) const {
-  if (request.node != 0) return request.node;
+  // A server that was removed is told by its directory; the id of one is no worker's.
+  const bool removed = state_->FindNode(request.node) == nullptr;
+  if (request.node != 0 && (!removed || request.role == NodeRole::kServer)) return request.node;
   const NodeRecord* known = request.name.empty() ? nullptr : state_->FindNode(request.role, request.name);
   if (known == nullptr) return state_.data().last_node + 1;
   const bool lives = nodes_.Beating(known->id) && nodes_.StateOf(known->id, now.ms) != Liveness::kDead;
@@ -231,8 +230,7 @@ Result<HeartbeatAnswer> ControlPlane::Heartbeat(HeartbeatRequest request, Now no
 }
 
 Status ControlPlane::CannotStart(const std::string& name, const std::string& reason) {
-  if (name.empty() || name.size() > kMostNameBytes)
-    return InvalidArgument(StrCat("cannotStart: a name of ", name.size(), " characters"));
+  PENSTOCK_RETURN_IF_ERROR(CheckPeerName(name).Prepend("cannotStart"));
   LOG(ERROR) << name << " cannot start: " << reason;
   nodes_.OnCannotStart(name, reason);
   return Status::Ok();
@@ -416,7 +414,7 @@ void ControlPlane::Tick(Now now) {
   }
   (void)CommitCopies(now);
   if (status.ok()) status = leases_.Tick(now);
-  if (status.ok()) status = ForgetOldJobs();
+  if (status.ok()) status = ForgetOldJobs(now);
   sync_.Tick(now, [&](NodeId node) { return nodes_.StateOf(node, now.ms) == Liveness::kDead; });
   RefreshMap(now);
 }

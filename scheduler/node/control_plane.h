@@ -36,7 +36,7 @@ struct ControlPlaneOptions {
   NodeTableOptions nodes;
   LeaseOptions leases;
   int64_t lsn_ms = 1000;     // how often reported lsns are journaled
-  uint32_t keep_jobs = 100;  // that have ended; older ones are forgotten
+  uint32_t keep_jobs = 100;  // that have ended; those that ended before are forgotten
   ProcessPlace process;      // the scheduler's own
 };
 
@@ -198,7 +198,7 @@ class ControlPlane {
   Status CommitAccept(ShardId id, Lsn remaining, const std::string& node, Now now);
   std::string CopiesProblem(Now now) const;
   Status CommitRemoval(const RemoveJobs& command);
-  Status ForgetOldJobs();
+  Status ForgetOldJobs(Now now);
   Status PlaceIfReady(Now now);
   Status GrantHeld(Now now);
   bool Settling(Now now) const;

@@ -120,15 +120,17 @@ Status ControlPlane::SetCopies(uint32_t copies, uint32_t min_copies, Now now) {
 
 Status ControlPlane::RemoveNode(NodeId id, Now now) {
   PENSTOCK_RETURN_IF_ERROR(CheckLeads());
-  const NodeRecord* node = state_->FindNode(id);
-  if (node != nullptr && nodes_.StateOf(id, now.ms) != Liveness::kDead)
-    return FailedPrecondition(StrCat(node->name, " is ", ToString(nodes_.StateOf(id, now.ms)),
-                                     ": only a dead node can be removed, so end it first"));
   PENSTOCK_RETURN_IF_ERROR(leases_.Flush());
-  const std::string name = node == nullptr ? "" : node->name;
-  PENSTOCK_RETURN_IF_ERROR(state_.Commit(penstock::RemoveNode{id}));
+  const penstock::RemoveNode command{id};
+  PENSTOCK_RETURN_IF_ERROR(state_->Check(command));
+  const std::string name = state_->FindNode(id)->name;
+  if (const Liveness liveness = nodes_.StateOf(id, now.ms); liveness != Liveness::kDead)
+    return FailedPrecondition(
+        StrCat(name, " is ", ToString(liveness), ": only a dead node can be removed, so end it first"));
+  PENSTOCK_RETURN_IF_ERROR(state_.Commit(command));
   LOG(INFO) << name << " (node " << id << ") is removed";
-  nodes_.Remove(id);
+  nodes_.Remove(id, name);
+  liveness_.erase(id);
   leases_.Forget();
   sync_.Forget();
   map_stale_ = true;

@@ -1,11 +1,20 @@
 // ControlPlane: jobs, and the leases and seats of those who work on them.
 #include <glog/logging.h>
 
+#include <algorithm>
+#include <utility>
+#include <vector>
+
 #include "common/base/strings.h"
 #include "scheduler/jobs/job_submission.h"
 #include "scheduler/node/control_plane.h"
 
 namespace penstock {
+namespace {
+
+constexpr int64_t kSeenMs = 60'000;  // an ended job is kept so long in any case
+
+}  // namespace
 
 Result<JobId> ControlPlane::Submit(const std::string& spec, Now now, bool limit_files) {
   PENSTOCK_RETURN_IF_ERROR(CheckLeads());
@@ -46,17 +55,23 @@ Status ControlPlane::CommitRemoval(const RemoveJobs& command) {
   return Status::Ok();
 }
 
-// Ids rise with time, so the first of those that have ended are the oldest.
-Status ControlPlane::ForgetOldJobs() {
-  RemoveJobs command;
+// Those that ended first. Whoever follows a job must see how it ended, so none goes right after its end.
+Status ControlPlane::ForgetOldJobs(Now now) {
+  std::vector<std::pair<int64_t, JobId>> ended;
   for (const auto& [id, job] : state_.data().jobs) {
-    if (IsOver(job.state)) command.jobs.push_back(id);
+    if (IsOver(job.state)) ended.emplace_back(job.ended_ms, id);
   }
-  if (command.jobs.size() <= options_.keep_jobs) return Status::Ok();
-  command.jobs.resize(command.jobs.size() - options_.keep_jobs);
+  if (ended.size() <= options_.keep_jobs) return Status::Ok();
+  std::sort(ended.begin(), ended.end());
+  ended.resize(ended.size() - options_.keep_jobs);
+  RemoveJobs command;
+  for (const auto& [ended_ms, id] : ended) {
+    if (now.wall_ms - ended_ms >= kSeenMs) command.jobs.push_back(id);
+  }
+  if (command.jobs.empty()) return Status::Ok();
   PENSTOCK_RETURN_IF_ERROR(CommitRemoval(command));
-  LOG(INFO) << command.jobs.size() << " old jobs are forgotten, up to job " << command.jobs.back() << ", as "
-            << options_.keep_jobs << " that have ended are kept; their tables stay";
+  LOG(INFO) << command.jobs.size() << " old jobs are forgotten, the last of them job " << command.jobs.back()
+            << ", as " << options_.keep_jobs << " that have ended are kept; their tables stay";
   return Status::Ok();
 }
 

@@ -85,6 +85,7 @@ TEST_F(CommandLine, ProcessesAreFoundByTheirIdsAndLogs) {
   std::istringstream pids(Run({"node", "ls", "--pids"}).out);
   for (int pid; pids >> pid;) listed.insert(pid);
   EXPECT_EQ(listed, children) << "scheduler, server and worker";
+  EXPECT_EQ(Json({"node", "ls", "--pids"}).get<std::set<int>>(), children);
   for (const json& node : Json({"node", "ls"})) {
     EXPECT_EQ(node.at("pid"), cluster_->Children().at(node.at("name"))) << node.dump();
     EXPECT_TRUE(std::filesystem::exists(node.at("log").get<std::string>())) << node.dump();

@@ -193,6 +193,10 @@ TEST(ClusterErrors, OptionsOfTheClusterFile) {
   ExpectRefusal(RunPenstock({"upp"}), 2, {"upp", "up"});
   ExpectRefusal(RunPenstock({"up", "--data-dir", data, "--config", folder.path()}), 2,
                 {folder.path(), "is a directory"});
+  ExpectRefusal(RunPenstock({"up", "--data-dir", data, "--set", "cluster.data_dir=/elsewhere"}), 2,
+                {"cluster.data_dir", "/elsewhere", "--data-dir"});
+  ExpectRefusal(RunPenstock({"up", "--data-dir", data, "--set", "cluster.scheduler=127.0.0.1:7000"}), 2,
+                {"cluster.scheduler", "127.0.0.1:7000"});
   EXPECT_FALSE(std::filesystem::exists(data)) << "nothing was made";
 }
 

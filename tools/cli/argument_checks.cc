@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <optional>
 
 #include "common/base/strings.h"
 #include "common/base/suggest.h"
@@ -43,10 +44,11 @@ std::string UnknownOption(const CLI::App& command) {
   return "";
 }
 
-bool IsWhole(const std::string& text, uint64_t low, uint64_t high) {
+std::optional<uint64_t> Whole(const std::string& text, uint64_t low, uint64_t high) {
   uint64_t number = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
-  return error == std::errc() && end == text.data() + text.size() && number >= low && number <= high;
+  const bool whole = error == std::errc() && end == text.data() + text.size();
+  return whole && number >= low && number <= high ? std::optional(number) : std::nullopt;
 }
 
 }  // namespace
@@ -67,7 +69,7 @@ CLI::Validator SchedulerAddress() {
       [](std::string& text) -> std::string {
         const size_t colon = text.rfind(':');
         const bool host = colon != std::string::npos && colon > 0;
-        if (text.find('/') != std::string::npos || (host && IsWhole(text.substr(colon + 1), 1, 65535)))
+        if (text.find('/') != std::string::npos || (host && Whole(text.substr(colon + 1), 1, 65535)))
           return "";
         return StrCat("'", text,
                       "' is not allowed, it is host:port, or the path (with a '/') of a file that holds it");
@@ -78,7 +80,10 @@ CLI::Validator SchedulerAddress() {
 CLI::Validator WholeNumber(uint64_t low, uint64_t high) {
   return CLI::Validator(
       [low, high](std::string& text) -> std::string {
-        if (IsWhole(text, low, high)) return "";
+        if (const auto number = Whole(text, low, high)) {
+          text = std::to_string(*number);  // CLI11 would read 010 as 8
+          return "";
+        }
         return StrCat("'", text, "' is not allowed, it is a whole number from ", low, " to ", high);
       },
       "");

@@ -158,7 +158,7 @@ class Parser {
     CLI::App* node = Group("node", "Servers and workers");
     Inspect(node, "ls", "All nodes")
         ->add_flag("--pids", a_.pids,
-                   "only the process ids of those that run on this machine, and of the scheduler");
+                   "only the process ids, of the scheduler and all others that run on this machine");
     CLI::App* remove = Command(node, "remove", "Forget a dead node with which nothing is lost");
     Id(remove, "node", "id of the node (see `penstock node ls`)");
     Target(remove);

@@ -15,7 +15,8 @@ struct Console {
   int width = 80;
 };
 
-// Prints what happens while a command runs for long, with the time, as the logs of the processes have it.
+// Prints what happens while a command runs for long, with the time, as the logs of the processes have it. A
+// line is one write: it may come from another thread than others.
 inline std::function<void(const std::string&)> TimedLines(Console& console) {
   return [&console](const std::string& line) {
     const time_t now = std::time(nullptr);
@@ -23,7 +24,7 @@ inline std::function<void(const std::string&)> TimedLines(Console& console) {
     gmtime_r(&now, &utc);
     char time[32];
     std::strftime(time, sizeof time, "%Y-%m-%dT%H:%M:%SZ", &utc);
-    console.err << "penstock: " << time << " " << line << std::endl;
+    console.err << "penstock: " + std::string(time) + " " + line + "\n" << std::flush;
   };
 }
 

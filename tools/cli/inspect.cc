@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "client/admin.h"
+#include "common/base/atomic_file.h"
 #include "common/base/strings.h"
 #include "common/net/identity.h"
 #include "tools/cli/commands.h"
@@ -75,10 +76,10 @@ std::string StatusText(const json& status) {
                                            {"ready", "ready"},
                                            {"scheduler's pid", "scheduler/pid"},
                                            {"its log", "scheduler/log"}});
-  for (const auto& problem : HealthProblems(status)) text += "problem:  " + problem + "\n";
+  for (const auto& problem : HealthProblems(status)) text += "problem:  " + FormatText(problem) + "\n";
   for (const json& node : status.value("nodes", json::array())) {
     if (const std::string note = node.value("note", ""); !note.empty())
-      text += "note:     " + node.value("name", "?") + ": " + note + "\n";
+      text += "note:     " + FormatText(node.value("name", "?") + ": " + note) + "\n";
   }
   text += "\n" + RenderTable(status.value("nodes", json::array()), kNodeColumns);
   text += "\nshards: ";
@@ -109,21 +110,41 @@ Result<int> ListNodes(Client& client, const Arguments& arguments, Console& conso
 
 std::string HostOf(const std::string& endpoint) { return endpoint.substr(0, endpoint.rfind(':')); }
 
+// Of a process that has such an address (empty: none is known) in a cluster whose scheduler is here.
+bool IsHere(const json& process, const std::string& scheduler_host) {
+  const std::string host = HostOf(process.value("http", ""));
+  if (!host.empty() && host != scheduler_host && !IsLoopback(host)) return false;
+  // The number may be that of another process by now, or of another machine behind a tunnel.
+  const auto name = ReadWholeFile(StrCat("/proc/", process.value("pid", 0u), "/comm"));
+  return name.ok() && name->starts_with("penstock-");
+}
+
 // A line for each process of the cluster on this machine that is not known to be dead: what `kill` takes. By
-// the cluster's own word, so that no other process is among them.
+// the cluster's own word, so that no process of another cluster is among them.
 Result<int> ListPids(Client& client, const Arguments& arguments, Console& console) {
   PENSTOCK_ASSIGN_OR_RETURN(const json status, Admin(client).Inspect("status"));
-  std::vector<json> processes;
-  const std::string& scheduler = arguments.target.scheduler;
-  if (scheduler.empty() || IsLoopback(HostOf(scheduler)))
-    processes.push_back(status.value("scheduler", json::object()));
-  for (const json& node : status.value("nodes", json::array())) {
-    if (node.value("state", "") != "dead") processes.push_back(node);
+  PENSTOCK_ASSIGN_OR_RETURN(const std::string scheduler, SchedulerAt(arguments.target));
+  const DataDirPaths paths(DataDirOf(arguments.target));
+  const bool launched_here = arguments.target.scheduler.empty() && LockHolder(paths);
+  json pids = json::array();
+  if (launched_here || IsLoopback(HostOf(scheduler))) {
+    std::vector<json> processes = {status.value("scheduler", json::object())};
+    for (const json& node : status.value("nodes", json::array())) {
+      if (node.value("state", "") != "dead") processes.push_back(node);
+    }
+    for (const json& process : processes) {
+      if (IsHere(process, HostOf(scheduler))) pids.push_back(process.at("pid"));
+    }
   }
-  for (const json& process : processes) {
-    const bool here = !process.contains("http") || IsLoopback(HostOf(process.value("http", "")));
-    if (const auto pid = process.value("pid", 0u); here && pid > 0) console.out << pid << "\n";
+  if (pids.empty()) {
+    return FailedPrecondition("no process of the cluster with its scheduler at " + scheduler +
+                              " is known to run on this machine; `penstock node ls` says where they are");
   }
+  if (arguments.output == OutputFormat::kJson) {
+    console.out << RenderJson(pids);
+    return kExitOk;
+  }
+  for (const json& pid : pids) console.out << pid << "\n";
   return kExitOk;
 }
 

@@ -55,6 +55,24 @@ void AppendCell(std::string* line, const std::string& text, size_t width, bool r
 
 }  // namespace
 
+std::string FormatText(const std::string& text) {
+  std::string shown;
+  for (size_t i = 0; i < text.size(); ++i) {
+    const auto byte = static_cast<unsigned char>(text[i]);
+    const auto next = static_cast<unsigned char>(i + 1 < text.size() ? text[i + 1] : 0);
+    const bool upper = byte == 0xc2 && next >= 0x80 && next < 0xa0;  // U+0080 to U+009F
+    if (byte >= 0x20 && byte != 0x7f && !upper) {
+      shown += text[i];
+      continue;
+    }
+    char escape[8];
+    std::snprintf(escape, sizeof escape, "\\x%02x", upper ? next : byte);
+    shown += escape;
+    i += upper;
+  }
+  return shown;
+}
+
 std::string FormatCount(uint64_t count) {
   std::string text = std::to_string(count);
   for (size_t i = text.size(); i > 3;) text.insert(i -= 3, ",");
@@ -91,7 +109,10 @@ std::string FormatSeconds(double seconds) {
 
 std::string FormatValue(const nlohmann::json& value, Show show) {
   if (value.is_null()) return "-";
-  if (value.is_string()) return value.get<std::string>().empty() ? "-" : value.get<std::string>();
+  if (value.is_string()) {
+    const auto& text = value.get_ref<const std::string&>();
+    return text.empty() ? "-" : FormatText(text);
+  }
   if (value.is_boolean()) return value.get<bool>() ? "yes" : "no";
   if (value.is_array()) {
     std::string text;

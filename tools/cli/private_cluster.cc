@@ -11,7 +11,7 @@ Result<std::unique_ptr<PrivateCluster>> PrivateCluster::Start(uint32_t servers, 
   for (const std::string& folder : RemoveAbandonedClusters())
     console.err << "penstock: removed " << folder << ", which a private cluster that was killed had left"
                 << std::endl;
-  PENSTOCK_ASSIGN_OR_RETURN(cluster->folder_, MakeTemporaryFolder());
+  PENSTOCK_ASSIGN_OR_RETURN(cluster->folder_, MakePrivateFolder());
   LaunchOptions options{.data_dir = cluster->folder_ + "/cluster", .servers = servers, .workers = workers};
   options.assignments = std::move(assignments);
   options.say = TimedLines(console);

@@ -8,18 +8,30 @@
 namespace penstock {
 
 // A tool that waits says so itself, so a single call need not wait long.
-constexpr uint64_t kDeadlineMs = 5000;
+constexpr uint64_t kCallDeadlineMs = 5000;
+
+std::string DataDirOf(const TargetArguments& target) {
+  return AbsolutePath(target.data_dir.empty() ? DefaultDataDir() : target.data_dir);
+}
+
+Result<std::string> SchedulerAt(const TargetArguments& target) {
+  const std::string at =
+      target.scheduler.empty() ? DataDirPaths(DataDirOf(target)).scheduler_address() : target.scheduler;
+  if (at.find('/') == std::string::npos) return at;
+  PENSTOCK_ASSIGN_OR_RETURN(const std::string text, ReadWholeFile(at));
+  return text.substr(0, text.find('\n'));
+}
 
 ClientOptions TargetOptions(const TargetArguments& target, const std::string& name) {
   ClientOptions options{.scheduler = target.scheduler,
                         .token_file = target.token_file,
                         .name = name,
-                        .deadline_ms = kDeadlineMs};
+                        .deadline_ms = kCallDeadlineMs};
   if (!target.scheduler.empty()) return options;
-  const DataDirPaths paths(AbsolutePath(target.data_dir.empty() ? DefaultDataDir() : target.data_dir));
+  const DataDirPaths paths(DataDirOf(target));
   options.scheduler = paths.scheduler_address();
   const std::string token = paths.token(Access::kOperator);
-  if (::access(token.c_str(), F_OK) == 0) options.token_file = token;
+  if (options.token_file.empty() && ::access(token.c_str(), F_OK) == 0) options.token_file = token;
   return options;
 }
 
@@ -51,9 +63,7 @@ Result<std::unique_ptr<Client>> ConnectTo(const TargetArguments& target, const C
   if (client.ok() || !target.scheduler.empty()) return client;
   const Code code = client.status().code();
   if (code != Code::kUnavailable && code != Code::kDeadlineExceeded) return client;
-  return ExplainNoAnswer(
-      DataDirPaths(AbsolutePath(target.data_dir.empty() ? DefaultDataDir() : target.data_dir)),
-      client.status());
+  return ExplainNoAnswer(DataDirPaths(DataDirOf(target)), client.status());
 }
 
 }  // namespace penstock

@@ -11,6 +11,10 @@
 
 namespace penstock {
 
+// The folder of the target's cluster, as an absolute path.
+std::string DataDirOf(const TargetArguments& target);
+// host:port of the target's scheduler, as given or as the file says that holds it.
+Result<std::string> SchedulerAt(const TargetArguments& target);
 // What a client needs to reach the target. `name` is for the peers' logs.
 ClientOptions TargetOptions(const TargetArguments& target, const std::string& name);
 // What `status` of Client::Connect means for the cluster of a folder: kUnavailable, it does not run (what to

@@ -19,9 +19,7 @@ namespace {
 
 // A result that cannot be written after an hour of training is said before it.
 Status CheckReport(const std::string& path) {
-  if (path.empty()) return Status::Ok();
-  const Status status = CheckReplaceable(AbsolutePath(path));
-  return status.ok() ? status : FailedPrecondition("--report " + path + ": " + status.message());
+  return path.empty() ? Status::Ok() : CheckReplaceable(AbsolutePath(path)).Prepend("--report " + path);
 }
 
 // Of what workers will not learn from or test on.

@@ -17,16 +17,13 @@
 #include "tools/cli/progress.h"
 #include "tools/cli/target.h"
 #include "tools/launch/cluster_launcher.h"
+#include "tools/launch/launch_plan.h"
 
 namespace penstock {
 namespace {
 
 constexpr int kDownSeconds = 45;  // three groups of processes with ten seconds each, and some
 constexpr char kReadyMark = '\0';
-
-std::string DataDirOf(const Arguments& arguments) {
-  return AbsolutePath(arguments.target.data_dir.empty() ? DefaultDataDir() : arguments.target.data_dir);
-}
 
 std::string AddressIn(const std::string& file) {
   auto text = ReadWholeFile(file);
@@ -57,12 +54,19 @@ void SayWhichJobsGoOn(const nlohmann::json& jobs, Console& console) {
   }
 }
 
-Status SayWhatIsKnown(const ClusterLauncher& cluster, Console& console) {
+Status SayWhatIsKnown(const ClusterLauncher& cluster, bool with_options, Console& console) {
   PENSTOCK_ASSIGN_OR_RETURN(
       auto client,
       ConnectTo({.data_dir = cluster.paths().root, .token_file = cluster.token_file()}, "penstock up"));
   PENSTOCK_ASSIGN_OR_RETURN(const nlohmann::json nodes, Admin(*client).Inspect("nodes"));
   console.out << LeftOutText(nodes, cluster.supervisor().Children());
+  if (with_options) {
+    const LaunchRecord& record = cluster.record();
+    PENSTOCK_ASSIGN_OR_RETURN(const ClusterOptions options,
+                              LoadClusterOptions(record.config, record.assignments));
+    PENSTOCK_ASSIGN_OR_RETURN(const nlohmann::json status, Admin(*client).Inspect("status"));
+    console.out << WithoutEffectText(options, status);
+  }
   PENSTOCK_ASSIGN_OR_RETURN(const nlohmann::json jobs, Admin(*client).Inspect("jobs"));
   SayWhichJobsGoOn(jobs, console);
   return Status::Ok();
@@ -72,7 +76,7 @@ Status SayWhatIsKnown(const ClusterLauncher& cluster, Console& console) {
 Result<int> RunCluster(const Arguments& arguments, Console& console, InterruptSignals& signals,
                        const std::function<void()>& ready) {
   LaunchOptions options{
-      .data_dir = DataDirOf(arguments), .servers = arguments.servers, .workers = arguments.workers};
+      .data_dir = DataDirOf(arguments.target), .servers = arguments.servers, .workers = arguments.workers};
   if (arguments.config) options.config = arguments.config;
   if (!arguments.assignments.empty()) options.assignments = arguments.assignments;
   const auto say = TimedLines(console);
@@ -84,7 +88,8 @@ Result<int> RunCluster(const Arguments& arguments, Console& console, InterruptSi
     return waited;
   }
   SayWhereThingsAre(*cluster, console);
-  if (const Status said = SayWhatIsKnown(*cluster, console); !said.ok())
+  const bool with_options = arguments.config || !arguments.assignments.empty();
+  if (const Status said = SayWhatIsKnown(*cluster, with_options, console); !said.ok())
     console.err << "penstock: " << said.message() << std::endl;
   ready();
   while (!signals.Wait(60000)) {
@@ -115,9 +120,9 @@ Result<int> RunBehind(const Arguments& arguments, Console& console, int pipe_end
   ::close(pipe_end);
   InterruptSignals signals;
   return RunCluster(arguments, console, signals, [&] {
-    const std::string file = DataDirPaths(DataDirOf(arguments)).logs() + "/launcher.out";
+    const std::string file = DataDirPaths(DataDirOf(arguments.target)).logs() + "/launcher.out";
     console.out << "In the background; what it has to say goes to " << file
-                << ", and `penstock down --data-dir " << DataDirOf(arguments) << "` ends it.\n"
+                << ", and `penstock down --data-dir " << DataDirOf(arguments.target) << "` ends it.\n"
                 << std::flush;
     Detach(file);
   });
@@ -175,13 +180,13 @@ Result<int> RunUp(const Arguments& arguments, Console& console) {
   if (arguments.detach) return RunDetached(arguments, console);
   InterruptSignals signals;
   return RunCluster(arguments, console, signals, [&] {
-    console.out << "Ctrl-C, or `penstock down --data-dir " << DataDirOf(arguments) << "`, ends it.\n"
+    console.out << "Ctrl-C, or `penstock down --data-dir " << DataDirOf(arguments.target) << "`, ends it.\n"
                 << std::flush;
   });
 }
 
 Result<int> RunDown(const Arguments& arguments, Console& console) {
-  const DataDirPaths paths(DataDirOf(arguments));
+  const DataDirPaths paths(DataDirOf(arguments.target));
   if (!std::filesystem::exists(paths.record()))
     return NotFound("no cluster was ever started in " + paths.root);
   const auto holder = LockHolder(paths);

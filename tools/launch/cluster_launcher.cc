@@ -1,5 +1,6 @@
 #include "tools/launch/cluster_launcher.h"
 
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -26,6 +27,7 @@ constexpr int kUsageExit = 2;
 constexpr size_t kTailLines = 5;
 constexpr uint64_t kFullBytes = 1 << 20;
 constexpr std::string_view kTemporaryPrefix = "penstock-";
+constexpr const char* kPrivateMark = "/private";  // a file beside "/cluster" that says whose it is
 
 std::string TemporaryBase() {
   const char* base = std::getenv("TMPDIR");
@@ -67,6 +69,19 @@ Status CheckPrograms(const std::string& folder) {
   return Status::Ok();
 }
 
+// What the launcher decides for each of its processes is not for the operator to set.
+Status CheckUnset(const ClusterOptions& options) {
+  const auto& o = options.cluster;
+  if (o.data_dir != ClusterOptions().cluster.data_dir) {
+    return InvalidArgument("cluster.data_dir is '" + o.data_dir +
+                           "': each process of a launched cluster has a folder of its own, in the data "
+                           "directory that --data-dir names");
+  }
+  if (o.scheduler.empty()) return Status::Ok();
+  return InvalidArgument("cluster.scheduler is '" + o.scheduler +
+                         "': a launched cluster has a scheduler of its own, which its processes find");
+}
+
 Result<LaunchRecord> Decide(const LaunchOptions& options, const DataDirPaths& paths) {
   std::optional<LaunchRecord> last;
   auto read = ReadLaunchRecord(paths);
@@ -92,7 +107,9 @@ Result<std::unique_ptr<ClusterLauncher>> ClusterLauncher::Start(LaunchOptions op
   // What is wrong with the request is said before anything is made.
   const DataDirPaths paths(AbsolutePath(options.data_dir));
   PENSTOCK_ASSIGN_OR_RETURN(const LaunchRecord wanted, Decide(options, paths));
-  PENSTOCK_RETURN_IF_ERROR(LoadClusterOptions(wanted.config, wanted.assignments).status());
+  PENSTOCK_ASSIGN_OR_RETURN(const ClusterOptions asked,
+                            LoadClusterOptions(wanted.config, wanted.assignments));
+  if (options.config || options.assignments) PENSTOCK_RETURN_IF_ERROR(CheckUnset(asked));
   const std::string programs = options.programs.empty() ? ProgramFolder() : options.programs;
   PENSTOCK_RETURN_IF_ERROR(CheckPrograms(programs));
   PENSTOCK_ASSIGN_OR_RETURN(DataDirLock lock, DataDirLock::Acquire(paths));
@@ -220,20 +237,47 @@ std::string LeftOutText(const nlohmann::json& nodes, const std::vector<ChildStat
   return text;
 }
 
+std::string WithoutEffectText(const ClusterOptions& options, const nlohmann::json& status) {
+  const auto copies = status.value("copies", nlohmann::json::object());
+  const auto shards = status.value("shards", nlohmann::json::object());
+  const auto& o = options.scheduler;
+  std::string text;
+  const auto compare = [&](const char* name, uint32_t set, uint32_t kept, const std::string& change) {
+    if (set == kept) return;
+    StrAppend(&text, "  without effect: scheduler.", name, " = ", set, ", as this cluster exists and has ",
+              kept, ", which ", change, "\n");
+  };
+  const std::string order =
+      StrCat("`penstock cluster copies ", o.copies, " --min ", o.min_copies, "` changes");
+  compare("copies", o.copies, copies.value("wanted", o.copies), order);
+  compare("min_copies", o.min_copies, copies.value("min", o.min_copies), order);
+  compare("shards", o.shards, shards.value("total", o.shards), "does not change");
+  return text;
+}
+
+Result<std::string> MakePrivateFolder() {
+  PENSTOCK_ASSIGN_OR_RETURN(std::string folder, MakeTemporaryFolder());
+  PENSTOCK_RETURN_IF_ERROR(WriteFileAtomically(folder + kPrivateMark, ""));
+  return folder;
+}
+
 std::vector<std::string> RemoveAbandonedClusters() {
   std::vector<std::string> removed;
   std::error_code ignored;
-  const std::string base = TemporaryBase();
-  for (const auto& entry : std::filesystem::directory_iterator(base, ignored)) {
-    const std::string name = entry.path().filename().string();
-    if (!name.starts_with(kTemporaryPrefix) || name.size() != kTemporaryPrefix.size() + 6) continue;
-    const DataDirPaths paths(entry.path().string() + "/cluster");
-    // One without a record is about to be made, or is none of ours.
-    if (!std::filesystem::exists(paths.record(), ignored) || LockHolder(paths)) continue;
+  for (const auto& entry : std::filesystem::directory_iterator(TemporaryBase(), ignored)) {
+    const std::string folder = entry.path().string();
+    // Everybody may put something there: only what we have made for a private cluster is ours to remove.
+    struct stat mark {};
+    const bool ours = entry.path().filename().string().starts_with(kTemporaryPrefix) &&
+                      entry.symlink_status(ignored).type() == std::filesystem::file_type::directory &&
+                      ::lstat((folder + kPrivateMark).c_str(), &mark) == 0 && mark.st_uid == ::geteuid();
+    const DataDirPaths paths(folder + "/cluster");
+    // One without a record is about to be made.
+    if (!ours || !std::filesystem::exists(paths.record(), ignored) || LockHolder(paths)) continue;
     const auto lock = DataDirLock::Acquire(paths);
     if (!lock.ok()) continue;
-    RemoveFolder(entry.path().string());
-    removed.push_back(entry.path().string());
+    RemoveFolder(folder);
+    removed.push_back(folder);
   }
   return removed;
 }

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "common/base/status.h"
+#include "common/config/cluster_options.h"
 #include "tools/launch/data_dir.h"
 #include "tools/launch/interrupt.h"
 #include "tools/launch/supervisor.h"
@@ -68,13 +69,16 @@ class ClusterLauncher {
 std::string MissingForReady(const nlohmann::json& status, uint32_t servers, uint32_t workers);
 // Of inspect "nodes": a line for each that took part before and is none of the launched ones; "": all are.
 std::string LeftOutText(const nlohmann::json& nodes, const std::vector<ChildState>& launched);
+// Of inspect "status": a line for each option that only a new cluster takes and that this one has otherwise.
+std::string WithoutEffectText(const ClusterOptions& options, const nlohmann::json& status);
 // The folder of the running program.
 std::string ProgramFolder();
 // A new folder below $TMPDIR (or /tmp). RemoveFolder deletes a folder with all it holds.
 Result<std::string> MakeTemporaryFolder();
 void RemoveFolder(const std::string& path);
-// Removes the clusters in folders of MakeTemporaryFolder ("FOLDER/cluster") whose launchers were killed, and
-// gives their folders.
+// A temporary folder whose "FOLDER/cluster" is to end with its launcher.
+Result<std::string> MakePrivateFolder();
+// Removes those of ours whose launchers were killed, and gives their names.
 std::vector<std::string> RemoveAbandonedClusters();
 
 }  // namespace penstock

@@ -64,6 +64,7 @@ TEST(Arguments, NestedCommandsAndOutput) {
   EXPECT_EQ(rows.arguments.keys, (std::vector<uint64_t>{17, 4711}));
   EXPECT_EQ(Parse({"shard", "accept-loss", "5", "7"}).arguments.ids, (std::vector<uint32_t>{5, 7}));
   EXPECT_TRUE(Parse({"shard", "accept-loss", "--all"}).arguments.all);
+  EXPECT_EQ(Parse({"job", "show", "010"}).arguments.id, 10u) << "not eight";
   const auto force = Parse({"shard", "force", "5", "2"});
   ASSERT_EQ(force.code, std::nullopt) << force.err;
   EXPECT_EQ(force.arguments.command, "shard force");

@@ -67,15 +67,30 @@ TEST(LeftOut, ThoseWhoTookPartBeforeAreNamed) {
   EXPECT_EQ(LeftOutText(nodes, {{.name = "server-1"}, {.name = "server-2"}, {.name = "server-3"}}), "");
 }
 
+TEST(WithoutEffect, OptionsOfANewClusterAreNamed) {
+  const json status = {{"copies", {{"wanted", 2}, {"min", 1}}}, {"shards", {{"total", 128}}}};
+  ClusterOptions options;
+  options.scheduler.copies = 2;
+  EXPECT_EQ(WithoutEffectText(options, status), "");
+  options.scheduler.copies = 3;
+  options.scheduler.shards = 64;
+  EXPECT_EQ(
+      WithoutEffectText(options, status),
+      "  without effect: scheduler.copies = 3, as this cluster exists and has 2, which `penstock cluster "
+      "copies 3 --min 1` changes\n"
+      "  without effect: scheduler.shards = 64, as this cluster exists and has 128, which does not "
+      "change\n");
+}
+
 TEST(AbandonedClusters, AreRemovedUnlessTheyRun) {
   const TempFolder folder;
   const char* before = ::getenv("TMPDIR");
   const std::string saved = before == nullptr ? "" : before;
   ::setenv("TMPDIR", folder.path().c_str(), 1);
-  const auto abandoned = MakeTemporaryFolder(), running = MakeTemporaryFolder(),
-             other = MakeTemporaryFolder();
-  ASSERT_TRUE(abandoned.ok() && running.ok() && other.ok());
-  for (const auto& made : {abandoned, running}) {
+  const auto abandoned = MakePrivateFolder(), running = MakePrivateFolder(), other = MakePrivateFolder(),
+             kept = MakeTemporaryFolder();
+  ASSERT_TRUE(abandoned.ok() && running.ok() && other.ok() && kept.ok());
+  for (const auto& made : {abandoned, running, kept}) {
     const DataDirPaths paths(*made + "/cluster");
     ASSERT_TRUE(DataDirLock::Acquire(paths).ok());
     ASSERT_TRUE(WriteLaunchRecord(paths, {}).ok());
@@ -86,6 +101,7 @@ TEST(AbandonedClusters, AreRemovedUnlessTheyRun) {
   EXPECT_FALSE(std::filesystem::exists(*abandoned));
   EXPECT_TRUE(std::filesystem::exists(*running));
   EXPECT_TRUE(std::filesystem::exists(*other)) << "it may be about to become one";
+  EXPECT_TRUE(std::filesystem::exists(*kept)) << "somebody has put a cluster of his own there";
   if (before == nullptr) {
     ::unsetenv("TMPDIR");
   } else {

@@ -70,6 +70,13 @@ TEST(Print, NumbersAsTheyAre) {
   EXPECT_EQ(FormatValue(json(uint64_t{18446744073709551615u}), Show::kCount), "18,446,744,073,709,551,615");
 }
 
+TEST(Print, WhatPeersSayGivesTheTerminalNoOrders) {
+  EXPECT_EQ(FormatValue(json("a\x1b[2Jb\nc\x7f"), Show::kText), "a\\x1b[2Jb\\x0ac\\x7f");
+  EXPECT_EQ(FormatText("\xc2\x9b"), "\\x9b");
+  EXPECT_EQ(FormatText("sérver"), "sérver");
+  EXPECT_EQ(FormatText("\xc2"), "\xc2");
+}
+
 json HealthyStatus() {
   return {{"ready", true},
           {"problems", json::array()},

@@ -181,19 +181,6 @@ TEST(JobMetrics, OptionsThatAreNotAtTheirDefaults) {
   EXPECT_EQ(OptionsText(json::object()), "");
 }
 
-TEST(JobMetrics, HugeValuesArePrintedAsTheReportHasThem) {
-  const json metrics = {{"train", {{"objective", 3.75e74}, {"examples", 4}}}};
-  EXPECT_EQ(MetricsText(metrics), "training data: objective 3.75e+74 (4 examples)\n");
-}
-
-TEST(JobMetrics, OptionsThatAreNotAtTheirDefaults) {
-  json job = EvaluatedJob();
-  job["spec"]["options"]["train"]["passes"] = 4711;
-  EXPECT_THAT(OptionsText(job), HasSubstr("\n  train.passes = 4711\n"));
-  EXPECT_THAT(OptionsText(job), Not(HasSubstr("train.batch_size")));
-  EXPECT_EQ(OptionsText(json::object()), "");
-}
-
 TEST(JobMetrics, ReportHasTheFixedMembers) {
   json job = EvaluatedJob();
   job["bad_records"] = 7;

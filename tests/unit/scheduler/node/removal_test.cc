@@ -71,13 +71,38 @@ TEST_F(RemovalTest, OldJobsAreKeptByCount) {
   c.Start();
   for (FakeNode* node : {&c.s1, &c.s2, &c.w1}) ASSERT_TRUE(c.Beat(*node).ok());
   c.Pass(200, {&c.s1, &c.s2, &c.w1});
-  for (int i = 0; i < 4; ++i) RunJob();
+  // The first job ends last: what counts is when they ended, not when they came.
+  Submit();
+  const auto first = c.Lease(c.w1)[0];
+  for (int i = 0; i < 3; ++i) {
+    RunJob();
+    c.Pass(100, {&c.s1, &c.s2, &c.w1});
+  }
+  ASSERT_TRUE(c.Done(c.w1, first).ok());
   const JobId running = Submit();
-  c.Pass(200, {&c.s1, &c.s2, &c.w1});
+  c.Pass(1000, {&c.s1, &c.s2, &c.w1});
+  EXPECT_EQ(c.plane->data().jobs.size(), 5u) << "whoever follows them has not seen how they ended";
+  c.Pass(61'000, {&c.s1, &c.s2, &c.w1});
   std::vector<JobId> kept;
   for (const auto& [id, job] : c.plane->data().jobs) kept.push_back(id);
-  EXPECT_THAT(kept, ElementsAre(3, 4, running)) << "those that run are not counted";
+  EXPECT_THAT(kept, ElementsAre(1, 4, running)) << "those that run are not counted";
   EXPECT_EQ(Tables().size(), 5u);
+  EXPECT_EQ(c.log.Replay().data().jobs.size(), 3u);
+}
+
+// What the scheduler remembers of a job outside of the journal goes with it.
+TEST_F(RemovalTest, TimeGoesOnAfterAJobIsRemoved) {
+  auto job = c.plane->Submit(FakeCluster::JobTextWith("ssp", 2, 2), c.now);
+  ASSERT_TRUE(job.ok()) << job.status().ToString();
+  const auto leases = c.Lease(c.w1, 2);
+  ASSERT_EQ(leases.size(), 2u);
+  ASSERT_TRUE(c.Done(c.w1, leases[0]).ok());
+  ASSERT_TRUE(c.plane->Cancel(*job, c.now).ok());
+  ASSERT_TRUE(c.plane->RemoveJob(*job, true).ok());
+  EXPECT_EQ(c.Done(c.w1, leases[1]).code(), Code::kNotFound);
+  c.Pass(1000, {&c.s1, &c.s2, &c.w1});
+  EXPECT_EQ(Submit(), *job + 1);
+  EXPECT_EQ(c.Lease(c.w1).size(), 1u);
 }
 
 TEST_F(RemovalTest, ATakenTableNameCostsANumberAlone) {
@@ -105,6 +130,9 @@ TEST_F(RemovalTest, ADeadNodeThatHoldsNothingIsForgotten) {
   FakeNode fourth{.name = "server-4"};
   ASSERT_TRUE(c.Register(fourth).ok());
   EXPECT_GT(fourth.id, third);
+  FakeNode stranger{.name = "stranger", .role = NodeRole::kWorker, .id = third};
+  ASSERT_TRUE(c.Register(stranger).ok());
+  EXPECT_GT(stranger.id, fourth.id) << "a worker does not take a server's place";
   ASSERT_TRUE(c.Register(c.s3).ok());
   EXPECT_EQ(c.s3.id, third);
   EXPECT_TRUE(c.Beat(c.s3).ok());
@@ -122,6 +150,15 @@ TEST_F(RemovalTest, ANodeThatHoldsShardsIsNot) {
   EXPECT_EQ(status.at("copies").at("complete"), 4);
   for (const auto& shard : *c.plane->Inspect("shards", "", c.now))
     EXPECT_EQ(shard.at("in_sync"), shard.at("node") == c.s1.id ? 1 : 0) << shard.dump();
+}
+
+TEST_F(RemovalTest, WhyItCouldNotStartIsForgottenWithIt) {
+  AddThird();
+  ASSERT_TRUE(c.plane->CannotStart("server-3", "no room").ok());
+  c.Pass(4000, {&c.s1, &c.s2, &c.w1});
+  EXPECT_THAT(Status().at("problems").dump(), HasSubstr("server-3 cannot start: no room"));
+  ASSERT_TRUE(c.plane->RemoveNode(c.s3.id, c.now).ok());
+  EXPECT_TRUE(Status().at("problems").empty()) << Status().dump();
 }
 
 TEST_F(RemovalTest, AWorkersLeasesAreFree) {
@@ -151,6 +188,15 @@ TEST_F(RemovalTest, WhereNodesAreToBeFoundSurvivesTheScheduler) {
   const auto nodes = *c.plane->Inspect("nodes", "", c.now);
   EXPECT_EQ(nodes.back().at("pid"), 4711);
   EXPECT_EQ(nodes.back().at("log"), "/var/log/server-3.INFO");
+}
+
+TEST_F(RemovalTest, NamesCanBeShown) {
+  for (const std::string& name : {std::string("server\x1b[2J"), std::string("server\n1"),
+                                  std::string("sérver"), std::string(65, 'x')}) {
+    RegisterRequest request{.name = name, .endpoints = {"h:1"}};
+    EXPECT_EQ(c.plane->Register(request, c.now).status().code(), Code::kInvalidArgument) << name;
+    EXPECT_EQ(c.plane->CannotStart(name, "no room").code(), Code::kInvalidArgument) << name;
+  }
 }
 
 TEST(NodeSizes, PrimariesAndBackupsAreToldApart) {

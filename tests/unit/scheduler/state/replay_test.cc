@@ -38,6 +38,7 @@ class RandomRun {
         break;
       case 4:
         (void)c_.plane->NewProducers(static_cast<uint32_t>(Pick(5)));
+        (void)c_.plane->RemoveNode(static_cast<NodeId>(1 + Pick(5)), c_.now);
         break;
       case 5:
         (void)c_.plane->Submit(
@@ -72,6 +73,7 @@ class RandomRun {
         if (Pick(4) == 0) (void)c_.plane->Cancel(static_cast<JobId>(1 + Pick(10)), c_.now);
         if (Pick(2) == 0) (void)c_.plane->Pause(static_cast<JobId>(1 + Pick(10)), c_.now);
         for (JobId job = 1; job < 10; ++job) (void)c_.plane->Resume(job, c_.now);
+        if (Pick(2) == 0) (void)c_.plane->RemoveJob(static_cast<JobId>(1 + Pick(10)), Pick(2) == 0);
         break;
       default:
         Time();
@@ -214,6 +216,36 @@ TEST(CommandTest, UnknownVersionsAndTypesAreRefused) {
   EXPECT_EQ(CommandFromJson(json).status().code(), Code::kFailedPrecondition);
   EXPECT_EQ(CommandFromJson({{"v", 1}, {"type", "drop_table"}}).status().code(), Code::kDataLoss);
   EXPECT_EQ(CommandFromJson(nlohmann::json("text")).status().code(), Code::kDataLoss);
+}
+
+// What was journaled before there were process ids, log files and limits of files is read without them.
+TEST(ClusterStateTest, JournalsOfEarlierVersionsAreRead) {
+  auto node = CommandToJson(RegisterNode{
+      .node = {.id = 1, .name = "server-1", .session = 1, .pid = 4711, .log = "/l"}, .lsns = {}});
+  EXPECT_EQ(node["node"].erase("pid") + node["node"].erase("log"), 2u);
+  const auto registered = CommandFromJson(node);
+  ASSERT_TRUE(registered.ok()) << registered.status().ToString();
+  EXPECT_EQ(std::get<RegisterNode>(*registered).node.pid, 0u);
+
+  auto job = CommandToJson(SubmitJob{
+      .job = 1, .name = "x", .spec = "{}", .passes = 1, .train_partitions = 1, .limit_files = true});
+  EXPECT_EQ(job.erase("limit_files"), 1u);
+  const auto submitted = CommandFromJson(job);
+  ASSERT_TRUE(submitted.ok()) << submitted.status().ToString();
+  EXPECT_FALSE(std::get<SubmitJob>(*submitted).limit_files);
+
+  ClusterState state;
+  for (const Command& command :
+       {Command(BeginTerm{.term = 1, .cluster = 0xc1, .shards = 8}), *registered, *submitted}) {
+    const Status applied = state.Apply(command);
+    ASSERT_TRUE(applied.ok()) << applied.ToString();
+  }
+  auto snapshot = state.ToJson();
+  EXPECT_EQ(snapshot["nodes"][0][1].erase("pid") + snapshot["nodes"][0][1].erase("log"), 2u);
+  EXPECT_EQ(snapshot["jobs"][0][1].erase("limit_files"), 1u);
+  const auto read = ClusterState::FromJson(snapshot);
+  ASSERT_TRUE(read.ok()) << read.status().ToString();
+  EXPECT_EQ(read->ToJson().dump(), state.ToJson().dump());
 }
 
 TEST(ClusterStateTest, RefusedCommandsChangeNothing) {
