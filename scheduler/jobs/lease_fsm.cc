@@ -147,25 +147,21 @@ std::optional<LeaseFsm::Offer> LeaseFsm::Next(Now now) {
   return offer;
 }
 
-// A lease of a training pass whose holder is at most half as fast as `node` was with its last partition, and
-// has had it for more than twice as long. Without the second condition the reading of a partition, during
-// which nothing is answered, would count as slowness. Waiting for logs is nobody's slowness.
+// The slowest lease of a training pass that is much slower than `node`. Waiting for logs is nobody's
+// slowness.
 std::optional<LeaseToken> LeaseFsm::SlowerLease(NodeId node, Now now) const {
   std::optional<LeaseToken> slowest;
-  double least = 0.5;
+  double least = WorkerPaces::kMuchSlower;
   for (const auto& [token, held] : held_) {
     const JobRecord& job = *state_->FindJob(held.job);
     const PartitionRecord& partition = job.partitions[held.partition];
-    const auto pace = paces_.find({held.job, node});
-    if (pace == paces_.end() || held.from_slower || held.pushed || partition.node == node ||
+    const int64_t ms = now.ms - held.since_ms;
+    if (held.from_slower || held.pushed || partition.node == node || ms < options_.slow_ms ||
         job.state != JobState::kRunning || job.phase != JobPhase::kTrain)
       continue;
-    const int64_t ms = now.ms - held.since_ms;
-    if (ms < options_.slow_ms || ms <= 2 * pace->second.ms) continue;
-    const double ratio = static_cast<double>(held.answered - held.begin) / static_cast<double>(ms) *
-                         static_cast<double>(pace->second.ms) / static_cast<double>(pace->second.minibatches);
-    if (ratio >= least) continue;
-    least = ratio;
+    const auto part = paces_.Compare(held.job, node, held.answered - held.begin, ms);
+    if (!part || *part >= least) continue;
+    least = *part;
     slowest = token;
   }
   return slowest;
@@ -323,9 +319,7 @@ void LeaseFsm::TakePushed(LeaseToken token, bool pushed, Now now) {
     return;
   }
   clocks_.Leave(held.job, token);
-  if (held.answered == held.begin) return;
-  paces_[{held.job, node}] = {.minibatches = held.answered - held.begin,
-                              .ms = std::max<int64_t>(1, now.ms - held.since_ms)};
+  paces_.Note(held.job, node, held.answered - held.begin, now.ms - held.since_ms);
 }
 
 ReportVerdict LeaseFsm::TakeDone(LeaseToken token, const ReportedProgress& progress, Now now) {
@@ -498,7 +492,7 @@ Status LeaseFsm::Tick(Now now) {
     return job == nullptr || IsOver(job->state);
   };
   std::erase_if(cooling_, [&](const auto& entry) { return over(entry.first.first); });
-  std::erase_if(paces_, [&](const auto& entry) { return over(entry.first.first); });
+  paces_.Forget(over);
   for (const JobId id : clocks_.Jobs()) {
     if (over(id)) clocks_.Drop(id);
   }

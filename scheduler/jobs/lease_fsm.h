@@ -20,6 +20,7 @@
 
 #include "scheduler/jobs/clock_table.h"
 #include "scheduler/jobs/lease_order.h"
+#include "scheduler/jobs/worker_paces.h"
 #include "scheduler/state/committed_state.h"
 
 namespace penstock {
@@ -131,11 +132,6 @@ class LeaseFsm {
     uint64_t begin = 0;        // recorded when the lease was given
     bool from_slower = false;  // the lease was taken from a slower worker, and is not taken again
   };
-  // How fast a worker pushed its last partition of a job.
-  struct Pace {
-    uint64_t minibatches = 0;
-    int64_t ms = 0;
-  };
   struct Cooling {
     int64_t until_ms = 0;
     int64_t wait_ms = 0;
@@ -165,7 +161,7 @@ class LeaseFsm {
   const LeaseOptions options_;
   std::map<LeaseToken, Held> held_;
   std::map<PartitionKey, Cooling> cooling_;
-  std::map<std::pair<JobId, NodeId>, Pace> paces_;
+  WorkerPaces paces_;
   LeaseOrder order_;
   FairShare share_;
   ClockTable clocks_;
