@@ -23,23 +23,6 @@ std::string Describe(const JobRecord& job, uint32_t partition) {
 
 }  // namespace
 
-bool IsTransient(const Status& error, bool quarantined) {
-  switch (error.code()) {
-    case Code::kUnavailable:
-    case Code::kWrongEpoch:
-    case Code::kOverloaded:
-    case Code::kNotEnoughCopies:
-    case Code::kDeadlineExceeded:
-    case Code::kOutcomeUnknown:
-    case Code::kCancelled:
-      return true;
-    case Code::kDataLoss:
-      return quarantined;  // the job waits for the operator's word about the shard
-    default:
-      return false;
-  }
-}
-
 LeaseFsm::LeaseFsm(CommittedState& state, const LeaseOptions& options, Now now)
     : state_(state), options_(options) {
   Adopt(now.ms);

@@ -20,6 +20,7 @@
 
 #include "scheduler/jobs/clock_table.h"
 #include "scheduler/jobs/lease_order.h"
+#include "scheduler/jobs/worker_error.h"
 #include "scheduler/jobs/worker_paces.h"
 #include "scheduler/state/committed_state.h"
 
@@ -29,9 +30,6 @@ struct Now {
   int64_t ms = 0;       // of a clock that only rises
   int64_t wall_ms = 0;  // since 1970, for the journal
 };
-
-// Of a worker's error: what another worker, or a later moment, may mend.
-bool IsTransient(const Status& error, bool quarantined);
 
 struct LeaseOptions {
   int64_t lease_ms = 10000;
