@@ -35,6 +35,7 @@ Status LedgerJob::Begin() {
   set("train.consistency=" + consistency_);
   set(StrCat("train.passes=", passes_));
   if (consistency_ != "sync") set("data.partitions=8");
+  for (const std::string& assignment : set_) set(assignment);
   PENSTOCK_ASSIGN_OR_RETURN(
       ChildProgram train,
       ChildProgram::Start({.argv = argv, .output = Path(".out"), .errors = "", .environment = {}}));
@@ -92,7 +93,28 @@ std::string LedgerJob::Finish(const Loss& loss, int deadline_ms) {
   const Seen seen = Look();
   if (seen.examples != passes_ * kRecords)
     return StrCat("the job counts ", seen.examples, " examples of ", passes_ * kRecords);
+  const auto job = Admin(cluster_.client()).Inspect("job", name_);
+  if (!job.ok()) return job.status().ToString();
+  if (std::string wrong = CheckHistory(*job); !wrong.empty()) return wrong;
   return CheckLedger(seen.id, loss);
+}
+
+// Evaluations are of whole passes: one after the other, each of all records.
+std::string LedgerJob::CheckHistory(const nlohmann::json& job) const {
+  uint64_t last = 0;
+  for (const auto& entry : job.value("history", nlohmann::json::array())) {
+    const auto pass = entry.value("pass", uint64_t{0});
+    if (pass <= last)
+      return StrCat("an evaluation after pass ", pass, " comes behind that after pass ", last);
+    last = pass;
+    for (const char* data : {"train", "test"}) {
+      if (!entry.contains(data) || !entry[data].is_object()) continue;
+      const auto examples = entry[data].value("examples", uint64_t{0});
+      if (examples != kRecords)
+        return StrCat("pass ", pass, " has ", examples, " examples of ", data, " data");
+    }
+  }
+  return "";
 }
 
 std::string LedgerJob::CheckLedger(uint64_t id, const Loss& loss) {

@@ -1,8 +1,11 @@
 // LedgerJob: a training job whose ledger says afterwards how often each example of each pass was counted.
 #pragma once
 
+#include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "tests/chaos/chaos_cluster.h"
 #include "tests/cluster/child_program.h"
@@ -11,9 +14,15 @@ namespace penstock {
 
 class LedgerJob {
  public:
-  // `name` is of this job alone. `consistency`: async, ssp or sync.
-  LedgerJob(ChaosCluster& cluster, std::string name, std::string consistency, uint64_t passes)
-      : cluster_(cluster), name_(std::move(name)), consistency_(std::move(consistency)), passes_(passes) {}
+  // `name` is of this job alone. `consistency`: async, ssp or sync. `set`: further options
+  // ("train.keep_best=true").
+  LedgerJob(ChaosCluster& cluster, std::string name, std::string consistency, uint64_t passes,
+            std::vector<std::string> set = {})
+      : cluster_(cluster),
+        name_(std::move(name)),
+        consistency_(std::move(consistency)),
+        passes_(passes),
+        set_(std::move(set)) {}
 
   // `penstock train` in the background.
   Status Begin();
@@ -40,12 +49,14 @@ class LedgerJob {
   // As the scheduler shows it; "" when it cannot be asked or does not know it yet.
   Seen Look();
   std::string CheckLedger(uint64_t id, const Loss& loss);
+  std::string CheckHistory(const nlohmann::json& job) const;
   std::string Output() const;
   std::string Path(const std::string& suffix) const { return cluster_.dir() + "/" + name_ + suffix; }
 
   ChaosCluster& cluster_;
   const std::string name_, consistency_;
   const uint64_t passes_;
+  const std::vector<std::string> set_;
   std::optional<ChildProgram> train_;
 };
 

@@ -55,6 +55,7 @@ const std::vector<Suite>& AllSuites();
 std::unique_ptr<SuiteRun> BeginServerKill(const ChaosOptions& options);
 std::unique_ptr<SuiteRun> BeginSchedulerKill(const ChaosOptions& options);
 std::unique_ptr<SuiteRun> BeginWorkerKill(const ChaosOptions& options);
+std::unique_ptr<SuiteRun> BeginJobKill(const ChaosOptions& options);
 std::unique_ptr<SuiteRun> BeginPause(const ChaosOptions& options);
 std::unique_ptr<SuiteRun> BeginPartition(const ChaosOptions& options);
 std::unique_ptr<SuiteRun> BeginNetwork(const ChaosOptions& options);
