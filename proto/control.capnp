@@ -3,7 +3,7 @@
 # Everything that changes the cluster's state is journaled and synced before it is answered, so every answer survives a crash of
 # the scheduler. `term` rises with every start of a leading scheduler; servers refuse a lower one (rule 21).
 #
-# Which token may call what stands in common/net/access.h: acceptLoss, setCopies and forceShard are the operator's, cannotStart is of nodes,
+# Which token may call what stands in common/net/access.h: acceptLoss, setCopies, forceShard and removeNode are the operator's, cannotStart is of nodes,
 # and only nodes register and report as servers. Everything else is anybody's who has proven a token. Terms, map versions and
 # shards are believed of nodes alone.
 @0xc7b0a5d1e2f34a05;

@@ -208,6 +208,7 @@ async def misuse_scheduler(scheduler):
         "acceptLoss": scheduler.acceptLoss(shard=0),
         "setCopies": scheduler.setCopies(copies=3, minCopies=3),
         "forceShard": scheduler.forceShard(shard=0, node=1),
+        "removeNode": scheduler.removeNode(node=1),
         "cannotStart": scheduler.cannotStart(name="server-0", reason="none"),
         "register": scheduler.register(role="server", name="rogue", endpoints=["127.0.0.1:1"], highestTerm=1000),
     }.items():
