@@ -52,14 +52,17 @@ async def connect(endpoint):
     return await capnp.AsyncIoStream.create_connection(host=host, port=int(port))
 
 
+def versions(schemas):
+    handshake = schemas["handshake"]
+    return {"protocolMin": handshake.protocolMin, "protocolMax": handshake.protocolMax}
+
+
 async def greet(schemas, endpoint, token, name="foreign client"):
     """The bootstrap capability, the answer to hello, and what to send in prove."""
     bootstrap = capnp.TwoPartyClient(await connect(endpoint)).bootstrap()
     handshake = bootstrap.cast_as(schemas["handshake"].Handshake)
     nonce = os.urandom(16)
-    answer = await handshake.hello(
-        hello={"protocolMin": 1, "protocolMax": 1, "cluster": 0, "nonce": nonce, "name": name}
-    )
+    answer = await handshake.hello(hello={**versions(schemas), "cluster": 0, "nonce": nonce, "name": name})
     proof = proof_of(token, b"client", nonce, answer.nonce, answer.cluster)
     theirs = proof_of(token, b"server", nonce, answer.nonce, answer.cluster)
     parts = [answer.proof[i : i + 32] for i in range(0, len(answer.proof), 32)]
@@ -84,7 +87,7 @@ async def misuse_handshake(schemas, endpoint, token):
     proven = await handshake.prove(proof=proof)
     expect("and proves nothing", proven.status.code == "permissionDenied", proven.status.message)
     handshake, _, proof, _ = await greet(schemas, endpoint, token)
-    again = await handshake.hello(hello={"protocolMin": 1, "protocolMax": 1, "nonce": b"0" * 16, "name": "twice"})
+    again = await handshake.hello(hello={**versions(schemas), "nonce": b"0" * 16, "name": "twice"})
     expect("a second hello is refused", again.status.code == "failedPrecondition", again.status.message)
 
 
