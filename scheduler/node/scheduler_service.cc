@@ -13,7 +13,7 @@ constexpr uint64_t kLongestWaitMs = 1000;  // of calls that wait for something t
 
 Status ReadError(proto::Status::Reader in) {
   const Status status = ReadStatus(in);
-  return status.ok() ? status : Status(status.code(), ReadText(in.getMessage()), status.retry_after_ms());
+  return status.ok() ? status : Status(status.code(), ReadLine(in.getMessage()), status.retry_after_ms());
 }
 
 ReportedProgress ReadProgress(proto::Progress::Reader in) {
