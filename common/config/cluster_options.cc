@@ -76,11 +76,12 @@ void Declare(OptionSet& set, ClusterOptions::Scheduler& o) {
                "copies; of a new cluster, as that.",
        .min = 1,
        .max = 3});
-  set.Add("scheduler", "keep_jobs", &o.keep_jobs,
-          {.help = "How many jobs that have ended are kept in the list of jobs; older ones are forgotten, and "
-                   "their tables stay. `penstock job rm` removes single ones.",
-           .min = 1,
-           .max = 100000});
+  set.Add(
+      "scheduler", "keep_jobs", &o.keep_jobs,
+      {.help = "How many jobs that have ended are kept in the list of jobs; older ones are forgotten, and "
+               "their tables stay. `penstock job rm` removes single ones.",
+       .min = 1,
+       .max = 100000});
   set.Add("scheduler", "max_connections", &o.max_connections,
           {.help = "RPC connections at a time; further ones are refused as overloaded.",
            .min = 8,
