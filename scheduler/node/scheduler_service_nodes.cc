@@ -10,7 +10,8 @@ namespace {
 
 constexpr size_t kMaxPathBytes = 4096;
 constexpr uint32_t kMaxEndpoints = 256;
-constexpr size_t kMaxEndpointBytes = 300;  // a host name and a port
+constexpr uint32_t kMaxWorkerEndpoints = 4;  // they serve nobody yet
+constexpr size_t kMaxEndpointBytes = 300;    // a host name and a port
 constexpr uint32_t kMaxBackupReports = 16;
 
 Result<std::vector<BackupLine>> ReadBackups(capnp::List<proto::BackupReport>::Reader in) {
@@ -109,8 +110,9 @@ Status SchedulerService::Register(RegisterContext& context) {
   }
   if (request.http.size() > kMaxEndpointBytes)
     return InvalidArgument("register: an address of too many characters");
-  if (params.getEndpoints().size() > kMaxEndpoints)
-    return InvalidArgument("register: more than 256 endpoints");
+  const uint32_t most = request.role == NodeRole::kServer ? kMaxEndpoints : kMaxWorkerEndpoints;
+  if (params.getEndpoints().size() > most)
+    return InvalidArgument(StrCat("register: more than ", most, " endpoints"));
   for (auto endpoint : params.getEndpoints()) {
     if (endpoint.size() > kMaxEndpointBytes)
       return InvalidArgument("register: an address of too many characters");
