@@ -134,7 +134,7 @@ class HandshakeServer final : public proto::Handshake::Server {
 
   std::shared_ptr<const ClusterIdentity> identity_;
   std::shared_ptr<kj::Own<capnp::Capability::Server>> service_;
-  // Of nullptr when the port is gone: a call that has come goes on without its connection.
+  // Holds nullptr when the port is gone: a call that has come goes on without its connection.
   const std::shared_ptr<Gate* const> gate_;
   const uint64_t connection_;
   std::string peer_ = "unknown";
