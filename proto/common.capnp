@@ -88,7 +88,7 @@ struct TableSpec {
   allowNonFinite @20 :Bool = false;   # false: a unit with NaN or infinity is refused
   denseSize @21 :UInt64 = 0;          # above 0: a dense tensor of so many floats; row r has those from r * dim on
   schedule :group {
-    # The rate's factor at step t from 1: t / warmupSteps at first, then, with s = t - warmupSteps, by kind.
+    # The rate's factor at step t from 1: t / warmupSteps at first, then, with s = t - warmupSteps, by kind. Not for assign, add and ftrl.
     kind @27 :UInt8 = 0;              # 0 constant 1; 1 step decayRate ^ floor(s / decaySteps); 2 cosine from 1 to minimum over decaySteps;
                                       # 3 inverse_sqrt 1 / sqrt(1 + s / decaySteps)
     warmupSteps @28 :UInt64 = 0;

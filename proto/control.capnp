@@ -168,7 +168,7 @@ interface Scheduler {
   cancelJob @8 (job :UInt32) -> (status :Common.Status);
 
   lease @9 (node :UInt32, session :UInt64, count :UInt32, knownJobs :List(UInt32)) -> (status :Common.Status, leases :List(Lease), retryAfterMs :UInt32);
-  # By workers: at most `count` partitions to work on; none: ask again after retryAfterMs.
+  # By workers: at most `count` (1 to 64) partitions to work on; none: ask again after retryAfterMs.
   report @10 (node :UInt32, session :UInt64, progress :List(Progress)) -> (status :Common.Status, results :List(Common.Status));
   # By workers, at least every heartbeat. A result other than ok (an old token, a cancelled job, a rewind): drop that lease at once.
 

@@ -14,7 +14,8 @@
 #   shard = (x ^ x >> 31) >> (64 - log2(shards))
 # A group with a key of another shard is refused as a whole (invalidArgument), in pushes and in pulls.
 #
-# One call has at most 4096 tables and 65536 groups, and the values of its answer at most 112 MiB.
+# One call has at most 4096 tables and 65536 groups, and the values of its answer at most 112 MiB. One about whole shards has at most
+# 2^20 pairs of a table and a shard.
 @0xc7b0a5d1e2f34a04;
 using Cxx = import "/capnp/c++.capnp";
 $Cxx.namespace("penstock::proto");

@@ -16,8 +16,9 @@ using Cxx = import "/capnp/c++.capnp";
 $Cxx.namespace("penstock::proto");
 using Common = import "common.capnp";
 
-const protocolMin :UInt16 = 1;
-const protocolMax :UInt16 = 1;
+# 2: TableSpec has defaults, so a peer of version 1 would read other values in it; a proof for each token of a port.
+const protocolMin :UInt16 = 2;
+const protocolMax :UInt16 = 2;
 
 struct Hello {
   protocolMin @0 :UInt16;

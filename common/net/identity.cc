@@ -29,7 +29,14 @@ bool Printable(char c, char first) { return c >= first && c <= '~'; }
 
 std::vector<std::pair<std::string, Access>> ClusterIdentity::Accepted() const {
   if (operator_token.empty() && client_token.empty()) return {{token, Access::kEverything}};
-  return {{token, Access::kNode}, {operator_token, Access::kOperator}, {client_token, Access::kClient}};
+  std::vector<std::pair<std::string, Access>> accepted;
+  const auto add = [&](const std::string& known, Access access) {
+    if (!known.empty()) accepted.emplace_back(known, access);  // the empty one everybody can prove
+  };
+  add(token, Access::kNode);
+  add(operator_token, Access::kOperator);
+  add(client_token, Access::kClient);
+  return accepted;
 }
 
 Status CheckPeerName(std::string_view name) {

@@ -5,6 +5,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 
+#include <algorithm>
 #include <map>
 #include <optional>
 #include <unordered_map>
@@ -20,7 +21,8 @@ namespace penstock {
 namespace {
 
 constexpr uint64_t kHandshakeMs = 5000;
-constexpr uint64_t kHandshakeBytes = 64 << 10;  // of a message before it has passed
+constexpr uint64_t kHandshakeBytes = 64 << 10;  // of all messages before it has passed
+constexpr uint64_t kMessageBytes = 64;          // that one of no size counts as
 constexpr size_t kUnproven = 256;               // connections that have not passed, at a time
 constexpr uint64_t kUnprovenMs = 250;           // that each of them has at least
 constexpr uint64_t kLookMs = 10;                // for a place among them
@@ -41,9 +43,12 @@ class Gate {
 class HandshakeServer final : public proto::Handshake::Server {
  public:
   HandshakeServer(std::shared_ptr<const ClusterIdentity> identity,
-                  std::shared_ptr<kj::Own<capnp::Capability::Server>> service, Gate& gate,
-                  uint64_t connection)
-      : identity_(std::move(identity)), service_(std::move(service)), gate_(gate), connection_(connection) {}
+                  std::shared_ptr<kj::Own<capnp::Capability::Server>> service,
+                  std::shared_ptr<Gate* const> gate, uint64_t connection)
+      : identity_(std::move(identity)),
+        service_(std::move(service)),
+        gate_(std::move(gate)),
+        connection_(connection) {}
 
   kj::Promise<void> hello(HelloContext context) override {
     auto hello = context.getParams().getHello();
@@ -53,7 +58,7 @@ class HandshakeServer final : public proto::Handshake::Server {
     WriteStatus(status, results.initStatus());
     results.setName(identity_->name);
     if (!status.ok()) {
-      gate_.NoteRefusal(status.message());
+      NoteRefusal(status);
       return kj::READY_NOW;
     }
     std::copy_n(hello.getNonce().begin(), client_nonce_.size(), client_nonce_.begin());
@@ -76,10 +81,10 @@ class HandshakeServer final : public proto::Handshake::Server {
     auto results = context.getResults();
     const std::optional<Access> access = Proven(context.getParams().getProof());
     greeted_ = false;  // one try a connection
-    const Status status = access ? gate_.Admit(connection_) : PermissionDenied("wrong token");
+    const Status status = access ? Admit() : PermissionDenied("wrong token");
     if (!status.ok()) {
       const Status refusal = status.Prepend(identity_->name + " refused '" + peer_ + "'");
-      gate_.NoteRefusal(refusal.message());
+      NoteRefusal(refusal);
       WriteStatus(refusal, results.initStatus());
       return kj::READY_NOW;
     }
@@ -121,9 +126,17 @@ class HandshakeServer final : public proto::Handshake::Server {
     return std::nullopt;
   }
 
+  Status Admit() const {
+    return *gate_ == nullptr ? Unavailable("the port is closed") : (*gate_)->Admit(connection_);
+  }
+  void NoteRefusal(const Status& status) const {
+    if (*gate_ != nullptr) (*gate_)->NoteRefusal(status.message());
+  }
+
   std::shared_ptr<const ClusterIdentity> identity_;
   std::shared_ptr<kj::Own<capnp::Capability::Server>> service_;
-  Gate& gate_;  // outlives its connections
+  // Holds nullptr when the port is gone: a call that has come goes on without its connection.
+  const std::shared_ptr<Gate* const> gate_;
   const uint64_t connection_;
   std::string peer_ = "unknown";
   bool said_ = false;     // hello
@@ -176,6 +189,7 @@ class RpcServer::Impl : public kj::TaskSet::ErrorHandler, public Gate {
         receiver_(kj::mv(receiver)),
         tasks_(*this) {}
   ~Impl() noexcept override {
+    *gate_ = nullptr;
     counters_.connections -= connections_.size();
     counters_.unproven_connections -= unproven_.size();
   }
@@ -187,6 +201,11 @@ class RpcServer::Impl : public kj::TaskSet::ErrorHandler, public Gate {
   size_t connections() const { return connections_.size(); }
 
  private:
+  struct Unproven {
+    uint64_t opened_ms = 0;
+    uint64_t bytes = 0;  // of its messages
+  };
+
   kj::Promise<void> AcceptAll() {
     return MakePlace()
         .then([this] { return receiver_->accept(); })
@@ -206,21 +225,19 @@ class RpcServer::Impl : public kj::TaskSet::ErrorHandler, public Gate {
   // has had its time. Until then those that come wait in the kernel's queue.
   kj::Promise<void> MakePlace() {
     if (unproven_.size() < kUnproven) return kj::READY_NOW;
-    const auto [id, opened_ms] = *unproven_.begin();
-    if (NowMs() - opened_ms < kUnprovenMs) return loop_.Sleep(kLookMs).then([this] { return MakePlace(); });
+    const auto& [id, oldest] = *unproven_.begin();
+    if (loop_.NowMs() - oldest.opened_ms < kUnprovenMs)
+      return loop_.Sleep(kLookMs).then([this] { return MakePlace(); });
     ++counters_.dropped_connections;
     Say(StrCat("closed a connection that has proven nothing: there are ", kUnproven, " of them"));
     Close(id);
     return kj::READY_NOW;
   }
 
-  uint64_t NowMs() const {
-    return static_cast<uint64_t>((loop_.timer().now() - kj::origin<kj::TimePoint>()) / kj::MILLISECONDS);
-  }
-
   // What peers cause, a few times in a while: a stranger must not fill the disk with it.
   void Say(const std::string& line) {
-    if (const auto tail = lines_.Admit(NowMs())) LOG(WARNING) << identity_->name << ": " << line << *tail;
+    if (const auto tail = lines_.Admit(loop_.NowMs()))
+      LOG(WARNING) << identity_->name << ": " << line << *tail;
   }
 
   void NoteRefusal(const std::string& text) override { Say("refused a peer: " + text); }
@@ -239,11 +256,13 @@ class RpcServer::Impl : public kj::TaskSet::ErrorHandler, public Gate {
 
   // Whether a message of that size is read. It is announced before any of it has come.
   bool Accepts(uint64_t bytes, uint64_t connection) {
-    const bool passed = !unproven_.contains(connection);
+    const auto unproven = unproven_.find(connection);
+    const bool passed = unproven == unproven_.end();
     const uint64_t most = passed ? options_.max_message_bytes : kHandshakeBytes;
+    if (!passed) bytes = unproven->second.bytes += std::min(bytes, most) + kMessageBytes;
     if (bytes <= most) return true;
-    Say(StrCat("closed a connection for a message of ", bytes, " bytes", passed ? "" : " in the handshake",
-               ", allowed are ", most));
+    Say(StrCat("closed a connection for ", passed ? "a message" : "messages in the handshake", " of ", bytes,
+               " bytes, allowed are ", most));
     ++counters_.refused_messages;
     return false;
   }
@@ -253,12 +272,12 @@ class RpcServer::Impl : public kj::TaskSet::ErrorHandler, public Gate {
     stream->setsockopt(IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
     const uint64_t id = next_id_++;
     auto connection = std::make_unique<Connection>(
-        loop_, kj::mv(stream), kj::heap<HandshakeServer>(identity_, service_, *this, id),
+        loop_, kj::mv(stream), kj::heap<HandshakeServer>(identity_, service_, gate_, id),
         options_.max_message_bytes, [this, id](uint64_t bytes) { return Accepts(bytes, id); });
     auto gone = connection->network.onDisconnect();
     connections_.emplace(id, std::move(connection));
     ++counters_.connections;
-    unproven_.emplace(id, NowMs());
+    unproven_.emplace(id, Unproven{.opened_ms = loop_.NowMs()});
     ++counters_.unproven_connections;
     auto late = loop_.Sleep(kHandshakeMs).then([this, id]() -> kj::Promise<void> {
       if (unproven_.contains(id)) return kj::READY_NOW;
@@ -284,7 +303,8 @@ class RpcServer::Impl : public kj::TaskSet::ErrorHandler, public Gate {
   std::shared_ptr<kj::Own<capnp::Capability::Server>> service_;
   LineLimiter lines_{kLines, kLinesMs};
   uint64_t next_id_ = 0;
-  std::map<uint64_t, uint64_t> unproven_;  // when each was opened; the oldest first
+  const std::shared_ptr<Gate*> gate_ = std::make_shared<Gate*>(this);
+  std::map<uint64_t, Unproven> unproven_;  // the oldest first
   std::unordered_map<uint64_t, std::unique_ptr<Connection>> connections_;
   kj::TaskSet tasks_;  // last: its promises use all of the above
 };

@@ -362,6 +362,7 @@ Result<TableSpec> ControlPlane::Create(TableSpec spec, Now now) {
     return AlreadyExists(StrCat("table '", spec.name, "' exists with another specification: its ",
                                 DescribeDifference(*existing, spec)));
   }
+  PENSTOCK_RETURN_IF_ERROR(CheckRoomForTables());
   spec.id = state_.data().last_table + 1;
   PENSTOCK_RETURN_IF_ERROR(state_.Commit(CreateTable{spec}));
   LOG(INFO) << "table '" << spec.name << "' is created with id " << spec.id;

@@ -35,9 +35,12 @@ struct ControlPlaneOptions {
   CopyOptions copying;
   NodeTableOptions nodes;
   LeaseOptions leases;
-  int64_t lsn_ms = 1000;     // how often reported lsns are journaled
-  uint32_t keep_jobs = 100;  // that have ended; those that ended before are forgotten
-  ProcessPlace process;      // the scheduler's own
+  int64_t lsn_ms = 1000;           // how often reported lsns are journaled
+  uint32_t keep_jobs = 100;        // that have ended; those that ended before are forgotten
+  uint32_t most_open_jobs = 1000;  // that have not ended
+  uint32_t most_workers = 4096;    // that are known, dead ones included
+  uint32_t most_tables = 65536;    // a job may bring its own beyond that
+  ProcessPlace process;            // the scheduler's own
 };
 
 struct RegisterRequest {
@@ -130,7 +133,8 @@ class ControlPlane {
   Status Drop(const std::string& name, Now now);
   Result<ProducerId> NewProducers(uint32_t count);
 
-  // `limit_files`: of a client, whose jobs read files below worker.data_roots alone.
+  // `limit_files`: of a client, whose jobs read files below worker.data_roots alone. kOverloaded: too many
+  // have not ended.
   Result<JobId> Submit(const std::string& spec, Now now, bool limit_files = false);
   Status Cancel(JobId job, Now now);
   Status Pause(JobId job, Now now);
@@ -147,6 +151,9 @@ class ControlPlane {
                                      const std::vector<ReportedProgress>& progress, Now now);
 
   Result<nlohmann::json> Inspect(const std::string& what, const std::string& name, Now now);
+  // Before a worker registers: where too many are known, the one that is dead the longest is forgotten for
+  // it. kOverloaded: all of them live.
+  Status MakeRoomForWorker(const RegisterRequest& request, Now now);
   // kFailedPrecondition: it lives, or holds shards or copies of them.
   Status RemoveNode(NodeId node, Now now);
   Status Accept(ShardId shard, Now now);
@@ -198,6 +205,7 @@ class ControlPlane {
   Status CommitAccept(ShardId id, Lsn remaining, const std::string& node, Now now);
   std::string CopiesProblem(Now now) const;
   Status CommitRemoval(const RemoveJobs& command);
+  Status CheckRoomForTables() const;
   Status ForgetOldJobs(Now now);
   Status PlaceIfReady(Now now);
   Status GrantHeld(Now now);

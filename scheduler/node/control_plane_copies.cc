@@ -118,6 +118,23 @@ Status ControlPlane::SetCopies(uint32_t copies, uint32_t min_copies, Now now) {
   return Status::Ok();
 }
 
+Status ControlPlane::MakeRoomForWorker(const RegisterRequest& request, Now now) {
+  const bool named = !request.name.empty() && state_->FindNode(NodeRole::kWorker, request.name) != nullptr;
+  if (named || state_->FindNode(request.node) != nullptr) return Status::Ok();
+  size_t workers = 0;
+  NodeId longest = 0;
+  for (const auto& [id, node] : state_.data().nodes) {
+    if (node.role != NodeRole::kWorker) continue;
+    ++workers;
+    const bool dead = nodes_.StateOf(id, now.ms) == Liveness::kDead;
+    if (dead && (longest == 0 || nodes_.SilentMs(id, now.ms) > nodes_.SilentMs(longest, now.ms)))
+      longest = id;
+  }
+  if (workers < options_.most_workers) return Status::Ok();
+  if (longest != 0) return RemoveNode(longest, now);
+  return Overloaded(StrCat("register: there are ", workers, " workers, and no more may be"), 1000);
+}
+
 Status ControlPlane::RemoveNode(NodeId id, Now now) {
   PENSTOCK_RETURN_IF_ERROR(CheckLeads());
   PENSTOCK_RETURN_IF_ERROR(leases_.Flush());

@@ -18,10 +18,22 @@ constexpr int64_t kSeenMs = 60'000;  // an ended job is kept so long in any case
 
 Result<JobId> ControlPlane::Submit(const std::string& spec, Now now, bool limit_files) {
   PENSTOCK_RETURN_IF_ERROR(CheckLeads());
+  const auto open = static_cast<size_t>(
+      std::ranges::count_if(data().jobs, [](const auto& job) { return !IsOver(job.second.state); }));
+  if (open >= options_.most_open_jobs)
+    return Overloaded(StrCat("job: ", open, " jobs have not ended, and no more may be: cancel some"), 1000);
+  PENSTOCK_RETURN_IF_ERROR(CheckRoomForTables());
   PENSTOCK_ASSIGN_OR_RETURN(const SubmitJob command, ReadSubmission(spec, limit_files, *state_, now.wall_ms));
   PENSTOCK_RETURN_IF_ERROR(state_.Commit(command));
   LOG(INFO) << "job " << command.job << " '" << command.name << "' is submitted";
   return command.job;
+}
+
+// Their specifications travel together.
+Status ControlPlane::CheckRoomForTables() const {
+  if (data().tables.size() < options_.most_tables) return Status::Ok();
+  return FailedPrecondition(
+      StrCat("there are ", data().tables.size(), " tables, and no more may be made: drop some"));
 }
 
 Status ControlPlane::Cancel(JobId job, Now now) {

@@ -9,11 +9,12 @@ namespace penstock {
 namespace {
 
 constexpr uint32_t kMaxReports = 4096;
+constexpr uint32_t kMaxLeases = 64;        // of an answer: each may bring a job of 1 MiB
 constexpr uint64_t kLongestWaitMs = 1000;  // of calls that wait for something to change
 
 Status ReadError(proto::Status::Reader in) {
   const Status status = ReadStatus(in);
-  return status.ok() ? status : Status(status.code(), ReadText(in.getMessage()), status.retry_after_ms());
+  return status.ok() ? status : Status(status.code(), ReadLine(in.getMessage()), status.retry_after_ms());
 }
 
 ReportedProgress ReadProgress(proto::Progress::Reader in) {
@@ -126,6 +127,8 @@ kj::Promise<void> SchedulerService::resumeJob(ResumeJobContext context) {
 kj::Promise<void> SchedulerService::lease(LeaseContext context) {
   return Answer(context, [&]() -> Status {
     const auto params = context.getParams();
+    if (params.getCount() > kMaxLeases)
+      return InvalidArgument(StrCat("lease: count is ", params.getCount(), ", allowed is 1 to ", kMaxLeases));
     PENSTOCK_ASSIGN_OR_RETURN(const LeaseAnswer answer, plane_.Lease(params.getNode(), params.getSession(),
                                                                      params.getCount(), clock_()));
     auto results = context.getResults();

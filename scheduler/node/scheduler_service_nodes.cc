@@ -1,6 +1,7 @@
 // SchedulerService: registrations and heartbeats.
 #include "common/base/strings.h"
 #include "common/cluster/wire.h"
+#include "common/net/identity.h"
 #include "scheduler/node/scheduler_service.h"
 #include "scheduler/node/service_text.h"
 
@@ -9,7 +10,8 @@ namespace {
 
 constexpr size_t kMaxPathBytes = 4096;
 constexpr uint32_t kMaxEndpoints = 256;
-constexpr size_t kMaxEndpointBytes = 300;  // a host name and a port
+constexpr uint32_t kMaxWorkerEndpoints = 4;  // they serve nobody yet
+constexpr size_t kMaxEndpointBytes = 300;    // a host name and a port
 constexpr uint32_t kMaxBackupReports = 16;
 
 Result<std::vector<BackupLine>> ReadBackups(capnp::List<proto::BackupReport>::Reader in) {
@@ -22,7 +24,7 @@ Result<std::vector<BackupLine>> ReadBackups(capnp::List<proto::BackupReport>::Re
     backups.push_back({.node = report.getNode(),
                        .incarnation = report.getIncarnation(),
                        .caught_up = report.getCaughtUp(),
-                       .failed = report.hasFailed() ? ReadText(report.getFailed()) : ""});
+                       .failed = report.hasFailed() ? ReadLine(report.getFailed()) : ""});
   }
   return backups;
 }
@@ -47,7 +49,7 @@ Result<std::vector<ShardLine>> ReadLines(capnp::List<proto::ShardReport>::Reader
                      .core = report.getCore(),
                      .rows = report.getRows(),
                      .bytes = report.getBytes(),
-                     .damage = report.hasDamage() ? ReadText(report.getDamage()) : "",
+                     .damage = report.hasDamage() ? ReadLine(report.getDamage()) : "",
                      .seen = report.getSeen(),
                      .complete = report.getComplete(),
                      .backups = std::move(backups)});
@@ -59,6 +61,11 @@ template <typename Builder>
 void WriteTables(const std::map<TableId, TableSpec>& tables, Builder out) {
   uint32_t i = 0;
   for (const auto& [id, spec] : tables) WriteTableSpec(spec, out[i++]);
+}
+
+// The scheduler gives a name to who has none.
+Status CheckNodeName(capnp::Text::Reader name) {
+  return name.size() == 0 ? Status::Ok() : CheckPeerName({name.begin(), name.size()});
 }
 
 void WriteGrant(const NodeGrant& grant, proto::ShardGrant::Builder out) {
@@ -85,13 +92,14 @@ Status SchedulerService::Register(RegisterContext& context) {
   RegisterRequest request{
       .role = params.getRole() == proto::Role::SERVER ? NodeRole::kServer : NodeRole::kWorker,
       .node = params.getNode(),
-      .name = ReadText(params.getName()),
+      .name = ReadLine(params.getName()),
       .endpoints = {},
-      .http = ReadText(params.getHttpEndpoint()),
+      .http = ReadLine(params.getHttpEndpoint()),
       .lines = {},
       .highest_term = params.getHighestTerm(),
       .highest_map_version = params.getHighestMapVersion(),
-      .process = {.pid = params.getPid(), .log = ReadText(params.getLogPath())}};
+      .process = {.pid = params.getPid(), .log = ReadLine(params.getLogPath())}};
+  PENSTOCK_RETURN_IF_ERROR(CheckNodeName(params.getName()).Prepend("register"));
   if (request.process.log.size() > kMaxPathBytes)
     return InvalidArgument("register: a path of a log with too many characters");
   if (params.getRole() > proto::Role::WORKER)
@@ -102,15 +110,18 @@ Status SchedulerService::Register(RegisterContext& context) {
   }
   if (request.http.size() > kMaxEndpointBytes)
     return InvalidArgument("register: an address of too many characters");
-  if (params.getEndpoints().size() > kMaxEndpoints)
-    return InvalidArgument("register: more than 256 endpoints");
+  const uint32_t most = request.role == NodeRole::kServer ? kMaxEndpoints : kMaxWorkerEndpoints;
+  if (params.getEndpoints().size() > most)
+    return InvalidArgument(StrCat("register: more than ", most, " endpoints"));
   for (auto endpoint : params.getEndpoints()) {
     if (endpoint.size() > kMaxEndpointBytes)
       return InvalidArgument("register: an address of too many characters");
-    request.endpoints.push_back(ReadText(endpoint));
+    request.endpoints.push_back(ReadLine(endpoint));
   }
   PENSTOCK_ASSIGN_OR_RETURN(request.lines, ReadLines(params.getShards(), plane_.data().shards.size()));
   if (!OfNode()) request.lines.clear();
+  if (request.role == NodeRole::kWorker)
+    PENSTOCK_RETURN_IF_ERROR(plane_.MakeRoomForWorker(request, clock_()));
   PENSTOCK_ASSIGN_OR_RETURN(const RegisterAnswer answer, plane_.Register(request, clock_()));
   const StateData& data = plane_.data();
   auto results = context.getResults();
@@ -168,8 +179,8 @@ Result<HeartbeatAnswer> SchedulerService::Beat(proto::Scheduler::HeartbeatParams
                            .session = params.getSession(),
                            .lines = {},
                            .busy = params.getBusy(),
-                           .note = params.hasNote() ? ReadText(params.getNote()) : "",
-                           .trouble = params.hasTrouble() ? ReadText(params.getTrouble()) : ""};
+                           .note = params.hasNote() ? ReadLine(params.getNote()) : "",
+                           .trouble = params.hasTrouble() ? ReadLine(params.getTrouble()) : ""};
   if (std::max(request.note.size(), request.trouble.size()) > kMaxTextBytes)
     return InvalidArgument("a note with too many characters");
   if (!OfNode()) {
@@ -206,6 +217,8 @@ kj::Promise<void> SchedulerService::AnswerHeartbeat(HeartbeatContext context, Re
   WriteStatus(answer.status(), context.getResults().initStatus());
   if (!answer.ok()) return kj::READY_NOW;
   FillWantedState(params, *answer, context.getResults());
+  if (told_.size() > plane_.data().nodes.size())  // of nodes that were removed
+    std::erase_if(told_, [&](const auto& told) { return plane_.state().FindNode(told.first) == nullptr; });
   told_[params.getNode()] = {.session = params.getSession(), .wanted = std::move(answer->wanted)};
   return kj::READY_NOW;
 }
@@ -225,7 +238,9 @@ kj::Promise<void> SchedulerService::cannotStart(CannotStartContext context) {
     const auto params = context.getParams();
     if (params.getReason().size() > kMaxTextBytes)
       return InvalidArgument("cannotStart: a reason with too many characters");
-    return plane_.CannotStart(ReadText(params.getName()), ReadText(params.getReason()));
+    PENSTOCK_RETURN_IF_ERROR(
+        CheckPeerName({params.getName().begin(), params.getName().size()}).Prepend("cannotStart"));
+    return plane_.CannotStart(ReadLine(params.getName()), ReadLine(params.getReason()));
   });
 }
 

@@ -3,6 +3,7 @@
 
 #include <capnp/blob.h>
 
+#include <cstdint>
 #include <nlohmann/json.hpp>
 #include <string>
 
@@ -16,6 +17,18 @@ inline std::string ReadText(capnp::Text::Reader in) {
   const nlohmann::json text = std::string(in.cStr(), in.size());
   return nlohmann::json::parse(text.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace))
       .get<std::string>();
+}
+
+// For logs and terminals: the same with a space for each control character.
+inline std::string ReadLine(capnp::Text::Reader in) {
+  std::string text = ReadText(in);
+  for (size_t i = 0; i < text.size(); ++i) {
+    const auto byte = static_cast<uint8_t>(text[i]);
+    if (byte < ' ' || byte == 0x7f) text[i] = ' ';
+    // U+0080 to U+009f
+    if (byte == 0xc2 && static_cast<uint8_t>(text[i + 1]) < 0xa0) text[i] = text[i + 1] = ' ';
+  }
+  return text;
 }
 
 }  // namespace penstock

@@ -57,6 +57,10 @@ class CoreRuntime {
   // Its loop's thread only.
   ServerCore& core() { return *core_; }
 
+  // Of the cluster. Before what is posted for the first grant.
+  void SetShards(uint32_t shards) {
+    loop_.Post([this, shards] { core_->SetShards(shards); });
+  }
   // Once the core has its shards.
   void LoadRows() {
     loop_.Run([&] { loader_->Begin(); });

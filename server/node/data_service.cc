@@ -12,7 +12,8 @@ namespace {
 constexpr uint32_t kMaxTables = 4096;  // of one call
 // Values of a call's answer: with what is said of its groups it stays below what a peer reads of a message.
 constexpr uint64_t kMaxAnswerBytes = 112 << 20;
-constexpr uint32_t kMaxGroups = 65536;  // of one call
+constexpr uint32_t kMaxGroups = 65536;   // of one call
+constexpr uint64_t kMaxPairs = 1 << 20;  // of table and shard, of a call about whole shards
 
 // The groups' counts must add up to the keys, and the keys must be aligned: they are read in place.
 Status CheckKeys(uint32_t table, capnp::List<proto::Group>::Reader groups, capnp::Data::Reader keys) {
@@ -104,10 +105,12 @@ const Key* KeysOf(capnp::Data::Reader data) { return reinterpret_cast<const Key*
 
 // Of a call about whole shards: bounds what its loops may cost.
 Status DataService::CheckShards(size_t tables, size_t shards) {
-  if (tables <= kMaxTables && shards <= kMaxGroups) return Status::Ok();
+  if (tables <= kMaxTables && shards <= kMaxGroups && uint64_t{tables} * shards <= kMaxPairs)
+    return Status::Ok();
   return InvalidArgument("a call with " + std::to_string(tables) + " tables and " + std::to_string(shards) +
                          " shards, allowed are " + std::to_string(kMaxTables) + " and " +
-                         std::to_string(kMaxGroups));
+                         std::to_string(kMaxGroups) + ", and " + std::to_string(kMaxPairs) +
+                         " pairs of them");
 }
 
 kj::Promise<void> DataService::pull(PullContext context) {

@@ -9,6 +9,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <map>
 
@@ -18,6 +19,9 @@ namespace penstock {
 
 class PushClocks {
  public:
+  // Pairs of them are kept, and their ids are what pushes say: of further ones nothing is noted.
+  static constexpr size_t kMostWorkers = 256;
+
   struct Worker {
     uint64_t clock = 0;  // the latest
     uint64_t lead = 0;   // the most that it was ever ahead
@@ -27,6 +31,7 @@ class PushClocks {
   void Push(NodeId worker, uint64_t clock) {
     const auto known = workers_.find(worker);
     if (known != workers_.end() && clock <= known->second.clock) return;
+    if (known == workers_.end() && workers_.size() >= kMostWorkers) return;
     const bool gap = known == workers_.end() || clock > known->second.clock + 1;
     Settle(worker, gap);
     workers_[worker].clock = clock;

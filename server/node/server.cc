@@ -345,9 +345,7 @@ class Server::Impl : public NodeSession::Host {
     next.node = results.getNode();
     next.term = results.getTerm();
     PENSTOCK_RETURN_IF_ERROR(ReadTables(results.getTables(), &next.tables));
-    for (auto& core : cores_) {
-      core->loop().Post([&core = *core, shards = results.getShardCount()] { core.core().SetShards(shards); });
-    }
+    for (auto& core : cores_) core->SetShards(results.getShardCount());
     return Adopt(std::move(next), {});
   }
 

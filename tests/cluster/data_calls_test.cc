@@ -3,8 +3,11 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <chrono>
 #include <cstring>
 #include <future>
+#include <thread>
 
 #include "client/admin.h"
 #include "common/base/hash.h"
@@ -211,6 +214,15 @@ TEST_F(DataCallsTest, GroupsAndShardsOfACallAreBounded) {
       },
       [](auto&) {});
   EXPECT_EQ(flushed.code(), Code::kInvalidArgument) << flushed.ToString();
+  const Status looked = Call<proto::DataPlane::StatsResults>(
+      [](proto::DataPlane::Client& plane) {
+        auto request = plane.statsRequest();
+        request.initTables(2048);
+        request.initShards(1024);
+        return request;
+      },
+      [](auto&) {});
+  EXPECT_EQ(looked.code(), Code::kInvalidArgument) << looked.ToString();
 }
 
 }  // namespace

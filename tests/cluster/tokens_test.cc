@@ -58,6 +58,10 @@ TEST(ClusterTokens, AClientTrainsOnWhatIsBelowTheRoots) {
 
 TEST(ClusterTokens, UpMakesThreeOfThem) {
   CommandCluster cluster({.servers = 1, .workers = 1, .set = {}});
+  // A folder of a version that had one token.
+  std::filesystem::create_directories(cluster.data_dir());
+  const std::string former = cluster.data_dir() + "/cluster.token";
+  ASSERT_TRUE(WriteFileAtomically(former, std::string(64, 'a') + "\n", 0600).ok());
   const Status up = cluster.Up();
   ASSERT_TRUE(up.ok()) << up.ToString();
   std::vector<std::string> tokens;
@@ -71,7 +75,13 @@ TEST(ClusterTokens, UpMakesThreeOfThem) {
   EXPECT_NE(tokens[0], tokens[1]);
   EXPECT_NE(tokens[1], tokens[2]);
   EXPECT_NE(cluster.Output().find("client.token"), std::string::npos) << cluster.Output();
+  EXPECT_NE(cluster.Output().find(former + " is of an earlier version"), std::string::npos)
+      << cluster.Output();
   EXPECT_EQ(RunPenstock({"status", "--data-dir", cluster.data_dir()}).code, 0);
+  EXPECT_EQ(RunPenstock(
+                {"status", "--scheduler", cluster.data_dir() + "/scheduler/address", "--token-file", former})
+                .code,
+            4);
   EXPECT_EQ(cluster.Down(), 0);
 }
 

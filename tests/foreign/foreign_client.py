@@ -16,6 +16,7 @@ import sys
 import capnp
 
 MASK = (1 << 64) - 1
+CONNECTIONS = []  # a capability does not keep the connection that it came over
 
 
 def load(folder):
@@ -47,19 +48,30 @@ def interface(capability, schema):
     return capability.as_interface(schema) if hasattr(capability, "as_interface") else capability.cast_as(schema)
 
 
+async def call(capability, method, **parameters):
+    """For methods with a parameter `name`, which pycapnp takes for one of its own."""
+    request = getattr(capability, method + "_request")()
+    for name, value in parameters.items():
+        setattr(request, name, value)
+    return await request.send()
+
+
 async def connect(endpoint):
     host, port = endpoint.rsplit(":", 1)
     return await capnp.AsyncIoStream.create_connection(host=host, port=int(port))
 
 
+def versions(schemas):
+    handshake = schemas["handshake"]
+    return {"protocolMin": handshake.protocolMin, "protocolMax": handshake.protocolMax}
+
+
 async def greet(schemas, endpoint, token, name="foreign client"):
     """The bootstrap capability, the answer to hello, and what to send in prove."""
-    bootstrap = capnp.TwoPartyClient(await connect(endpoint)).bootstrap()
-    handshake = bootstrap.cast_as(schemas["handshake"].Handshake)
+    CONNECTIONS.append(capnp.TwoPartyClient(await connect(endpoint)))
+    handshake = CONNECTIONS[-1].bootstrap().cast_as(schemas["handshake"].Handshake)
     nonce = os.urandom(16)
-    answer = await handshake.hello(
-        hello={"protocolMin": 1, "protocolMax": 1, "cluster": 0, "nonce": nonce, "name": name}
-    )
+    answer = await handshake.hello(hello={**versions(schemas), "cluster": 0, "nonce": nonce, "name": name})
     proof = proof_of(token, b"client", nonce, answer.nonce, answer.cluster)
     theirs = proof_of(token, b"server", nonce, answer.nonce, answer.cluster)
     parts = [answer.proof[i : i + 32] for i in range(0, len(answer.proof), 32)]
@@ -84,7 +96,7 @@ async def misuse_handshake(schemas, endpoint, token):
     proven = await handshake.prove(proof=proof)
     expect("and proves nothing", proven.status.code == "permissionDenied", proven.status.message)
     handshake, _, proof, _ = await greet(schemas, endpoint, token)
-    again = await handshake.hello(hello={"protocolMin": 1, "protocolMax": 1, "nonce": b"0" * 16, "name": "twice"})
+    again = await handshake.hello(hello={**versions(schemas), "nonce": b"0" * 16, "name": "twice"})
     expect("a second hello is refused", again.status.code == "failedPrecondition", again.status.message)
 
 
@@ -193,31 +205,32 @@ async def use_tables(schemas, scheduler, token):
     answer = await pull(server, table, mine * 65537)
     expect("pull: too many groups", answer.status.code == "invalidArgument", answer.status.message)
 
-    for name, call in {
+    for name, refusal in {
         "fold": server.fold(),
         "expire": server.expire(table=table, dryRun=True, shards=[{"shard": 0, "epoch": first.epoch}]),
     }.items():
-        refused = await call
+        refused = await refusal
         expect(f"'{name}' is not for a client", refused.status.code == "permissionDenied" and "operator" in refused.status.message)
     answer = await pull(server, table, mine)
     expect("the server lives on", list(struct.unpack("<4f", answer.response.tables[0].values)) == values)
 
 
 async def misuse_scheduler(scheduler):
-    for name, call in {
+    for name, refusal in {
         "acceptLoss": scheduler.acceptLoss(shard=0),
         "setCopies": scheduler.setCopies(copies=3, minCopies=3),
         "forceShard": scheduler.forceShard(shard=0, node=1),
-        "cannotStart": scheduler.cannotStart(name="server-0", reason="none"),
-        "register": scheduler.register(role="server", name="rogue", endpoints=["127.0.0.1:1"], highestTerm=1000),
+        "removeNode": scheduler.removeNode(node=1),
+        "cannotStart": call(scheduler, "cannotStart", name="server-0", reason="none"),
+        "register": call(scheduler, "register", role="server", name="rogue", endpoints=["127.0.0.1:1"], highestTerm=1000),
     }.items():
-        refused = await call
+        refused = await refusal
         expect(f"'{name}' is not for a client", refused.status.code == "permissionDenied", str(refused))
     nested = '{"name": "x", "passes": ' + "[" * 100000 + "]" * 100000 + "}"
     refused = await scheduler.submitJob(spec=nested)
     expect("a job text nested 100000 deep", refused.status.code == "invalidArgument" and len(refused.status.message) < 500,
            refused.status.message[:500])
-    answer = await scheduler.inspect(what="status", name="")
+    answer = await call(scheduler, "inspect", what="status", name="")
     expect("the scheduler lives on", answer.status.code == "ok", answer.status.message)
 
 

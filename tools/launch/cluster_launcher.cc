@@ -124,6 +124,12 @@ Result<std::unique_ptr<ClusterLauncher>> ClusterLauncher::Start(LaunchOptions op
     launcher->token_file_ = paths.token(Access::kOperator);
     for (const Access access : {Access::kNode, Access::kOperator, Access::kClient})
       PENSTOCK_RETURN_IF_ERROR(EnsureTokenFile(paths.token(access)).status());
+    // Of versions with one token for all.
+    const std::string former = paths.root + "/cluster.token";
+    if (std::filesystem::exists(former)) {
+      options.say(StrCat(former, " is of an earlier version and proves nothing any more: give programs ",
+                         paths.token(Access::kClient), " and remove it"));
+    }
   }
   PENSTOCK_RETURN_IF_ERROR(WriteLaunchRecord(paths, launcher->record_));
   // An address of the last life must not be taken for that of the new one.

@@ -74,7 +74,7 @@ class RpcTest : public ::testing::Test {
     ASSERT_TRUE(status.ok()) << status.ToString();
     endpoint_ = server_->endpoint();
   }
-  // The answers to these names, said one after another over one connection.
+  // The answers to these names, said one after another over one connection, as long as it is there.
   std::vector<Status> Hello(const std::vector<std::string>& names) {
     std::vector<Status> answers;
     std::promise<void> done;
@@ -94,17 +94,19 @@ class RpcTest : public ::testing::Test {
                           all = all.then([&, handshake, name]() mutable {
                             auto request = handshake.helloRequest();
                             auto hello = request.initHello();
-                            hello.setProtocolMin(1);
-                            hello.setProtocolMax(1);
+                            hello.setProtocolMin(proto::PROTOCOL_MIN);
+                            hello.setProtocolMax(proto::PROTOCOL_MAX);
                             hello.initNonce(16);
                             hello.setName(name);
                             return request.send().then(
                                 [&](auto&& answer) { answers.push_back(ReadStatus(answer.getStatus())); });
                           });
                         }
-                        return all.attach(kj::mv(handshake), kj::mv(rpc), kj::mv(stream));
+                        // The stream is used to the end of the others.
+                        return all.attach(kj::mv(handshake)).attach(kj::mv(rpc)).attach(kj::mv(stream));
                       });
-      client_.Detach(said.then([&] { done.set_value(); }), "hello");
+      client_.Detach(said.then([&] { done.set_value(); }, [&](kj::Exception&&) { done.set_value(); }),
+                     "hello");
     });
     done.get_future().wait();
     return answers;
@@ -304,6 +306,15 @@ TEST_F(RpcTest, OneHelloAConnection) {
     EXPECT_EQ(answers[1].code(), Code::kFailedPrecondition) << answers[1].ToString();
     EXPECT_EQ(answers[2].code(), Code::kFailedPrecondition) << answers[2].ToString();
   }
+}
+
+TEST_F(RpcTest, AHandshakeIsShort) {
+  Serve(77, "a long enough token");
+  const auto answers = Hello(std::vector<std::string>(1000, "a"));
+  EXPECT_GT(answers.size(), 10u);
+  EXPECT_LT(answers.size(), 1000u) << "it is closed";
+  EXPECT_EQ(counters_.refused_messages, 1u);
+  EXPECT_TRUE(Call(Identity("worker-0", 77, "a long enough token")).ok());
 }
 
 class CountingSink : public google::LogSink {

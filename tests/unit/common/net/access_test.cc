@@ -22,8 +22,8 @@ using ::testing::HasSubstr;
 
 // n: the node token, o: the operator's, c: a client's.
 const std::map<std::string, std::string> kAllowed = {
-    {"Scheduler.register", "noc"},   // as a server: n (scheduler_test)
-    {"Scheduler.heartbeat", "noc"},  // of a server: n (scheduler_test)
+    {"Scheduler.register", "noc"},   // as a server: n (scheduler_tokens_test)
+    {"Scheduler.heartbeat", "noc"},  // of a server: n (scheduler_tokens_test)
     {"Scheduler.shardMap", "noc"},    {"Scheduler.createTable", "noc"},  {"Scheduler.openTable", "noc"},
     {"Scheduler.dropTable", "noc"},   {"Scheduler.newProducers", "noc"}, {"Scheduler.submitJob", "noc"},
     {"Scheduler.cancelJob", "noc"},   {"Scheduler.lease", "noc"},        {"Scheduler.report", "noc"},

@@ -90,6 +90,10 @@ TEST_F(TokenFileTest, ThreeOfThemOrOneForAll) {
   EXPECT_EQ(three.token, std::string(32, 'n'));
   ASSERT_EQ(three.Accepted().size(), 3u);
   EXPECT_EQ(three.Accepted()[1], std::pair(std::string(32, 'o'), Access::kOperator));
+  ClusterIdentity no_client;
+  no_client.token = "node";
+  no_client.operator_token = "operator";
+  EXPECT_EQ(no_client.Accepted().size(), 2u) << "nobody proves what is empty";
   ClusterIdentity one;
   ASSERT_TRUE(ReadTokens({node, "", ""}, &one).ok());
   ASSERT_EQ(one.Accepted().size(), 1u);

@@ -139,6 +139,42 @@ TEST_F(RemovalTest, ADeadNodeThatHoldsNothingIsForgotten) {
   EXPECT_NE(c.log.Replay().FindNode(third), nullptr);
 }
 
+TEST_F(RemovalTest, AWorkerThatIsDeadTheLongestGivesWayWhereThereAreTooMany) {
+  c.options.most_workers = 2;
+  c.Start();
+  const auto register_worker = [&](const std::string& name) -> penstock::Status {
+    const RegisterRequest request{.role = NodeRole::kWorker, .name = name};
+    PENSTOCK_RETURN_IF_ERROR(c.plane->MakeRoomForWorker(request, c.now));
+    return c.plane->Register(request, c.now).status();
+  };
+  ASSERT_TRUE(register_worker("second").ok());
+  const auto refused = register_worker("third");
+  EXPECT_EQ(refused.code(), Code::kOverloaded);
+  EXPECT_GT(refused.retry_after_ms(), 0u);
+  EXPECT_TRUE(register_worker("second").ok()) << "it is known";
+  c.Pass(4000, {&c.s1, &c.s2, &c.w1});
+  EXPECT_TRUE(register_worker("third").ok());
+  EXPECT_EQ(c.plane->state().FindNode(NodeRole::kWorker, "second"), nullptr);
+  EXPECT_NE(c.plane->state().FindNode(c.w1.id), nullptr) << "it lives";
+}
+
+TEST_F(RemovalTest, JobsAndTablesAreBounded) {
+  c.options.most_open_jobs = 2;
+  c.options.most_tables = 3;
+  c.Start();
+  Submit();
+  Submit();
+  const auto job = c.plane->Submit(FakeCluster::JobText(1, 1, 0, "third"), c.now);
+  EXPECT_EQ(job.status().code(), Code::kOverloaded);
+  EXPECT_THAT(job.status().message(), HasSubstr("2 jobs have not ended"));
+  TableSpec spec;
+  spec.name = "third";
+  EXPECT_TRUE(c.plane->Create(spec, c.now).ok());
+  EXPECT_TRUE(c.plane->Create(spec, c.now).ok()) << "it exists";
+  spec.name = "fourth";
+  EXPECT_EQ(c.plane->Create(spec, c.now).status().code(), Code::kFailedPrecondition);
+}
+
 TEST_F(RemovalTest, ANodeThatHoldsShardsIsNot) {
   c.Pass(4000, {&c.s1, &c.w1});
   const auto refused = c.plane->RemoveNode(c.s2.id, c.now);

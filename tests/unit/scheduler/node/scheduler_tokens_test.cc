@@ -212,6 +212,16 @@ TEST_F(SchedulerTokensTest, OddTextsAreRefusedBriefly) {
     EXPECT_LT(status.message().size(), 6000u);
   }
   EXPECT_EQ(client->Register(proto::Role::WORKER, 0, 100'000).code(), Code::kInvalidArgument);
+  for (const std::string& name : {std::string(65, 'x'), std::string("red \x1b[31m")}) {
+    const Status status = client->Call([&](proto::Scheduler::Client& s) {
+      auto request = s.registerRequest();
+      request.setRole(proto::Role::WORKER);
+      request.setName(name);
+      return request;
+    });
+    EXPECT_EQ(status.code(), Code::kInvalidArgument) << status.ToString();
+    EXPECT_THAT(status.message(), HasSubstr("1 to 64 printable ASCII characters"));
+  }
   EXPECT_TRUE(client->Inspect("status").ok());
 }
 

@@ -44,5 +44,13 @@ TEST(PushClocks, PiecesAndRepeatsChangeNothing) {
   EXPECT_EQ(clocks.workers().at(1).lead, 1u);
 }
 
+TEST(PushClocks, WorkersThatAreMadeUpTakeNoMoreRoom) {
+  PushClocks clocks;
+  for (NodeId worker = 1; worker <= 10'000; ++worker) clocks.Push(worker, worker);
+  EXPECT_EQ(clocks.workers().size(), PushClocks::kMostWorkers);
+  clocks.Push(1, 20'000);
+  EXPECT_EQ(clocks.workers().at(1).clock, 20'000u) << "those that are known go on";
+}
+
 }  // namespace
 }  // namespace penstock
