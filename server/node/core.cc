@@ -146,17 +146,6 @@ Status ServerCore::UnknownTable(TableId table) const {
   return Unavailable("table " + std::to_string(table) + " is not known at " + options_.node_name, 50);
 }
 
-Status ServerCore::CheckPlaces(const std::string& table, TableId id, ShardId shard,
-                               std::span<const Key> keys) const {
-  const size_t elsewhere = FirstElsewhere(keys, id, shard, shards_);
-  if (elsewhere == keys.size()) return Status::Ok();
-  const Key key = keys[elsewhere];
-  return InvalidArgument("table '" + table + "': key " + std::to_string(key) + " is of shard " +
-                         std::to_string(ShardOf(RowHash(key, id), shards_)) + " of " +
-                         std::to_string(shards_) + ", its group of shard " + std::to_string(shard) +
-                         "; proto/data.capnp says how the shard of a key is computed");
-}
-
 ServerCore::Applied ServerCore::Apply(ShardSlot& slot, Shard::TableHandle table, const Unit& unit) {
   if (Status writable = Writable(); !writable.ok()) return {.status = writable};
   if (!table) return {.status = UnknownTable(unit.table)};

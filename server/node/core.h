@@ -68,6 +68,7 @@ class ServerCore final : public ReplicaHost, private kj::TaskSet::ErrorHandler {
   void AdoptShard(std::unique_ptr<Shard> shard, const FoldedPoint& folded, std::string damage);
   // How many shards the cluster has, which never changes. Before the first grant.
   void SetShards(uint32_t shards) { shards_ = shards; }
+  uint32_t shard_count() const { return shards_; }
   // Before the first grant.
   void SetReplicator(Replicator* replicator) { replicator_ = replicator; }
 
@@ -90,9 +91,6 @@ class ServerCore final : public ReplicaHost, private kj::TaskSet::ErrorHandler {
   // Why a shard that is served has no such table: kNotFound, it was dropped; kUnavailable, it is not known
   // yet.
   Status UnknownTable(TableId table) const;
-  // InvalidArgument naming the first key that belongs to another shard than the one whose group it is in: a
-  // row that is stored there nobody else would find.
-  Status CheckPlaces(const std::string& table, TableId id, ShardId shard, std::span<const Key> keys) const;
   MemoryAccount& memory() { return memory_; }
   ColdFetch& cold() { return cold_; }
   BaseScan& scan() { return scan_; }

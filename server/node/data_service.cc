@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "common/base/hash.h"
 #include "common/cluster/wire.h"
 
 namespace penstock {
@@ -58,6 +59,17 @@ Status CheckTables(Request request) {
     if (!codec.ok()) return codec.status().Prepend("table " + std::to_string(table.getTable()));
   }
   return Status::Ok();
+}
+
+// A row that is stored in another shard than its key's nobody else would find.
+Status CheckPlaces(const TableSpec& table, ShardId shard, uint32_t shards, std::span<const Key> keys) {
+  const size_t elsewhere = FirstElsewhere(keys, table.id, shard, shards);
+  if (elsewhere == keys.size()) return Status::Ok();
+  const Key key = keys[elsewhere];
+  return InvalidArgument("table '" + table.name + "': key " + std::to_string(key) + " is of shard " +
+                         std::to_string(ShardOf(RowHash(key, table.id), shards)) + " of " +
+                         std::to_string(shards) + ", its group of shard " + std::to_string(shard) +
+                         "; proto/data.capnp says how the shard of a key is computed");
 }
 
 Status LargeAnswer(uint64_t bytes) {
@@ -152,8 +164,7 @@ void DataService::PullTable(uint32_t table, proto::PullRequest::Table::Reader in
     auto found = core_.Find(groups[i].getShard(), groups[i].getEpoch());
     const TableSpec* spec = found.status.ok() ? found.shard->FindSpec(in.getTable()) : nullptr;
     if (found.status.ok() && spec == nullptr) found.status = core_.UnknownTable(in.getTable());
-    if (found.status.ok())
-      found.status = core_.CheckPlaces(spec->name, in.getTable(), groups[i].getShard(), keys);
+    if (found.status.ok()) found.status = CheckPlaces(*spec, groups[i].getShard(), core_.shard_count(), keys);
     SetResult(found.status, results[i]);
     SetStanding(found, results[i]);
     if (!found.status.ok()) continue;
@@ -283,7 +294,7 @@ void DataService::PushTable(proto::PushRequest::Reader request, proto::PushReque
                                        std::to_string(core_.options().max_unit_bytes) + " bytes");
       } else if (Status places = spec == nullptr
                                      ? Status::Ok()
-                                     : core_.CheckPlaces(spec->name, in.getTable(), shard, {keys, count});
+                                     : CheckPlaces(*spec, shard, core_.shard_count(), {keys, count});
                  !places.ok()) {
         found.status = std::move(places);
       } else {
