@@ -53,7 +53,9 @@ LeaseWindow Trainer::Unlogged::Window() const {
 std::vector<std::shared_ptr<LeaseTask>> Trainer::Settle(bool flush) {
   std::vector<std::shared_ptr<LeaseTask>> ended;
   do {
-    const Status flushed = flush && !unlogged_.empty() ? client_.Flush() : Status::Ok();
+    // Of those that are held no more nobody waits for anything.
+    const bool held = std::ranges::any_of(unlogged_, [](const Unlogged& l) { return !l.task->dropped(); });
+    const Status flushed = flush && held ? client_.Flush() : Status::Ok();
     for (Unlogged& lease : std::exchange(unlogged_, {})) {
       LeaseTask& task = *lease.task;
       task.Note(flushed);
