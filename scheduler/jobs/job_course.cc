@@ -52,10 +52,6 @@ class Course {
     next.finishing = true;
     return next;
   }
-  Step NextFinal() const {
-    if (job_.phase == JobPhase::kEvaluateTrain && job_.evaluate_test) return Advance(JobPhase::kEvaluateTest);
-    return End();
-  }
 
   Result<PassMetrics> Evaluated() const {
     std::vector<std::string> parts;
@@ -72,6 +68,28 @@ class Course {
     if (job_.last_pass.examples > 0 && std::abs(job_.last_pass.loss_sum) < kTooHugeLoss)
       entry.train["loss"] = loss;
     return entry;
+  }
+
+  // What a job has learned that cannot be evaluated is no result. Between passes it passes by, as later
+  // weights may be evaluated again.
+  Status CheckFinal() const {
+    const auto entry = Evaluated();
+    if (!entry.ok()) return Status::Ok();  // of workers that say nothing of it
+    const bool test = job_.phase == JobPhase::kEvaluateTest;
+    const nlohmann::json& metrics = test ? entry->test : entry->train;
+    const auto loss = metrics.find("loss");
+    if (loss == metrics.end() || (loss->is_number() && std::isfinite(loss->get<double>())))
+      return Status::Ok();
+    return InvalidArgument(
+        StrCat("the loss on the ", test ? "held-out" : "training",
+               " data is not finite: lower optimizer.learning_rate, set optimizer.clip_value "
+               "or optimizer.clip_norm, or scale the data (data.scale)"));
+  }
+  Result<Step> NextFinal() const {
+    PENSTOCK_RETURN_IF_ERROR(CheckFinal());
+    if (job_.phase == JobPhase::kEvaluateTrain && job_.evaluate_test)
+      return Step(Advance(JobPhase::kEvaluateTest));
+    return Step(End());
   }
 
   std::string WhyStopped(const BestPass& best) const {

@@ -26,6 +26,14 @@ std::string RowOf(const TableSpec& table, Key key) {
 
 }  // namespace
 
+Status NotFiniteEvaluation(double loss, const LossAt& at) {
+  for (size_t t = 0; t < at.values.size(); ++t) {
+    const size_t keys = at.prepared.keys[t].size();
+    if (FirstNotFinite(at.values[t], keys) < keys) return NotFiniteLoss(loss, at);
+  }
+  return Status::Ok();
+}
+
 Status NotFiniteLoss(double loss, const LossAt& at) {
   std::string which = ", though all of its rows are finite";
   const auto look = [&](size_t table, std::span<const float> numbers, const char* what) {

@@ -23,6 +23,8 @@ struct LossAt {
 // kInvalidArgument of a loss that is not finite, naming the first row that is not; where all are, the loss
 // itself has overflowed.
 Status NotFiniteLoss(double loss, const LossAt& at);
+// The same, and ok where all rows are finite: other weights may do better on these data.
+Status NotFiniteEvaluation(double loss, const LossAt& at);
 
 // kInvalidArgument where servers have said that rows of the model's tables are not finite after a step, else
 // ok.

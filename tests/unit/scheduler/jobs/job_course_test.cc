@@ -13,6 +13,7 @@ namespace penstock {
 namespace {
 
 using nlohmann::json;
+using ::testing::AllOf;
 using ::testing::HasSubstr;
 
 PassMetrics WithLoss(uint32_t pass, json loss) {
@@ -164,6 +165,22 @@ TEST_F(CourseTest, TrainingEndsEarly) {
               HasSubstr("2 evaluations did not improve on the loss 0.400000 after pass 2"));
   EXPECT_EQ(Shown()["best_pass"], 2);
   EXPECT_EQ(Shown()["examples"], 4 * 200);
+}
+
+TEST_F(CourseTest, ALossThatIsNotFinitePassesByBetweenPassesAndFailsTheJobAtItsEnd) {
+  const double nan = std::nan("");
+  Submit(2, 1, {.evaluate_every = 1, .keep_best = true});
+  Stretch(JobPhase::kTrain, 0);
+  Stretch(JobPhase::kEvaluateTest, 0, nan);
+  Stretch(JobPhase::kTrain, 1);
+  Stretch(JobPhase::kEvaluateTest, 1, 0.4);
+  EXPECT_EQ(Shown()["best_pass"], 2);
+  Stretch(JobPhase::kKeepBest, 1);
+  Stretch(JobPhase::kEvaluateTrain, 1, 0.2);
+  Stretch(JobPhase::kEvaluateTest, 1, nan);
+  EXPECT_EQ(c.Job().state, JobState::kFailed);
+  EXPECT_THAT(c.Job().error,
+              AllOf(HasSubstr("the loss on the held-out data is not finite"), HasSubstr("data.scale")));
 }
 
 TEST_F(CourseTest, AResultThatIsNoEvaluationFailsTheJob) {
