@@ -270,9 +270,9 @@ Status Trainer::Evaluate(LeaseTask& task, JobContext& context, const Examples& e
     const TableValues values(pulled->values.begin(), pulled->values.end());
     context.model().Evaluate(minibatch.batch, minibatch.prepared, values, &evaluation);
     if (!std::isfinite(evaluation.loss_sum())) {
-      return NotFiniteLoss(
+      PENSTOCK_RETURN_IF_ERROR(NotFiniteEvaluation(
           evaluation.loss_sum(),
-          {.where = "evaluation", .tables = tables, .prepared = minibatch.prepared, .values = values});
+          {.where = "evaluation", .tables = tables, .prepared = minibatch.prepared, .values = values}));
     }
     task.Update([&](LeaseProgress& p) { p.examples += minibatch.batch.rows; });
     ++k;
