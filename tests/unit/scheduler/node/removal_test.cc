@@ -184,7 +184,8 @@ TEST_F(RemovalTest, ANodeThatHoldsShardsIsNot) {
   // What is not there has no copies that could be counted.
   const json status = Status();
   EXPECT_EQ(status.at("copies").at("complete"), 4);
-  for (const auto& shard : *c.plane->Inspect("shards", "", c.now))
+  const json shards = *c.plane->Inspect("shards", "", c.now);
+  for (const json& shard : shards)
     EXPECT_EQ(shard.at("in_sync"), shard.at("node") == c.s1.id ? 1 : 0) << shard.dump();
 }
 
@@ -246,7 +247,8 @@ TEST(NodeSizes, PrimariesAndBackupsAreToldApart) {
     }
     ASSERT_TRUE(c.Beat(*node).ok());
   }
-  for (const auto& node : *c.plane->Inspect("nodes", "", c.now)) {
+  const json nodes = *c.plane->Inspect("nodes", "", c.now);
+  for (const json& node : nodes) {
     EXPECT_EQ(node.at("rows"), 40) << node.dump();
     EXPECT_EQ(node.at("bytes"), 4000);
     EXPECT_EQ(node.at("backup_rows"), 4);

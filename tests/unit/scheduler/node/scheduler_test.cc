@@ -410,12 +410,13 @@ TEST_F(SchedulerTest, GivesProducers) {
             Code::kNotFound);
 }
 
-TEST_F(SchedulerTest, TextThatIsNotUtf8IsTaken) {
+TEST_F(SchedulerTest, ANameThatIsNotPrintableIsRefused) {
   Start();
   NodeId node = 0;
   uint64_t session = 0;
-  ASSERT_TRUE(Register(proto::Role::WORKER, "worker-\xff", &node, &session).ok());
-  EXPECT_EQ(node, 1u);
+  const Status refused = Register(proto::Role::WORKER, "worker-\xff", &node, &session);
+  EXPECT_EQ(refused.code(), Code::kInvalidArgument);
+  EXPECT_THAT(refused.message(), HasSubstr("printable"));
   EXPECT_TRUE(Inspect("nodes").ok());
 }
 
