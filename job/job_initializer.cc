@@ -15,7 +15,8 @@ void JobInitializer::Declare(OptionSet* o) {
       "A key that the kind does not read may not be set.");
   o->Add("initializer", "kind", &kind,
          {.help = "model: what the model has for each of its tables (weights: zeros; factors and "
-                  "embeddings: normal with stddev 0.05; layers: uniform in +-1/sqrt(inputs of the layer)). "
+                  "embeddings: normal with stddev 0.05, factors of fm 0.01; layers: uniform in "
+                  "+-1/sqrt(inputs of the layer)). "
                   "zeros. constant: value. uniform: in low to high. normal: "
                   "mean and stddev. truncated_normal: the same, drawn again outside of two stddev. xavier: "
                   "uniform in +-sqrt(6/(fan_in + fan_out)). ftrl allows zeros only.",

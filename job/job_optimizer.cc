@@ -6,6 +6,14 @@ namespace {
 constexpr double kMaxDecay = 0.9999999;
 constexpr double kMaxSteps = 1e15;
 
+constexpr const char* kByModel = "model";
+
+float UsualRate(const std::string& kind) {
+  if (kind == "momentum" || kind == "nesterov") return 0.01f;
+  const bool scaled = kind == "rmsprop" || kind.starts_with("adam") || kind == "lamb";
+  return scaled ? 0.001f : 0.1f;
+}
+
 // Jobs push gradients, which assign and add would take for values.
 std::vector<std::string> GradientKinds() {
   std::vector<std::string> words;
@@ -19,26 +27,32 @@ std::vector<std::string> GradientKinds() {
 
 void JobOptimizer::Declare(OptionSet* o) {
   OptimizerSpec& n = numbers;
+  std::vector<std::string> kinds = GradientKinds();
+  kinds.insert(kinds.begin(), kByModel);
   o->DescribeSection(
       "optimizer",
       "How the servers apply a gradient, the mean over a minibatch, to the rows that it touches. g is the "
       "gradient of one weight w, lr the learning rate, g' = g + l2*w. Rows that a step does not touch are "
       "not "
       "stepped. A key that the kind does not read may not be set.");
+  o->Add("optimizer", "kind", &kind,
+         {.help =
+              "model: adam for a model of kind deep, adagrad with an initial_accumulator of 0.1 for the "
+              "others. sgd: w -= lr*g'. momentum: m = momentum*m + g', w -= lr*m. nesterov: the same m, w -= "
+              "lr*(g' + momentum*m). adagrad: h += g'^2, w -= lr*g'/(sqrt(h) + epsilon). rmsprop: v = "
+              "beta2*v + (1 - beta2)*g'^2, w -= lr*g'/(sqrt(v) + epsilon). adam: with bias correction by "
+              "the row's own count of steps. adamw: Adam on g, with decoupled weight decay, w -= lr*l2*w. "
+              "lamb: Adam's step plus l2*w, scaled by |w|/|step| of the row. ftrl: FTRL-proximal. "
+              "adagrad_row, adam_row: with one accumulator (second moment) a row, of the mean of g'^2, "
+              "which saves memory for long rows.",
+          .choices = kinds});
   o->Add(
-      "optimizer", "kind", &kind,
-      {.help = "sgd: w -= lr*g'. momentum: m = momentum*m + g', w -= lr*m. nesterov: the same m, w -= "
-               "lr*(g' + momentum*m). adagrad: h += g'^2, w -= lr*g'/(sqrt(h) + epsilon). rmsprop: v = "
-               "beta2*v + (1 - beta2)*g'^2, w -= lr*g'/(sqrt(v) + epsilon). adam: with bias correction by "
-               "the row's own count of steps. adamw: Adam on g, with decoupled weight decay, w -= lr*l2*w. "
-               "lamb: Adam's step plus l2*w, scaled by |w|/|step| of the row. ftrl: FTRL-proximal. "
-               "adagrad_row, adam_row: with one accumulator (second moment) a row, of the mean of g'^2, "
-               "which saves memory for long rows.",
-       .choices = GradientKinds()});
-  o->Add("optimizer", "learning_rate", &n.learning_rate,
-         {.help = "Above 0; the factor of each step (of ftrl its alpha), times what the schedule says.",
-          .min = 0,
-          .max = 1e6});
+      "optimizer", "learning_rate", &n.learning_rate,
+      {.help = "The factor of each step (of ftrl its alpha), times what the schedule says. 0: 0.1, but 0.01 "
+               "for momentum and nesterov and 0.001 for rmsprop, adam, adamw, lamb and adam_row; with kind "
+               "model 0.05, for fm 0.02 and for deep 0.001.",
+       .min = 0,
+       .max = 1e6});
   o->Add("optimizer", "l1", &n.l1,
          {.help = "ftrl's lambda_1: weights whose gradients do not sum up to more stay exactly 0. (For other "
                   "kinds linear models have model.l1.)",
@@ -82,6 +96,17 @@ void JobOptimizer::Declare(OptionSet* o) {
                   "clip_value; 0: not. A row is that of one key; of a layer of a network 1,024 weights.",
           .min = 0,
           .max = 1e30});
+}
+
+void JobOptimizer::Resolve(const std::string& model) {
+  float rate = UsualRate(kind);
+  if (kind == kByModel) {
+    kind = model == "deep" ? "adam" : "adagrad";
+    rate = model == "deep" ? 0.001f : model == "fm" ? 0.02f : 0.05f;
+    // Else the first steps are of full length, however small the gradients are.
+    if (kind == "adagrad" && numbers.initial_accumulator == 0) numbers.initial_accumulator = 0.1f;
+  }
+  if (numbers.learning_rate == 0) numbers.learning_rate = rate;
 }
 
 OptimizerSpec JobOptimizer::spec() const {

@@ -12,11 +12,13 @@
 namespace penstock {
 
 struct JobOptimizer {
-  std::string kind = "sgd";
-  OptimizerSpec numbers = {.learning_rate = 0.1f};  // all but the kind
+  std::string kind = "model";
+  OptimizerSpec numbers = {.learning_rate = 0};  // all but the kind
 
   // Adds every key to `options`, bound to the members of this object.
   void Declare(OptionSet* options);
+  // What was left to the model (its model.kind) or to the kind gets its value.
+  void Resolve(const std::string& model);
   OptimizerSpec spec() const;
 };
 

@@ -114,6 +114,7 @@ Result<JobTable> JobSpec::TableOf(const std::string& name) const {
   OptionSet options;
   its.Declare(&options);
   PENSTOCK_RETURN_IF_ERROR(options.FromJson(*keys, "tables." + name));
+  its.optimizer.Resolve(model.kind);
   return its;
 }
 
@@ -126,6 +127,7 @@ Result<JobSpec> LoadJob(const std::string& path, const std::vector<std::string>&
     PENSTOCK_RETURN_IF_ERROR(options.Set(assignment, kOverride));
   ReplaceHeldOut(options, &job.data);
   PENSTOCK_RETURN_IF_ERROR(options.Validate().Prepend(path));
+  job.table.optimizer.Resolve(job.model.kind);
   PENSTOCK_RETURN_IF_ERROR(job.Validate().Prepend(path));
   for (std::string* file : {&job.data.train, &job.data.test, &job.data.train_labels, &job.data.test_labels})
     *file = AbsoluteFiles(*file);
@@ -147,6 +149,7 @@ Result<JobSpec> JobFromJson(const nlohmann::json& json) {
   job.Declare(&options);
   PENSTOCK_RETURN_IF_ERROR(options.FromJson(sections, "job"));
   PENSTOCK_RETURN_IF_ERROR(options.Validate());
+  job.table.optimizer.Resolve(job.model.kind);
   PENSTOCK_RETURN_IF_ERROR(job.Validate());
   return job;
 }

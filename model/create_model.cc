@@ -86,6 +86,7 @@ Result<std::unique_ptr<Model>> CreateModel(const JobSpec& job, const DataShape& 
   if (m.factorizes()) {
     parts.push_back(std::make_unique<FactorPart>(
         FactorOptions{.factors = m.factors,
+                      .stddev = m.kind == "fm" ? 0.01f : 0.05f,
                       .regularizer = {.l2 = m.factor_l2, .examples = shape.training_examples},
                       .table = BaseTable(job, "/factors")}));
   }

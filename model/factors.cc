@@ -1,16 +1,11 @@
 #include "model/factors.h"
 
 namespace penstock {
-namespace {
-
-constexpr float kStddev = 0.05f;
-
-}  // namespace
 
 FactorPart::FactorPart(const FactorOptions& options) : options_(options) {
   TableSpec table = options.table;
   table.dim = options.factors;
-  table.initializer = {.kind = InitializerKind::kNormal, .stddev = kStddev};
+  table.initializer = {.kind = InitializerKind::kNormal, .stddev = options.stddev};
   tables_.push_back(std::move(table));
 }
 

@@ -2,8 +2,8 @@
 // machine (Rendle, "Factorization Machines", ICDM 2010). Matrix factorization is the same on two fields.
 //
 // One table "<job>/factors": row f is the vector v_f of feature f (feature_rows.h), dim = factors, at first
-// normal with a standard deviation of 0.05 unless the job says otherwise: at 0 all gradients would be 0. With
-// x_f the features of an example, in time linear in their number,
+// normal with a standard deviation of `stddev` unless the job says otherwise: at 0 all gradients would be 0.
+// With x_f the features of an example, in time linear in their number,
 //     s = sum over pairs f < g of <v_f, v_g> x_f x_g
 //       = 1/2 * sum_k [ (sum_f v_fk x_f)^2 - sum_f v_fk^2 x_f^2 ]
 //     ds/dv_fk = x_f * (sum_g v_gk x_g - v_fk x_f)
@@ -18,6 +18,7 @@ namespace penstock {
 
 struct FactorOptions {
   uint32_t factors = 8;
+  float stddev = 0.05f;  // many pairs with unknown features would be noise with this much: 0.01 in machines
   Regularizer regularizer = {};
   TableSpec table = {};  // name and seed; the part sets dim and initializer
 };
