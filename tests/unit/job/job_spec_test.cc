@@ -233,7 +233,7 @@ TEST_F(JobSpecTest, ModelsTakeOptimizerScheduleAndInitializer) {
   ASSERT_TRUE(model.ok()) << model.status().ToString();
   for (const TableSpec& table : (*model)->Tables()) {
     EXPECT_EQ(table.optimizer, (OptimizerSpec{.kind = OptimizerKind::kAdamw,
-                                              .learning_rate = 0.1f,
+                                              .learning_rate = 0.001f,
                                               .l2 = 0.01f,
                                               .clip_value = 5,
                                               .clip_norm = 2}));
@@ -252,6 +252,24 @@ TEST_F(JobSpecTest, ModelsTakeOptimizerScheduleAndInitializer) {
   EXPECT_NE(linear.status().message().find("initializer.fan_in and fan_out must be at least 1"),
             std::string::npos)
       << linear.status().message();
+}
+
+TEST_F(JobSpecTest, WhatAJobLeavesToTheModelSuitsIt) {
+  const auto optimizer = [](const char* text, const std::vector<std::string>& overrides) {
+    return MustLoad(text, overrides).table.optimizer.spec();
+  };
+  const OptimizerSpec linear{
+      .kind = OptimizerKind::kAdagrad, .learning_rate = 0.05f, .initial_accumulator = 0.1f};
+  EXPECT_EQ(optimizer(kLinear, {}), linear);
+  EXPECT_EQ(optimizer(kLinear, {"model.kind=fm"}).learning_rate, 0.02f);
+  EXPECT_EQ(optimizer(kDeep, {}), (OptimizerSpec{.kind = OptimizerKind::kAdam, .learning_rate = 0.001f}));
+  EXPECT_EQ(optimizer(kLinear, {"optimizer.learning_rate=0.5"}).learning_rate, 0.5f);
+  EXPECT_EQ(optimizer(kLinear, {"optimizer.kind=sgd"}),
+            (OptimizerSpec{.kind = OptimizerKind::kSgd, .learning_rate = 0.1f}));
+  for (const auto& [kind, rate] : {std::pair{"adagrad", 0.1f}, {"momentum", 0.01f}, {"adam_row", 0.001f}})
+    EXPECT_EQ(optimizer(kLinear, {std::string("optimizer.kind=") + kind}).learning_rate, rate) << kind;
+  // What the job was submitted with stays, whatever later versions have for it.
+  EXPECT_EQ(JobToJson(MustLoad(kLinear, {}))["optimizer"]["kind"], "adagrad");
 }
 
 // What a round has committed counts for all workers at once: it is never done again.
