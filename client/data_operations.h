@@ -92,6 +92,7 @@ class StatsOperation final : public Operation {
                  Completion<std::vector<TableStats>> done);
 
   std::string what() const override { return "stats"; }
+  bool scans() const override { return true; }
   std::string Describe(size_t group) const override {
     return "shard " + std::to_string(groups()[group].shard);
   }

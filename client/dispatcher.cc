@@ -89,7 +89,8 @@ void Dispatcher::Send(ChannelPtr channel, MessagePtr message) {
     auto& operation = static_cast<Operation&>(*message->call);
     auto server = service->castAs<proto::DataPlane>();
     auto sent = kj::evalNow([&] { return operation.Send(server, message->groups); });
-    return WithDeadline<Operation::Answer>(loop_.timer(), attempt_timeout_ms_, kj::mv(sent), "no answer")
+    const uint64_t longest_ms = operation.scans() ? operation.deadline_ms() : attempt_timeout_ms_;
+    return WithDeadline<Operation::Answer>(loop_.timer(), longest_ms, kj::mv(sent), "no answer")
         .then([this, channel, message](Result<Operation::Answer>&& answer) {
           // It may be in the connection's queue still. The connection goes at the end of this turn of the
           // loop, this after it.

@@ -20,6 +20,9 @@ class Operation : public GroupedCall {
   // Sends these groups, each in its sent_epoch. An RPC failure is an exception. The operation outlives the
   // promise.
   virtual kj::Promise<Answer> Send(proto::DataPlane::Client& server, std::span<const uint32_t> groups) = 0;
+  // It looks at all of its shards' rows, which may be on disk and take as long as there are many: a server
+  // that has not answered by attempt_timeout_ms is not taken for hung.
+  virtual bool scans() const { return false; }
   // What is answered before the answer arrives to all groups ends here, once; ok: every group is.
   virtual void Complete(Status status) = 0;
 

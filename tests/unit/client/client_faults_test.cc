@@ -156,6 +156,17 @@ TEST_F(ClientTest, NoticesAServerThatHangs) {
   EXPECT_TRUE(client_->Pull({{table, {5}}}).get().ok());
 }
 
+TEST_F(ClientTest, AServerThatScansAllOfItsRowsIsNotTakenForHung) {
+  ClientOptions options = Options(cluster_);
+  options.attempt_timeout_ms = 100;
+  Connect(options);
+  const TableId table = Table("user", 1).id;
+  cluster_.Run([&] { cluster_.answer_after_ms = 500; });
+  const auto stats = Admin(*client_).Stats({table});
+  ASSERT_TRUE(stats.ok()) << stats.status().ToString();
+  EXPECT_EQ(stats->front().rows, 80u);
+}
+
 TEST_F(ClientTest, LeavesASilentServerWhenItsShardHasMoved) {
   ClientOptions options = Options(cluster_);
   options.attempt_timeout_ms = 60000;

@@ -149,6 +149,11 @@ class FakeCluster {
       return kj::READY_NOW;
     }
     kj::Promise<void> stats(StatsContext context) override {
+      return cluster_.loop_.Sleep(cluster_.answer_after_ms).then([this, context]() mutable {
+        Stats(context);
+      });
+    }
+    void Stats(StatsContext context) {
       const auto params = context.getParams();
       auto results = context.getResults();
       auto shards = results.initShards(params.getShards().size());
@@ -162,7 +167,6 @@ class FakeCluster {
         stats[t].setRows(params.getShards().size() * 10);
         stats[t].setSumSquares(0.5 * params.getShards().size());
       }
-      return kj::READY_NOW;
     }
 
    private:
