@@ -154,7 +154,7 @@ Status Journal::LoadSnapshot(uint64_t* index) {
     return FailedPrecondition("journal in " + directory_ + ": its snapshot has version " + json["v"].dump() +
                               ", this program knows version " + std::to_string(kCommandVersion));
   }
-  auto state = ClusterState::FromJson(std::move(json["state"]));
+  auto state = ClusterState::FromJson(json["state"]);
   if (!state.ok()) return Damaged(directory_, "key 'snapshot': " + state.status().message());
   state_ = std::move(*state);
   last_index_ = *index = json["index"].get<uint64_t>();

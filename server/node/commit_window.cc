@@ -95,7 +95,7 @@ void CommitWindow::NoteMemoryDirty(ShardSlot& slot) {
 }
 
 void CommitWindow::Take(ShardSlot& slot, LogSection section) {
-  taken_.push_back({{.slot = &slot, .lsn = slot.shard->last_lsn()}, std::move(section)});
+  taken_.emplace_back(Taken{.slot = &slot, .lsn = slot.shard->last_lsn()}, std::move(section));
 }
 
 void CommitWindow::Wait(Durability level, Waiter waiter) {
