@@ -255,7 +255,7 @@ TEST_F(JobSpecTest, ModelsTakeOptimizerScheduleAndInitializer) {
 }
 
 TEST_F(JobSpecTest, WhatAJobLeavesToTheModelSuitsIt) {
-  const auto optimizer = [](const char* text, const std::vector<std::string>& overrides) {
+  const auto optimizer = [this](const char* text, const std::vector<std::string>& overrides) {
     return MustLoad(text, overrides).table.optimizer.spec();
   };
   const OptimizerSpec linear{
