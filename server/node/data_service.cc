@@ -317,9 +317,9 @@ void DataService::PushTable(proto::PushRequest::Reader request, proto::PushReque
         found.status = applied.status;
         results[i].setLsn(applied.delta.lsn);
         if (applied.cold.empty()) applying->Note(applied);
-        if (const NotFiniteRows& bad = table.not_finite(); bad.rows > 0) {
-          out.setNotFiniteRows(out.getNotFiniteRows() + bad.rows);
-          out.setNotFiniteKey(bad.key);
+        if (table && table.not_finite().rows > 0) {
+          out.setNotFiniteRows(out.getNotFiniteRows() + table.not_finite().rows);
+          out.setNotFiniteKey(table.not_finite().key);
         }
       }
     }

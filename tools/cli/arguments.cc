@@ -141,7 +141,7 @@ class Parser {
     return command->add_option(name, id == nullptr ? a_.id : *id, help)
         ->required()
         ->type_name(type)
-        ->check(WholeNumber(0, std::numeric_limits<uint32_t>::max()));
+        ->transform(WholeNumber(0, std::numeric_limits<uint32_t>::max()));
   }
 
   CLI::App* Inspect(CLI::App* parent, const std::string& name, const std::string& help) {
@@ -198,7 +198,7 @@ class Parser {
     CLI::Option* all = accept->add_flag("--all", a_.all, "all shards that are quarantined");
     accept->add_option("shards", a_.ids, "numbers of the shards")
         ->type_name("SHARD")
-        ->check(WholeNumber(0, std::numeric_limits<uint32_t>::max()))
+        ->transform(WholeNumber(0, std::numeric_limits<uint32_t>::max()))
         ->excludes(all);
     Target(accept);
 
@@ -217,7 +217,7 @@ class Parser {
     Name(Inspect(table, "describe", "One table"));
     CLI::App* get = Inspect(table, "get", "Values of some rows, stored or initial");
     Name(get);
-    get->add_option("keys", a_.keys, "keys of rows")->required()->type_name("KEY")->check(WholeNumber());
+    get->add_option("keys", a_.keys, "keys of rows")->required()->type_name("KEY")->transform(WholeNumber());
     CLI::App* expire =
         Inspect(table, "expire",
                 "Delete the rows that are due by the table's rules of expiry now, not at the next interval");
@@ -235,12 +235,12 @@ class Parser {
                 "without N: say how many there are");
     CLI::Option* count =
         copies->add_option("copies", a_.wanted_copies, "how many servers shall hold each shard")
-            ->check(WholeNumber(1, 3))
+            ->transform(WholeNumber(1, 3))
             ->type_name("N");
     copies
         ->add_option("--min", a_.min_copies,
                      "with fewer copies in sync, pushes at `logged` and `synced` are refused (default 1)")
-        ->check(WholeNumber(1, 3))
+        ->transform(WholeNumber(1, 3))
         ->type_name("M")
         ->needs(count);
   }

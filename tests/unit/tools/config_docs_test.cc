@@ -43,7 +43,7 @@ TEST(ConfigDocs, TrainingPageIsUpToDate) {
 }
 
 TEST(ConfigDocs, HaveBothKinds) {
-  EXPECT_NE(Docs("job").find("| `learning_rate` | `0.1` | a number from 0 to 1000000 |"), std::string::npos);
+  EXPECT_NE(Docs("job").find("| `learning_rate` | `0.0` | a number from 0 to 1000000 |"), std::string::npos);
   EXPECT_NE(Docs("cluster").find("| `heartbeat_ms` |"), std::string::npos);
 }
 

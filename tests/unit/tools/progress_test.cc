@@ -198,7 +198,7 @@ TEST(JobMetrics, ReportHasTheFixedMembers) {
   EXPECT_TRUE(report["history"].empty());
   EXPECT_TRUE(report["best_pass"].is_null());
   EXPECT_EQ(report["stopped"], "");
-  EXPECT_EQ(report.size(), 11u);
+  EXPECT_EQ(report.size(), 13u);
 }
 
 TEST(JobMetrics, TheHistoryIsInTheReportAndALineEach) {
