@@ -37,7 +37,8 @@ TEST(TrainingThatDiverges, EndsWithTheRowAndWhatHelps) {
     const std::string job = folder.Write(
         "job.toml", "[job]\nname = \"high\"\n[data]\ntrain = \"" + data +
                         "\"\nformat = \"csv\"\ncolumns = [\"y:label\", \"income:numeric\"]\n[model]\nloss = "
-                        "\"squared\"\n[optimizer]\nkind = \"sgd\"\nlearning_rate = 10.0\n[train]\npasses = 50\nbatch_size = "
+                        "\"squared\"\n[optimizer]\nkind = \"sgd\"\nlearning_rate = 10.0\n[train]\npasses = "
+                        "50\nbatch_size = "
                         "20\nconsistency = \"" +
                         consistency + "\"\n");
     const CommandResult trained = RunPenstock({"train", job, "--local"}, 60000);

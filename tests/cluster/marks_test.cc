@@ -23,17 +23,14 @@ TEST(MarksTest, PartitionsThatAreDoneLeaveTheMarks) {
       folder.Write("train.libsvm", GenerateLibsvm(uint64_t{kPartitions} * kMinibatches, 5));
   const double empty = cluster.Metric("server-0", "penstock_server_marks_bytes");
   auto training = std::async(std::launch::async, [&] {
-    return RunPenstock({"train",        PENSTOCK_SOURCE_DIR "/conf/jobs/a9a_logistic.toml",
-                        "--scheduler",  cluster.scheduler_address(),
-                        "--token-file", cluster.token_file(),
-                        "--set",        "data.train=" + data,
-                        "--set",        "data.test=",
-                        "--set",        "data.partitions=" + std::to_string(kPartitions),
-                        "--set",        "train.batch_size=1",
-                        "--set",        "train.passes=1",
-                        "--set",        "train.ledger=true",
-                        "--set",        "train.evaluate=false"},
-                       300000);
+    return RunPenstock(
+        {"train", PENSTOCK_SOURCE_DIR "/conf/jobs/a9a_logistic.toml", "--scheduler",
+         cluster.scheduler_address(), "--token-file", cluster.token_file(), "--set", "data.train=" + data,
+         "--set", "data.test=", "--set", "data.partitions=" + std::to_string(kPartitions),
+         // One of level memory waits for its log, for longer than this job takes.
+         "--set", "train.durability=logged", "--set", "train.batch_size=1", "--set", "train.passes=1",
+         "--set", "train.ledger=true", "--set", "train.evaluate=false"},
+        300000);
   });
   double most = 0;
   while (training.wait_for(std::chrono::milliseconds(50)) != std::future_status::ready)

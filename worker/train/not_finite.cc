@@ -1,6 +1,7 @@
 #include "worker/train/not_finite.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 
 #include "common/base/strings.h"
@@ -25,6 +26,16 @@ std::string RowOf(const TableSpec& table, Key key) {
 }
 
 }  // namespace
+
+bool IsFinite(double loss, const TableGradients& gradients) {
+  if (!std::isfinite(loss)) return false;
+  for (const std::vector<float>& table : gradients) {
+    bool bad = false;  // without a branch: nearly always there is none. An exponent of all ones
+    for (const float g : table) bad |= (std::bit_cast<uint32_t>(g) << 1) >= 0xff000000u;
+    if (bad) return false;
+  }
+  return true;
+}
 
 Status NotFiniteEvaluation(double loss, const LossAt& at) {
   for (size_t t = 0; t < at.values.size(); ++t) {

@@ -20,8 +20,10 @@ struct LossAt {
   const TableValues& values;
   const TableGradients* gradients = nullptr;  // nullptr: there are none
 };
-// kInvalidArgument of a loss that is not finite, naming the first row that is not; where all are, the loss
-// itself has overflowed.
+// Whether loss and gradients are; servers would refuse the latter as a whole.
+bool IsFinite(double loss, const TableGradients& gradients);
+// kInvalidArgument of a loss or gradients that are not finite, naming the first row that is not; where all
+// are, the loss itself has overflowed.
 Status NotFiniteLoss(double loss, const LossAt& at);
 // The same, and ok where all rows are finite: other weights may do better on these data.
 Status NotFiniteEvaluation(double loss, const LossAt& at);

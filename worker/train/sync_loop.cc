@@ -2,7 +2,6 @@
 
 #include <glog/logging.h>
 
-#include <cmath>
 #include <utility>
 
 #include "client/loop_call.h"
@@ -129,7 +128,11 @@ Status SyncLoop::Work(const Order& order) {
     PENSTOCK_RETURN_IF_ERROR(PENSTOCK_FAULT("worker.step"));
     const TableValues values(pulled_.values.begin(), pulled_.values.end());
     done.loss_sum = context_.model().Compute(batch_, prepared_, values, &gradients_);
-    if (!std::isfinite(done.loss_sum)) {
+    const auto count = static_cast<float>(indices.size());
+    for (std::vector<float>& table : gradients_) {
+      for (float& g : table) g *= count;  // the mean, of the model
+    }
+    if (!IsFinite(done.loss_sum, gradients_)) {
       return NotFiniteLoss(done.loss_sum, {.where = StrCat("step ", order.round),
                                            .tables = context_.tables(),
                                            .prepared = prepared_,
@@ -137,10 +140,8 @@ Status SyncLoop::Work(const Order& order) {
                                            .gradients = &gradients_});
     }
     std::vector<TablePush> pushes;
-    const auto count = static_cast<float>(indices.size());
     for (size_t t = 0; t < gradients_.size(); ++t) {
       if (prepared_.keys[t].empty()) continue;
-      for (float& g : gradients_[t]) g *= count;  // the mean, of the model
       pushes.push_back({context_.tables()[t].id, prepared_.keys[t], std::move(gradients_[t])});
     }
     PENSTOCK_RETURN_IF_ERROR(Push(order, std::move(pushes), indices));

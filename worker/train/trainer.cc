@@ -167,7 +167,7 @@ Status Trainer::TrainOn(LeaseTask& task, JobContext& context, uint64_t k, Produc
   TableValues values(pulled->values.begin(), pulled->values.end());
   const double loss = context.model().Compute(minibatch.batch, minibatch.prepared, values, &gradients_);
   const uint64_t step = context.ScheduleStepsOf(task.info()).Of(k);
-  if (!std::isfinite(loss)) {
+  if (!IsFinite(loss, gradients_)) {
     return NotFiniteLoss(loss, {.where = StrCat("step ", step),
                                 .tables = context.tables(),
                                 .prepared = minibatch.prepared,
