@@ -41,7 +41,7 @@ class JobKill : public ClusterRun {
   }
 
   static std::vector<std::string> OptionsOf(const std::string& what, const ChaosCluster& cluster) {
-    const std::string data = "data.test=" + cluster.dir() + "/train.libsvm";
+    const std::string data = "data.test=" + cluster.dir() + "/test.libsvm";
     if (what == "evaluations") return {data, "train.evaluate_every=1"};
     // Never so bad that it ends early: the ledger is of all passes.
     if (what == "best")

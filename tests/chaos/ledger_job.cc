@@ -18,9 +18,11 @@ constexpr uint64_t kRecords = 4000;
 }  // namespace
 
 Status LedgerJob::Begin() {
-  const std::string data = cluster_.dir() + "/train.libsvm";
-  if (!ReadWholeFile(data).ok())
+  const std::string data = cluster_.dir() + "/train.libsvm", test = cluster_.dir() + "/test.libsvm";
+  if (!ReadWholeFile(data).ok()) {
     PENSTOCK_RETURN_IF_ERROR(WriteFileAtomically(data, GenerateLibsvm(kRecords, 2)));
+    PENSTOCK_RETURN_IF_ERROR(WriteFileAtomically(test, GenerateLibsvm(kRecords, 3)));
+  }
   std::vector<std::string> argv{ProgramFolder() + "/penstock", "train",
                                 PENSTOCK_SOURCE_DIR "/conf/jobs/a9a_logistic.toml", "--data-dir",
                                 cluster_.dir()};
