@@ -36,6 +36,7 @@ class LeaseBench {
     CHECK(scheduler.ok()) << scheduler.status().ToString();
     scheduler_ = std::move(*scheduler);
     loop_.Run([&] {
+      identity_->name = "lease_bench";
       cache_ = std::make_unique<ConnectionCache>(loop_, identity_);
       link_ = std::make_unique<SchedulerLink>(loop_, *cache_, dir_ + "/address");
     });
