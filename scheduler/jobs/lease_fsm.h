@@ -2,13 +2,12 @@
 //
 // Free partitions are leased in the order of lease_order.h, fairly between the jobs that run. A lease ends by
 // being finished, by an error that its worker reports, by its first report after the job was paused, by
-// silence
-// (`lease_ms` without a report that names it) or by a new session of its worker; the partition is then free
-// again and begins, under the same producer, behind what is recorded. A worker that asks when nothing is free
-// takes the partition of one that is much slower than itself. Tokens and progress are journaled, so
-// leases go on over a restart of the scheduler. Progress is journaled at most every `progress_ms`, in one
-// command; what a worker reports as done, before it is answered. Pure but for the commits: times are passed
-// in. One thread.
+// silence (`lease_ms` without a report that names it) or by a new session of its worker; the partition is
+// then free again and begins, under the same producer, behind what is recorded. A worker that asks when
+// nothing is free takes the partition of one that is much slower than itself. One that only waits for logs is
+// not slow, and may hold other leases beside it. Tokens and progress are journaled, so leases go on over a
+// restart of the scheduler. Progress is journaled at most every `progress_ms`, in one command; what a worker
+// reports as done, before it is answered. Pure but for the commits: times are passed in. One thread.
 #pragma once
 
 #include <cstdint>

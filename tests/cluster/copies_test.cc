@@ -134,12 +134,8 @@ TEST(CopiesTest, ASeedBringsRowsFromMemoryAndDisk) {
 }
 
 // A server comes back with a damaged base, begins to serve it, finds the damage, and heals itself.
-// It must not count as dead meanwhile, however slow the machine is: then its copies would be made anew, and
-// nobody would read the damage.
 TEST(CopiesTest, ADamagedBaseIsHealedWhileTheOthersServe) {
-  std::vector<std::string> set = Copies(2);
-  set.push_back("scheduler.dead_ms=30000");
-  TestCluster cluster({.servers = 2, .shards = 4, .set = set});
+  TestCluster cluster({.servers = 2, .shards = 4, .set = Copies(2)});
   ASSERT_TRUE(cluster.Start().ok()) << cluster.Output("scheduler");
   auto client = cluster.Connect();
   ASSERT_TRUE(client.ok());
