@@ -57,14 +57,14 @@ void Optimizer::InitializeSlots(uint32_t dim, float* slots) const {
   }
 }
 
-void Optimizer::Apply(uint32_t push_count, uint64_t step, const float* gradient, uint32_t dim, float* values,
+bool Optimizer::Apply(uint32_t push_count, uint64_t step, const float* gradient, uint32_t dim, float* values,
                       float* slots) {
   const float* g = clips_ ? Clip(gradient, dim) : gradient;
   const float rate = LearningRate(push_count, step);
   switch (spec_.kind) {
     case OptimizerKind::kAssign:
       std::memcpy(values, g, dim * sizeof(float));
-      return;
+      return CountNonFinite(values, dim) == 0;
     case OptimizerKind::kAdd:
       return AddKernel(g, dim, values);
     case OptimizerKind::kSgd:
@@ -90,6 +90,7 @@ void Optimizer::Apply(uint32_t push_count, uint64_t step, const float* gradient,
     case OptimizerKind::kFtrl:
       return FtrlKernel(g, dim, {spec_.l1, spec_.l2, spec_.beta, 1.0f / rate}, values, slots, slots + dim);
   }
+  return true;  // no other kind
 }
 
 float Optimizer::LearningRate(uint32_t push_count, uint64_t step) {
@@ -119,23 +120,23 @@ const float* Optimizer::Clip(const float* gradient, uint32_t dim) {
   return gradient;
 }
 
-void Optimizer::ApplyAdam(uint32_t push_count, float learning_rate, const float* g, uint32_t dim, float* w,
+bool Optimizer::ApplyAdam(uint32_t push_count, float learning_rate, const float* g, uint32_t dim, float* w,
                           float* m, float* v) {
   const bool decoupled = spec_.kind == OptimizerKind::kAdamw;
   const Correction correction = CorrectionAt(push_count);
-  AdamKernel(g, dim,
-             {.l2 = decoupled ? 0 : spec_.l2,
-              .decay = decoupled ? learning_rate * spec_.l2 : 0,
-              .epsilon = spec_.epsilon,
-              .one_minus_beta1 = one_minus_beta1_,
-              .beta2 = spec_.beta2,
-              .one_minus_beta2 = one_minus_beta2_,
-              .step = learning_rate * correction.first,
-              .inverse_root = correction.inverse_root},
-             w, m, v);
+  return AdamKernel(g, dim,
+                    {.l2 = decoupled ? 0 : spec_.l2,
+                     .decay = decoupled ? learning_rate * spec_.l2 : 0,
+                     .epsilon = spec_.epsilon,
+                     .one_minus_beta1 = one_minus_beta1_,
+                     .beta2 = spec_.beta2,
+                     .one_minus_beta2 = one_minus_beta2_,
+                     .step = learning_rate * correction.first,
+                     .inverse_root = correction.inverse_root},
+                    w, m, v);
 }
 
-void Optimizer::ApplyLamb(uint32_t push_count, float learning_rate, const float* g, uint32_t dim, float* w,
+bool Optimizer::ApplyLamb(uint32_t push_count, float learning_rate, const float* g, uint32_t dim, float* w,
                           float* m, float* v) {
   // The clipped row, if any, is at the front.
   const bool clipped = g == scratch_.data();
@@ -143,40 +144,42 @@ void Optimizer::ApplyLamb(uint32_t push_count, float learning_rate, const float*
   if (clipped) g = scratch_.data();
   float* u = scratch_.data() + dim;
   const Correction correction = CorrectionAt(push_count);
-  LambKernel(g, dim,
-             {.l2 = 0,
-              .decay = spec_.l2,
-              .epsilon = spec_.epsilon,
-              .one_minus_beta1 = one_minus_beta1_,
-              .beta2 = spec_.beta2,
-              .one_minus_beta2 = one_minus_beta2_,
-              .step = correction.first,
-              .inverse_root = correction.inverse_root},
-             w, m, v, u);
+  const bool slots_finite = LambKernel(g, dim,
+                                       {.l2 = 0,
+                                        .decay = spec_.l2,
+                                        .epsilon = spec_.epsilon,
+                                        .one_minus_beta1 = one_minus_beta1_,
+                                        .beta2 = spec_.beta2,
+                                        .one_minus_beta2 = one_minus_beta2_,
+                                        .step = correction.first,
+                                        .inverse_root = correction.inverse_root},
+                                       w, m, v, u);
   const double row = std::sqrt(SumSquares(w, dim)), step = std::sqrt(SumSquares(u, dim));
   const double ratio = row > 0 && step > 0 ? row / step : 1;
-  SgdKernel(u, dim, static_cast<float>(learning_rate * ratio), /*l2=*/0, w);
+  return SgdKernel(u, dim, static_cast<float>(learning_rate * ratio), /*l2=*/0, w) && slots_finite;
 }
 
-void Optimizer::ApplyAdagradRow(float learning_rate, const float* g, uint32_t dim, float* w, float* h) const {
+bool Optimizer::ApplyAdagradRow(float learning_rate, const float* g, uint32_t dim, float* w, float* h) const {
   *h = static_cast<float>(*h + DecayedSumSquares(g, w, spec_.l2, dim) / dim);
   const float root = std::sqrt(*h) + spec_.epsilon;
   // Where neither gradient nor epsilon says anything the gradient is 0, and so is the step.
-  SgdKernel(g, dim, learning_rate / (root > 0 ? root : 1.0f), spec_.l2, w);
+  return SgdKernel(g, dim, learning_rate / (root > 0 ? root : 1.0f), spec_.l2, w) && std::isfinite(*h);
 }
 
-void Optimizer::ApplyAdamRow(uint32_t push_count, float learning_rate, const float* g, uint32_t dim, float* w,
+bool Optimizer::ApplyAdamRow(uint32_t push_count, float learning_rate, const float* g, uint32_t dim, float* w,
                              float* m, float* v) {
   const Correction correction = CorrectionAt(push_count);
   const double mean = DecayedSumSquares(g, w, spec_.l2, dim) / dim;
   *v = static_cast<float>(static_cast<double>(spec_.beta2) * *v +
                           (1.0 - static_cast<double>(spec_.beta2)) * mean);
   const float root = std::sqrt(*v) * correction.inverse_root + spec_.epsilon;
-  AdamRowKernel(g, dim,
-                {.l2 = spec_.l2,
-                 .one_minus_beta1 = one_minus_beta1_,
-                 .step = learning_rate * correction.first / (root > 0 ? root : 1.0f)},
-                w, m);
+  const bool others_finite =
+      AdamRowKernel(g, dim,
+                    {.l2 = spec_.l2,
+                     .one_minus_beta1 = one_minus_beta1_,
+                     .step = learning_rate * correction.first / (root > 0 ? root : 1.0f)},
+                    w, m);
+  return others_finite && std::isfinite(*v);
 }
 
 Optimizer::Correction Optimizer::CorrectionAt(uint32_t push_count) {

@@ -57,8 +57,9 @@ class Optimizer {
   // The slots of a row that was never pushed.
   void InitializeSlots(uint32_t dim, float* slots) const;
   // One step of one row. push_count counts this push, so it is at least 1. `step` is the job's, for the
-  // schedule; 0: push_count takes its place. The three arrays do not overlap.
-  void Apply(uint32_t push_count, uint64_t step, const float* gradient, uint32_t dim, float* values,
+  // schedule; 0: push_count takes its place. The three arrays do not overlap. False when the step has left a
+  // value or slot that is NaN or infinite.
+  bool Apply(uint32_t push_count, uint64_t step, const float* gradient, uint32_t dim, float* values,
              float* slots);
   size_t ResidentBytes() const {
     return corrections_.capacity() * sizeof(Correction) + scratch_.capacity() * sizeof(float);
@@ -74,12 +75,12 @@ class Optimizer {
   const float* Clip(const float* gradient, uint32_t dim);
   Correction CorrectionAt(uint32_t push_count);
   Correction ComputeCorrection(uint32_t push_count) const;
-  void ApplyAdam(uint32_t push_count, float learning_rate, const float* g, uint32_t dim, float* w, float* m,
+  bool ApplyAdam(uint32_t push_count, float learning_rate, const float* g, uint32_t dim, float* w, float* m,
                  float* v);
-  void ApplyLamb(uint32_t push_count, float learning_rate, const float* g, uint32_t dim, float* w, float* m,
+  bool ApplyLamb(uint32_t push_count, float learning_rate, const float* g, uint32_t dim, float* w, float* m,
                  float* v);
-  void ApplyAdagradRow(float learning_rate, const float* g, uint32_t dim, float* w, float* h) const;
-  void ApplyAdamRow(uint32_t push_count, float learning_rate, const float* g, uint32_t dim, float* w,
+  bool ApplyAdagradRow(float learning_rate, const float* g, uint32_t dim, float* w, float* h) const;
+  bool ApplyAdamRow(uint32_t push_count, float learning_rate, const float* g, uint32_t dim, float* w,
                     float* m, float* v);
 
   const OptimizerSpec spec_;

@@ -1,7 +1,8 @@
 // The arithmetic of each optimizer over one row; what it computes stands in optimizer.h.
 //
 // Compiled for several processors in one program, with the same results bit for bit on each
-// (common/base/target_clones.h). Arrays must not overlap unless it is said; all have `dim` elements.
+// (common/base/target_clones.h). Arrays must not overlap unless it is said; all have `dim` elements. True where
+// all that is written is finite.
 #pragma once
 
 #include <cstddef>
@@ -9,23 +10,23 @@
 
 namespace penstock {
 
-void AddKernel(const float* g, uint32_t dim, float* w);
-void SgdKernel(const float* g, uint32_t dim, float learning_rate, float l2, float* w);
-void AdagradKernel(const float* g, uint32_t dim, float learning_rate, float l2, float epsilon, float* w,
+bool AddKernel(const float* g, uint32_t dim, float* w);
+bool SgdKernel(const float* g, uint32_t dim, float learning_rate, float l2, float* w);
+bool AdagradKernel(const float* g, uint32_t dim, float learning_rate, float l2, float epsilon, float* w,
                    float* h);
 
 struct MomentumFactors {
   float learning_rate, l2, momentum;
 };
-void MomentumKernel(const float* g, uint32_t dim, const MomentumFactors& factors, float* w, float* m);
-void NesterovKernel(const float* g, uint32_t dim, const MomentumFactors& factors, float* w, float* m);
+bool MomentumKernel(const float* g, uint32_t dim, const MomentumFactors& factors, float* w, float* m);
+bool NesterovKernel(const float* g, uint32_t dim, const MomentumFactors& factors, float* w, float* m);
 
 struct RmspropFactors {
   float learning_rate, l2;
   float beta2, one_minus_beta2;
   float epsilon;
 };
-void RmspropKernel(const float* g, uint32_t dim, const RmspropFactors& factors, float* w, float* v);
+bool RmspropKernel(const float* g, uint32_t dim, const RmspropFactors& factors, float* w, float* v);
 
 struct AdamFactors {
   float l2;     // added to the gradient, times w
@@ -36,9 +37,9 @@ struct AdamFactors {
   float step;          // Adam: learning rate / (1 - beta1^t). LAMB: 1 / (1 - beta1^t)
   float inverse_root;  // 1 / sqrt(1 - beta2^t)
 };
-void AdamKernel(const float* g, uint32_t dim, const AdamFactors& factors, float* w, float* m, float* v);
+bool AdamKernel(const float* g, uint32_t dim, const AdamFactors& factors, float* w, float* m, float* v);
 // Leaves the step in u and w as it is.
-void LambKernel(const float* g, uint32_t dim, const AdamFactors& factors, const float* w, float* m, float* v,
+bool LambKernel(const float* g, uint32_t dim, const AdamFactors& factors, const float* w, float* m, float* v,
                 float* u);
 
 struct AdamRowFactors {
@@ -46,13 +47,13 @@ struct AdamRowFactors {
   float one_minus_beta1;
   float step;  // all that the mean is multiplied with
 };
-void AdamRowKernel(const float* g, uint32_t dim, const AdamRowFactors& factors, float* w, float* m);
+bool AdamRowKernel(const float* g, uint32_t dim, const AdamRowFactors& factors, float* w, float* m);
 
 struct FtrlFactors {
   float l1, l2, beta;
   float inverse_alpha;
 };
-void FtrlKernel(const float* g, uint32_t dim, const FtrlFactors& factors, float* w, float* z, float* n);
+bool FtrlKernel(const float* g, uint32_t dim, const FtrlFactors& factors, float* w, float* z, float* n);
 
 // out = g cut to [-limit, limit], NaN left as it is. In place is fine.
 void ClampKernel(const float* g, uint32_t dim, float limit, float* out);

@@ -240,12 +240,11 @@ Status Shard::CheckFinite(const Table& table, std::span<const Key> keys, const f
                          std::to_string(keys[first]) + "; nothing of the unit was applied");
 }
 
-// What a step has left. The unit stays whole: it is applied, and the answer says so.
-void Shard::LookAt(Table& table, RowHeader* row) {
-  if (CountNonFinite(RowTable::Values(row), table.rows.row_floats()) == 0 || table.spec->allow_non_finite)
-    return;
+// The unit stays whole: it is applied, and the answer says so.
+void Shard::NoteNotFinite(Table& table, Key key) {
+  if (table.spec->allow_non_finite) return;
   ++table.not_finite.rows;
-  table.not_finite.key = row->key;
+  table.not_finite.key = key;
 }
 
 // Leaves the unit's rows in found_. Everything that can fail comes before the first row is made or a push is
@@ -312,9 +311,9 @@ void Shard::ApplyRows(Table& table, const UnitContext& unit, std::span<const Key
     if (header->push_count != UINT32_MAX) ++header->push_count;
     header->flags |= kRowReferenced;
     float* weights = RowTable::Values(header);
-    table.optimizer->Apply(header->push_count, unit.step, values + i * size_t{dim}, dim, weights,
-                           weights + dim);
-    LookAt(table, header);
+    const bool finite = table.optimizer->Apply(header->push_count, unit.step, values + i * size_t{dim}, dim,
+                                               weights, weights + dim);
+    if (!finite) NoteNotFinite(table, header->key);
     header->flags = WithTouch(header->flags, touch);
     rows.MarkDirty(row, header);
   }

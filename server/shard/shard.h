@@ -403,7 +403,7 @@ class Shard {
 
   Status CheckUnit(const UnitContext& unit, const Table& table, std::span<const Key> keys) const;
   Status CheckFinite(const Table& table, std::span<const Key> keys, const float* values);
-  static void LookAt(Table& table, RowHeader* row);
+  static void NoteNotFinite(Table& table, Key key);
   Status FindOrCreate(Table& table, const UnitContext& unit, std::span<const Key> keys, size_t growth_bytes,
                       PushOutcome* outcome);
   static bool MayBeCold(const Table& table, Key key) {

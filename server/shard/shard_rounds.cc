@@ -95,8 +95,9 @@ Result<bool> Shard::CommitRound(TableId id, uint64_t round, uint64_t examples, u
     const float* sum = rows.Accumulator(row);
     for (uint32_t d = 0; d < dim; ++d) mean_[d] = sum[d] * scale;
     if (header->push_count != UINT32_MAX) ++header->push_count;
-    table->optimizer->Apply(header->push_count, step, mean_.data(), dim, rows.Values(row), rows.Slots(row));
-    LookAt(*table, header);
+    const bool finite = table->optimizer->Apply(header->push_count, step, mean_.data(), dim, rows.Values(row),
+                                                rows.Slots(row));
+    if (!finite) NoteNotFinite(*table, header->key);
     CloseRow(*table, row);
     rows.MarkDirty(row);
   }

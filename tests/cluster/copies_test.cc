@@ -133,13 +133,16 @@ TEST(CopiesTest, ASeedBringsRowsFromMemoryAndDisk) {
   EXPECT_EQ(load.failed(), 0u) << load.first_error();
 }
 
-// A server comes back with a damaged base, begins to serve it, finds the damage, and heals itself.
+// The base of a server whose rows do not fit into memory is damaged while it serves them: it finds the damage
+// with the rows that it reads, and heals itself.
 TEST(CopiesTest, ADamagedBaseIsHealedWhileTheOthersServe) {
-  TestCluster cluster({.servers = 2, .shards = 4, .set = Copies(2)});
+  std::vector<std::string> set = Copies(2);
+  set.push_back("server.memory_budget_bytes=16777216");
+  TestCluster cluster({.servers = 2, .shards = 4, .set = set});
   ASSERT_TRUE(cluster.Start().ok()) << cluster.Output("scheduler");
   auto client = cluster.Connect();
   ASSERT_TRUE(client.ok());
-  CountingLoad load(**client, {.rows = 60000, .keys = 2000, .dim = 16, .inflight = 2});
+  CountingLoad load(**client, {.rows = 60000, .keys = 2000, .dim = 64, .inflight = 2});
   ASSERT_TRUE(load.Start().ok());
   // Before a server knows that others have copies, its damage is for an operator.
   ASSERT_TRUE(WaitFor(60000, [&] { return Complete(**client) && load.pushes() > 100; }))
@@ -158,11 +161,14 @@ TEST(CopiesTest, ADamagedBaseIsHealedWhileTheOthersServe) {
     ASSERT_TRUE(Admin(**client).Fold().ok());
     ASSERT_TRUE(
         WaitFor(60000, [&] { return cluster.Metric("server-0", "penstock_server_folds_total") > folds; }));
-    ASSERT_EQ(cluster.Terminate("server-0"), 0);
-    ASSERT_FALSE(FlipByteOfBase(cluster.dir() + "/server-0").empty());
-    ASSERT_TRUE(cluster.StartOne("server-0").ok());
     const std::string aside = cluster.dir() + "/server-0/damaged/" + std::string(1, times[0]) + "/base";
-    ASSERT_TRUE(WaitFor(60000, [&] { return std::filesystem::exists(aside); })) << cluster.Output("server-0");
+    // Of another file, where the one that was damaged had been read and replaced already.
+    std::string damaged;
+    ASSERT_TRUE(WaitFor(60000, [&] {
+      const bool found = std::filesystem::exists(aside);
+      if (!found && !std::filesystem::exists(damaged)) damaged = FlipByteOfBase(cluster.dir() + "/server-0");
+      return found;
+    })) << cluster.Output("server-0");
     ASSERT_TRUE(WaitFor(60000, [&] { return Complete(**client); })) << cluster.Output("server-0");
     EXPECT_TRUE(cluster.Running("server-0"));
     EXPECT_TRUE(WaitFor(10000, [&] {

@@ -1,4 +1,4 @@
-// Damage to a file of a process that is down.
+// Damage to a file that was written.
 #pragma once
 
 #include <cstdint>

@@ -270,6 +270,43 @@ TEST(OptimizerEdgeTest, ZeroGradientsMakeNoNaN) {
   }
 }
 
+// Each value and slot that a row has, as infinity or NaN before the step, and nothing else.
+TEST(OptimizerEdgeTest, AStepSaysWhetherItLeavesSomethingThatIsNotFinite) {
+  constexpr float kBad[] = {std::numeric_limits<float>::infinity(), -std::numeric_limits<float>::infinity(),
+                            std::numeric_limits<float>::quiet_NaN()};
+  for (const auto kind : kAllKinds) {
+    for (const uint32_t dim : {1u, 8u, 19u, 33u}) {
+      TableSpec spec{.dim = dim, .optimizer = {.kind = kind, .learning_rate = 0.1f}};
+      Optimizer optimizer(spec.optimizer);
+      std::vector<float> fresh(spec.row_floats(), 0.5f);
+      optimizer.InitializeSlots(dim, fresh.data() + dim);
+      const std::vector<float> g(dim, 0.25f);
+      const auto step = [&](std::vector<float>& row) {
+        return optimizer.Apply(1, 0, g.data(), dim, row.data(), row.data() + dim);
+      };
+      std::vector<float> row = fresh;
+      EXPECT_TRUE(step(row)) << ToString(kind) << ", dim " << dim;
+      for (size_t i = 0; i < fresh.size(); ++i) {
+        for (const float bad : kBad) {
+          row = fresh;
+          row[i] = bad;
+          const bool finite = step(row);
+          const bool expected =
+              std::all_of(row.begin(), row.end(), [](float value) { return std::isfinite(value); });
+          ASSERT_EQ(finite, expected)
+              << ToString(kind) << ", dim " << dim << ", float " << i << " was " << bad;
+        }
+      }
+      // Too large for what it is added to.
+      row.assign(fresh.size(), 3e38f);
+      const std::vector<float> huge(dim, kind == OptimizerKind::kAdd ? 3e38f : -3e38f);
+      const bool finite = optimizer.Apply(1, 0, huge.data(), dim, row.data(), row.data() + dim);
+      EXPECT_EQ(finite, std::all_of(row.begin(), row.end(), [](float value) { return std::isfinite(value); }))
+          << ToString(kind);
+    }
+  }
+}
+
 TEST(OptimizerEdgeTest, AdamsFirstStepsHaveTheLearningRatesSize) {
   Optimizer optimizer({.kind = OptimizerKind::kAdam, .learning_rate = 0.25f});
   float w = 1, slots[2] = {0, 0};
