@@ -201,6 +201,24 @@ TEST(ControlPlaneTest, AfterARestartASilentServerIsNotWaitedForLongerThanADeadOn
   EXPECT_EQ(c.Entry(0).state, ShardState::kUnavailable);
 }
 
+TEST(ControlPlaneTest, ANodeThatStartsAgainAndAgainIsAProblem) {
+  FakeCluster c;
+  c.Up();
+  const auto problems = [&] { return c.plane->Inspect("status", "", c.now)->at("problems").dump(); };
+  for (int restart = 1; restart <= 3; ++restart) {
+    ASSERT_TRUE(c.Register(c.s1).ok());
+    c.Pass(2000, {&c.s1, &c.s2});
+    EXPECT_EQ(problems(), "[]") << restart << " restarts may be an operator's";
+  }
+  ASSERT_TRUE(c.Register(c.s1).ok());
+  c.Pass(2000, {&c.s1, &c.s2});
+  EXPECT_THAT(problems(), HasSubstr(c.s1.name + " has started 5 times within 10 minutes"));
+  c.now.ms += NodeTable::kStartsWindowMs - 3000;
+  c.plane->Tick(c.now);
+  c.Pass(1000, {&c.s1, &c.s2});
+  EXPECT_EQ(problems(), "[]") << "long ago";
+}
+
 // What a node says of itself, and why one that is not there cannot come.
 TEST(ControlPlaneTest, NotesAndReasonsAreInTheStatus) {
   FakeCluster c;

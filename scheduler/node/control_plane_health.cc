@@ -1,0 +1,95 @@
+// ControlPlane: what an operator is told, of its health and in detail.
+#include <algorithm>
+#include <string>
+#include <vector>
+
+#include "common/base/strings.h"
+#include "scheduler/node/control_plane.h"
+#include "scheduler/node/inspect.h"
+
+namespace penstock {
+namespace {
+
+constexpr uint32_t kManyStarts = 5;  // of a node within NodeTable::kStartsWindowMs
+
+}  // namespace
+
+uint32_t ControlPlane::CountShards(ShardState state) const {
+  return static_cast<uint32_t>(
+      std::count_if(map_.shards.begin(), map_.shards.end(),
+                    [state](const ShardEntry& entry) { return entry.state == state; }));
+}
+
+uint32_t ControlPlane::CountNodes(NodeRole role, Liveness liveness, Now now) const {
+  const auto& nodes = state_.data().nodes;
+  return static_cast<uint32_t>(std::count_if(nodes.begin(), nodes.end(), [&](const auto& entry) {
+    return entry.second.role == role && nodes_.StateOf(entry.first, now.ms) == liveness;
+  }));
+}
+
+std::vector<std::string> ControlPlane::Problems(Now now) const {
+  std::vector<std::string> problems;
+  if (!superseded_.empty()) problems.push_back(superseded_);
+  if (!state_.log_status().ok()) problems.push_back(state_.log_status().ToString());
+  for (const auto& [name, reason] : nodes_.CannotStart())
+    problems.push_back(StrCat(name, " cannot start: ", reason));
+  const auto& jobs = state_.data().jobs;
+  const bool working = std::any_of(jobs.begin(), jobs.end(),
+                                   [](const auto& job) { return job.second.state == JobState::kRunning; });
+  uint32_t workers = 0;
+  for (const auto& [id, node] : state_.data().nodes) {
+    const Liveness liveness = nodes_.StateOf(id, now.ms);
+    if (node.role == NodeRole::kWorker && !working) continue;  // it holds nothing, and nobody needs it
+    workers += node.role == NodeRole::kWorker && liveness != Liveness::kDead;
+    const std::string trouble = liveness == Liveness::kDead ? "" : nodes_.Trouble(id);
+    if (!trouble.empty()) problems.push_back(StrCat(node.name, ": ", trouble));
+    if (const uint32_t starts = nodes_.Starts(id, now.ms); starts >= kManyStarts)
+      problems.push_back(StrCat(node.name, " has started ", starts, " times within ",
+                                NodeTable::kStartsWindowMs / 60'000, " minutes: its log says why it ends"));
+    if (liveness == Liveness::kAlive || nodes_.CannotStart().contains(node.name)) continue;
+    const bool removable = liveness == Liveness::kDead && state_->Check(penstock::RemoveNode{id}).ok();
+    problems.push_back(StrCat(node.name, " is ", ToString(liveness),
+                              removable ? StrCat("; it holds no shard, and `penstock node remove ", id,
+                                                 "` forgets it should it not come back")
+                                        : ""));
+  }
+  if (working && workers == 0) problems.push_back("jobs wait: there is no worker");
+  for (ShardState bad :
+       {ShardState::kUnplaced, ShardState::kGranting, ShardState::kUnavailable, ShardState::kQuarantined}) {
+    const uint32_t count = CountShards(bad);
+    if (count == 0) continue;
+    const auto first = std::find_if(map_.shards.begin(), map_.shards.end(),
+                                    [bad](const ShardEntry& e) { return e.state == bad; });
+    problems.push_back(StrCat(count, " of ", map_.size(), " shards are ", ToString(bad), ", the first is ",
+                              first - map_.shards.begin(), ": ", first->detail));
+  }
+  if (std::string copies = CopiesProblem(now); !copies.empty()) problems.push_back(std::move(copies));
+  return problems;
+}
+
+Status ControlPlane::Ready(Now now) {
+  RefreshMap(now);
+  PENSTOCK_RETURN_IF_ERROR(CheckLeads());
+  PENSTOCK_RETURN_IF_ERROR(state_.log_status());
+  const uint32_t serving = CountShards(ShardState::kServing);
+  if (serving == map_.size()) return Status::Ok();
+  return Unavailable(StrCat(serving, " of ", map_.size(), " shards serve"));
+}
+
+Result<nlohmann::json> ControlPlane::Inspect(const std::string& what, const std::string& name, Now now) {
+  const bool ready = Ready(now).ok();
+  const InspectView view{.state = *state_,
+                         .nodes = nodes_,
+                         .clocks = leases_.clocks(),
+                         .shards = map_.shards,
+                         .cluster_name = options_.cluster_name,
+                         .ready = ready,
+                         .problems = Problems(now),
+                         .uptime_ms = now.ms - started_ms_,
+                         .pid = options_.process.pid,
+                         .log = options_.process.log,
+                         .now = now};
+  return penstock::Inspect(view, what, name);
+}
+
+}  // namespace penstock
