@@ -11,23 +11,30 @@
 
 namespace penstock {
 
-// What is wrong now, and why; empty: nothing is. Writing first: without it no push counts. The metric
-// follows.
-inline std::string DiskTrouble(const DeltaLog& log, const FoldRunner& folds, const NodeFile& file,
-                               uint64_t limit_bytes, ServerMetrics& metrics) {
-  std::string trouble;
-  const auto add = [&](auto&&... parts) { StrAppend(&trouble, trouble.empty() ? "" : "; ", parts...); };
+struct DiskTrouble {
+  std::string text;      // what is wrong now, and why; empty: nothing is
+  bool refuses = false;  // calls are refused until it is over
+};
+
+// Writing first: without it no push counts. The metric follows.
+inline DiskTrouble LookForDiskTrouble(const DeltaLog& log, const FoldRunner& folds, const NodeFile& file,
+                                      uint64_t limit_bytes, ServerMetrics& metrics) {
+  DiskTrouble trouble;
+  const auto add = [&](bool refuses, auto&&... parts) {
+    StrAppend(&trouble.text, trouble.text.empty() ? "" : "; ", parts...);
+    trouble.refuses |= refuses;
+  };
   if (const Status failure = log.failure(); !failure.ok())
-    add("pushes are refused until the log can be written: ", failure.message());
+    add(true, "pushes are refused until the log can be written: ", failure.message());
   if (const Status failure = folds.failure(); !failure.ok())
-    add("the log cannot be folded: ", failure.message());
+    add(false, "the log cannot be folded: ", failure.message());
   if (const Status& failure = file.failure(); !failure.ok())
-    add("new tables and terms are not taken until they can be written down: ", failure.message());
+    add(true, "new tables and terms are not taken until they can be written down: ", failure.message());
   if (const uint64_t bytes = metrics.log_bytes; bytes > limit_bytes) {
-    add("pushes are refused until a fold has shortened the log: it has ", bytes,
+    add(true, "pushes are refused until a fold has shortened the log: it has ", bytes,
         " bytes, server.log_limit_bytes allows ", limit_bytes);
   }
-  metrics.trouble = !trouble.empty();
+  metrics.trouble = !trouble.text.empty();
   return trouble;
 }
 

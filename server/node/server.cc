@@ -14,6 +14,7 @@
 
 #include "common/base/atomic_file.h"
 #include "common/base/metrics.h"
+#include "common/base/strings.h"
 #include "common/cluster/node_session.h"
 #include "common/cluster/wire.h"
 #include "common/net/http_server.h"
@@ -258,6 +259,7 @@ class Server::Impl : public NodeSession::Host {
     std::lock_guard lock(mutex_);
     if (!refused_.ok()) return refused_;
     if (Status log = storage_.log->failure(); !log.ok()) return log;
+    if (!disk_.ok()) return disk_;
     return granted_ ? Status::Ok() : Unavailable(name_ + " has no grants from the scheduler yet");
   }
 
@@ -323,8 +325,13 @@ class Server::Impl : public NodeSession::Host {
       params.setHold(true);
       params.setMapVersion(state_.map_version);
       params.setNote(DamagedNote());
-      params.setTrouble(
-          DiskTrouble(*storage_.log, *fold_runner_, node_file_, options_.server.log_limit_bytes, metrics_));
+      DiskTrouble trouble = LookForDiskTrouble(*storage_.log, *fold_runner_, node_file_,
+                                               options_.server.log_limit_bytes, metrics_);
+      params.setTrouble(trouble.text);
+      {
+        std::lock_guard lock(mutex_);
+        disk_ = trouble.refuses ? Unavailable(StrCat(name_, ": ", trouble.text)) : Status::Ok();
+      }
       FillShards(lines, params);
     });
   }
@@ -472,6 +479,7 @@ class Server::Impl : public NodeSession::Host {
   bool stopped_ = false;
   mutable std::mutex mutex_;
   Status refused_;        // guarded by mutex_
+  Status disk_;           // of the last heartbeat; guarded by mutex_
   bool granted_ = false;  // guarded by mutex_
 };
 

@@ -130,16 +130,16 @@ double TestCluster::Metric(const std::string& name, const std::string& metric) c
   return MetricOf(dir_ + "/" + name, metric);
 }
 
-double MetricOf(const std::string& process_dir, const std::string& metric) {
+std::string HttpGet(const std::string& process_dir, const std::string& path) {
   const auto address = ReadWholeFile(process_dir + "/http_address");
-  if (!address.ok()) return -1;
+  if (!address.ok()) return "";
   const size_t colon = address->rfind(':');
   sockaddr_in to{};
   to.sin_family = AF_INET;
   to.sin_port = htons(static_cast<uint16_t>(std::atoi(address->c_str() + colon + 1)));
-  if (inet_pton(AF_INET, address->substr(0, colon).c_str(), &to.sin_addr) != 1) return -1;
+  if (inet_pton(AF_INET, address->substr(0, colon).c_str(), &to.sin_addr) != 1) return "";
   const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  const std::string request = "GET /metrics HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n";
+  const std::string request = "GET " + path + " HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n";
   std::string page;
   if (::connect(fd, reinterpret_cast<sockaddr*>(&to), sizeof to) == 0 &&
       ::send(fd, request.data(), request.size(), MSG_NOSIGNAL) == static_cast<ssize_t>(request.size())) {
@@ -147,6 +147,11 @@ double MetricOf(const std::string& process_dir, const std::string& metric) {
     for (ssize_t n; (n = ::recv(fd, part, sizeof part, 0)) > 0;) page.append(part, static_cast<size_t>(n));
   }
   ::close(fd);
+  return page;
+}
+
+double MetricOf(const std::string& process_dir, const std::string& metric) {
+  const std::string page = HttpGet(process_dir, "/metrics");
   const size_t line = page.find("\n" + metric + " ");
   return line == std::string::npos ? -1 : std::strtod(page.c_str() + line + metric.size() + 2, nullptr);
 }

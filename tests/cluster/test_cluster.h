@@ -13,6 +13,9 @@
 
 namespace penstock {
 
+// What the process that runs in this folder answers, its status line and headers before the body; empty when
+// it does not.
+std::string HttpGet(const std::string& process_dir, const std::string& path);
 // A value of the /metrics of the process that runs in this folder; -1 when it cannot be had.
 double MetricOf(const std::string& process_dir, const std::string& metric);
 
