@@ -67,8 +67,6 @@ TEST(FullDisk, PushesWaitPullsGoOnAndNothingIsLost) {
                  (round < 3 || status.out.find("new tables and terms are not taken") != std::string::npos);
         }))
         << status.code << " " << status.out << status.err;
-    // At the third round the log may have been written meanwhile: what cannot be written down is told by
-    // itself.
     const auto ready = [&] { return HttpGet(folder, "/readyz").find("HTTP/1.1 200") == 0; };
     EXPECT_FALSE(ready()) << HttpGet(folder, "/readyz");
     disk.Free();
