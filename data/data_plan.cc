@@ -67,9 +67,7 @@ Result<std::unique_ptr<Dataset>> OpenRole(const JobSpec& job, const std::vector<
 
 // What one reading of a role's data tells beside its plan.
 struct Reading {
-  std::string first_bad;                   // message of the first malformed record
-  uint64_t most_bad = 0;                   // malformed records in one partition
-  bool minus_ones = false, zeros = false;  // as Examples has them
+  RecordTally tally;
   ColumnMoments moments;
 };
 
@@ -87,11 +85,7 @@ Status ReadAll(const Dataset& dataset, bool scaled, DataPlan* plan, Reading* rea
     }
     plan->records += examples.size();
     plan->bad_records += examples.bad_records;
-    reading->most_bad = std::max(reading->most_bad, examples.bad_records);
-    reading->minus_ones |= examples.minus_ones;
-    reading->zeros |= examples.zeros;
-    if (reading->first_bad.empty() && !examples.bad_messages.empty())
-      reading->first_bad = examples.bad_messages.front();
+    reading->tally.Add(examples);
     if (scaled && !examples.features.empty()) reading->moments.Add(examples.features, examples.dim);
   }
   plan->label_mean = weights > 0 ? labels / weights : 0;
@@ -103,27 +97,11 @@ Status CheckRecords(const JobSpec& job, DataRole role, const DataPlan& plan, con
   const std::string& files = FilesOf(job, role);
   if (plan.records == 0) {
     const std::string held_out = HoldsOut(job) ? (role == DataRole::kTest ? " held out" : " left") : "";
-    const bool none = reading.first_bad.empty();
-    return InvalidArgument("'" + files + "' has no " + (none ? "" : "good ") + "records" + held_out +
-                           (none ? "" : ": " + reading.first_bad));
+    const std::string& first_bad = reading.tally.first_bad;
+    return InvalidArgument("'" + files + "' has no " + (first_bad.empty() ? "" : "good ") + "records" +
+                           held_out + (first_bad.empty() ? "" : ": " + first_bad));
   }
-  if (reading.most_bad > job.data.max_bad_records) {
-    std::string message = reading.first_bad;
-    if (plan.bad_records > 1) {
-      message += "; in all " + std::to_string(plan.bad_records) + " records are malformed, up to " +
-                 std::to_string(reading.most_bad) + " in a partition";
-    }
-    return InvalidArgument(message + " (data.max_bad_records allows " +
-                           std::to_string(job.data.max_bad_records) + " in a partition)");
-  }
-  if (reading.minus_ones && reading.zeros) {
-    return InvalidArgument(
-        "'" + files + "' has labels -1 and 0" + (plan.label_mean > 0 ? " beside 1, three values" : "") +
-        ": model.loss '" + job.model.loss +
-        "' takes two, the lower written as -1 or as 0 throughout ('softmax' takes classes 0 to "
-        "model.classes - 1)");
-  }
-  return Status::Ok();
+  return reading.tally.Check(job, files);
 }
 
 Result<DataPlan> PlanRole(const JobSpec& job, DataRole role, const std::shared_ptr<IdxCache>& cache,
@@ -275,6 +253,35 @@ uint64_t RoundsPerPass(const DataPlan& plan, uint32_t batch_size) {
     rounds = std::max(rounds, (stream.records * plan.partitions.size() + batch_size - 1) / batch_size);
   }
   return rounds;
+}
+
+void RecordTally::Add(const Examples& examples) {
+  bad += examples.bad_records;
+  most_bad = std::max(most_bad, examples.bad_records);
+  minus_ones |= examples.minus_ones;
+  zeros |= examples.zeros;
+  others |= std::ranges::any_of(examples.labels, [](float label) { return label > 0; });
+  if (first_bad.empty() && !examples.bad_messages.empty()) first_bad = examples.bad_messages.front();
+}
+
+Status RecordTally::Check(const JobSpec& job, const std::string& files) const {
+  if (most_bad > job.data.max_bad_records) {
+    std::string message = first_bad;
+    if (bad > 1) {
+      message += "; in all " + std::to_string(bad) + " records are malformed, up to " +
+                 std::to_string(most_bad) + " in a partition";
+    }
+    return InvalidArgument(message + " (data.max_bad_records allows " +
+                           std::to_string(job.data.max_bad_records) + " in a partition)");
+  }
+  if (minus_ones && zeros) {
+    return InvalidArgument(
+        "'" + files + "' has labels -1 and 0" + (others ? " beside 1, three values" : "") + ": model.loss '" +
+        job.model.loss +
+        "' takes two, the lower written as -1 or as 0 throughout ('softmax' takes classes 0 to "
+        "model.classes - 1)");
+  }
+  return Status::Ok();
 }
 
 Status CheckUnchanged(const Dataset& dataset, const DataPlan& plan) {

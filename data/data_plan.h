@@ -71,6 +71,19 @@ Result<JobPlan> MakeJobPlan(const JobSpec& job);
 // to any.
 uint64_t RoundsPerPass(const DataPlan& plan, uint32_t batch_size);
 
+// What is wrong with records as such, gathered over the partitions of a role's data, or over other pieces.
+struct RecordTally {
+  std::string first_bad;                   // message of the first malformed record
+  uint64_t bad = 0, most_bad = 0;          // malformed records, and those of one piece
+  bool minus_ones = false, zeros = false;  // as Examples has them
+  bool others = false;                     // labels above 0
+
+  void Add(const Examples& examples);
+  // InvalidArgument, naming the files: more malformed records in a piece than data.max_bad_records, labels -1
+  // and 0 beside each other.
+  Status Check(const JobSpec& job, const std::string& files) const;
+};
+
 // FailedPrecondition, naming the file, if the data are not those of the plan any more.
 Status CheckUnchanged(const Dataset& dataset, const DataPlan& plan);
 

@@ -81,6 +81,18 @@ TEST(EvaluationOfScaledNumbers, IsThatOfTheJob) {
   const auto evaluated = nlohmann::json::parse(again.out).at("data");
   EXPECT_NEAR(evaluated.at("loss").get<double>(), metrics.at("loss").get<double>(), 1e-9);
   EXPECT_EQ(evaluated.at("accuracy"), metrics.at("accuracy"));
+  // Other data are held to what the job's were.
+  const auto evaluate = [&](const std::string& rows_as_written) {
+    const std::string other = cluster.folder().Write("other.csv", rows_as_written);
+    return RunPenstock({"evaluate", "1", "--data", other, "--data-dir", cluster.data_dir()});
+  };
+  CommandResult refused = evaluate("1,50000,0.1\n-1,20000,0.2\n0,30000,0.3\n");
+  EXPECT_NE(refused.code, 0);
+  EXPECT_NE(refused.err.find("has labels -1 and 0 beside 1, three values"), std::string::npos) << refused.err;
+  refused = evaluate("1,50000,0.1\n0,much,0.2\n");
+  EXPECT_NE(refused.code, 0);
+  EXPECT_NE(refused.err.find("other.csv:2: "), std::string::npos) << refused.err;
+  EXPECT_NE(refused.err.find("data.max_bad_records allows 0"), std::string::npos) << refused.err;
   EXPECT_EQ(cluster.Down(), 0);
 }
 

@@ -68,7 +68,8 @@ Result<Evaluation> EvaluateExamples(Client& client, TrainedModel& trained, const
   return evaluation;
 }
 
-Result<nlohmann::json> EvaluateFile(Client& client, const nlohmann::json& job, const Arguments& arguments) {
+Result<nlohmann::json> EvaluateFile(Client& client, const nlohmann::json& job, const Arguments& arguments,
+                                    Console& console) {
   PENSTOCK_ASSIGN_OR_RETURN(TrainedModel trained, OpenModel(client, job));
   trained.spec.data.test = AbsoluteFiles(arguments.data);
   trained.spec.data.test_labels = arguments.labels.empty() ? "" : AbsolutePath(arguments.labels);
@@ -85,13 +86,19 @@ Result<nlohmann::json> EvaluateFile(Client& client, const nlohmann::json& job, c
   auto index = (*data)->Index();
   if (!index.ok()) return FailedPrecondition(index.status().message());
   Evaluation all;
+  RecordTally tally;
   for (const PartitionRange& piece :
        index->Cut(static_cast<uint32_t>((*data)->size_bytes() / kPieceBytes + 1))) {
     auto examples = (*data)->ReadPartition(piece);
     if (!examples.ok()) return FailedPrecondition(examples.status().message());
     PENSTOCK_ASSIGN_OR_RETURN(const Evaluation part, EvaluateExamples(client, trained, *examples));
     all.Merge(part);
+    tally.Add(*examples);
   }
+  if (const Status sound = tally.Check(trained.spec, arguments.data); !sound.ok())
+    return FailedPrecondition(sound.message());
+  if (tally.bad > 0)
+    console.err << "penstock: skipped records: " << tally.bad << ", the first: " << tally.first_bad << "\n";
   if (all.examples() == 0) return FailedPrecondition(arguments.data + " has no examples");
   // The regulariser belongs to the training objective, so there is no objective of other data.
   return nlohmann::json{{"data", all.Results(Objective{.loss = trained.model->loss(), .known = false})}};
@@ -103,7 +110,7 @@ Result<int> RunEvaluate(const Arguments& arguments, Console& console) {
   PENSTOCK_ASSIGN_OR_RETURN(auto client, ConnectTo(arguments.target, "penstock evaluate"));
   PENSTOCK_ASSIGN_OR_RETURN(const nlohmann::json job,
                             Admin(*client).Inspect("job", std::to_string(arguments.id)));
-  auto metrics = arguments.data.empty() ? JobMetrics(job) : EvaluateFile(*client, job, arguments);
+  auto metrics = arguments.data.empty() ? JobMetrics(job) : EvaluateFile(*client, job, arguments, console);
   if (!metrics.ok()) return metrics.status();
   if (metrics->empty()) {
     return FailedPrecondition("job " + std::to_string(arguments.id) + " has not been evaluated" +
