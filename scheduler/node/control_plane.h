@@ -171,6 +171,8 @@ class ControlPlane {
   uint64_t commits() const { return state_.commits(); }
   // Ok when all shards serve and the journal takes commands; otherwise what is missing.
   Status Ready(Now now);
+  // What an operator should mend, node and cause; as the map was after the last Tick or Inspect.
+  std::vector<std::string> Problems(Now now) const;
   uint32_t CountShards(ShardState state) const;
   uint32_t CountNodes(NodeRole role, Liveness liveness, Now now) const;
   // Placed ones with fewer in-sync copies than wanted.
@@ -212,7 +214,6 @@ class ControlPlane {
   bool Settling(Now now) const;
   void RefreshMap(Now now);
   void NoteLiveness(Now now);
-  std::vector<std::string> Problems(Now now) const;
 
   const ControlPlaneOptions options_;
   CommittedState state_;

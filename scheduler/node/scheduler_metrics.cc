@@ -31,6 +31,8 @@ void SchedulerMetrics::Declare(MetricsRegistry& registry) {
                        [this] { return Get().leases; });
   registry.AddCallback("penstock_scheduler_journal_commands_total", "Commands journaled since the start.",
                        [this] { return Get().commits; });
+  registry.AddCallback("penstock_scheduler_problems", "Problems that the status names now.",
+                       [this] { return Get().problems; });
   registry.AddCallback("penstock_scheduler_shards_short_of_copies",
                        "Shards with fewer in-sync copies than wanted.",
                        [this] { return Get().short_of_copies; });
@@ -78,6 +80,7 @@ void SchedulerMetrics::Update(ControlPlane& plane, Now now) {
   numbers.term = static_cast<double>(data.term);
   numbers.tables = static_cast<double>(data.tables.size());
   numbers.commits = static_cast<double>(plane.commits());
+  numbers.problems = static_cast<double>(plane.Problems(now).size());
   numbers.short_of_copies = plane.CountShortOfCopies();
   numbers.promotions = static_cast<double>(plane.promotions());
   numbers.epoch_changes = static_cast<double>(plane.epoch_changes());

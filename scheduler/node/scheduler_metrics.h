@@ -27,7 +27,7 @@ class SchedulerMetrics {
     std::array<double, 6> nodes{};   // by role and Liveness
     std::array<double, 5> jobs{};    // by JobState
     double term = 0, tables = 0, commits = 0, leases = 0;
-    double short_of_copies = 0, promotions = 0, epoch_changes = 0;
+    double problems = 0, short_of_copies = 0, promotions = 0, epoch_changes = 0;
   };
   Numbers Get() const;
 

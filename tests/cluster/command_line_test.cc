@@ -4,10 +4,13 @@
 #include <gtest/gtest.h>
 #include <signal.h>
 
+#include <algorithm>
 #include <chrono>
 #include <filesystem>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <set>
+#include <sstream>
 
 #include "common/base/atomic_file.h"
 #include "tests/cluster/penstock_command.h"
@@ -22,6 +25,15 @@ using testing::HasSubstr;
 using testing::Not;
 
 constexpr const char* kLinearJob = PENSTOCK_SOURCE_DIR "/conf/jobs/a9a_logistic.toml";
+
+bool ContainsLine(const std::string& text, const std::vector<std::string>& parts) {
+  std::istringstream lines(text);
+  for (std::string line; std::getline(lines, line);) {
+    if (std::ranges::all_of(parts, [&](const auto& part) { return line.find(part) != std::string::npos; }))
+      return true;
+  }
+  return false;
+}
 
 // A shell's exit code for `command`; what it says on standard error is in `errors`.
 int Shell(const std::string& command, const std::string& errors) {
@@ -158,9 +170,10 @@ TEST_F(CommandLine, RowsSayWhetherTheyAreStored) {
 }
 
 TEST_F(CommandLine, AJobFromItsReportToItsRemoval) {
-  const std::string data = cluster_->folder().Write("data.libsvm", GenerateLibsvm(500, 1));
-  const std::vector<std::string> train{"train", kLinearJob,   "--set", "data.train=" + data,
-                                       "--set", "data.test=", "--set", "train.passes=2"};
+  const std::string data = cluster_->folder().Write("data.libsvm", GenerateLibsvm(500, 1)),
+                    test = cluster_->folder().Write("test.libsvm", GenerateLibsvm(100, 2));
+  const std::vector<std::string> train{"train", kLinearJob,          "--set", "data.train=" + data,
+                                       "--set", "data.test=" + test, "--set", "train.passes=2"};
   const auto with_report = [&](const std::string& path) {
     std::vector<std::string> arguments = train;
     arguments.insert(arguments.end(), {"--report", path});
@@ -192,6 +205,8 @@ TEST_F(CommandLine, AJobFromItsReportToItsRemoval) {
   const json job = Json({"job", "show", "3"});
   EXPECT_EQ(job.at("pass"), 2) << "passes are counted from 1 on";
   EXPECT_THAT(Run({"job", "show", "3"}).out, HasSubstr("\n  train.passes = 2\n"));
+  EXPECT_THAT(Run({"job", "show", "3"}).out, HasSubstr("skipped records    0\n"));
+  EXPECT_THAT(Run({"job", "show", "3"}).out, ContainsRegex("held-out data: +loss 0\\.[0-9]+"));
   EXPECT_THAT(Run({"job", "resume", "3"}).err, HasSubstr("only a paused job can be resumed"));
   const CommandResult kept = Run({"job", "rm", "1"});
   EXPECT_EQ(kept.code, 0) << kept.err;
@@ -203,11 +218,79 @@ TEST_F(CommandLine, AJobFromItsReportToItsRemoval) {
   EXPECT_EQ(Run({"table", "describe", table}).code, 1);
 }
 
+// Its server stands still, then the scheduler: the reason is in the line of `train`, in `job show` and in the
+// status.
+TEST(StandingStill, SaysWhy) {
+  CommandCluster cluster({.servers = 1, .workers = 1, .set = {}});
+  ASSERT_TRUE(cluster.Up().ok()) << cluster.Output();
+  const std::string data = cluster.folder().Write("data.libsvm", GenerateLibsvm(500, 1));
+  auto train = cluster.Train(kLinearJob, {"data.train=" + data, "data.test=", "train.passes=100000"});
+  ASSERT_TRUE(train.ok()) << train.status().ToString();
+  const auto run = [&](std::vector<std::string> arguments) {
+    arguments.insert(arguments.end(), {"--data-dir", cluster.data_dir()});
+    return RunPenstock(arguments);
+  };
+  const auto says = [](const std::string& text, const std::string& part) {
+    return text.find(part) != std::string::npos;
+  };
+  ASSERT_TRUE(WaitFor(30000, [&] { return says(run({"job", "show", "1"}).out, "running"); }));
+  ASSERT_TRUE(WaitFor(30000, [&] { return says(cluster.TrainOutput(), " examples ("); }))
+      << cluster.TrainOutput();
+  const std::string why = "server-1 is dead";
+  const pid_t server = cluster.Children().at("server-1"), scheduler = cluster.Children().at("scheduler");
+  ::kill(server, SIGSTOP);
+  EXPECT_TRUE(WaitFor(30000, [&] { return run({"status"}).code == 10 && says(run({"status"}).out, why); }))
+      << run({"status"}).out;
+  EXPECT_TRUE(WaitFor(30000, [&] {
+    return says(run({"job", "show", "1"}).out, "cluster:  " + why);
+  })) << run({"job", "show", "1"}).out;
+  EXPECT_TRUE(WaitFor(30000, [&] {
+    return ContainsLine(cluster.TrainOutput(), {"stands still for ", why});
+  })) << cluster.TrainOutput();
+  ::kill(server, SIGCONT);
+  ::kill(scheduler, SIGSTOP);
+  EXPECT_TRUE(WaitFor(60000, [&] { return says(cluster.TrainOutput(), "the scheduler does not answer ("); }))
+      << cluster.TrainOutput();
+  ::kill(scheduler, SIGCONT);
+  EXPECT_TRUE(WaitFor(30000, [&] { return says(cluster.TrainOutput(), "the scheduler answers again"); }))
+      << cluster.TrainOutput();
+  EXPECT_TRUE(WaitFor(30000, [&] { return run({"job", "cancel", "1"}).code == 0; }));
+  EXPECT_NE(train->WaitExit(30000), -1);
+  EXPECT_EQ(cluster.Down(), 0);
+}
+
+TEST(PrivateClusters, OneThatWasKilledLeavesNothing) {
+  TemporaryFolder folder;
+  const std::string data = folder.Write("data.libsvm", GenerateLibsvm(500, 1));
+  const std::string log = folder.path() + "/train.out";
+  const std::vector<std::string> train{
+      ProgramFolder() + "/penstock", "train", kLinearJob,   "--local", "--set",
+      "data.train=" + data,          "--set", "data.test=", "--set",   "train.passes=100000"};
+  const auto environment = std::map<std::string, std::string>{{"TMPDIR", folder.path()}};
+  auto killed = ChildProgram::Start({.argv = train, .output = log, .environment = environment});
+  ASSERT_TRUE(killed.ok()) << killed.status().ToString();
+  ASSERT_TRUE(WaitFor(30000, [&] {
+    const auto said = ReadWholeFile(log);
+    return said.ok() && said->find(" examples (") != std::string::npos;
+  }));
+  killed->Kill();
+  std::vector<std::string> next = train;
+  next.back() = "train.passes=1";
+  auto second = ChildProgram::Start({.argv = next, .output = log + "2", .environment = environment});
+  ASSERT_TRUE(second.ok());
+  EXPECT_EQ(second->WaitExit(60000), 0);
+  EXPECT_THAT(*ReadWholeFile(log + "2"), HasSubstr("which a private cluster that was killed had left"));
+  int left = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(folder.path())) left += entry.is_directory();
+  EXPECT_EQ(left, 0);
+}
+
 TEST(LauncherLines, CarryTimesAndAServerFewerIsSaid) {
   TemporaryFolder folder;
   const std::string data = folder.path() + "/data";
-  const auto up = [&](const std::string& servers) {
-    return RunPenstock({"up", "--data-dir", data, "--servers", servers, "--workers", "1", "--detach"});
+  const auto up = [&](const std::string& servers, std::vector<std::string> set = {}) {
+    set.insert(set.begin(), {"up", "--data-dir", data, "--servers", servers, "--workers", "1", "--detach"});
+    return RunPenstock(set);
   };
   const auto run = [&](std::vector<std::string> arguments) {
     arguments.insert(arguments.end(), {"--data-dir", data});
@@ -215,7 +298,9 @@ TEST(LauncherLines, CarryTimesAndAServerFewerIsSaid) {
   };
   ASSERT_EQ(up("1").code, 0);
   ASSERT_EQ(run({"down"}).code, 0);
-  ASSERT_EQ(up("2").code, 0);
+  const CommandResult copies = up("2", {"--set", "scheduler.copies=2"});
+  ASSERT_EQ(copies.code, 0);
+  EXPECT_THAT(copies.out, ContainsRegex("scheduler.copies.*without effect"));
   ASSERT_EQ(run({"down"}).code, 0);
   const CommandResult fewer = up("1");
   ASSERT_EQ(fewer.code, 0) << fewer.err;

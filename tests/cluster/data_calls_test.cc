@@ -176,6 +176,29 @@ TEST_F(DataCallsTest, AKeyOfAnotherShardIsRefusedWithItsGroup) {
   ASSERT_TRUE(Push({table, mine}, 1, 2).ok()) << "nor its mark set";
 }
 
+// Each value that is pushed is finite, their sum is not.
+TEST_F(DataCallsTest, ARowThatIsNotFiniteAnyMoreIsInTheAnswer) {
+  const TableId table = Table("sums", 2);
+  const std::vector<Key> keys{5, 9};
+  auto producer = client_->NewProducer();
+  ASSERT_TRUE(producer.ok());
+  const auto push = [&](const std::vector<float>& values) {
+    return client_->Push(**producer, {{table, keys, values}}).get();
+  };
+  const auto fine = push({1, 1, 3e38f, 1});
+  ASSERT_TRUE(fine.ok()) << fine.status().ToString();
+  EXPECT_TRUE(fine->not_finite.empty());
+  for (const uint64_t rows : {1, 2}) {
+    const auto bad = push({1, 1, 3e38f, 1});
+    ASSERT_TRUE(bad.ok()) << bad.status().ToString();
+    ASSERT_EQ(bad->not_finite.size(), 1u);
+    EXPECT_EQ(bad->not_finite[0].table, table);
+    EXPECT_EQ(bad->not_finite[0].rows, rows);
+    EXPECT_EQ(bad->not_finite[0].key, 9u);
+  }
+  EXPECT_EQ(cluster_.Metric("server-0", "penstock_server_not_finite_rows_total{table=\"sums\"}"), 2);
+}
+
 TEST_F(DataCallsTest, TheAnswerIsBoundedAsAWhole) {
   const TableId first = Table("first", 65536), second = Table("second", 65536);  // rows of 256 KiB
   const auto ask = [](TableId table, size_t rows) {

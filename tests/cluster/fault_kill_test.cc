@@ -288,7 +288,9 @@ TEST_F(DamageTest, AnAcceptedLossIsFolded) {
   })) << cluster_.Output("server-0");
   EXPECT_GT(set_aside(), 0) << "of the shard that is quarantined";
 
-  ASSERT_EQ(Command({"shard", "accept-loss", std::to_string(place->shard)}).code, 0);
+  const CommandResult accepted = Command({"shard", "accept-loss", "--all"});
+  ASSERT_EQ(accepted.code, 0) << accepted.err;
+  EXPECT_NE(accepted.out.find("shard " + std::to_string(place->shard)), std::string::npos) << accepted.out;
   ASSERT_TRUE(cluster_.WaitServing().ok()) << cluster_.Output("server-0");
   const std::vector<Key>& keys = keys_[place->shard];
   ASSERT_TRUE(WaitFor(10000, [&] { return Sum(keys, 1000) >= 0; }));

@@ -55,7 +55,9 @@ TEST(FullDisk, PushesWaitPullsGoOnAndNothingIsLost) {
     EXPECT_TRUE(pulled.ok()) << pulled.status().ToString();
     EXPECT_TRUE(cluster.Running("server-0"));
     // What a server must know before it takes a push of a new table it cannot write down either.
-    if (round == 3) ASSERT_TRUE((*client)->CreateTable({.name = "late", .dim = 1}).ok());
+    if (round == 3) {
+      ASSERT_TRUE((*client)->CreateTable({.name = "late", .dim = 1}).ok());
+    }
     CommandResult status;
     EXPECT_TRUE(WaitFor(
         10000,
@@ -69,11 +71,16 @@ TEST(FullDisk, PushesWaitPullsGoOnAndNothingIsLost) {
         << status.code << " " << status.out << status.err;
     const auto ready = [&] { return HttpGet(folder, "/readyz").find("HTTP/1.1 200") == 0; };
     EXPECT_FALSE(ready()) << HttpGet(folder, "/readyz");
+    EXPECT_EQ(cluster.Metric("server-0", "penstock_server_trouble"), 1);
+    EXPECT_GE(cluster.Metric("scheduler", "penstock_scheduler_problems"), 1);
     disk.Free();
     EXPECT_TRUE(WaitFor(10000, ready)) << HttpGet(folder, "/readyz");
     EXPECT_TRUE(WaitFor(10000, [&] {
       return RunPenstock({"status", "--data-dir", cluster.dir()}).code == 0;
     }));
+    EXPECT_EQ(cluster.Metric("server-0", "penstock_server_trouble"), 0);
+    EXPECT_TRUE(
+        WaitFor(5000, [&] { return cluster.Metric("scheduler", "penstock_scheduler_problems") == 0; }));
     before = load.pushes();
     ASSERT_TRUE(WaitFor(30000, [&] { return load.pushes() > before + 300; }))
         << load.first_error() << cluster.Output("server-0");

@@ -1,6 +1,7 @@
 // The handshake and the connection cache, between two loops in one process.
 #include <arpa/inet.h>
 #include <capnp/rpc-twoparty.h>
+#include <capnp/schema.h>
 #include <glog/logging.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -9,14 +10,17 @@
 
 #include <atomic>
 #include <chrono>
+#include <functional>
 #include <string>
 #include <vector>
 
 #include "common/cluster/wire.h"
 #include "common/net/connection_cache.h"
 #include "common/net/rpc_server.h"
+#include "proto/control.capnp.h"
 #include "proto/data.capnp.h"
 #include "proto/handshake.capnp.h"
+#include "proto/replica.capnp.h"
 
 namespace penstock {
 namespace {
@@ -74,13 +78,12 @@ class RpcTest : public ::testing::Test {
     ASSERT_TRUE(status.ok()) << status.ToString();
     endpoint_ = server_->endpoint();
   }
-  // The answers to these names, said one after another over one connection, as long as it is there.
-  std::vector<Status> Hello(const std::vector<std::string>& names) {
-    std::vector<Status> answers;
+  // A connection that has proven nothing; its end is waited for.
+  void Connected(std::function<kj::Promise<void>(capnp::Capability::Client bootstrap)> use) {
     std::promise<void> done;
     client_.Post([&] {
-      auto& io = client_.io();
-      auto said = io.provider->getNetwork()
+      auto used = client_.io()
+                      .provider->getNetwork()
                       .parseAddress(endpoint_)
                       .then([](kj::Own<kj::NetworkAddress>&& address) {
                         auto& ref = *address;
@@ -88,27 +91,34 @@ class RpcTest : public ::testing::Test {
                       })
                       .then([&](kj::Own<kj::AsyncIoStream>&& stream) {
                         auto rpc = kj::heap<capnp::TwoPartyClient>(*stream);
-                        auto handshake = rpc->bootstrap().castAs<proto::Handshake>();
-                        kj::Promise<void> all = kj::READY_NOW;
-                        for (const std::string& name : names) {
-                          all = all.then([&, handshake, name]() mutable {
-                            auto request = handshake.helloRequest();
-                            auto hello = request.initHello();
-                            hello.setProtocolMin(proto::PROTOCOL_MIN);
-                            hello.setProtocolMax(proto::PROTOCOL_MAX);
-                            hello.initNonce(16);
-                            hello.setName(name);
-                            return request.send().then(
-                                [&](auto&& answer) { answers.push_back(ReadStatus(answer.getStatus())); });
-                          });
-                        }
-                        // The stream is used to the end of the others.
-                        return all.attach(kj::mv(handshake)).attach(kj::mv(rpc)).attach(kj::mv(stream));
+                        auto all = use(rpc->bootstrap());
+                        return all.attach(kj::mv(rpc)).attach(kj::mv(stream));
                       });
-      client_.Detach(said.then([&] { done.set_value(); }, [&](kj::Exception&&) { done.set_value(); }),
-                     "hello");
+      client_.Detach(used.then([&] { done.set_value(); }, [&](kj::Exception&&) { done.set_value(); }),
+                     "connected");
     });
     done.get_future().wait();
+  }
+  // The answers to these names, said one after another over one connection, as long as it is there.
+  std::vector<Status> Hello(const std::vector<std::string>& names) {
+    std::vector<Status> answers;
+    Connected([&](capnp::Capability::Client bootstrap) {
+      auto handshake = bootstrap.castAs<proto::Handshake>();
+      kj::Promise<void> all = kj::READY_NOW;
+      for (const std::string& name : names) {
+        all = all.then([&, handshake, name]() mutable {
+          auto request = handshake.helloRequest();
+          auto hello = request.initHello();
+          hello.setProtocolMin(proto::PROTOCOL_MIN);
+          hello.setProtocolMax(proto::PROTOCOL_MAX);
+          hello.initNonce(16);
+          hello.setName(name);
+          return request.send().then(
+              [&](auto&& answer) { answers.push_back(ReadStatus(answer.getStatus())); });
+        });
+      }
+      return all.attach(kj::mv(handshake));
+    });
     return answers;
   }
   // Connections that say nothing.
@@ -297,6 +307,26 @@ TEST_F(RpcTest, ANameMustBeShortAndPrintable) {
   EXPECT_TRUE(Call(Identity(std::string(64, 'x'), 77, "a long enough token")).ok());
 }
 
+// What access_test asks with each token, asked with none.
+TEST_F(RpcTest, NoMethodIsThereBeforeATokenIsProven) {
+  Serve(77, std::string(32, 'x'));
+  for (const capnp::InterfaceSchema port : {capnp::InterfaceSchema(capnp::Schema::from<proto::Scheduler>()),
+                                            capnp::InterfaceSchema(capnp::Schema::from<proto::DataPlane>()),
+                                            capnp::InterfaceSchema(capnp::Schema::from<proto::Replica>())}) {
+    for (const auto method : port.getMethods()) {
+      int refused = 0;
+      Connected([&](capnp::Capability::Client bootstrap) {
+        auto call = bootstrap.typelessRequest(port.getProto().getId(),
+                                              static_cast<uint16_t>(method.getOrdinal()), nullptr);
+        return call.send().then(
+            [](auto&&) {},
+            [&](kj::Exception&& e) { refused += e.getType() == kj::Exception::Type::UNIMPLEMENTED; });
+      });
+      EXPECT_EQ(refused, 1) << method.getProto().getName().cStr();
+    }
+  }
+}
+
 TEST_F(RpcTest, OneHelloAConnection) {
   Serve(77, "a long enough token");
   for (const std::string& first : {std::string("a"), std::string("bad\n")}) {
@@ -374,6 +404,37 @@ TEST_F(RpcTest, PortInUseIsNamed) {
   });
   EXPECT_EQ(status.code(), Code::kFailedPrecondition);
   EXPECT_NE(status.message().find(std::to_string(server_->port())), std::string::npos) << status.message();
+}
+
+TEST_F(RpcTest, IPv6AddressesStandInBrackets) {
+  const int probe = ::socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  sockaddr_in6 loopback{};
+  loopback.sin6_family = AF_INET6;
+  loopback.sin6_addr = in6addr_loopback;
+  const bool there =
+      probe >= 0 && ::bind(probe, reinterpret_cast<sockaddr*>(&loopback), sizeof loopback) == 0;
+  if (probe >= 0) ::close(probe);
+  if (!there) GTEST_SKIP() << "this machine has no IPv6 loopback";
+  Serve(77, std::string(32, 'x'), {.host = "::1"});
+  EXPECT_EQ(endpoint_, "[::1]:" + std::to_string(server_->port()));
+  EXPECT_EQ(Hello({"worker-0"}).size(), 1u) << "it is connected to by what it advertises";
+}
+
+TEST_F(RpcTest, WhoListensEverywhereMustBeFoundSomewhere) {
+  const auto listen = [&](const RpcServerOptions& options) {
+    return loop_.Run([&] {
+      return RpcServer::Listen(loop_, Identity("server-0", 77, std::string(32, 'x')), options,
+                               kj::heap<Answering>(loop_))
+          .status();
+    });
+  };
+  const Status nowhere = listen({.host = "127.0.0.1", .advertise_host = "no-such-host.invalid"});
+  EXPECT_THAT(nowhere.message(),
+              ::testing::HasSubstr("advertise_host 'no-such-host.invalid' cannot be resolved"));
+  const Status everywhere = listen({.host = "0.0.0.0"});
+  EXPECT_THAT(everywhere.message(),
+              ::testing::HasSubstr("stands for every address of this machine: set advertise_host"));
+  EXPECT_TRUE(listen({.host = "0.0.0.0", .advertise_host = "127.0.0.1"}).ok());
 }
 
 TEST_F(RpcTest, BeyondLoopbackNeedsAToken) {

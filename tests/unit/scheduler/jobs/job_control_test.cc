@@ -26,6 +26,20 @@ class JobControlTest : public ::testing::Test {
   FakeCluster c;
 };
 
+TEST_F(JobControlTest, AJobWithoutWorkersSaysWhyItStandsStill) {
+  Submit(FakeCluster::JobText(1, 2));
+  const auto of_status = [&] { return (*c.plane->Inspect("status", "", c.now))["problems"].dump(); };
+  c.Pass(1000, All());
+  EXPECT_EQ(of_status(), "[]");
+  c.Pass(c.options.nodes.dead_ms + 1000, {&c.s1, &c.s2});
+  for (const std::string& problems : {of_status(), Shown(1)["problems"].dump()}) {
+    EXPECT_THAT(problems, HasSubstr("jobs wait: there is no worker"));
+    EXPECT_THAT(problems, HasSubstr("worker-1 is dead"));
+  }
+  ASSERT_TRUE(c.plane->Cancel(1, c.now).ok());
+  EXPECT_EQ(of_status(), "[]") << "nobody needs them any more";
+}
+
 TEST_F(JobControlTest, APausedJobGetsItsLeasesBackAndGoesOnWhereItWas) {
   Submit(FakeCluster::JobText(1, 2));
   const auto lease = c.Lease(c.w1)[0];

@@ -352,6 +352,7 @@ TEST(ControlPlaneTest, AFullJournalChangesNothingAndServiceResumes) {
   EXPECT_EQ(c.Register(c.w1).code(), Code::kOverloaded);
   EXPECT_EQ(c.plane->state().ToJson().dump(), before);
   EXPECT_THAT((*c.plane->Inspect("status", "", c.now))["problems"].dump(), HasSubstr("it is full"));
+  EXPECT_FALSE(c.plane->Ready(c.now).ok());
   c.Pass(2000, {&c.s1, &c.s2});
   EXPECT_EQ(c.Entry(0).state, ShardState::kServing) << "heartbeats need no journal";
   c.log.full = false;
