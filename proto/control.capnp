@@ -147,7 +147,7 @@ interface Scheduler {
   # there is something new, or after heartbeat_ms. failedPrecondition: register again. `tables` is sent when
   # the node's tableVersion is behind. `finishedProducers` and `completeProducers` are ascending pairs
   # first, last (inclusive). All that a complete producer will ever push is logged. `grants` and `follows` are all that the
-  # server shall hold. `rewind`: leases with a lower rewind number have ended. `note`: what an operator should know of the node, which the status shows; empty: nothing.
+  # server shall hold. `rewind`: leases with a lower rewind number have ended. `note`: what an operator should look at though the node works, which the status shows as a problem; empty: nothing.
   # `trouble`: what keeps the node from its work now, with the cause, which is a problem of the status as long as it is said; empty: nothing does.
 
   shardMap @2 (knownVersion :UInt64) -> (status :Common.Status, map :ShardMap);

@@ -45,7 +45,8 @@ class NodeTable {
   bool OnHeartbeat(NodeId node, bool busy, std::vector<ShardLine> lines, int64_t now_ms);
   // Forgets it, also under its name.
   void Remove(NodeId node, const std::string& name);
-  // As it says itself: what an operator should know of it, and what keeps it from its work; empty: nothing.
+  // As it says itself: what an operator should look at though it works, and what keeps it from its work;
+  // empty: nothing.
   void SetWords(NodeId node, std::string note, std::string trouble);
   // A server of that name ended, as it cannot start; until one registers.
   void OnCannotStart(const std::string& name, std::string reason);

@@ -65,7 +65,7 @@ struct HeartbeatRequest {
   uint64_t session = 0;
   std::vector<ShardLine> lines;
   bool busy = false;
-  std::string note{};     // for an operator
+  std::string note{};     // what an operator should look at though it works
   std::string trouble{};  // what keeps it from its work
 };
 struct GrantedBackup {

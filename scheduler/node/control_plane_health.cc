@@ -41,8 +41,10 @@ std::vector<std::string> ControlPlane::Problems(Now now) const {
     const Liveness liveness = nodes_.StateOf(id, now.ms);
     if (node.role == NodeRole::kWorker && !working) continue;  // it holds nothing, and nobody needs it
     workers += node.role == NodeRole::kWorker && liveness != Liveness::kDead;
-    const std::string trouble = liveness == Liveness::kDead ? "" : nodes_.Trouble(id);
-    if (!trouble.empty()) problems.push_back(StrCat(node.name, ": ", trouble));
+    if (liveness != Liveness::kDead) {
+      for (const std::string& words : {nodes_.Trouble(id), nodes_.Note(id)})
+        if (!words.empty()) problems.push_back(StrCat(node.name, ": ", words));
+    }
     if (const uint32_t starts = nodes_.Starts(id, now.ms); starts >= kManyStarts)
       problems.push_back(StrCat(node.name, " has started ", starts, " times within ",
                                 NodeTable::kStartsWindowMs / 60'000, " minutes: its log says why it ends"));

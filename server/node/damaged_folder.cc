@@ -82,6 +82,7 @@ void DamagedFolder::Look() {
   bytes_ = 0;
   latest_.clear();
   for (const auto& [number, paths] : parts) bytes_ += BytesOf(paths);
+  if (parts.empty()) removed_ = removed_bytes_ = 0;  // an operator was here
   if (parts.empty()) return;
   std::vector<std::string> names;
   std::error_code error;

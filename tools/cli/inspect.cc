@@ -77,10 +77,6 @@ std::string StatusText(const json& status) {
                                            {"scheduler's pid", "scheduler/pid"},
                                            {"its log", "scheduler/log"}});
   for (const auto& problem : HealthProblems(status)) text += "problem:  " + FormatText(problem) + "\n";
-  for (const json& node : status.value("nodes", json::array())) {
-    if (const std::string note = node.value("note", ""); !note.empty())
-      text += "note:     " + FormatText(node.value("name", "?") + ": " + note) + "\n";
-  }
   text += "\n" + RenderTable(status.value("nodes", json::array()), kNodeColumns);
   text += "\nshards: ";
   const json shards = status.value("shards", json::object());

@@ -5,6 +5,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <cstdio>
 #include <filesystem>
 #include <functional>
 #include <nlohmann/json.hpp>
@@ -105,7 +106,10 @@ Result<int> RunCluster(const Arguments& arguments, Console& console, InterruptSi
 void Detach(const std::string& log) {
   [[maybe_unused]] const ssize_t n = ::write(STDOUT_FILENO, &kReadyMark, 1);
   const int fd = ::open(log.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
-  if (fd < 0) return;
+  if (fd < 0) {
+    std::perror(("penstock: " + log + " cannot be written, what is to be said is lost").c_str());
+    return;
+  }
   ::dup2(fd, STDOUT_FILENO);
   ::dup2(fd, STDERR_FILENO);
   ::close(fd);

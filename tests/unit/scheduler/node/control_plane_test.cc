@@ -232,6 +232,7 @@ TEST(ControlPlaneTest, NotesAndReasonsAreInTheStatus) {
       c.plane->Heartbeat({.node = b.id, .session = b.session, .lines = {}, .note = "look at the disk"}, c.now)
           .ok());
   EXPECT_EQ(status().at("nodes").at(1).at("note"), "look at the disk");
+  EXPECT_EQ(status().at("problems").at(0), "server-1: look at the disk") << status().dump();
   EXPECT_EQ(status().at("nodes").at(0).at("note"), "");
   ASSERT_TRUE(c.Beat(b).ok());
   EXPECT_EQ(status().at("nodes").at(1).at("note"), "") << "it says so no more";
