@@ -37,6 +37,8 @@ class Caller {
   uint64_t cluster() const { return identity_->cluster; }
   KjLoop& loop() { return loop_; }
   SchedulerLink& scheduler() { return core_->scheduler(); }  // the loop's
+  // DispatchFsm::Waits, on the loop.
+  std::string Waits(uint64_t for_ms) const { return core_ == nullptr ? "" : core_->Waits(for_ms); }
   uint64_t Deadline(uint64_t deadline_ms) const {
     return deadline_ms == 0 ? options_.deadline_ms : deadline_ms;
   }

@@ -89,6 +89,7 @@ uint64_t Client::cluster() const { return caller_->cluster(); }
 uint32_t Client::shard_count() const { return caller_->layout()->shards; }
 KjLoop& Client::loop() { return caller_->loop(); }
 SchedulerLink& Client::scheduler() { return caller_->scheduler(); }
+std::string Client::Waits(uint64_t for_ms) { return caller_->Waits(for_ms); }
 
 // --- Tables ---
 

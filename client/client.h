@@ -172,6 +172,8 @@ class Client {
   // live as long as the client; the link belongs to the loop's thread.
   KjLoop& loop();
   SchedulerLink& scheduler();
+  // On the loop's thread, for them as well: DispatchFsm::Waits.
+  std::string Waits(uint64_t for_ms);
 
  private:
   friend class Admin;

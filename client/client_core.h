@@ -57,6 +57,7 @@ class ClientCore : private kj::TaskSet::ErrorHandler {
   // One that may not: only connecting is tried again. kOutcomeUnknown when it was sent and not answered.
   template <typename T, typename Make, typename Read>
   kj::Promise<Result<T>> AskOnce(std::string what, Make make, Read read, uint64_t deadline_ms);
+  std::string Waits(uint64_t for_ms) const { return dispatcher_->Waits(for_ms); }
   // Runs the promise to `done`, which gets kCancelled if the core goes first.
   template <typename T>
   void Spawn(std::string what, kj::Promise<Result<T>> promise, Completion<T> done);

@@ -369,6 +369,22 @@ Status DispatchFsm::FailureStatus(const GroupedCall& call) {
                 call.what() + ": " + failure.message() + Applied(call), failure.retry_after_ms());
 }
 
+std::string DispatchFsm::Waits(uint64_t now_ms, uint64_t for_ms) const {
+  std::string text;
+  uint64_t before_ms = now_ms < for_ms ? 0 : now_ms - for_ms + 1;
+  for (const auto& [key, call] : calls_) {
+    if (call->begun_ms >= before_ms) continue;
+    for (size_t g = 0; g < call->groups_.size(); ++g) {
+      const GroupedCall::Group& group = call->groups_[g];
+      if (group.state == GroupState::kDone || group.retry.last().ok()) continue;
+      text = call->what() + ": " + Described(*call, g) + ": " + group.retry.last().ToString();
+      before_ms = call->begun_ms;
+      break;
+    }
+  }
+  return text;
+}
+
 Status DispatchFsm::DeadlineStatus(const GroupedCall& call) const {
   const auto it = std::find_if(call.groups_.begin(), call.groups_.end(), [](const GroupedCall::Group& group) {
     return group.state != GroupState::kDone;

@@ -101,6 +101,10 @@ class DispatchFsm {
 
   std::optional<Action> NextAction();
 
+  // What keeps the call waiting that was begun the longest ago, of those that have waited for `for_ms` and
+  // failed before: "pull: table 'user', shard 17 (node 2 at ...): unavailable: ...". Empty: there is none.
+  std::string Waits(uint64_t now_ms, uint64_t for_ms) const;
+
  private:
   void Do(Action action) { actions_.push_back(std::move(action)); }
   void Pump(const CallPtr& call);

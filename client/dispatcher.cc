@@ -22,6 +22,7 @@ Dispatcher::Dispatcher(KjLoop& loop, ConnectionCache& connections, MapKeeper& ma
 Dispatcher::~Dispatcher() = default;
 
 void Dispatcher::Start(std::shared_ptr<Operation> operation) {
+  operation->begun_ms = loop_.NowMs();
   fsm_.Start(operation);
   if (!operation->ended()) {
     operation->timer_ = loop_.Sleep(operation->deadline_ms())

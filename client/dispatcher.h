@@ -12,6 +12,7 @@
 #include <functional>
 #include <memory>
 #include <span>
+#include <string>
 
 #include "client/dispatch_fsm.h"
 #include "client/map_keeper.h"
@@ -35,6 +36,8 @@ class Dispatcher : private kj::TaskSet::ErrorHandler {
   // Completes all operations with kCancelled and forgets them. To be followed by the end of the connections,
   // then of this.
   void Cancel();
+  // DispatchFsm::Waits now.
+  std::string Waits(uint64_t for_ms) const { return fsm_.Waits(loop_.NowMs(), for_ms); }
 
  private:
   using ChannelPtr = DispatchFsm::ChannelPtr;

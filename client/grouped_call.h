@@ -50,6 +50,8 @@ class GroupedCall {
   const std::vector<Group>& groups() const { return groups_; }
   bool ended() const { return ended_; }
 
+  uint64_t begun_ms = 0;  // when the dispatcher took it; for DispatchFsm::Waits alone
+
  private:
   friend class DispatchFsm;
   // Nothing more of it is sent.

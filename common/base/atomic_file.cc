@@ -47,9 +47,12 @@ Status WriteFileAtomically(const std::string& path, std::string_view contents, i
 Status CheckReplaceable(const std::string& path) {
   std::error_code error;
   const auto there = std::filesystem::status(path, error);
-  if (std::filesystem::exists(there) && !std::filesystem::is_regular_file(there)) {
+  const bool link = std::filesystem::is_symlink(std::filesystem::symlink_status(path, error));
+  if (link || (std::filesystem::exists(there) && !std::filesystem::is_regular_file(there))) {
     return FailedPrecondition(path + " is " +
-                              (std::filesystem::is_directory(there) ? "a folder" : "no regular file") +
+                              (link                                   ? "a symbolic link"
+                               : std::filesystem::is_directory(there) ? "a folder"
+                                                                      : "no regular file") +
                               ", allowed is the path of a file");
   }
   const std::string partial = path + ".partial";

@@ -87,6 +87,8 @@ bool SameProof(const Proof& a, const uint8_t* b, size_t size) {
 Result<std::string> ReadTokenFile(const std::string& path) {
   struct stat file;
   if (::stat(path.c_str(), &file) != 0) return ErrnoStatus(errno, "token file " + path);
+  if (S_ISDIR(file.st_mode))
+    return InvalidArgument("token file " + path + " is a directory, allowed is a file");
   if ((file.st_mode & 077) != 0) {
     char mode[8];
     std::snprintf(mode, sizeof mode, "%04o", static_cast<unsigned>(file.st_mode & 07777));

@@ -39,15 +39,15 @@ std::vector<std::string> ControlPlane::Problems(Now now) const {
   uint32_t workers = 0;
   for (const auto& [id, node] : state_.data().nodes) {
     const Liveness liveness = nodes_.StateOf(id, now.ms);
+    if (const uint32_t starts = nodes_.Starts(id, now.ms); starts >= kManyStarts)
+      problems.push_back(StrCat(node.name, " has started ", starts, " times within ",
+                                NodeTable::kStartsWindowMs / 60'000, " minutes: its log says why it ends"));
     if (node.role == NodeRole::kWorker && !working) continue;  // it holds nothing, and nobody needs it
     workers += node.role == NodeRole::kWorker && liveness != Liveness::kDead;
     if (liveness != Liveness::kDead) {
       for (const std::string& words : {nodes_.Trouble(id), nodes_.Note(id)})
         if (!words.empty()) problems.push_back(StrCat(node.name, ": ", words));
     }
-    if (const uint32_t starts = nodes_.Starts(id, now.ms); starts >= kManyStarts)
-      problems.push_back(StrCat(node.name, " has started ", starts, " times within ",
-                                NodeTable::kStartsWindowMs / 60'000, " minutes: its log says why it ends"));
     if (liveness == Liveness::kAlive || nodes_.CannotStart().contains(node.name)) continue;
     const bool removable = liveness == Liveness::kDead && state_->Check(penstock::RemoveNode{id}).ok();
     problems.push_back(StrCat(node.name, " is ", ToString(liveness),

@@ -179,7 +179,9 @@ TEST_F(CommandLine, AJobFromItsReportToItsRemoval) {
     arguments.insert(arguments.end(), {"--report", path});
     return Run(arguments);
   };
-  const std::vector<std::string> wrong = {cluster_->folder().path(), "/dev/null",
+  const std::string link = cluster_->folder().path() + "/link.json";
+  std::filesystem::create_symlink(cluster_->folder().path() + "/target.json", link);
+  const std::vector<std::string> wrong = {cluster_->folder().path(), "/dev/null", link,
                                           cluster_->folder().path() + "/none/report.json"};
   for (const std::string& path : wrong) {
     const CommandResult refused = with_report(path);

@@ -86,6 +86,10 @@ TEST(EvaluationOfScaledNumbers, IsThatOfTheJob) {
     const std::string other = cluster.folder().Write("other.csv", rows_as_written);
     return RunPenstock({"evaluate", "1", "--data", other, "--data-dir", cluster.data_dir()});
   };
+  const CommandResult labels =
+      RunPenstock({"evaluate", "1", "--data", test, "--labels", test, "--data-dir", cluster.data_dir()});
+  EXPECT_EQ(labels.code, 2) << labels.err;
+  EXPECT_NE(labels.err.find("--labels has a meaning only with idx data"), std::string::npos) << labels.err;
   CommandResult refused = evaluate("1,50000,0.1\n-1,20000,0.2\n0,30000,0.3\n");
   EXPECT_NE(refused.code, 0);
   EXPECT_NE(refused.err.find("has labels -1 and 0 beside 1, three values"), std::string::npos) << refused.err;

@@ -64,6 +64,10 @@ CLI::Validator OneOf(std::vector<std::string> words) {
       "");
 }
 
+CLI::Validator NotEmpty() {
+  return {[](const std::string& text) { return std::string(text.empty() ? "it is empty" : ""); }, ""};
+}
+
 CLI::Validator SchedulerAddress() {
   return CLI::Validator(
       [](std::string& text) -> std::string {

@@ -14,6 +14,8 @@ namespace penstock {
 CLI::Validator OneOf(std::vector<std::string> words);
 // A whole number of these.
 CLI::Validator WholeNumber(uint64_t low = 0, uint64_t high = std::numeric_limits<uint64_t>::max());
+// Anything but "".
+CLI::Validator NotEmpty();
 // "host:port", or the path of a file that holds it.
 CLI::Validator SchedulerAddress();
 

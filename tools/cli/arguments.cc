@@ -114,7 +114,9 @@ class Parser {
         ->check(CLI::Range(1, 4096))
         ->needs(local);
     Set(train, "a key of the job, over the file; may be repeated");
-    train->add_option("--report", a_.report, "write the result as JSON to this file")->type_name("FILE");
+    train->add_option("--report", a_.report, "write the result as JSON to this file")
+        ->type_name("FILE")
+        ->check(NotEmpty());
 
     CLI::App* evaluate = Command(&app_, "evaluate", "Metrics of a job, or of its weights on other data");
     Job(evaluate);

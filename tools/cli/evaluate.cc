@@ -1,5 +1,6 @@
 // penstock evaluate: the metrics of a job, or of its weights as they are now on other data.
 #include <nlohmann/json.hpp>
+#include <string_view>
 
 #include "client/admin.h"
 #include "data/data_plan.h"
@@ -71,10 +72,18 @@ Result<Evaluation> EvaluateExamples(Client& client, TrainedModel& trained, const
 Result<nlohmann::json> EvaluateFile(Client& client, const nlohmann::json& job, const Arguments& arguments,
                                     Console& console) {
   PENSTOCK_ASSIGN_OR_RETURN(TrainedModel trained, OpenModel(client, job));
+  const std::string& format = trained.spec.data.format;
+  if (!arguments.labels.empty() && format != "idx")
+    return InvalidArgument("--labels has a meaning only with idx data, those of the job are '" + format +
+                           "'");
   trained.spec.data.test = AbsoluteFiles(arguments.data);
   trained.spec.data.test_labels = arguments.labels.empty() ? "" : AbsolutePath(arguments.labels);
   auto data = OpenJobData(trained.spec, trained.plan, DataRole::kTest);
-  if (!data.ok()) return FailedPrecondition(data.status().message());
+  if (!data.ok()) {
+    constexpr std::string_view kOption = "data.test: ";  // whose place the files take
+    const std::string& message = data.status().message();
+    return FailedPrecondition("--data: " + message.substr(message.starts_with(kOption) ? kOption.size() : 0));
+  }
   if ((*data)->dense() &&
       (*data)->features() != job["spec"]["data_plan"]["train"]["features"].get<uint64_t>()) {
     return FailedPrecondition(arguments.data + " has " + std::to_string((*data)->features()) +

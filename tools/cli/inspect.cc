@@ -187,6 +187,7 @@ Result<int> ShowJob(Client& client, const Arguments& arguments, Console& console
                                     {"loss", "loss", Show::kFraction},
                                     {"time", "seconds", Show::kSeconds},
                                     {"skipped records", "bad_records"},
+                                    {"skipped, held-out", "spec/data_plan/test/bad_records"},
                                     {"best pass", "best_pass"},
                                     {"early end", "stopped"},
                                     {"error", "error"},
@@ -194,7 +195,7 @@ Result<int> ShowJob(Client& client, const Arguments& arguments, Console& console
                                     {"held-out data", "spec/options/data/test"}})
               << MetricsText(metrics) << OptionsText(job);
   for (const json& problem : job.value("problems", json::array()))
-    console.out << "problem of the cluster:  " << problem.get<std::string>() << "\n";
+    console.out << "problem of the cluster:  " << FormatText(problem.get<std::string>()) << "\n";
   for (const json& entry : job.value("history", json::array())) console.out << HistoryLine(entry) << "\n";
   const json partitions = job.value("leases", json::array());
   if (!partitions.empty()) console.out << "\n" << RenderTable(partitions, kPartitionColumns);

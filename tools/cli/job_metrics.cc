@@ -38,8 +38,9 @@ std::string Metrics(const nlohmann::json& part) {
   std::string text;
   for (const char* name : {"loss", "accuracy", "auc", "rmse", "objective"}) {
     const auto value = part.find(name);
-    if (value != part.end() && value->is_number())
-      StrAppend(&text, text.empty() ? " " : ", ", name, " ", MetricText(*value));
+    if (value == part.end() || !(value->is_number() || value->is_null())) continue;
+    // What is not finite travels as null.
+    StrAppend(&text, text.empty() ? " " : ", ", name, " ", value->is_null() ? "nan" : MetricText(*value));
   }
   return text;
 }
@@ -75,6 +76,8 @@ nlohmann::json JobReport(const nlohmann::json& job, const nlohmann::json& metric
           {"examples", job.value("examples", uint64_t{0})},
           {"examples_per_second", job.value("examples_per_second", 0.0)},
           {"skipped_records", job.value("bad_records", uint64_t{0})},
+          {"skipped_held_out_records",
+           job.value(nlohmann::json::json_pointer("/spec/data_plan/test/bad_records"), uint64_t{0})},
           {"servers", job.value("servers", uint64_t{0})},
           {"workers", job.value("workers", uint64_t{0})},
           {"metrics", metrics},

@@ -9,6 +9,7 @@
 #include "model/blas.h"
 #include "tools/cli/commands.h"
 #include "tools/cli/exit_code.h"
+#include "tools/cli/print.h"
 
 namespace penstock {
 namespace {
@@ -55,7 +56,7 @@ int Main(int argc, char** argv) {
     return EndWith(*code, console);
   const auto result = Run(arguments, console);
   if (result.ok()) return EndWith(*result, console);
-  console.err << "penstock: " << result.status().message() << std::endl;
+  console.err << "penstock: " << FormatLines(result.status().message()) << std::endl;
   return EndWith(ExitCodeOf(result.status()), console);
 }
 

@@ -73,6 +73,16 @@ std::string FormatText(const std::string& text) {
   return shown;
 }
 
+std::string FormatLines(const std::string& text) {
+  std::string shown;
+  for (size_t begin = 0; begin <= text.size();) {
+    const size_t end = std::min(text.find('\n', begin), text.size());
+    StrAppend(&shown, begin == 0 ? "" : "\n", FormatText(text.substr(begin, end - begin)));
+    begin = end + 1;
+  }
+  return shown;
+}
+
 std::string FormatCount(uint64_t count) {
   std::string text = std::to_string(count);
   for (size_t i = text.size(); i > 3;) text.insert(i -= 3, ",");

@@ -31,6 +31,8 @@ std::string RenderJson(const nlohmann::json& value);
 
 // Control characters as escapes ("\x1b"): a terminal would take what some peer has said for orders.
 std::string FormatText(const std::string& text);
+// The same of each line of it.
+std::string FormatLines(const std::string& text);
 std::string FormatCount(uint64_t count);
 // With so many decimals; what is too large or too small for them as it is: "3.75e+74".
 std::string FormatFraction(double value, int decimals);

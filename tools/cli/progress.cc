@@ -81,6 +81,8 @@ JobProgress ReadProgress(const nlohmann::json& job) {
 void RateMeter::Add(uint64_t now_ms, uint64_t examples) {
   // A partition that was leased again is worked off from what was recorded, so the number may fall.
   if (!points_.empty() && examples < points_.back().second) points_.clear();
+  if (!points_.empty() && examples == points_.back().second) return;
+  if (!points_.empty() && now_ms - points_.back().first >= kStandsMs) points_.clear();
   points_.emplace_back(now_ms, examples);
   while (points_.size() > 2 && points_[1].first + kRateWindowMs <= now_ms) points_.pop_front();
 }
@@ -116,6 +118,8 @@ std::string PlainLine(const JobProgress& job, double rate, const std::string& st
   if (!stands.empty()) {
     StrAppend(&line, ", ", stands);
     rate = 0;
+  } else if (job.state == "paused") {
+    StrAppend(&line, ", loss ", Loss(job.loss));
   } else if (job.examples > 0) {
     StrAppend(&line, ", ", Rate(rate), "/s, loss ", Loss(job.loss));
   }
@@ -132,7 +136,8 @@ std::string BarLine(const JobProgress& job, double rate, int width, const std::s
     StrAppend(&text, "pass ", job.pass, "/", job.passes, "  ", job.partitions_done, "/", job.partitions,
               " parts");
     if (stands.empty()) {
-      if (job.examples > 0) StrAppend(&text, "  ", Rate(rate), " ex/s  loss ", Loss(job.loss));
+      if (job.examples > 0 && job.state != "paused") StrAppend(&text, "  ", Rate(rate), " ex/s");
+      if (job.examples > 0) StrAppend(&text, "  loss ", Loss(job.loss));
       if (const auto left = Left(job, rate)) StrAppend(&text, "  ", *left);
     }
   } else {

@@ -38,7 +38,8 @@ struct JobProgress {
 
 JobProgress ReadProgress(const nlohmann::json& job);
 
-// Examples a second over the last few seconds. Times are of a monotonic clock.
+// Examples a second over the last few seconds in which there were any: of a job that is paused or stands
+// still it is what it was, and begins anew when the job goes on. Times are of a monotonic clock.
 class RateMeter {
  public:
   void Add(uint64_t now_ms, uint64_t examples);

@@ -15,6 +15,8 @@
 #include "common/base/strings.h"
 #include "tools/cli/commands.h"
 #include "tools/cli/exit_code.h"
+#include "tools/cli/health.h"
+#include "tools/cli/print.h"
 #include "tools/cli/progress.h"
 #include "tools/cli/target.h"
 #include "tools/launch/cluster_launcher.h"
@@ -61,12 +63,16 @@ Status SayWhatIsKnown(const ClusterLauncher& cluster, bool with_options, Console
       ConnectTo({.data_dir = cluster.paths().root, .token_file = cluster.token_file()}, "penstock up"));
   PENSTOCK_ASSIGN_OR_RETURN(const nlohmann::json nodes, Admin(*client).Inspect("nodes"));
   console.out << LeftOutText(nodes, cluster.supervisor().Children());
+  PENSTOCK_ASSIGN_OR_RETURN(const nlohmann::json status, Admin(*client).Inspect("status"));
+  if (!status.value("ready", false)) {
+    for (const std::string& problem : HealthProblems(status))
+      console.out << "  problem: " << FormatText(problem) << "\n";
+  }
   if (with_options) {
     const LaunchRecord& record = cluster.record();
     PENSTOCK_ASSIGN_OR_RETURN(const ClusterOptions options,
                               LoadClusterOptions(record.config, record.assignments));
-    PENSTOCK_ASSIGN_OR_RETURN(const nlohmann::json status, Admin(*client).Inspect("status"));
-    console.out << WithoutEffectText(options, status);
+    console.out << WithoutEffectText(options, record.assignments, status);
   }
   PENSTOCK_ASSIGN_OR_RETURN(const nlohmann::json jobs, Admin(*client).Inspect("jobs"));
   SayWhichJobsGoOn(jobs, console);

@@ -95,6 +95,20 @@ Result<LaunchRecord> Decide(const LaunchOptions& options, const DataDirPaths& pa
   return record;
 }
 
+// Settings of the last start that the next one has no more, as those that are given take the place of all.
+std::vector<std::string> ForgottenSettings(const DataDirPaths& paths, const LaunchRecord& next) {
+  std::vector<std::string> forgotten;
+  const auto last = ReadLaunchRecord(paths);
+  if (!last.ok()) return forgotten;
+  const auto key = [](const std::string& assignment) { return assignment.substr(0, assignment.find('=')); };
+  for (const std::string& assignment : last->assignments) {
+    if (std::ranges::none_of(next.assignments,
+                             [&](const std::string& other) { return key(other) == key(assignment); }))
+      forgotten.push_back(assignment);
+  }
+  return forgotten;
+}
+
 }  // namespace
 
 std::string ProgramFolder() {
@@ -131,6 +145,8 @@ Result<std::unique_ptr<ClusterLauncher>> ClusterLauncher::Start(LaunchOptions op
                          paths.token(Access::kClient), " and remove it"));
     }
   }
+  for (const std::string& setting : ForgottenSettings(paths, launcher->record_))
+    options.say(StrCat("not set any more: ", setting, "; --set names all settings of a cluster anew"));
   PENSTOCK_RETURN_IF_ERROR(WriteLaunchRecord(paths, launcher->record_));
   // An address of the last life must not be taken for that of the new one.
   std::error_code ignored;
@@ -216,14 +232,16 @@ std::string MissingForReady(const nlohmann::json& status, uint32_t servers, uint
   if (alive_servers < servers) return StrCat(alive_servers, " of ", servers, " servers have registered");
   if (alive_workers < workers) return StrCat(alive_workers, " of ", workers, " workers have registered");
   if (status.value("ready", false)) return "";
+  // A quarantined shard waits for an operator, who needs the cluster for that.
+  const auto shards = status.value("shards", nlohmann::json::object());
+  const auto quarantined = shards.value("quarantined", 0), total = shards.value("total", 0);
+  if (quarantined > 0 && shards.value("serving", 0) + quarantined == total) return "";
   std::string problems;
   for (const auto& problem : status.value("problems", nlohmann::json::array())) {
     if (problem.is_string()) StrAppend(&problems, problems.empty() ? "" : "; ", problem.get<std::string>());
   }
-  const auto shards = status.value("shards", nlohmann::json::object());
-  return problems.empty()
-             ? StrCat(shards.value("serving", 0), " of ", shards.value("total", 0), " shards are served")
-             : problems;
+  return problems.empty() ? StrCat(shards.value("serving", 0), " of ", total, " shards are served")
+                          : problems;
 }
 
 std::string LeftOutText(const nlohmann::json& nodes, const std::vector<ChildState>& launched) {
@@ -243,21 +261,27 @@ std::string LeftOutText(const nlohmann::json& nodes, const std::vector<ChildStat
   return text;
 }
 
-std::string WithoutEffectText(const ClusterOptions& options, const nlohmann::json& status) {
+std::string WithoutEffectText(const ClusterOptions& options, const std::vector<std::string>& assignments,
+                              const nlohmann::json& status) {
   const auto copies = status.value("copies", nlohmann::json::object());
   const auto shards = status.value("shards", nlohmann::json::object());
   const auto& o = options.scheduler;
   std::string text;
-  const auto compare = [&](const char* name, uint32_t set, uint32_t kept, const std::string& change) {
-    if (set == kept) return;
+  const ClusterOptions::Scheduler unset;
+  const auto compare = [&](const char* name, uint32_t set, uint32_t kept, uint32_t otherwise,
+                           const std::string& change) {
+    const bool asked = std::ranges::any_of(assignments, [&](const std::string& assignment) {
+      return assignment.starts_with(StrCat("scheduler.", name, "="));
+    });
+    if (set == kept || (set == otherwise && !asked)) return;
     StrAppend(&text, "  without effect: scheduler.", name, " = ", set, ", as this cluster exists and has ",
               kept, ", which ", change, "\n");
   };
   const std::string order =
       StrCat("`penstock cluster copies ", o.copies, " --min ", o.min_copies, "` changes");
-  compare("copies", o.copies, copies.value("wanted", o.copies), order);
-  compare("min_copies", o.min_copies, copies.value("min", o.min_copies), order);
-  compare("shards", o.shards, shards.value("total", o.shards), "does not change");
+  compare("copies", o.copies, copies.value("wanted", o.copies), unset.copies, order);
+  compare("min_copies", o.min_copies, copies.value("min", o.min_copies), unset.min_copies, order);
+  compare("shards", o.shards, shards.value("total", o.shards), unset.shards, "does not change");
   return text;
 }
 

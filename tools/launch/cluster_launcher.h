@@ -65,12 +65,14 @@ class ClusterLauncher {
 };
 
 // Of the scheduler's status (inspect "status"): what keeps a cluster with so many servers and workers from
-// being ready; empty: nothing.
+// being ready; empty: nothing, or shards that are quarantined alone, which an operator must see to.
 std::string MissingForReady(const nlohmann::json& status, uint32_t servers, uint32_t workers);
 // Of inspect "nodes": a line for each that took part before and is none of the launched ones; "": all are.
 std::string LeftOutText(const nlohmann::json& nodes, const std::vector<ChildState>& launched);
-// Of inspect "status": a line for each option that only a new cluster takes and that this one has otherwise.
-std::string WithoutEffectText(const ClusterOptions& options, const nlohmann::json& status);
+// Of inspect "status": a line for each option that only a new cluster takes and that this one has otherwise,
+// where it is not at its default or `assignments` ("section.key=value") name it.
+std::string WithoutEffectText(const ClusterOptions& options, const std::vector<std::string>& assignments,
+                              const nlohmann::json& status);
 // The folder of the running program.
 std::string ProgramFolder();
 // A new folder below $TMPDIR (or /tmp). RemoveFolder deletes a folder with all it holds.

@@ -220,10 +220,12 @@ kj::Promise<void> WorkerAgent::FillRegister(proto::Scheduler::RegisterParams::Bu
 kj::Promise<void> WorkerAgent::FillHeartbeat(proto::Scheduler::HeartbeatParams::Builder params) {
   std::lock_guard lock(mutex_);
   params.setBusy(!tasks_.empty());
+  std::string trouble = tasks_.empty() ? "" : client_.Waits(kSaidAfterMs);
   for (const auto& task : tasks_) {
-    const std::string waits = Waits(*task);
-    if (!waits.empty()) params.setTrouble(waits);
+    std::string waits = Waits(*task);
+    if (!waits.empty()) trouble = std::move(waits);
   }
+  params.setTrouble(trouble);
   params.setTableVersion(~uint64_t{0});  // workers open tables by name
   params.setHold(true);                  // to hear of a rewind at once
   return kj::READY_NOW;

@@ -269,6 +269,19 @@ TEST_F(DispatchFsmTest, AFailureWaitsForWhatIsInFlight) {
   EXPECT_THAT(Ended().message(), AllOf(HasSubstr("NaN"), HasSubstr("1 of 2 units were applied")));
 }
 
+TEST_F(DispatchFsmTest, WhatFailsForLongIsSaid) {
+  const auto call = Start({0, 1});
+  call->begun_ms = 1000;
+  EXPECT_EQ(fsm_.Waits(9000, 2000), "") << "nothing has failed";
+  const Action send = Take(Kind::kSend);
+  fsm_.OnNotConnected(send.channel, send.message, Unavailable("Connection refused"));
+  EXPECT_EQ(fsm_.Waits(2999, 2000), "");
+  EXPECT_THAT(fsm_.Waits(3000, 2000), AllOf(HasSubstr("push 3: shard 0 (node 1 at a:1): unavailable: "),
+                                            HasSubstr("Connection refused")));
+  fsm_.OnDeadline(call);
+  EXPECT_EQ(fsm_.Waits(9000, 2000), "");
+}
+
 TEST_F(DispatchFsmTest, APeerOfAnotherClusterFailsTheCall) {
   Start({0});
   const Action send = Take(Kind::kSend);

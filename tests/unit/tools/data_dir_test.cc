@@ -202,6 +202,10 @@ TEST(MissingForReady, CountsWhatHasRegistered) {
   EXPECT_EQ(MissingForReady(status, 1, 0), "shard 3 is not placed");
   status["problems"] = nlohmann::json::array();
   EXPECT_EQ(MissingForReady(status, 1, 0), "127 of 128 shards are served");
+  status["shards"]["quarantined"] = 1;
+  EXPECT_EQ(MissingForReady(status, 1, 0), "") << "which waits for an operator";
+  status["shards"]["serving"] = 126;
+  EXPECT_EQ(MissingForReady(status, 1, 0), "126 of 128 shards are served");
   status["ready"] = true;
   EXPECT_EQ(MissingForReady(status, 1, 0), "");
 }

@@ -71,11 +71,16 @@ TEST(WithoutEffect, OptionsOfANewClusterAreNamed) {
   const json status = {{"copies", {{"wanted", 2}, {"min", 1}}}, {"shards", {{"total", 128}}}};
   ClusterOptions options;
   options.scheduler.copies = 2;
-  EXPECT_EQ(WithoutEffectText(options, status), "");
+  EXPECT_EQ(WithoutEffectText(options, {}, status), "");
+  EXPECT_EQ(WithoutEffectText(ClusterOptions(), {}, status), "") << "nobody has asked for one copy";
+  EXPECT_EQ(
+      WithoutEffectText(ClusterOptions(), {"scheduler.copies=1"}, status),
+      "  without effect: scheduler.copies = 1, as this cluster exists and has 2, which `penstock cluster "
+      "copies 1 --min 1` changes\n");
   options.scheduler.copies = 3;
   options.scheduler.shards = 64;
   EXPECT_EQ(
-      WithoutEffectText(options, status),
+      WithoutEffectText(options, {}, status),
       "  without effect: scheduler.copies = 3, as this cluster exists and has 2, which `penstock cluster "
       "copies 3 --min 1` changes\n"
       "  without effect: scheduler.shards = 64, as this cluster exists and has 128, which does not "

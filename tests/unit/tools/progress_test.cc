@@ -127,7 +127,14 @@ TEST(RateMeter, IsOverTheLastSeconds) {
   EXPECT_EQ(meter.PerSecond(), 500);
   for (uint64_t s = 2; s <= 40; ++s) meter.Add(s * 1000, 500 + (s - 1) * 2000);
   EXPECT_NEAR(*meter.PerSecond(), 2000, 1);
-  meter.Add(41000, 10);  // begun again
+  const double before = *meter.PerSecond();
+  for (uint64_t ms = 40000; ms <= 60000; ms += 500) meter.Add(ms, 500 + uint64_t{39} * 2000);
+  EXPECT_EQ(meter.PerSecond(), before) << "it stands still";
+  meter.Add(61000, 80000);
+  EXPECT_EQ(meter.PerSecond(), std::nullopt) << "and goes on: the time between does not count";
+  meter.Add(62000, 81000);
+  EXPECT_EQ(meter.PerSecond(), 1000);
+  meter.Add(63000, 10);  // begun again
   EXPECT_EQ(meter.PerSecond(), std::nullopt);
 }
 

@@ -68,6 +68,7 @@ TEST_F(TokenFileTest, OthersMayNotReadIt) {
     std::filesystem::remove(dir_ + "/t");
   }
   EXPECT_TRUE(ReadTokenFile(Write("u", std::string(32, 'a') + "\n", 0400)).ok());
+  EXPECT_THAT(ReadTokenFile(dir_).status().message(), HasSubstr("is a directory, allowed is a file"));
 }
 
 TEST_F(TokenFileTest, ShortAndOddOnesAreRefused) {
