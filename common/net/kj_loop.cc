@@ -100,6 +100,14 @@ bool KjLoop::Spin(kj::Promise<void>& work) {
   return false;
 }
 
+void KjLoop::Settle() {
+  std::promise<void> done;
+  auto future = done.get_future();
+  // A closure that is posted comes between events: one that is ready may follow it.
+  Post([&] { Detach(kj::evalLast([&] { done.set_value(); }), "settle"); });
+  future.wait();
+}
+
 void KjLoop::Drain() {
   std::deque<Task> batch;
   {

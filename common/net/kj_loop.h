@@ -55,6 +55,10 @@ class KjLoop {
     return future.get();
   }
 
+  // Any thread but the loop's: waits until the loop has run all that is ready, and what that has made ready.
+  // What these would use may be destroyed after it.
+  void Settle();
+
   // Runs `tasks` that are waiting, then ends the thread. What loop-owned objects there are must be destroyed
   // before (by Run).
   void Stop();

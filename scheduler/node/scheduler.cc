@@ -73,6 +73,11 @@ class Scheduler::Impl {
     loop_.Run([this] {
       ticking_ = nullptr;
       rpc_.reset();
+      for (const auto& room : {room_.get(), held_.get()})
+        if (room != nullptr) room->Close();
+    });
+    loop_.Settle();  // calls that were about to be answered still use the state
+    loop_.Run([this] {
       room_.reset();
       held_.reset();
       plane_.reset();

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <kj/async.h>
+#include <kj/debug.h>
 
 #include <utility>
 #include <vector>
@@ -16,6 +17,7 @@ class WaitingRoom {
 
   // Resolves at the next Wake, or after `ms`.
   kj::Promise<void> Wait(uint64_t ms) {
+    if (closed_) return KJ_EXCEPTION(DISCONNECTED, "the scheduler ends");
     auto paf = kj::newPromiseAndFulfiller<void>();
     waiting_.push_back(kj::mv(paf.fulfiller));
     return paf.promise.exclusiveJoin(loop_.Sleep(ms));
@@ -24,6 +26,11 @@ class WaitingRoom {
   void Wake() {
     for (auto& fulfiller : std::exchange(waiting_, {})) fulfiller->fulfill();
   }
+  // Who waits, or would from now on, fails.
+  void Close() {
+    closed_ = true;
+    waiting_.clear();
+  }
   uint64_t NowMs() const {
     return static_cast<uint64_t>((loop_.timer().now() - kj::origin<kj::TimePoint>()) / kj::MILLISECONDS);
   }
@@ -31,6 +38,7 @@ class WaitingRoom {
  private:
   KjLoop& loop_;
   std::vector<kj::Own<kj::PromiseFulfiller<void>>> waiting_;
+  bool closed_ = false;
 };
 
 }  // namespace penstock

@@ -88,7 +88,7 @@ class CoreRuntime {
   }
   // After the appender has ended: no callback will come any more.
   void Stop() {
-    loop_.Run([] {});  // answers that its last callbacks have made ready go out before the core does
+    loop_.Settle();  // calls that its last callbacks have made ready still use the core
     loop_.Run([&] {
       core_->SetReplicator(nullptr);
       replicator_.reset();

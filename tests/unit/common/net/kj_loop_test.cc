@@ -125,6 +125,20 @@ TEST_P(KjLoopTest, ATaskThatPostsItselfLeavesRoomForTimers) {
   EXPECT_EQ(done.get_future().wait_for(kDeadline), std::future_status::ready);
 }
 
+TEST_P(KjLoopTest, SettlesWhatIsReady) {
+  KjLoop loop("test", GetParam());
+  for (int i = 0; i < 200; ++i) {
+    int steps = 0;
+    loop.Post([&] {
+      kj::Promise<void> chain = kj::READY_NOW;
+      for (int step = 0; step < 50; ++step) chain = chain.then([&] { ++steps; });
+      loop.Detach(std::move(chain), "chain");
+    });
+    loop.Settle();
+    ASSERT_EQ(steps, 50);
+  }
+}
+
 TEST(KjLoopSpinTest, SpinsAfterATask) {
   KjLoop loop("test", kLongUs);
   const CpuClock cpu(loop);
