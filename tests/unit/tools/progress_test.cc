@@ -205,7 +205,8 @@ TEST(JobMetrics, ReportHasTheFixedMembers) {
   EXPECT_TRUE(report["history"].empty());
   EXPECT_TRUE(report["best_pass"].is_null());
   EXPECT_EQ(report["stopped"], "");
-  EXPECT_EQ(report.size(), 13u);
+  EXPECT_EQ(report["skipped_held_out_records"], 0);
+  EXPECT_EQ(report.size(), 14u);
 }
 
 TEST(JobMetrics, TheHistoryIsInTheReportAndALineEach) {
