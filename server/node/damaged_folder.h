@@ -2,8 +2,8 @@
 // for an operator to look at: as damaged/1, damaged/2 and so on.
 //
 // The oldest go when all is more than the limit; the latest stays, however large. What is there, and what
-// went, is said by Note, which the scheduler shows in the status as a problem, until the operator removes it. Errors name
-// the path. One thread at a time.
+// went, is said by Note, which the scheduler shows in the status as a problem, until the operator removes it.
+// Errors name the path. One thread at a time.
 #pragma once
 
 #include <cstdint>

@@ -1,8 +1,8 @@
 // The arithmetic of each optimizer over one row; what it computes stands in optimizer.h.
 //
 // Compiled for several processors in one program, with the same results bit for bit on each
-// (common/base/target_clones.h). Arrays must not overlap unless it is said; all have `dim` elements. True where
-// all that is written is finite.
+// (common/base/target_clones.h). Arrays must not overlap unless it is said; all have `dim` elements. True
+// where all that is written is finite.
 #pragma once
 
 #include <cstddef>
