@@ -1,9 +1,12 @@
 #include "data/file_list.h"
 
 #include <glob.h>
+#include <sys/stat.h>
 
 #include <algorithm>
 #include <filesystem>
+#include <set>
+#include <utility>
 
 namespace penstock {
 namespace {
@@ -35,7 +38,11 @@ Result<std::vector<std::string>> ExpandFiles(const std::string& list) {
     PENSTOCK_RETURN_IF_ERROR(AddMatches(name, &files));
   }
   std::sort(files.begin(), files.end());
-  files.erase(std::unique(files.begin(), files.end()), files.end());
+  std::set<std::pair<dev_t, ino_t>> seen;
+  std::erase_if(files, [&](const std::string& file) {
+    struct stat is;
+    return ::stat(file.c_str(), &is) == 0 && !seen.insert({is.st_dev, is.st_ino}).second;
+  });
   return files;
 }
 

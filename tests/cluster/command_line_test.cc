@@ -149,6 +149,9 @@ TEST_F(CommandLine, RowsSayWhetherTheyAreStored) {
             "KEY  ROW      VALUES\n"
             "  0  initial  0 0 0 0\n"
             "  1  stored   0.1 1 2 3\n");
+  EXPECT_EQ(Run({"table", "get", "tensor", "2"}).out,
+            "KEY  ROW      VALUES\n"
+            "  2  initial  0 0\n");
   const CommandResult beyond = Run({"table", "get", "tensor", "1", "3"});
   EXPECT_EQ(beyond.code, 2);
   EXPECT_THAT(beyond.err,

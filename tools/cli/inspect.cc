@@ -286,10 +286,14 @@ Result<int> ShowRows(Client& client, const Arguments& arguments, Console& consol
   for (size_t i = 0; i < keys.size(); ++i) {
     const auto begin = pulled.values[0].begin() + static_cast<ptrdiff_t>(i * table.dim);
     const bool stored = pulled.stored[0][i] != 0;
+    // The last row of a tensor may have floats behind its end.
+    const uint64_t floats = table.dense_size == 0
+                                ? table.dim
+                                : std::min(table.dense_size - keys[i] * table.dim, uint64_t{table.dim});
     rows.push_back({{"key", keys[i]},
                     {"stored", stored},
                     {"row", stored ? "stored" : "initial"},
-                    {"values", std::vector<float>(begin, begin + table.dim)}});
+                    {"values", std::vector<float>(begin, begin + static_cast<ptrdiff_t>(floats))}});
   }
   console.out << (arguments.output == OutputFormat::kJson
                       ? RenderJson({{"table", table.name}, {"rows", rows}})

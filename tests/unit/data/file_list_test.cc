@@ -29,6 +29,13 @@ TEST_F(FileList, IsSortedAndHasEveryFileOnce) {
   EXPECT_EQ(Expand(Path("part-[12]")), (std::vector<std::string>{"part-1", "part-2"}));
 }
 
+TEST_F(FileList, AFileOfSeveralNamesCountsOnce) {
+  for (const char* name : {"a", "d"}) folder_.Write(name, "");
+  std::filesystem::create_hard_link(Path("a"), Path("b"));
+  std::filesystem::create_symlink(Path("a"), Path("c"));
+  EXPECT_EQ(Expand(Path("?") + "," + Path("b")), (std::vector<std::string>{"a", "d"}));
+}
+
 TEST_F(FileList, TakesAnExistingNameAsItIs) {
   folder_.Write("data[1]", "");
   folder_.Write("data1", "");
