@@ -90,8 +90,9 @@ struct PushedUnit {
                         // logged and synced
 };
 
-// Rows of a table that a push went to, on its shards: how often steps have left values or optimizer state that
-// are NaN or infinite since the servers took the shards up, and the last such row. No further push mends them.
+// Rows of a table that a push went to, on its shards: how often steps have left values or optimizer state
+// that are NaN or infinite since the servers took the shards up, and the last such row. No further push mends
+// them.
 struct NotFiniteInTable {
   TableId table = 0;
   uint64_t rows = 0;
