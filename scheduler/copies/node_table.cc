@@ -42,18 +42,18 @@ void NodeTable::OnRegister(NodeId node, const std::vector<ShardLine>& lines, int
                     .note = "",
                     .trouble = "",
                     .lines = ByShard(lines)};
-  std::deque<int64_t>& starts = starts_[node];
-  std::erase_if(starts, [&](int64_t at_ms) { return at_ms <= now_ms - kStartsWindowMs; });
+  std::deque<int64_t>& registers = registers_[node];
+  std::erase_if(registers, [&](int64_t at_ms) { return at_ms <= now_ms - kRegistersWindowMs; });
   constexpr size_t kMost = 64;
-  if (starts.size() == kMost) starts.pop_front();
-  starts.push_back(now_ms);
+  if (registers.size() == kMost) registers.pop_front();
+  registers.push_back(now_ms);
 }
 
-uint32_t NodeTable::Starts(NodeId node, int64_t now_ms) const {
-  const auto it = starts_.find(node);
-  if (it == starts_.end()) return 0;
+uint32_t NodeTable::Registers(NodeId node, int64_t now_ms) const {
+  const auto it = registers_.find(node);
+  if (it == registers_.end()) return 0;
   return static_cast<uint32_t>(
-      std::ranges::count_if(it->second, [&](int64_t at_ms) { return at_ms > now_ms - kStartsWindowMs; }));
+      std::ranges::count_if(it->second, [&](int64_t at_ms) { return at_ms > now_ms - kRegistersWindowMs; }));
 }
 
 bool NodeTable::OnHeartbeat(NodeId node, bool busy, std::vector<ShardLine> lines, int64_t now_ms) {
@@ -128,7 +128,7 @@ void NodeTable::OnCannotStart(const std::string& name, std::string reason) {
 
 void NodeTable::Remove(NodeId node, const std::string& name) {
   entries_.erase(node);
-  starts_.erase(node);
+  registers_.erase(node);
   cannot_start_.erase(name);
 }
 

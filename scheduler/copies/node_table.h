@@ -74,9 +74,10 @@ class NodeTable {
   const std::map<ShardId, ShardLine>& Lines(NodeId node) const;
   std::string Note(NodeId node) const;
   std::string Trouble(NodeId node) const;
-  // How often it has registered in the last kStartsWindowMs, as far as this life of the scheduler has seen.
-  uint32_t Starts(NodeId node, int64_t now_ms) const;
-  static constexpr int64_t kStartsWindowMs = 600'000;
+  // How often it has registered in the last kRegistersWindowMs, as far as this life of the scheduler has
+  // seen.
+  uint32_t Registers(NodeId node, int64_t now_ms) const;
+  static constexpr int64_t kRegistersWindowMs = 600'000;
   // By name, why they cannot start.
   const std::map<std::string, std::string>& CannotStart() const { return cannot_start_; }
 
@@ -85,7 +86,8 @@ class NodeTable {
   int64_t started_ms_;
   uint64_t signs_ = 0;
   std::map<NodeId, Entry> entries_;
-  std::map<NodeId, std::deque<int64_t>> starts_;  // when they registered, within the window before the last
+  std::map<NodeId, std::deque<int64_t>>
+      registers_;  // when they registered, within the window before the last
   std::map<std::string, std::string> cannot_start_;
 };
 

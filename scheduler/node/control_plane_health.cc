@@ -10,7 +10,7 @@
 namespace penstock {
 namespace {
 
-constexpr uint32_t kManyStarts = 5;  // of a node within NodeTable::kStartsWindowMs
+constexpr uint32_t kManyRegisters = 5;  // of a node within NodeTable::kRegistersWindowMs
 
 }  // namespace
 
@@ -39,9 +39,10 @@ std::vector<std::string> ControlPlane::Problems(Now now) const {
   uint32_t workers = 0;
   for (const auto& [id, node] : state_.data().nodes) {
     const Liveness liveness = nodes_.StateOf(id, now.ms);
-    if (const uint32_t starts = nodes_.Starts(id, now.ms); starts >= kManyStarts)
-      problems.push_back(StrCat(node.name, " has started ", starts, " times within ",
-                                NodeTable::kStartsWindowMs / 60'000, " minutes: its log says why it ends"));
+    if (const uint32_t registers = nodes_.Registers(id, now.ms); registers >= kManyRegisters)
+      problems.push_back(StrCat(node.name, " has registered ", registers, " times within ",
+                                NodeTable::kRegistersWindowMs / 60'000,
+                                " minutes: it ends and is started again, or is cut off; its log says why"));
     if (node.role == NodeRole::kWorker && !working) continue;  // it holds nothing, and nobody needs it
     workers += node.role == NodeRole::kWorker && liveness != Liveness::kDead;
     if (liveness != Liveness::kDead) {

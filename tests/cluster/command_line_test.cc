@@ -307,6 +307,11 @@ TEST(LauncherLines, CarryTimesAndAServerFewerIsSaid) {
   ASSERT_EQ(copies.code, 0);
   EXPECT_THAT(copies.out, HasSubstr("without effect: scheduler.copies = 2"));
   ASSERT_EQ(run({"down"}).code, 0);
+  // Settings that are given take the place of all: what goes is said.
+  const CommandResult other = up("2", {"--set", "server.memory_lag_ms=50"});
+  ASSERT_EQ(other.code, 0) << other.err;
+  EXPECT_THAT(other.out + other.err, HasSubstr("not set any more: scheduler.copies=2"));
+  ASSERT_EQ(run({"down"}).code, 0);
   const CommandResult fewer = up("1");
   ASSERT_EQ(fewer.code, 0) << fewer.err;
   const std::string lines = data + "/logs/launcher.out";

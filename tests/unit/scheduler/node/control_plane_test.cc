@@ -201,7 +201,7 @@ TEST(ControlPlaneTest, AfterARestartASilentServerIsNotWaitedForLongerThanADeadOn
   EXPECT_EQ(c.Entry(0).state, ShardState::kUnavailable);
 }
 
-TEST(ControlPlaneTest, ANodeThatStartsAgainAndAgainIsAProblem) {
+TEST(ControlPlaneTest, ANodeThatRegistersAgainAndAgainIsAProblem) {
   FakeCluster c;
   c.Up();
   const auto problems = [&] { return c.plane->Inspect("status", "", c.now)->at("problems").dump(); };
@@ -212,8 +212,8 @@ TEST(ControlPlaneTest, ANodeThatStartsAgainAndAgainIsAProblem) {
   }
   ASSERT_TRUE(c.Register(c.s1).ok());
   c.Pass(2000, {&c.s1, &c.s2});
-  EXPECT_THAT(problems(), HasSubstr(c.s1.name + " has started 5 times within 10 minutes"));
-  c.now.ms += NodeTable::kStartsWindowMs - 3000;
+  EXPECT_THAT(problems(), HasSubstr(c.s1.name + " has registered 5 times within 10 minutes"));
+  c.now.ms += NodeTable::kRegistersWindowMs - 3000;
   c.plane->Tick(c.now);
   c.Pass(1000, {&c.s1, &c.s2});
   EXPECT_EQ(problems(), "[]") << "long ago";
