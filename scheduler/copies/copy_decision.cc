@@ -41,9 +41,9 @@ class Decider {
   void Decide(ShardId id) {
     const ShardRecord& shard = data_.shards[id];
     // Most clusters in most moments: nothing can be decided.
-    if (shard.node == 0 || (shard.backups.empty() && data_.copies == 1)) return;
+    if (shard.node == 0 || (shard.backups.empty() && shard.former.empty() && data_.copies == 1)) return;
     if (!health_.WhyLost(id).empty()) {
-      out_.signs_wanted += HasPromotable(shard);
+      out_.signs_wanted += HasOthers(shard);
       Elect(id);
       return;
     }
@@ -177,6 +177,8 @@ std::string WhyFewCopies(const CopyHealth& health, ShardId id) {
   }
   if (!reasons.empty()) return StrJoin(reasons, ", ");
   if (!health.WhyLost(id).empty()) return health.WhyLost(id);
+  if (!shard.former.empty())
+    return StrCat("waiting for ", health.NodeName(shard.node), " to serve epoch ", shard.epoch);
   uint32_t able = 0;
   for (const auto& [node, record] : health.state().data().nodes)
     able += record.role == NodeRole::kServer && !IsMember(shard, node) && !health.Dead(node);

@@ -45,9 +45,15 @@ std::optional<ChangeCopies::Change> Promote(const CopyHealth& health, ShardId id
 
 Lsn SoundLsn(const Candidate& candidate) { return candidate.sound ? candidate.held : 0; }
 
-// Which is better to go on with. Not by damage alone: a sound copy without anything is no copy.
+// Which is better to go on with: by the epoch of what it has, then by how much that is (as logs are compared
+// in Raft, Ongaro and Ousterhout 2014, 5.4.1), since what was answered in an epoch no longer log of an older
+// one has. Not by damage alone: a sound copy without anything is no copy.
 bool Better(const Candidate& a, const Candidate& b) {
-  return std::make_pair(SoundLsn(a), a.held) > std::make_pair(SoundLsn(b), b.held);
+  const auto point = [](const Candidate& c, Lsn held) {
+    return std::pair(held == 0 ? Epoch{0} : c.seen, held);
+  };
+  return std::pair(point(a, SoundLsn(a)), point(a, a.held)) >
+         std::pair(point(b, SoundLsn(b)), point(b, b.held));
 }
 
 // The leader's equals stay: they go on as they are, and a primary that finds a difference says that they

@@ -81,7 +81,7 @@ const BackupLine* CopyHealth::Judgement(ShardId id, const CopyRecord& copy) cons
 
 bool CopyHealth::Contested(ShardId id) const {
   const ShardRecord& shard = Shard(id);
-  if (shard.node == 0 || !HasPromotable(shard) || WhyLost(id).empty()) return false;
+  if (shard.node == 0 || !HasOthers(shard) || WhyLost(id).empty()) return false;
   return std::none_of(shard.backups.begin(), shard.backups.end(),
                       [&](const CopyRecord& copy) { return CouldGoOn(id, copy); });
 }
@@ -91,6 +91,7 @@ Candidate CopyHealth::MakeCandidate(ShardId id, NodeId node, Incarnation incarna
   candidate.heard = nodes_.Heard(node) && !Dead(node);
   const ShardLine* line = nodes_.Line(node, id);
   if (line == nullptr || line->incarnation != incarnation) return candidate;
+  candidate.seen = std::max(line->epoch, line->seen);
   candidate.held = HeldLsn(*line);
   candidate.sound = line->damage.empty() && line->complete;
   return candidate;
@@ -102,6 +103,12 @@ std::vector<Candidate> CopyHealth::Candidates(ShardId id) const {
   for (const CopyRecord& copy : shard.backups) {
     if (!IsPromotable(shard, copy)) continue;
     candidates.push_back(MakeCandidate(id, copy.node, copy.incarnation));
+  }
+  const bool taken = std::ranges::any_of(
+      candidates, [&](const Candidate& c) { return c.heard && c.sound && c.seen >= shard.epoch; });
+  if (!taken) {
+    for (const CopyRecord& copy : shard.former)
+      candidates.push_back(MakeCandidate(id, copy.node, copy.incarnation));
   }
   // A server that only registers again goes on with what it did, and has more than it had said then, until
   // one of the others has really restarted and confirms nothing any more.

@@ -196,7 +196,7 @@ Status ControlPlane::QuarantineDamaged(NodeId node, uint64_t session) {
         shard.node == node && shard.incarnation == line.incarnation && shard.granted_session == session;
     // Of the granted epoch alone: a report from before an accepted loss says nothing new.
     if (!its || shard.epoch != line.epoch) continue;
-    if (HasPromotable(shard)) continue;  // one of those goes on, or CommitCopies says why none can
+    if (HasOthers(shard)) continue;  // one of those goes on, or CommitCopies says why none can
     command.quarantines.push_back({.shard = id, .reason = state_->FindNode(node)->name + ": " + line.damage});
   }
   return CommitQuarantines(std::move(command));
@@ -300,7 +300,7 @@ Status ControlPlane::GrantHeld(Now now) {
   const auto& shards = state_.data().shards;
   for (ShardId id = 0; id < shards.size(); ++id) {
     if (!shards[id].held || nodes_.StateOf(shards[id].node, now.ms) == Liveness::kDead) continue;
-    if (HasPromotable(shards[id])) continue;  // CommitCopies chooses among them
+    if (HasOthers(shards[id])) continue;  // CommitCopies chooses among them
     ShardGrantRecord grant = NextGrant(id, shards[id]);
     RaiseGrant(Health(now), &grant);
     command.grants.push_back(grant);

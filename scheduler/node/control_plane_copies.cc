@@ -179,7 +179,7 @@ Status ControlPlane::Accept(ShardId id, Now now) {
   const ShardRecord& shard = data.shards[id];
   if (shard.quarantine.empty())
     return FailedPrecondition(StrCat("shard ", id, " is not quarantined: there is no loss to accept"));
-  if (HasPromotable(shard)) {
+  if (HasOthers(shard)) {
     PENSTOCK_ASSIGN_OR_RETURN(const Candidate best, BestCandidate(Health(now), id));
     return CommitAccept(id, best.held, best.name, now);
   }

@@ -57,7 +57,7 @@ json NodeJson(const InspectView& view, const NodeRecord& node) {
           {"shards", owned},
           {"backups",
            std::count_if(shards.begin(), shards.end(),
-                         [&](const ShardRecord& s) { return s.node != node.id && IsMember(s, node.id); })},
+                         [&](const ShardRecord& s) { return FindCopy(s.backups, node.id) != nullptr; })},
           {"rows", rows},
           {"bytes", bytes},
           {"backup_rows", backup_rows},

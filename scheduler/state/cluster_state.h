@@ -112,6 +112,7 @@ class ClusterState {
   void Grant(const ShardGrantRecord& grant, uint64_t session);
   void Quarantine(const ShardQuarantine& quarantine);
   void RaiseLsns(const ShardLsns& lsns);
+  static void KeepFormer(ShardRecord& shard, const ChangeCopies::Change& change);
   void AddTable(const TableSpec& spec);
   void EraseTable(TableId id);
   void RewindJobs();

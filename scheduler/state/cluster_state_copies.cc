@@ -8,12 +8,6 @@
 namespace penstock {
 namespace {
 
-const CopyRecord* FindCopy(const ShardRecord& shard, NodeId node) {
-  auto it = std::find_if(shard.backups.begin(), shard.backups.end(),
-                         [node](const CopyRecord& copy) { return copy.node == node; });
-  return it == shard.backups.end() ? nullptr : &*it;
-}
-
 // Whether `copy` is what it was, or has become in-sync in `epoch`. Its session may be brought up to date.
 bool IsNext(const CopyRecord& copy, const CopyRecord* before, Epoch epoch, uint64_t session) {
   if (before == nullptr || copy.incarnation != before->incarnation) return false;
@@ -70,7 +64,7 @@ void ClusterState::Do(const AddCopies& c) {
 Status ClusterState::CheckIt(const DropCopies& c) const {
   for (const auto& copy : c.copies) {
     PENSTOCK_RETURN_IF_ERROR(CheckPlaced(copy.shard));
-    const CopyRecord* found = FindCopy(data_.shards[copy.shard], copy.node);
+    const CopyRecord* found = FindCopy(data_.shards[copy.shard].backups, copy.node);
     if (found == nullptr || found->in_sync) {
       return Internal("node " + std::to_string(copy.node) + " is not being seeded with shard " +
                       std::to_string(copy.shard));
@@ -92,15 +86,18 @@ Status ClusterState::CheckChange(const ChangeCopies::Change& c) const {
   const std::string what = "shard " + std::to_string(c.shard);
   if (c.epoch <= shard.epoch || c.min_lsn <= shard.highest)
     return Internal(what + ": a change must have a higher epoch and lsn");
-  const CopyRecord* backup = FindCopy(shard, c.node);
+  const CopyRecord* backup = FindCopy(shard.backups, c.node);
+  const CopyRecord* former = FindCopy(shard.former, c.node);
   const bool leads = c.node == shard.node && c.incarnation == shard.incarnation;
-  const bool may_lead =
+  const bool promoted =
       backup != nullptr && backup->incarnation == c.incarnation && IsPromotable(shard, *backup);
-  if (!leads && !may_lead) return Internal(what + ": node " + std::to_string(c.node) + " may not lead it");
+  const bool led = former != nullptr && former->incarnation == c.incarnation;
+  if (!leads && !promoted && !led)
+    return Internal(what + ": node " + std::to_string(c.node) + " may not lead it");
   std::set<NodeId> members{c.node};
   for (const auto& copy : c.backups) {
     // A primary that was superseded is none: it may hold what nobody else does, so it is added anew.
-    const CopyRecord* before = FindCopy(shard, copy.node);
+    const CopyRecord* before = FindCopy(shard.backups, copy.node);
     const NodeRecord* node = FindNode(copy.node);
     if (!members.insert(copy.node).second || node == nullptr ||
         !IsNext(copy, before, c.epoch, node->session)) {
@@ -120,9 +117,26 @@ Status ClusterState::CheckIt(const ChangeCopies& c) const {
   return Status::Ok();
 }
 
+// Not what is being seeded: only what may lead.
+void ClusterState::KeepFormer(ShardRecord& shard, const ChangeCopies::Change& change) {
+  std::vector<CopyRecord> left = std::move(shard.former);
+  left.push_back({.node = shard.node,
+                  .incarnation = shard.incarnation,
+                  .session = shard.granted_session,
+                  .in_sync = true,
+                  .since = shard.confirmed});
+  std::copy_if(shard.backups.begin(), shard.backups.end(), std::back_inserter(left),
+               [&](const CopyRecord& copy) { return IsPromotable(shard, copy); });
+  std::erase_if(left, [&](const CopyRecord& copy) {
+    return copy.node == change.node || FindCopy(change.backups, copy.node) != nullptr;
+  });
+  shard.former = std::move(left);
+}
+
 void ClusterState::Do(const ChangeCopies& c) {
   for (const auto& change : c.changes) {
     ShardRecord& shard = data_.shards[change.shard];
+    KeepFormer(shard, change);
     shard.node = change.node;
     shard.incarnation = change.incarnation;
     shard.backups = change.backups;
@@ -144,8 +158,11 @@ Status ClusterState::CheckIt(const ConfirmEpochs& c) const {
 }
 
 void ClusterState::Do(const ConfirmEpochs& c) {
-  for (const auto& confirmation : c.confirmations)
-    data_.shards[confirmation.shard].confirmed = confirmation.epoch;
+  for (const auto& confirmation : c.confirmations) {
+    ShardRecord& shard = data_.shards[confirmation.shard];
+    shard.confirmed = confirmation.epoch;
+    if (shard.confirmed == shard.epoch) shard.former.clear();
+  }
 }
 
 }  // namespace penstock

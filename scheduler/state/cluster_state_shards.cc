@@ -58,6 +58,7 @@ void ClusterState::RaiseLsns(const ShardLsns& lsns) {
   shard.highest = std::max({shard.highest, lsns.applied, lsns.logged, lsns.synced});
   shard.logged = std::max(shard.logged, lsns.logged);
   shard.synced = std::max(shard.synced, lsns.synced);
+  if (lsns.logged >= shard.min_lsn) shard.former.clear();  // they have nothing of the present epoch
 }
 
 Status ClusterState::CheckIt(const PlaceShards& c) const {

@@ -14,6 +14,16 @@ bool IsSettled(const ShardRecord& shard, const CopyRecord& copy) {
   return copy.in_sync && copy.since <= shard.confirmed;
 }
 
+// Of the copies that a node has or had of a shard.
+std::vector<Incarnation> LivesOf(const ShardRecord& shard, NodeId node) {
+  std::vector<Incarnation> lives;
+  if (shard.node == node) lives.push_back(shard.incarnation);
+  for (const auto* copies : {&shard.backups, &shard.former}) {
+    if (const CopyRecord* copy = FindCopy(*copies, node)) lives.push_back(copy->incarnation);
+  }
+  return lives;
+}
+
 // By the unit's proof, which is its first row.
 bool HasApplied(const SimSlot& slot, const PushRequest& request) {
   float value = 0;
@@ -236,10 +246,10 @@ void Truth::InterruptCourses(NodeId node) {
 
 // --- What faults take.
 
-// A member that can lead with everything that was answered.
-bool Truth::Holds(const SimServer& server, ShardId shard, const ShardRecord& record) const {
-  Incarnation incarnation = record.node == server.node() ? record.incarnation : 0;
-  for (const CopyRecord& copy : record.backups) {
+// It has what was answered in all epochs, or (a former member) up to the last one that was confirmed.
+bool Truth::Holds(const SimServer& server, ShardId shard, const ShardRecord& record, bool former) const {
+  Incarnation incarnation = !former && record.node == server.node() ? record.incarnation : 0;
+  for (const CopyRecord& copy : former ? record.former : record.backups) {
     if (copy.node == server.node() && IsSettled(record, copy)) incarnation = copy.incarnation;
   }
   if (incarnation == 0 || cut_lives_.contains({server.node(), incarnation})) return false;
@@ -252,10 +262,7 @@ void Truth::OnPowerCut(SimServer& server) {
   for (ShardId id = 0; id < shards.size(); ++id) {
     const ShardRecord& record = shards[id];
     if (!IsMember(record, server.node())) continue;
-    if (record.node == server.node()) cut_lives_.insert({server.node(), record.incarnation});
-    for (const CopyRecord& copy : record.backups) {
-      if (copy.node == server.node()) cut_lives_.insert({server.node(), copy.incarnation});
-    }
+    for (const Incarnation life : LivesOf(record, server.node())) cut_lives_.insert({server.node(), life});
   }
   LoseWhatNobodyHolds(server, false);
 }
@@ -267,25 +274,30 @@ void Truth::LoseWhatNobodyHolds(const SimServer& weakened, bool synced_too) {
   const auto& servers = cluster_.servers();
   for (ShardId id = 0; id < shards.size(); ++id) {
     if (!IsMember(shards[id], weakened.node())) continue;
-    const bool held = std::any_of(servers.begin(), servers.end(),
-                                  [&](const auto& other) { return Holds(*other, id, shards[id]); });
-    if (!held) LoseUnreported(id, shards[id], synced_too);
-    const bool known = std::any_of(servers.begin(), servers.end(), [&](const auto& other) {
-      return Holds(*other, id, shards[id]) && cluster_.IsHeard(*other);
-    });
-    if (!known) may_be_quarantined_.insert(id);
+    const auto any = [&](bool former, bool heard) {
+      return std::ranges::any_of(servers, [&](const auto& other) {
+        return Holds(*other, id, shards[id], former) && (!heard || cluster_.IsHeard(*other));
+      });
+    };
+    if (!any(false, false)) LoseUnreported(id, shards[id], synced_too, any(true, false));
+    if (!any(false, true) && !any(true, true)) may_be_quarantined_.insert(id);
   }
 }
 
-// What was reported must be missed, so it is strict until the operator has accepted its loss.
-void Truth::LoseUnreported(ShardId shard, const ShardRecord& record, bool synced_too) {
+// What was reported must be missed, so it is strict until the operator has accepted its loss. `former`: one
+// of those has all that was answered up to the last confirmed epoch.
+void Truth::LoseUnreported(ShardId shard, const ShardRecord& record, bool synced_too, bool former) {
+  bool lossy = !former;
+  for (UnitRecord& unit : units_) {
+    if (unit.shard != shard || (former && unit.epoch <= record.confirmed)) continue;
+    lossy = true;
+    if (unit.lsn <= std::max(record.logged, record.synced)) continue;
+    unit.may_be_lost |= synced_too || unit.level != Durability::kSynced;
+  }
+  if (!lossy) return;
   lossy_.insert(shard);
   lossy_again_.insert(shard);
   if (synced_too) damaged_.insert(shard), damaged_again_.insert(shard);
-  for (UnitRecord& unit : units_) {
-    if (unit.shard != shard || unit.lsn <= std::max(record.logged, record.synced)) continue;
-    unit.may_be_lost |= synced_too || unit.level != Durability::kSynced;
-  }
 }
 
 void Truth::OnDamage(SimServer& server) {
@@ -294,12 +306,7 @@ void Truth::OnDamage(SimServer& server) {
     if (!IsMember(shards[id], server.node())) continue;
     lossy_.insert(id);
     lossy_again_.insert(id);
-    std::vector<Incarnation> lives;
-    if (shards[id].node == server.node()) lives.push_back(shards[id].incarnation);
-    for (const CopyRecord& copy : shards[id].backups) {
-      if (copy.node == server.node()) lives.push_back(copy.incarnation);
-    }
-    for (const Incarnation life : lives) {
+    for (const Incarnation life : LivesOf(shards[id], server.node())) {
       cut_lives_.insert({server.node(), life});
       damaged_lives_.insert({server.node(), life});
     }

@@ -89,9 +89,9 @@ class Truth {
   void SetCourse(ShardId shard, Step step, NodeId node);
   void OnGranted(ShardId shard, NodeId node, const StateData& before);
   void OnQuarantine(const ShardQuarantine& quarantine);
-  bool Holds(const SimServer& server, ShardId shard, const ShardRecord& record) const;
+  bool Holds(const SimServer& server, ShardId shard, const ShardRecord& record, bool former) const;
   void LoseWhatNobodyHolds(const SimServer& weakened, bool synced_too);
-  void LoseUnreported(ShardId shard, const ShardRecord& record, bool synced_too);
+  void LoseUnreported(ShardId shard, const ShardRecord& record, bool synced_too, bool former);
   bool MemoryLost(const UnitRecord& unit) const;
   bool SuccessorLacks(const PushRequest& request) const;
   void CheckAnswered(Endpoint server, const SimSlot& slot, const PushRequest& request, Durability level);
