@@ -87,6 +87,7 @@ class CopyDecisionTest : public ::testing::Test {
   void Confirm(ShardId shard = 0) {
     Do(ConfirmEpochs{{{.shard = shard, .epoch = Shard(shard).epoch}}});
     Line(1, shard).epoch = Line(1, shard).seen = Shard(shard).epoch;
+    for (const CopyRecord& copy : Shard(shard).backups) Line(copy.node, shard).seen = Shard(shard).epoch;
     Beat(1);
   }
   // An in-sync backup that could be promoted.
