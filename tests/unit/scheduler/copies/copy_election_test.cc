@@ -180,7 +180,7 @@ TEST_F(UnconfirmedLeaderTest, WhoWasLeftOutLeadsIfTheLeaderComesBackWithLess) {
   Lsns(2, 98, 98);
   Restart(2);
   EXPECT_EQ(Change().epoch, 0u) << "server 1 was not heard since";
-  EXPECT_THAT(WhyContested(Health(), 0), HasSubstr("server-2 (node 2) has restarted; waiting for server-1"));
+  EXPECT_THAT(WhyContested(Health(), 0), HasSubstr("waiting for server-2 (node 2), server-1 (node 1)"));
   BeatTwice({1, 2});
   const auto change = Change();
   EXPECT_EQ(change.node, 1u);
