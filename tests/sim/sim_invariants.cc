@@ -287,14 +287,13 @@ void Truth::LoseWhatNobodyHolds(const SimServer& weakened, bool synced_too) {
 // What was reported must be missed, so it is strict until the operator has accepted its loss. `former`: one
 // of those has all that was answered up to the last confirmed epoch.
 void Truth::LoseUnreported(ShardId shard, const ShardRecord& record, bool synced_too, bool former) {
-  bool lossy = !former;
+  const Epoch kept = former ? record.confirmed : 0;
   for (UnitRecord& unit : units_) {
-    if (unit.shard != shard || (former && unit.epoch <= record.confirmed)) continue;
-    lossy = true;
-    if (unit.lsn <= std::max(record.logged, record.synced)) continue;
+    const bool reported = unit.lsn <= std::max(record.logged, record.synced);
+    if (unit.shard != shard || reported || (former && unit.epoch <= kept)) continue;
     unit.may_be_lost |= synced_too || unit.level != Durability::kSynced;
   }
-  if (!lossy) return;
+  if (former && (served_[shard].empty() || served_[shard].rbegin()->first <= kept)) return;
   lossy_.insert(shard);
   lossy_again_.insert(shard);
   if (synced_too) damaged_.insert(shard), damaged_again_.insert(shard);
