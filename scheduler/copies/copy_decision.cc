@@ -143,7 +143,7 @@ class Decider {
     for (const auto& [id, node] : data_.nodes) {
       const bool able = node.role == NodeRole::kServer && health_.nodes().Beating(id) &&
                         health_.nodes().StateOf(id, health_.now_ms()) == Liveness::kAlive;
-      if (!able || IsMember(shard, id) || std::count(chosen.begin(), chosen.end(), id) > 0) continue;
+      if (!able || MayBeNeeded(shard, id) || std::count(chosen.begin(), chosen.end(), id) > 0) continue;
       if (seeding_[id] >= options_.max_seeding) continue;
       if (best == 0 || members_[id] < members_[best]) best = id;
     }
@@ -181,7 +181,7 @@ std::string WhyFewCopies(const CopyHealth& health, ShardId id) {
     return StrCat("waiting for ", health.NodeName(shard.node), " to serve epoch ", shard.epoch);
   uint32_t able = 0;
   for (const auto& [node, record] : health.state().data().nodes)
-    able += record.role == NodeRole::kServer && !IsMember(shard, node) && !health.Dead(node);
+    able += record.role == NodeRole::kServer && !MayBeNeeded(shard, node) && !health.Dead(node);
   return able == 0 ? "no other server is there to take one" : "waiting for a server to take one";
 }
 

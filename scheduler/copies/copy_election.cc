@@ -45,15 +45,9 @@ std::optional<ChangeCopies::Change> Promote(const CopyHealth& health, ShardId id
 
 Lsn SoundLsn(const Candidate& candidate) { return candidate.sound ? candidate.held : 0; }
 
-// Which is better to go on with: by the epoch of what it has, then by how much that is (as logs are compared
-// in Raft, Ongaro and Ousterhout 2014, 5.4.1), since what was answered in an epoch no longer log of an older
-// one has. Not by damage alone: a sound copy without anything is no copy.
+// Which is better to go on with. Not by damage alone: a sound copy without anything is no copy.
 bool Better(const Candidate& a, const Candidate& b) {
-  const auto point = [](const Candidate& c, Lsn held) {
-    return std::pair(held == 0 ? Epoch{0} : c.seen, held);
-  };
-  return std::pair(point(a, SoundLsn(a)), point(a, a.held)) >
-         std::pair(point(b, SoundLsn(b)), point(b, b.held));
+  return std::make_pair(SoundLsn(a), a.held) > std::make_pair(SoundLsn(b), b.held);
 }
 
 // The leader's equals stay: they go on as they are, and a primary that finds a difference says that they
@@ -72,7 +66,8 @@ ChangeCopies::Change LeadWithEquals(const CopyHealth& health, ShardId id, const 
   return change;
 }
 
-std::string WhoHoldsWhat(const CopyHealth& health, ShardId id, const std::vector<Candidate>& candidates) {
+std::string WhoHoldsWhat(const CopyHealth& health, ShardId id, const std::vector<Candidate>& candidates,
+                         bool unwitnessed) {
   const ShardRecord& shard = health.Shard(id);
   std::vector<std::string> holds;
   for (const Candidate& c : candidates) {
@@ -87,9 +82,11 @@ std::string WhoHoldsWhat(const CopyHealth& health, ShardId id, const std::vector
       holds.push_back(StrCat(c.name, " holds lsn ", c.held));
     }
   }
-  const bool synced = shard.synced >= shard.logged;
-  return StrCat(StrJoin(holds, ", "), "; but lsn ", std::max(shard.synced, shard.logged), " was reported as ",
-                synced ? "synced" : "logged",
+  const Lsn owed = std::max(shard.synced, shard.logged);
+  const std::string why =
+      unwitnessed ? StrCat("nobody is left who would know what was answered in epoch ", shard.epoch)
+                  : StrCat("lsn ", owed, " was reported as ", shard.synced == owed ? "synced" : "logged");
+  return StrCat(StrJoin(holds, ", "), "; but ", why,
                 "; if nothing better can be brought back, `penstock shard accept-loss ", id,
                 "` goes on with the longest that was heard");
 }
@@ -102,10 +99,16 @@ Election Judge(const CopyHealth& health, ShardId id, const Candidate& leader,
                const std::vector<Candidate>& candidates) {
   const ShardRecord& shard = health.Shard(id);
   Election election;
+  // What was answered in the epoch that left the leader out is on all members of that: a whole one that has
+  // not taken it shows that there was nothing.
+  const bool unwitnessed =
+      leader.former && !shard.held && Defended(Defence::kQuarantine) &&
+      std::ranges::all_of(candidates, [](const Candidate& c) { return c.former || (c.heard && !c.sound); });
   // A loss was accepted with whatever state the copies are in.
-  if (Suffices(shard, shard.held ? leader.held : SoundLsn(leader))) {
+  if (!unwitnessed && Suffices(shard, shard.held ? leader.held : SoundLsn(leader))) {
     election.change = LeadWithEquals(health, id, leader, candidates);
-  } else if (std::string reason = WhoHoldsWhat(health, id, candidates); reason != shard.quarantine) {
+  } else if (std::string reason = WhoHoldsWhat(health, id, candidates, unwitnessed);
+             reason != shard.quarantine) {
     election.quarantine = ShardQuarantine{.shard = id, .reason = std::move(reason)};
   }
   return election;

@@ -18,8 +18,8 @@ struct Election {
 // A backup that could be promoted as it stands: the one with the most logged, then applied, then on the node
 // with the fewest primaries (`primaries` counts them by node). Empty when there is none.
 //
-// Otherwise, if the shard is contested: once all candidates have been heard, the best leads, or the shard
-// is quarantined, when the best holds less than was reported as logged or synced. A shard that is held
+// Otherwise, if the shard is contested: once all candidates have been heard, the longest leads, or the shard
+// is quarantined, when the longest holds less than was reported as logged or synced. A shard that is held
 // after an accepted loss needs no more than one candidate that holds what was accepted.
 Election ElectLeader(const CopyHealth& health, ShardId id, const std::map<NodeId, uint32_t>& primaries);
 

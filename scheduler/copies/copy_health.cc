@@ -104,11 +104,13 @@ std::vector<Candidate> CopyHealth::Candidates(ShardId id) const {
     if (!IsPromotable(shard, copy)) continue;
     candidates.push_back(MakeCandidate(id, copy.node, copy.incarnation));
   }
-  const bool taken = std::ranges::any_of(
-      candidates, [&](const Candidate& c) { return c.heard && c.sound && c.seen >= shard.epoch; });
-  if (!taken) {
-    for (const CopyRecord& copy : shard.former)
-      candidates.push_back(MakeCandidate(id, copy.node, copy.incarnation));
+  for (const CopyRecord& copy : shard.former) {
+    Candidate candidate = MakeCandidate(id, copy.node, copy.incarnation);
+    candidate.former = true;
+    // One that has not heard yet that it serves no more would take its next epoch for a change of copies.
+    const ShardLine* line = nodes_.Line(copy.node, id);
+    candidate.heard &= line == nullptr || line->epoch == 0;
+    candidates.push_back(std::move(candidate));
   }
   // A server that only registers again goes on with what it did, and has more than it had said then, until
   // one of the others has really restarted and confirms nothing any more.
@@ -116,6 +118,11 @@ std::vector<Candidate> CopyHealth::Candidates(ShardId id) const {
     candidate.heard &= std::ranges::all_of(candidates, [&](const Candidate& other) {
       return other.node == candidate.node || nodes_.KnownSinceRegister(candidate.node, other.node);
     });
+  }
+  for (const CopyRecord& copy : shard.former) {
+    const bool outranked = std::ranges::any_of(
+        candidates, [&](const Candidate& c) { return c.heard && c.sound && Outranks(c.seen, copy); });
+    if (outranked) std::erase_if(candidates, [&](const Candidate& c) { return c.node == copy.node; });
   }
   return candidates;
 }

@@ -16,10 +16,11 @@ struct Candidate {
   NodeId node = 0;
   Incarnation incarnation = 0;
   std::string name;
-  bool heard = false;  // since all of them were lost, in this life of the scheduler, and not dead now
-  Epoch seen = 0;      // of its line; after a restart the epoch of its last delta
-  Lsn held = 0;        // of its line
-  bool sound = false;  // complete and undamaged; otherwise `held` counts only by an operator's word
+  bool heard = false;   // since all of them were lost, in this life of the scheduler, and not dead now
+  bool former = false;  // not of the present in-sync set
+  Epoch seen = 0;       // of its line; after a restart the epoch of its last delta
+  Lsn held = 0;         // of its line
+  bool sound = false;   // complete and undamaged; otherwise `held` counts only by an operator's word
 };
 
 class CopyHealth {
@@ -51,8 +52,7 @@ class CopyHealth {
   // A shard that nobody serves, and which one of several could go on with: the primary is lost, and no backup
   // can be promoted as it stands.
   bool Contested(ShardId id) const;
-  // The primary first. Without former members where somebody has taken the present epoch: that one has all
-  // that was answered before it, and they have nothing of what was answered in it.
+  // The primary first. Without former members whom one that was heard outranks.
   std::vector<Candidate> Candidates(ShardId id) const;
 
   // Above whatever any node has said of the shard (rule 20).

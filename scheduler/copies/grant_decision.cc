@@ -52,7 +52,10 @@ GrantDecision DecideGrants(const ClusterState& state, NodeId node, const std::st
     auto it = reported.find(id);
     const ShardLine* line = it == reported.end() ? nullptr : it->second;
     const Lsn held = line == nullptr ? 0 : std::max({line->applied, line->logged, line->synced});
-    if (HasOthers(shard)) {
+    const bool outranks = line != nullptr && std::ranges::all_of(shard.former, [&](const CopyRecord& former) {
+                            return Outranks(std::max(line->epoch, line->seen), former);
+                          });
+    if (HasPromotable(shard) || (!shard.former.empty() && !outranks)) {
       // What it has logged alone, nobody is owed.
       if (line != nullptr) decision.lsns.push_back({.shard = id, .applied = held});
       continue;

@@ -144,6 +144,13 @@ Status ControlPlane::RemoveNode(NodeId id, Now now) {
   if (const Liveness liveness = nodes_.StateOf(id, now.ms); liveness != Liveness::kDead)
     return FailedPrecondition(
         StrCat(name, " is ", ToString(liveness), ": only a dead node can be removed, so end it first"));
+  const auto& shards = state_.data().shards;
+  const auto needed = std::ranges::find_if(
+      shards, [id](const ShardRecord& shard) { return FindCopy(shard.former, id) != nullptr; });
+  if (needed != shards.end()) {
+    return FailedPrecondition(StrCat(name, " may be needed for shard ", needed - shards.begin(), " until ",
+                                     state_->FindNode(needed->node)->name, " serves epoch ", needed->epoch));
+  }
   PENSTOCK_RETURN_IF_ERROR(state_.Commit(command));
   LOG(INFO) << name << " (node " << id << ") is removed";
   nodes_.Remove(id, name);

@@ -135,7 +135,7 @@ void ClusterState::Do(const RegisterNode& c) {
   FreeLeasesOf(c.node.id);
   for (const auto& lsns : c.lsns) RaiseLsns(lsns);
   for (const auto& quarantine : c.quarantines) Quarantine(quarantine);
-  for (const auto& grant : c.grants) Grant(grant, c.node.session);
+  for (const auto& grant : c.grants) GrantAlone(grant, c.node.session);
 }
 
 Status ClusterState::CheckIt(const RemoveNode& c) const {
@@ -152,6 +152,7 @@ Status ClusterState::CheckIt(const RemoveNode& c) const {
 
 void ClusterState::Do(const RemoveNode& c) {
   FreeLeasesOf(c.node);
+  for (ShardRecord& shard : data_.shards) ForgetFormer(shard, c.node);
   data_.nodes.erase(c.node);
 }
 

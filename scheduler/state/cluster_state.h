@@ -110,9 +110,12 @@ class ClusterState {
   Status CheckLease(JobId job, uint32_t partition, LeaseToken token) const;
   Status CheckNewTable(const TableSpec& spec, TableId expected) const;
   void Grant(const ShardGrantRecord& grant, uint64_t session);
+  // To its primary, of whom it is known that nobody else has more.
+  void GrantAlone(const ShardGrantRecord& grant, uint64_t session);
   void Quarantine(const ShardQuarantine& quarantine);
   void RaiseLsns(const ShardLsns& lsns);
   static void KeepFormer(ShardRecord& shard, const ChangeCopies::Change& change);
+  static void ForgetFormer(ShardRecord& shard, NodeId node);
   void AddTable(const TableSpec& spec);
   void EraseTable(TableId id);
   void RewindJobs();

@@ -52,6 +52,7 @@ Status ClusterState::CheckIt(const AddCopies& c) const {
 
 void ClusterState::Do(const AddCopies& c) {
   for (const auto& copy : c.copies) {
+    ForgetFormer(data_.shards[copy.shard], copy.node);  // a seed takes its place
     data_.shards[copy.shard].backups.push_back({.node = copy.node,
                                                 .incarnation = copy.incarnation,
                                                 .session = data_.nodes[copy.node].session,
@@ -119,18 +120,23 @@ Status ClusterState::CheckIt(const ChangeCopies& c) const {
 
 // Not what is being seeded: only what may lead.
 void ClusterState::KeepFormer(ShardRecord& shard, const ChangeCopies::Change& change) {
-  std::vector<CopyRecord> left = std::move(shard.former);
-  left.push_back({.node = shard.node,
-                  .incarnation = shard.incarnation,
-                  .session = shard.granted_session,
-                  .in_sync = true,
-                  .since = shard.confirmed});
-  std::copy_if(shard.backups.begin(), shard.backups.end(), std::back_inserter(left),
-               [&](const CopyRecord& copy) { return IsPromotable(shard, copy); });
-  std::erase_if(left, [&](const CopyRecord& copy) {
-    return copy.node == change.node || FindCopy(change.backups, copy.node) != nullptr;
-  });
-  shard.former = std::move(left);
+  const auto keep = [&](NodeId node, Incarnation incarnation, uint64_t session) {
+    if (node == change.node || FindCopy(change.backups, node) != nullptr) return;
+    shard.former.push_back({.node = node,
+                            .incarnation = incarnation,
+                            .session = session,
+                            .in_sync = true,
+                            .since = change.epoch});
+  };
+  ForgetFormer(shard, change.node);
+  keep(shard.node, shard.incarnation, shard.granted_session);
+  for (const CopyRecord& copy : shard.backups) {
+    if (IsPromotable(shard, copy)) keep(copy.node, copy.incarnation, copy.session);
+  }
+}
+
+void ClusterState::ForgetFormer(ShardRecord& shard, NodeId node) {
+  std::erase_if(shard.former, [node](const CopyRecord& copy) { return copy.node == node; });
 }
 
 void ClusterState::Do(const ChangeCopies& c) {

@@ -46,6 +46,11 @@ void ClusterState::Grant(const ShardGrantRecord& grant, uint64_t session) {
   shard.quarantine.clear();
 }
 
+void ClusterState::GrantAlone(const ShardGrantRecord& grant, uint64_t session) {
+  Grant(grant, session);
+  data_.shards[grant.shard].former.clear();
+}
+
 void ClusterState::Quarantine(const ShardQuarantine& quarantine) {
   ShardRecord& shard = data_.shards[quarantine.shard];
   shard.quarantine = quarantine.reason;
@@ -58,7 +63,7 @@ void ClusterState::RaiseLsns(const ShardLsns& lsns) {
   shard.highest = std::max({shard.highest, lsns.applied, lsns.logged, lsns.synced});
   shard.logged = std::max(shard.logged, lsns.logged);
   shard.synced = std::max(shard.synced, lsns.synced);
-  if (lsns.logged >= shard.min_lsn) shard.former.clear();  // they have nothing of the present epoch
+  if (lsns.logged >= shard.min_lsn) shard.former.clear();  // its primary serves this epoch, or has
 }
 
 Status ClusterState::CheckIt(const PlaceShards& c) const {
@@ -101,7 +106,7 @@ Status ClusterState::CheckIt(const GrantShards& c) const {
 }
 
 void ClusterState::Do(const GrantShards& c) {
-  for (const auto& grant : c.grants) Grant(grant, data_.nodes[data_.shards[grant.shard].node].session);
+  for (const auto& grant : c.grants) GrantAlone(grant, data_.nodes[data_.shards[grant.shard].node].session);
 }
 
 Status ClusterState::CheckIt(const QuarantineShards& c) const {

@@ -69,9 +69,8 @@ struct ShardRecord {
   std::string quarantine;        // not empty: not granted, and why
   std::vector<CopyRecord> backups;
   Epoch confirmed = 0;  // the highest that a primary has reported to serve, all in-sync copies of it included
-  // Members of the in-sync set of `confirmed` that a later epoch has left out. Until a later one is
-  // confirmed, or something of it is owed, they may be the only ones with all that was answered, and may have
-  // to lead.
+  // Members of the in-sync set of `confirmed` that a later epoch has left out; `since` is that epoch. Until
+  // the present one is confirmed they may be the only ones with all that was answered, and may have to lead.
   std::vector<CopyRecord> former;
   NLOHMANN_DEFINE_TYPE_INTRUSIVE_WITH_DEFAULT(ShardRecord, node, incarnation, epoch, min_lsn, highest, logged,
                                               synced, granted_session, held, quarantine, backups, confirmed,
@@ -83,22 +82,27 @@ inline bool IsPromotable(const ShardRecord& shard, const CopyRecord& copy) {
   return (copy.in_sync || !Defended(Defence::kPromoteInSync)) &&
          (copy.since <= shard.confirmed || !Defended(Defence::kPromoteSettled));
 }
-// Somebody else than the primary may have to lead it.
-inline bool HasOthers(const ShardRecord& shard) {
-  return !shard.former.empty() ||
-         std::any_of(shard.backups.begin(), shard.backups.end(),
+inline bool HasPromotable(const ShardRecord& shard) {
+  return std::any_of(shard.backups.begin(), shard.backups.end(),
                      [&](const CopyRecord& copy) { return IsPromotable(shard, copy); });
 }
+// Somebody else than the primary may have to lead it.
+inline bool HasOthers(const ShardRecord& shard) { return !shard.former.empty() || HasPromotable(shard); }
+// Of a copy that can lead and has seen epoch `seen`: it has all that was answered in those that `former` was
+// in, which has nothing of the later ones.
+inline bool Outranks(Epoch seen, const CopyRecord& former) { return seen >= former.since; }
 // nullptr: it has none of these.
 inline const CopyRecord* FindCopy(const std::vector<CopyRecord>& copies, NodeId node) {
   const auto it = std::find_if(copies.begin(), copies.end(),
                                [node](const CopyRecord& copy) { return copy.node == node; });
   return it == copies.end() ? nullptr : &*it;
 }
-// It has a copy that is wanted, or may be.
 inline bool IsMember(const ShardRecord& shard, NodeId node) {
-  return shard.node == node || FindCopy(shard.backups, node) != nullptr ||
-         FindCopy(shard.former, node) != nullptr;
+  return shard.node == node || FindCopy(shard.backups, node) != nullptr;
+}
+// It has a copy that is wanted, or may have to lead.
+inline bool MayBeNeeded(const ShardRecord& shard, NodeId node) {
+  return IsMember(shard, node) || FindCopy(shard.former, node) != nullptr;
 }
 // The primary's counts.
 inline uint32_t CountInSync(const ShardRecord& shard) {

@@ -261,7 +261,7 @@ void Truth::OnPowerCut(SimServer& server) {
   const auto& shards = cluster_.scheduler.data().shards;
   for (ShardId id = 0; id < shards.size(); ++id) {
     const ShardRecord& record = shards[id];
-    if (!IsMember(record, server.node())) continue;
+    if (!MayBeNeeded(record, server.node())) continue;
     for (const Incarnation life : LivesOf(record, server.node())) cut_lives_.insert({server.node(), life});
   }
   LoseWhatNobodyHolds(server, false);
@@ -273,7 +273,7 @@ void Truth::LoseWhatNobodyHolds(const SimServer& weakened, bool synced_too) {
   const auto& shards = cluster_.scheduler.data().shards;
   const auto& servers = cluster_.servers();
   for (ShardId id = 0; id < shards.size(); ++id) {
-    if (!IsMember(shards[id], weakened.node())) continue;
+    if (!MayBeNeeded(shards[id], weakened.node())) continue;
     const auto any = [&](bool former, bool heard) {
       return std::ranges::any_of(servers, [&](const auto& other) {
         return Holds(*other, id, shards[id], former) && (!heard || cluster_.IsHeard(*other));
@@ -302,7 +302,7 @@ void Truth::LoseUnreported(ShardId shard, const ShardRecord& record, bool synced
 void Truth::OnDamage(SimServer& server) {
   const auto& shards = cluster_.scheduler.data().shards;
   for (ShardId id = 0; id < shards.size(); ++id) {
-    if (!IsMember(shards[id], server.node())) continue;
+    if (!MayBeNeeded(shards[id], server.node())) continue;
     lossy_.insert(id);
     lossy_again_.insert(id);
     for (const Incarnation life : LivesOf(shards[id], server.node())) {

@@ -90,6 +90,11 @@ class CopyDecisionTest : public ::testing::Test {
     for (const CopyRecord& copy : Shard(shard).backups) Line(copy.node, shard).seen = Shard(shard).epoch;
     Beat(1);
   }
+  // It has taken the present epoch.
+  void Serve(NodeId node, ShardId shard = 0) {
+    Line(node, shard).epoch = Line(node, shard).seen = Shard(shard).epoch;
+    Beat(node);
+  }
   // An in-sync backup that could be promoted.
   void Follow(NodeId node, ShardId shard = 0) {
     Seed(node, shard);

@@ -57,6 +57,24 @@ TEST_F(ControlPlaneCopiesTest, ANewClusterGetsItsCopies) {
   EXPECT_EQ(shard["backups"][0]["state"], "in-sync");
 }
 
+TEST_F(ControlPlaneCopiesTest, WhoIsLeftOutIsNotRemovedBeforeTheEpochIsConfirmed) {
+  Up();
+  for (int i = 0; i < 35; ++i) {  // server 2 hears that it is promoted, and does not say that it serves
+    c.now.ms += 100;
+    c.now.wall_ms += 100;
+    if (Shard().node == c.s1.id) ASSERT_TRUE(c.Beat(c.s2).ok());
+    c.plane->Tick(c.now);
+  }
+  ASSERT_EQ(Shard().node, c.s2.id);
+  ASSERT_LT(Shard().confirmed, Shard().epoch);
+  const auto refused = c.plane->RemoveNode(c.s1.id, c.now);
+  EXPECT_EQ(refused.code(), Code::kFailedPrecondition);
+  EXPECT_THAT(refused.message(),
+              HasSubstr("server-1 may be needed for shard 0 until server-2 serves epoch 3"));
+  c.Pass(200, {&c.s2});
+  EXPECT_TRUE(c.plane->RemoveNode(c.s1.id, c.now).ok());
+}
+
 TEST_F(ControlPlaneCopiesTest, TheCopiesOfTheJournalHold) {
   Up();
   c.options.copies = 1;
