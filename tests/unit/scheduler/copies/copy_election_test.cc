@@ -263,7 +263,7 @@ TEST_F(UnconfirmedLeaderTest, WhoWasLeftOutDoesNotLeadIfTheLeaderComesBackDamage
 
 // With three copies: server 3 has answered together with 2 in epoch 3, and was then left out as well. Server
 // 1 had applied more than it could answer.
-TEST_F(UnconfirmedLeaderTest, WhoHasTakenALaterEpochOutranksHigherLsns) {
+TEST_F(CopyDecisionTest, WhoHasTakenALaterEpochOutranksHigherLsns) {
   Begin(2, 3);
   Follow(2);
   Follow(3);
