@@ -250,7 +250,8 @@ void Truth::InterruptCourses(NodeId node) {
 bool Truth::Holds(const SimServer& server, ShardId shard, const ShardRecord& record, bool former) const {
   Incarnation incarnation = !former && record.node == server.node() ? record.incarnation : 0;
   for (const CopyRecord& copy : former ? record.former : record.backups) {
-    if (copy.node == server.node() && IsSettled(record, copy)) incarnation = copy.incarnation;
+    if (copy.node != server.node()) continue;
+    if (former || IsSettled(record, copy)) incarnation = copy.incarnation;
   }
   if (incarnation == 0 || cut_lives_.contains({server.node(), incarnation})) return false;
   const SimSlot* slot = server.core() == nullptr ? nullptr : server.core()->GetSlot(shard);
