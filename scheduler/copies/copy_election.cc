@@ -95,15 +95,24 @@ bool Suffices(const ShardRecord& shard, Lsn held) {
   return (held >= shard.logged && held >= shard.synced) || !Defended(Defence::kQuarantine);
 }
 
+// What was answered in the epoch that left `leader` out is on all members of that. One who is there as before
+// and has not taken it shows that there was nothing; where all are damaged or empty, nobody knows.
+bool Unwitnessed(const ShardRecord& shard, const Candidate& leader,
+                 const std::vector<Candidate>& candidates) {
+  const CopyRecord* former = leader.former ? FindCopy(shard.former, leader.node) : nullptr;
+  if (former == nullptr) return false;
+  return std::ranges::all_of(candidates, [&](const Candidate& c) {
+    if (c.former) return true;
+    return c.heard && ((!c.sound && !c.lives) || Outranks(c.seen, *former));
+  });
+}
+
 Election Judge(const CopyHealth& health, ShardId id, const Candidate& leader,
                const std::vector<Candidate>& candidates) {
   const ShardRecord& shard = health.Shard(id);
   Election election;
-  // What was answered in the epoch that left the leader out is on all members of that: a whole one that has
-  // not taken it shows that there was nothing.
   const bool unwitnessed =
-      leader.former && !shard.held && Defended(Defence::kQuarantine) &&
-      std::ranges::all_of(candidates, [](const Candidate& c) { return c.former || (c.heard && !c.sound); });
+      !shard.held && Defended(Defence::kQuarantine) && Unwitnessed(shard, leader, candidates);
   // A loss was accepted with whatever state the copies are in.
   if (!unwitnessed && Suffices(shard, shard.held ? leader.held : SoundLsn(leader))) {
     election.change = LeadWithEquals(health, id, leader, candidates);

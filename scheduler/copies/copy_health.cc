@@ -86,11 +86,13 @@ bool CopyHealth::Contested(ShardId id) const {
                       [&](const CopyRecord& copy) { return CouldGoOn(id, copy); });
 }
 
-Candidate CopyHealth::MakeCandidate(ShardId id, NodeId node, Incarnation incarnation) const {
-  Candidate candidate{.node = node, .incarnation = incarnation, .name = NodeName(node)};
-  candidate.heard = nodes_.Heard(node) && !Dead(node);
-  const ShardLine* line = nodes_.Line(node, id);
-  if (line == nullptr || line->incarnation != incarnation) return candidate;
+Candidate CopyHealth::MakeCandidate(ShardId id, const CopyRecord& copy) const {
+  Candidate candidate{.node = copy.node, .incarnation = copy.incarnation, .name = NodeName(copy.node)};
+  candidate.heard = nodes_.Heard(copy.node) && !Dead(copy.node);
+  const NodeRecord* node = state_.FindNode(copy.node);
+  candidate.lives = node != nullptr && node->session == copy.session;
+  const ShardLine* line = nodes_.Line(copy.node, id);
+  if (line == nullptr || line->incarnation != copy.incarnation) return candidate;
   candidate.seen = std::max(line->epoch, line->seen);
   candidate.held = HeldLsn(*line);
   candidate.sound = line->damage.empty() && line->complete;
@@ -99,13 +101,12 @@ Candidate CopyHealth::MakeCandidate(ShardId id, NodeId node, Incarnation incarna
 
 std::vector<Candidate> CopyHealth::Candidates(ShardId id) const {
   const ShardRecord& shard = Shard(id);
-  std::vector<Candidate> candidates{MakeCandidate(id, shard.node, shard.incarnation)};
+  std::vector<Candidate> candidates{MakeCandidate(id, PrimaryOf(shard))};
   for (const CopyRecord& copy : shard.backups) {
-    if (!IsPromotable(shard, copy)) continue;
-    candidates.push_back(MakeCandidate(id, copy.node, copy.incarnation));
+    if (IsPromotable(shard, copy)) candidates.push_back(MakeCandidate(id, copy));
   }
   for (const CopyRecord& copy : shard.former) {
-    Candidate candidate = MakeCandidate(id, copy.node, copy.incarnation);
+    Candidate candidate = MakeCandidate(id, copy);
     candidate.former = true;
     // One that has not heard yet that it serves no more would take its next epoch for a change of copies.
     const ShardLine* line = nodes_.Line(copy.node, id);

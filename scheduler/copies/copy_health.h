@@ -18,6 +18,7 @@ struct Candidate {
   std::string name;
   bool heard = false;   // since all of them were lost, in this life of the scheduler, and not dead now
   bool former = false;  // not of the present in-sync set
+  bool lives = false;   // in the session in which it became what it is
   Epoch seen = 0;       // of its line; after a restart the epoch of its last delta
   Lsn held = 0;         // of its line
   bool sound = false;   // complete and undamaged; otherwise `held` counts only by an operator's word
@@ -65,7 +66,7 @@ class CopyHealth {
 
  private:
   bool AliveSinceDeath(NodeId node, NodeId dead) const;
-  Candidate MakeCandidate(ShardId id, NodeId node, Incarnation incarnation) const;
+  Candidate MakeCandidate(ShardId id, const CopyRecord& copy) const;
 
   const ClusterState& state_;
   const NodeTable& nodes_;

@@ -120,18 +120,15 @@ Status ClusterState::CheckIt(const ChangeCopies& c) const {
 
 // Not what is being seeded: only what may lead.
 void ClusterState::KeepFormer(ShardRecord& shard, const ChangeCopies::Change& change) {
-  const auto keep = [&](NodeId node, Incarnation incarnation, uint64_t session) {
-    if (node == change.node || FindCopy(change.backups, node) != nullptr) return;
-    shard.former.push_back({.node = node,
-                            .incarnation = incarnation,
-                            .session = session,
-                            .in_sync = true,
-                            .since = change.epoch});
+  const auto keep = [&](CopyRecord copy) {
+    if (copy.node == change.node || FindCopy(change.backups, copy.node) != nullptr) return;
+    copy.since = change.epoch;
+    shard.former.push_back(copy);
   };
   ForgetFormer(shard, change.node);
-  keep(shard.node, shard.incarnation, shard.granted_session);
+  keep(PrimaryOf(shard));
   for (const CopyRecord& copy : shard.backups) {
-    if (IsPromotable(shard, copy)) keep(copy.node, copy.incarnation, copy.session);
+    if (IsPromotable(shard, copy)) keep(copy);
   }
 }
 

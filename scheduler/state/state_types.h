@@ -77,6 +77,15 @@ struct ShardRecord {
                                               former)
 };
 
+// The primary's copy as a record of its own.
+inline CopyRecord PrimaryOf(const ShardRecord& shard) {
+  return {.node = shard.node,
+          .incarnation = shard.incarnation,
+          .session = shard.granted_session,
+          .in_sync = true,
+          .since = 0};
+}
+
 // It has all that was ever answered at `logged`: some primary waits for it, and has said so (rule 19).
 inline bool IsPromotable(const ShardRecord& shard, const CopyRecord& copy) {
   return (copy.in_sync || !Defended(Defence::kPromoteInSync)) &&
