@@ -265,12 +265,12 @@ void Truth::OnPowerCut(SimServer& server) {
     if (!MayBeNeeded(record, server.node())) continue;
     for (const Incarnation life : LivesOf(record, server.node())) cut_lives_.insert({server.node(), life});
   }
-  LoseWhatNobodyHolds(server, false);
+  LoseWhatNobodyHolds(server, Weakness::kCut);
 }
 
-// `synced_too`: bytes at the end of a log are damaged, which then looks like a write that was cut short
+// kDamaged: bytes at the end of a log are damaged, which then looks like a write that was cut short
 // (docs/guarantees.md).
-void Truth::LoseWhatNobodyHolds(const SimServer& weakened, bool synced_too) {
+void Truth::LoseWhatNobodyHolds(const SimServer& weakened, Weakness weakness) {
   const auto& shards = cluster_.scheduler.data().shards;
   const auto& servers = cluster_.servers();
   for (ShardId id = 0; id < shards.size(); ++id) {
@@ -280,8 +280,10 @@ void Truth::LoseWhatNobodyHolds(const SimServer& weakened, bool synced_too) {
         return Holds(*other, id, shards[id], former) && (!heard || cluster_.IsHeard(*other));
       });
     };
-    if (!any(false, false)) LoseUnreported(id, shards[id], synced_too, any(true, false));
-    if (!any(false, true) && !any(true, true)) may_be_quarantined_.insert(id);
+    if (!any(false, false)) LoseUnreported(id, shards[id], weakness == Weakness::kDamaged, any(true, false));
+    // Those who were left out go on only if somebody shows that nothing was answered without them.
+    const bool witnessed = weakness == Weakness::kCut && any(true, true);
+    if (!any(false, true) && !witnessed) may_be_quarantined_.insert(id);
   }
 }
 
@@ -311,7 +313,7 @@ void Truth::OnDamage(SimServer& server) {
       damaged_lives_.insert({server.node(), life});
     }
   }
-  LoseWhatNobodyHolds(server, true);
+  LoseWhatNobodyHolds(server, Weakness::kDamaged);
 }
 
 // `memory` promises nothing across a change of the process that serves.

@@ -62,7 +62,7 @@ class Truth {
   // Before its disk loses what is not synced.
   void OnPowerCut(SimServer& server);
   // Its log has failed: as a copy it cannot go on, whatever it has in memory.
-  void OnLogFailed(const SimServer& server) { LoseWhatNobodyHolds(server, false); }
+  void OnLogFailed(const SimServer& server) { LoseWhatNobodyHolds(server, Weakness::kFailed); }
   // Synced bytes of its log are damaged.
   void OnDamage(SimServer& server);
   // A fault has hit this node, or (0) the scheduler: which changes of epochs it interrupts.
@@ -90,7 +90,9 @@ class Truth {
   void OnGranted(ShardId shard, NodeId node, const StateData& before);
   void OnQuarantine(const ShardQuarantine& quarantine);
   bool Holds(const SimServer& server, ShardId shard, const ShardRecord& record, bool former) const;
-  void LoseWhatNobodyHolds(const SimServer& weakened, bool synced_too);
+  // Its disk has lost what was not synced; its log takes nothing any more; synced bytes of it are damaged.
+  enum class Weakness : uint8_t { kCut, kFailed, kDamaged };
+  void LoseWhatNobodyHolds(const SimServer& weakened, Weakness weakness);
   void LoseUnreported(ShardId shard, const ShardRecord& record, bool synced_too, bool former);
   bool MemoryLost(const UnitRecord& unit) const;
   bool SuccessorLacks(const PushRequest& request) const;
