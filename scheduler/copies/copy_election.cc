@@ -95,24 +95,20 @@ bool Suffices(const ShardRecord& shard, Lsn held) {
   return (held >= shard.logged && held >= shard.synced) || !Defended(Defence::kQuarantine);
 }
 
-// What was answered in the epoch that left `leader` out is on all members of that. One who is there as before
-// and has not taken it shows that there was nothing; where all are damaged or empty, nobody knows.
-bool Unwitnessed(const ShardRecord& shard, const Candidate& leader,
-                 const std::vector<Candidate>& candidates) {
-  const CopyRecord* former = leader.former ? FindCopy(shard.former, leader.node) : nullptr;
-  if (former == nullptr) return false;
-  return std::ranges::all_of(candidates, [&](const Candidate& c) {
-    if (c.former) return true;
-    return c.heard && ((!c.sound && !c.lives) || Outranks(c.seen, *former));
-  });
+// What was answered in the epoch that left `leader` out is on all members of that. A whole one, which has not
+// taken it (or `leader` would be no candidate), shows that there was nothing; where all are damaged or empty,
+// nobody knows.
+bool Unwitnessed(const Candidate& leader, const std::vector<Candidate>& candidates) {
+  return leader.former && std::ranges::all_of(candidates, [](const Candidate& c) {
+           return c.former || (c.heard && !c.sound);
+         });
 }
 
 Election Judge(const CopyHealth& health, ShardId id, const Candidate& leader,
                const std::vector<Candidate>& candidates) {
   const ShardRecord& shard = health.Shard(id);
   Election election;
-  const bool unwitnessed =
-      !shard.held && Defended(Defence::kQuarantine) && Unwitnessed(shard, leader, candidates);
+  const bool unwitnessed = !shard.held && Defended(Defence::kQuarantine) && Unwitnessed(leader, candidates);
   // A loss was accepted with whatever state the copies are in.
   if (!unwitnessed && Suffices(shard, shard.held ? leader.held : SoundLsn(leader))) {
     election.change = LeadWithEquals(health, id, leader, candidates);

@@ -89,8 +89,6 @@ bool CopyHealth::Contested(ShardId id) const {
 Candidate CopyHealth::MakeCandidate(ShardId id, const CopyRecord& copy) const {
   Candidate candidate{.node = copy.node, .incarnation = copy.incarnation, .name = NodeName(copy.node)};
   candidate.heard = nodes_.Heard(copy.node) && !Dead(copy.node);
-  const NodeRecord* node = state_.FindNode(copy.node);
-  candidate.lives = node != nullptr && node->session == copy.session;
   const ShardLine* line = nodes_.Line(copy.node, id);
   if (line == nullptr || line->incarnation != copy.incarnation) return candidate;
   candidate.seen = std::max(line->epoch, line->seen);

@@ -18,7 +18,6 @@ struct Candidate {
   std::string name;
   bool heard = false;   // since all of them were lost, in this life of the scheduler, and not dead now
   bool former = false;  // not of the present in-sync set
-  bool lives = false;   // in the session in which it became what it is
   Epoch seen = 0;       // of its line; after a restart the epoch of its last delta
   Lsn held = 0;         // of its line
   bool sound = false;   // complete and undamaged; otherwise `held` counts only by an operator's word

@@ -261,16 +261,6 @@ TEST_F(UnconfirmedLeaderTest, WhoWasLeftOutDoesNotLeadIfTheLeaderComesBackDamage
   EXPECT_EQ(Change().node, 1u);
 }
 
-TEST_F(UnconfirmedLeaderTest, ALeaderThatFailsBeforeItHasTakenItsEpochHasAnsweredNothing) {
-  Line(2, 0).damage = "its log failed";
-  BeatTwice({2, 1});
-  EXPECT_EQ(Change().node, 1u);
-  Line(2, 0).seen = Shard().epoch;
-  Beat(2);
-  EXPECT_EQ(Change().epoch, 0u) << "it may have answered first";
-  EXPECT_EQ(Decide().quarantine.quarantines.size(), 1u);
-}
-
 // With three copies: server 3 has answered together with 2 in epoch 3, and was then left out as well. Server
 // 1 had applied more than it could answer.
 TEST_F(CopyDecisionTest, WhoHasTakenALaterEpochOutranksHigherLsns) {
