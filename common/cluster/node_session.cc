@@ -83,6 +83,35 @@ kj::Promise<void> NodeSession::Register() {
   });
 }
 
+kj::Promise<void> NodeSession::ReportLast() {
+  if (session_ == 0) return kj::READY_NOW;
+  auto sent =
+      scheduler_.Get().then([this](Result<proto::Scheduler::Client>&& scheduler) -> kj::Promise<void> {
+        if (scheduler.ok()) return SendLast(*scheduler);
+        Complain(scheduler.status());
+        return kj::READY_NOW;
+      });
+  return loop_.timer()
+      .timeoutAfter(kLastReportMs * kj::MILLISECONDS, kj::mv(sent))
+      .catch_([this](kj::Exception&& e) {
+        LOG(WARNING) << name_
+                     << ": the scheduler has not heard the last report: " << e.getDescription().cStr();
+      });
+}
+
+kj::Promise<void> NodeSession::SendLast(proto::Scheduler::Client scheduler) {
+  auto request = kj::heap(scheduler.heartbeatRequest());
+  request->setNode(node_);
+  request->setSession(session_);
+  auto filled = host_.FillHeartbeat(*request);
+  return filled.then([request = kj::mv(request)]() mutable {
+    request->setHold(false);
+    // Its connections are closed by now, which says nothing of those at the other end.
+    for (auto shard : request->getShards()) shard.disownBackups();
+    return request->send().ignoreResult();
+  });
+}
+
 kj::Promise<void> NodeSession::Heartbeat() {
   return scheduler_.Get().then([this](Result<proto::Scheduler::Client>&& scheduler) -> kj::Promise<void> {
     if (!scheduler.ok()) {

@@ -43,6 +43,10 @@ class NodeSession {
 
   // Never resolves; destroying it ends the session.
   kj::Promise<void> Run();
+  // After that: one more heartbeat, of what the node has at its end, whose answer nobody hears. Resolves when
+  // it is answered, or after kLastReportMs, which is logged.
+  kj::Promise<void> ReportLast();
+  static constexpr uint64_t kLastReportMs = 1000;
 
   NodeId node() const { return node_; }
   uint64_t session() const { return session_; }  // 0: not registered now
@@ -55,6 +59,7 @@ class NodeSession {
   kj::Promise<void> Next();
   template <typename Response>
   Status StatusOf(Result<Response>& response);
+  kj::Promise<void> SendLast(proto::Scheduler::Client scheduler);
   void Complain(const Status& status);
   uint64_t PauseMs(uint64_t begun_ms) const;
   uint64_t NowMs() const;

@@ -419,4 +419,11 @@ void ControlPlane::Tick(Now now) {
   RefreshMap(now);
 }
 
+void ControlPlane::End() {
+  if (!CheckLeads().ok()) return;
+  // A failure is one of the journal, which CommittedState logs.
+  (void)CommitLsns();
+  (void)leases_.Flush();
+}
+
 }  // namespace penstock

@@ -165,6 +165,8 @@ class ControlPlane {
 
   // What time does: silence, placement, journaling of lsns and progress. Call it about every 100 ms.
   void Tick(Now now);
+  // Before an orderly end: journals what was reported since.
+  void End();
 
   const StateData& data() const { return state_.data(); }
   const ClusterState& state() const { return *state_; }

@@ -78,6 +78,7 @@ class Scheduler::Impl {
     });
     loop_.Settle();  // calls that were about to be answered still use the state
     loop_.Run([this] {
+      if (plane_ != nullptr) plane_->End();
       room_.reset();
       held_.reset();
       plane_.reset();

@@ -111,4 +111,8 @@ void SchedulerContact::TellCannotStart(const Status& why) {
   if (!told.ok()) LOG(WARNING) << name_ << ": the scheduler does not know why: " << told.message();
 }
 
+void SchedulerContact::ReportLast(NodeSession& session) {
+  (void)Await<bool>([&session] { return session.ReportLast().then([]() -> Result<bool> { return true; }); });
+}
+
 }  // namespace penstock

@@ -9,6 +9,7 @@
 #include <map>
 #include <string>
 
+#include "common/cluster/node_session.h"
 #include "common/cluster/scheduler_link.h"
 #include "common/net/kj_loop.h"
 #include "server/storage/replay.h"
@@ -28,6 +29,8 @@ class SchedulerContact {
   std::map<ShardId, ReportedShard> ReportedSynced(NodeId node);
   // So that the status says it. A scheduler that does not answer within seconds does not hear of it.
   void TellCannotStart(const Status& why);
+  // At its end: should what is logged now be missing at the next start, the scheduler knows of it.
+  void ReportLast(NodeSession& session);
 
  private:
   // What the promise that `begin` makes on the loop brings.

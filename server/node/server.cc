@@ -81,13 +81,12 @@ class Server::Impl : public NodeSession::Host {
   void Stop() {
     if (stopped_) return;
     stopped_ = true;
-    control_.Run([this] {
-      running_.reset();
-      session_.reset();
-    });
+    control_.Run([this] { running_.reset(); });
     http_.reset();
     for (auto& core : cores_) core->CloseConnections();
     for (auto& core : cores_) core->FlushAll();
+    if (session_ != nullptr) contact_->ReportLast(*session_);
+    control_.Run([this] { session_.reset(); });
     if (fold_runner_ != nullptr) fold_runner_->FoldRest();
     fold_runner_.reset();
     compactor_.reset();

@@ -2,8 +2,11 @@
 #include <gtest/gtest.h>
 
 #include <cstdlib>
+#include <filesystem>
+#include <nlohmann/json.hpp>
 #include <random>
 
+#include "client/admin.h"
 #include "tests/cluster/counting_load.h"
 #include "tests/cluster/test_cluster.h"
 
@@ -103,6 +106,35 @@ TEST(KillTest, ACleanEndLosesNothingAtLevelMemory) {
   ASSERT_TRUE(cluster.StartOne("server-0").ok());
   ASSERT_TRUE(cluster.WaitServing().ok());
   EXPECT_EQ(load.Check(), "");
+}
+
+// The server reports at its end, and the scheduler journals it at its own: nothing that was answered just
+// before is lost unsaid.
+TEST(KillTest, WhatWasThereAtAnOrderlyEndIsMissedWhenItIsGone) {
+  TestCluster cluster({.servers = 1, .set = {"scheduler.heartbeat_ms=30000", "scheduler.dead_ms=90000"}});
+  ASSERT_TRUE(cluster.Start().ok()) << cluster.Output("scheduler");
+  {
+    auto client = cluster.Connect();
+    ASSERT_TRUE(client.ok());
+    CountingLoad load(**client, {});
+    ASSERT_TRUE(load.Start().ok());
+    ASSERT_TRUE(WaitFor(10000, [&] { return load.pushes() > 300; }));
+    load.Stop();
+  }
+  EXPECT_EQ(cluster.Terminate("server-0"), 0);
+  EXPECT_EQ(cluster.Terminate("scheduler"), 0);
+  for (const char* folder : {"log", "base"})
+    std::filesystem::remove_all(cluster.dir() + "/server-0/" + folder);
+  ASSERT_TRUE(cluster.StartOne("scheduler").ok());
+  ASSERT_TRUE(cluster.StartOne("server-0").ok());
+  auto client = cluster.Connect();
+  ASSERT_TRUE(client.ok());
+  std::string problems;
+  EXPECT_TRUE(WaitFor(20000, [&] {
+    const auto status = Admin(**client).Inspect("status", "");
+    if (status.ok()) problems = status->value("problems", nlohmann::json::array()).dump();
+    return problems.find("8 of 8 shards are quarantined") != std::string::npos;
+  })) << problems;
 }
 
 // The delta that a table at level logged makes leaves the `memory` table of the same shard out: its units are

@@ -95,6 +95,16 @@ TEST(ControlPlaneTest, FewerThanSyncedAndDamageAndNothingAtAllAreQuarantined) {
   EXPECT_EQ(c.plane->CountShards(ShardState::kQuarantined), 3u);
 }
 
+TEST(ControlPlaneTest, AnOrderlyEndJournalsWhatWasReportedLast) {
+  FakeCluster c;
+  c.Up();
+  c.SetLsns(c.s1, 0, 100, 90, 0);
+  ASSERT_TRUE(c.Beat(c.s1).ok());
+  EXPECT_EQ(c.log.Replay().data().shards[0].logged, 0u);
+  c.plane->End();
+  EXPECT_EQ(c.log.Replay().data().shards[0].logged, 90u);
+}
+
 TEST(ControlPlaneTest, AnotherLifeOfAShardCountsAsNothing) {
   FakeCluster c;
   c.Up();
