@@ -16,7 +16,8 @@ namespace penstock {
 // The folder of the programs under test.
 std::string ProgramFolder();
 
-// Waits until `done` is true, polling; false at the deadline, which is five times as late in sanitized builds.
+// Waits until `done` is true, polling; false at the deadline, which is five times as late in sanitized
+// builds.
 bool WaitFor(int deadline_ms, const std::function<bool()>& done);
 
 class ChildProgram {
