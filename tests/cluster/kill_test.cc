@@ -111,7 +111,9 @@ TEST(KillTest, ACleanEndLosesNothingAtLevelMemory) {
 // The server reports at its end, and the scheduler journals it at its own: nothing that was answered just
 // before is lost unsaid.
 TEST(KillTest, WhatWasThereAtAnOrderlyEndIsMissedWhenItIsGone) {
-  TestCluster cluster({.servers = 1, .set = {"scheduler.heartbeat_ms=30000", "scheduler.dead_ms=90000"}});
+  TestCluster cluster(
+      {.servers = 1,
+       .set = {"scheduler.heartbeat_ms=5000", "scheduler.suspect_ms=10000", "scheduler.dead_ms=20000"}});
   ASSERT_TRUE(cluster.Start().ok()) << cluster.Output("scheduler");
   {
     auto client = cluster.Connect();
