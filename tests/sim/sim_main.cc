@@ -130,6 +130,8 @@ bool Fits(Defence defence, const SimOptions& options) {
       return options.isolation;
     case Defence::kRewind:
       return options.losses;
+    case Defence::kLeaseToken:
+      return options.lease_ms < 3000;  // which end more often while their workers live
     default:
       return true;
   }
