@@ -38,9 +38,8 @@ json NodeJson(const InspectView& view, const NodeRecord& node) {
   for (const auto& [id, line] : view.nodes.Lines(node.id)) {
     if (id >= shards.size()) continue;
     const bool primary = shards[id].node == node.id && shards[id].incarnation == line.incarnation;
-    const bool backup = std::any_of(
-        shards[id].backups.begin(), shards[id].backups.end(),
-        [&](const CopyRecord& copy) { return copy.node == node.id && copy.incarnation == line.incarnation; });
+    const CopyRecord* copy = FindCopy(shards[id].backups, node.id);
+    const bool backup = copy != nullptr && copy->incarnation == line.incarnation;
     rows += primary ? line.rows : 0;
     bytes += primary ? line.bytes : 0;
     backup_rows += backup ? line.rows : 0;

@@ -64,7 +64,7 @@ void Replicator::taskFailed(kj::Exception&& e) {
 }
 
 void Replicator::Perform() {
-  replication_.Perform([this](auto&& action) { Do(std::move(action)); });
+  replication_.Perform([this]<typename Action>(Action&& action) { Do(std::forward<Action>(action)); });
 }
 
 // --- Events.
