@@ -104,11 +104,14 @@ kj::Promise<void> NodeSession::SendLast(proto::Scheduler::Client scheduler) {
   request->setNode(node_);
   request->setSession(session_);
   auto filled = host_.FillHeartbeat(*request);
-  return filled.then([request = kj::mv(request)]() mutable {
+  return filled.then([this, request = kj::mv(request)]() mutable {
     request->setHold(false);
     // Its connections are closed by now, which says nothing of those at the other end.
     for (auto shard : request->getShards()) shard.disownBackups();
-    return request->send().ignoreResult();
+    return request->send().then([this](capnp::Response<proto::Scheduler::HeartbeatResults>&& response) {
+      if (Status status = ReadStatus(response.getStatus()); !status.ok())
+        Complain(status.Prepend("last report"));
+    });
   });
 }
 

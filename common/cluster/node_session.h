@@ -43,8 +43,8 @@ class NodeSession {
 
   // Never resolves; destroying it ends the session.
   kj::Promise<void> Run();
-  // After that: one more heartbeat, of what the node has at its end, whose answer nobody hears. Resolves when
-  // it is answered, or after kLastReportMs, which is logged.
+  // After that: one more heartbeat, of what the node has at its end; what it is told to hold the host does
+  // not hear. Resolves when it is answered, or after kLastReportMs; that, and a refusal, is logged.
   kj::Promise<void> ReportLast();
   static constexpr uint64_t kLastReportMs = 1000;
 

@@ -43,8 +43,9 @@ struct GrantDecision {
 // as logged or synced (nothing at all counts as lsn 0); otherwise granted in the next epoch, with lsns above
 // any that was reported. A line of another incarnation is an earlier life of the shard and counts as nothing.
 // A shard that is held after an accepted loss waits for its grant, and is quarantined again when the server
-// holds less than was accepted. One with backups that could lead it is neither: who leads that is decided in
-// copy_election.h, where all of them are looked at. Only its lsns are kept from given again.
+// holds less than was accepted. One that others could lead, backups or (unless this server outranks
+// them all) former members, is neither: who leads that is decided in copy_election.h, where all of them are
+// looked at. Only its lsns are kept from given again.
 GrantDecision DecideGrants(const ClusterState& state, NodeId node, const std::string& name,
                            const std::vector<ShardLine>& lines);
 

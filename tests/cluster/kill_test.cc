@@ -108,13 +108,14 @@ TEST(KillTest, ACleanEndLosesNothingAtLevelMemory) {
   EXPECT_EQ(load.Check(), "");
 }
 
-// The server reports at its end, and the scheduler journals it at its own: nothing that was answered just
-// before is lost unsaid.
+// The server reports at its end, and the scheduler journals it at its own: also the push that was answered
+// right before, which no heartbeat has told of.
 TEST(KillTest, WhatWasThereAtAnOrderlyEndIsMissedWhenItIsGone) {
   TestCluster cluster(
       {.servers = 1,
        .set = {"scheduler.heartbeat_ms=5000", "scheduler.suspect_ms=10000", "scheduler.dead_ms=20000"}});
   ASSERT_TRUE(cluster.Start().ok()) << cluster.Output("scheduler");
+  PushedUnit last;
   {
     auto client = cluster.Connect();
     ASSERT_TRUE(client.ok());
@@ -122,6 +123,12 @@ TEST(KillTest, WhatWasThereAtAnOrderlyEndIsMissedWhenItIsGone) {
     ASSERT_TRUE(load.Start().ok());
     ASSERT_TRUE(WaitFor(10000, [&] { return load.pushes() > 300; }));
     load.Stop();
+    auto producer = (*client)->NewProducer();
+    ASSERT_TRUE(producer.ok());
+    const std::vector<float> one(load.table().dim, 1.0f);
+    auto pushed = (*client)->Push(**producer, {{load.table().id, {1}, one}}).get();
+    ASSERT_TRUE(pushed.ok()) << pushed.status().ToString();
+    last = pushed->units.at(0);
   }
   EXPECT_EQ(cluster.Terminate("server-0"), 0);
   EXPECT_EQ(cluster.Terminate("scheduler"), 0);
@@ -131,12 +138,16 @@ TEST(KillTest, WhatWasThereAtAnOrderlyEndIsMissedWhenItIsGone) {
   ASSERT_TRUE(cluster.StartOne("server-0").ok());
   auto client = cluster.Connect();
   ASSERT_TRUE(client.ok());
-  std::string problems;
-  EXPECT_TRUE(WaitFor(20000, [&] {
-    const auto status = Admin(**client).Inspect("status", "");
-    if (status.ok()) problems = status->value("problems", nlohmann::json::array()).dump();
-    return problems.find("8 of 8 shards are quarantined") != std::string::npos;
-  })) << problems;
+  const std::string wanted =
+      "came back without this shard, of which it had reported lsn " + std::to_string(last.lsn) + ";";
+  std::string detail;
+  EXPECT_TRUE(WaitFor(20000,
+                      [&] {
+                        const auto shard = Admin(**client).Inspect("shard", std::to_string(last.shard));
+                        if (shard.ok()) detail = shard->value("detail", "");
+                        return detail.find(wanted) != std::string::npos;
+                      }))
+      << detail << ", wanted: " << wanted;
 }
 
 // The delta that a table at level logged makes leaves the `memory` table of the same shard out: its units are
