@@ -224,7 +224,9 @@ TEST_F(ExpiryTest, RowsThatOnlyTheBaseHas) {
               static_cast<unsigned long>(rows), seconds());
   EXPECT_EQ(report.unused_passes, rows / 2);
   EXPECT_EQ(report.rows, rows);
-  EXPECT_TRUE(WaitFor(300000, [&] { return DataBytes() < before * 65 / 100; }))
+  FoldAll();  // what is deleted is in the log until then, and how much of it a fold has seen is chance
+  // Up to an eighth of the base may stay deletions, with the rows that they delete; and there is the log.
+  EXPECT_TRUE(WaitFor(300000, [&] { return DataBytes() < before * 75 / 100; }))
       << before << " bytes became " << DataBytes() << "\n"
       << cluster_->Output("server-0");
   std::printf("%.2f of the disk space after %.1f s\n", static_cast<double>(DataBytes()) / before, seconds());
