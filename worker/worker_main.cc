@@ -85,16 +85,10 @@ class Worker {
   }
 
   Status Work(WorkerAgent& agent) {
-    auto& partitions = registry_.AddCounter("penstock_worker_partitions_total", "Partitions worked off.");
-    auto& examples =
-        registry_.AddCounter("penstock_worker_examples_total", "Examples trained on or evaluated.");
-    auto& waited = registry_.AddCounter("penstock_worker_wait_seconds_total",
-                                        "Training: waiting for rows and for answers of pushes.");
-    Trainer trainer(*client_, options_.worker.data_memory_bytes, DataRoots(options_.worker.data_roots));
+    Trainer trainer(*client_, options_.worker.data_memory_bytes, DataRoots(options_.worker.data_roots),
+                    metrics_);
     const auto finish = [&](const std::shared_ptr<LeaseTask>& task) {
-      waited.Increment(trainer.waited_seconds() - waited.Value());
-      partitions.Increment();
-      examples.Increment(static_cast<double>(task->progress().examples));
+      metrics_.partitions.Increment();
       agent.FinishLease(task);
     };
     for (;;) {
@@ -118,6 +112,7 @@ class Worker {
   const std::string data_dir_;
   const std::string name_;
   MetricsRegistry registry_;
+  WorkerMetrics metrics_{registry_};
   std::unique_ptr<Client> client_;
   std::atomic<WorkerAgent*> agent_{nullptr};
 };

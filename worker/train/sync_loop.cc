@@ -128,6 +128,7 @@ Status SyncLoop::Work(const Order& order) {
     PENSTOCK_RETURN_IF_ERROR(PENSTOCK_FAULT("worker.step"));
     const TableValues values(pulled_.values.begin(), pulled_.values.end());
     done.loss_sum = context_.model().Compute(batch_, prepared_, values, &gradients_);
+    metrics_.examples.Increment(static_cast<double>(indices.size()));
     const auto count = static_cast<float>(indices.size());
     for (std::vector<float>& table : gradients_) {
       for (float& g : table) g *= count;  // the mean, of the model

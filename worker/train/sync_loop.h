@@ -18,14 +18,15 @@
 #include "proto/control.capnp.h"
 #include "worker/train/job_context.h"
 #include "worker/train/patience.h"
+#include "worker/train/worker_metrics.h"
 
 namespace penstock {
 
 class SyncLoop {
  public:
   // `task` is a seat of the job in training.
-  SyncLoop(Client& client, JobContext& context, LeaseTask& task, Patience& patience)
-      : client_(client), context_(context), task_(task), patience_(patience) {}
+  SyncLoop(Client& client, JobContext& context, LeaseTask& task, Patience& patience, WorkerMetrics& metrics)
+      : client_(client), context_(context), task_(task), patience_(patience), metrics_(metrics) {}
 
   // Returns when the pass is over (progress().done), the seat is gone, or with what cannot pass.
   Status Run();
@@ -59,6 +60,7 @@ class SyncLoop {
   JobContext& context_;
   LeaseTask& task_;
   Patience& patience_;
+  WorkerMetrics& metrics_;
   // What the next question tells.
   Finished finished_;
   uint64_t committed_ = 0;

@@ -23,9 +23,10 @@ constexpr size_t kWeightRowsPerPull = 65536;
 
 }  // namespace
 
-Trainer::Trainer(Client& client, uint64_t data_memory_bytes, DataRoots roots)
+Trainer::Trainer(Client& client, uint64_t data_memory_bytes, DataRoots roots, WorkerMetrics& metrics)
     : client_(client),
       roots_(std::move(roots)),
+      metrics_(metrics),
       cache_(std::make_shared<IdxCache>()),
       store_(data_memory_bytes),
       feed_(client) {}
@@ -86,7 +87,7 @@ Status Trainer::Work(const std::shared_ptr<LeaseTask>& shared) {
     context = std::move(*created);
   }
   if (lease.training() && context->job().train.sync())
-    return SyncLoop(client_, *context, task, patience_).Run();
+    return SyncLoop(client_, *context, task, patience_, metrics_).Run();
   auto read = context->ReadPartition(lease);
   if (!read.ok()) return read.status();
   context->ReadAhead(lease);
@@ -166,6 +167,7 @@ Status Trainer::TrainOn(LeaseTask& task, JobContext& context, uint64_t k, Produc
   PENSTOCK_RETURN_IF_ERROR(PENSTOCK_FAULT("worker.step"));
   TableValues values(pulled->values.begin(), pulled->values.end());
   const double loss = context.model().Compute(minibatch.batch, minibatch.prepared, values, &gradients_);
+  metrics_.examples.Increment(static_cast<double>(minibatch.batch.rows));
   const uint64_t step = context.ScheduleStepsOf(task.info()).Of(k);
   if (!IsFinite(loss, gradients_)) {
     return NotFiniteLoss(loss, {.where = StrCat("step ", step),
@@ -213,7 +215,8 @@ template <typename T>
 Result<T> Trainer::Await(std::future<Result<T>>& answer) {
   const auto begin = std::chrono::steady_clock::now();
   auto result = SpinGet(std::move(answer), client_.options().spin_us);
-  waited_seconds_ += std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  metrics_.wait_seconds.Increment(
+      std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
   return result;
 }
 
@@ -269,6 +272,7 @@ Status Trainer::Evaluate(LeaseTask& task, JobContext& context, const Examples& e
     feed_.Pull(k + 1);
     const TableValues values(pulled->values.begin(), pulled->values.end());
     context.model().Evaluate(minibatch.batch, minibatch.prepared, values, &evaluation);
+    metrics_.examples.Increment(static_cast<double>(minibatch.batch.rows));
     if (!std::isfinite(evaluation.loss_sum())) {
       PENSTOCK_RETURN_IF_ERROR(NotFiniteEvaluation(
           evaluation.loss_sum(),

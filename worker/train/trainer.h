@@ -22,14 +22,15 @@
 #include "worker/train/job_context.h"
 #include "worker/train/minibatch_feed.h"
 #include "worker/train/patience.h"
+#include "worker/train/worker_metrics.h"
 
 namespace penstock {
 
 class Trainer {
  public:
   // data_memory_bytes: of parsed data that are kept from pass to pass (PartitionStore). roots: of the jobs of
-  // clients.
-  Trainer(Client& client, uint64_t data_memory_bytes, DataRoots roots);
+  // clients. `metrics` must outlive it.
+  Trainer(Client& client, uint64_t data_memory_bytes, DataRoots roots, WorkerMetrics& metrics);
   ~Trainer();
 
   // True: the lease is done (progress().done), failed (progress().error) or dropped. False: everything of it
@@ -40,8 +41,6 @@ class Trainer {
   std::vector<std::shared_ptr<LeaseTask>> Settle(bool flush);
   // How many wait for logs.
   size_t unlogged() const { return unlogged_.size(); }
-  // So long it has waited in all for rows and for answers of pushes, with nothing else to do.
-  double waited_seconds() const { return waited_seconds_; }
 
  private:
   // Everything of it is answered.
@@ -70,6 +69,7 @@ class Trainer {
 
   Client& client_;
   const DataRoots roots_;
+  WorkerMetrics& metrics_;
   std::shared_ptr<IdxCache> cache_;
   PartitionStore store_;
   std::map<uint32_t, std::unique_ptr<JobContext>> jobs_;
@@ -86,7 +86,6 @@ class Trainer {
   std::map<uint32_t, uint64_t> clocks_;  // by job: the steps of this worker
   ClockGate* gate_ = nullptr;            // of the lease in work; nullptr: there is none
   Patience patience_;
-  double waited_seconds_ = 0;
 };
 
 }  // namespace penstock
