@@ -20,7 +20,6 @@
 namespace penstock {
 namespace {
 
-constexpr uint64_t kHandshakeMs = 5000;
 constexpr uint64_t kHandshakeBytes = 64 << 10;  // of all messages before it has passed
 constexpr uint64_t kMessageBytes = 64;          // that one of no size counts as
 constexpr size_t kUnproven = 256;               // connections that have not passed, at a time
@@ -279,7 +278,7 @@ class RpcServer::Impl : public kj::TaskSet::ErrorHandler, public Gate {
     ++counters_.connections;
     unproven_.emplace(id, Unproven{.opened_ms = loop_.NowMs()});
     ++counters_.unproven_connections;
-    auto late = loop_.Sleep(kHandshakeMs).then([this, id]() -> kj::Promise<void> {
+    auto late = loop_.Sleep(options_.handshake_ms).then([this, id]() -> kj::Promise<void> {
       if (unproven_.contains(id)) return kj::READY_NOW;
       return kj::NEVER_DONE;
     });

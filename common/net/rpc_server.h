@@ -3,8 +3,8 @@
 //
 // Lives on its loop's thread, destructor included. What a peer can make it hold is bounded:
 //  - Of connections that have not passed the handshake there are 256 at a time, on top of `max_connections`;
-//    beyond that the oldest is closed for each that comes. Each has 5 s, may send 64 KiB, and says hello
-//    once.
+//    beyond that the oldest is closed for each that comes. Each has `handshake_ms`, may send 64 KiB, and says
+//    hello once.
 //  - Of those that have passed there are `max_connections`; one more is told so (kOverloaded).
 //  - A message above `max_message_bytes` closes its connection before any of it is read.
 //  - While calls of more than twice that wait for their answers, nothing more is read of their connection.
@@ -42,6 +42,7 @@ struct RpcServerOptions {
   std::string advertise_host;              // what endpoint() names; empty: host, which is no wildcard then
   uint64_t max_message_bytes = 128 << 20;  // traversal limit of a received message
   size_t max_connections = 4096;
+  uint64_t handshake_ms = 5000;                // that a connection has for it
   std::string limit_name = "max_connections";  // the option that says so, for errors
   RpcCounters* counters = nullptr;             // must outlive the server
 };

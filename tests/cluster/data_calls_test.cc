@@ -214,7 +214,7 @@ TEST_F(DataCallsTest, TheAnswerIsBoundedAsAWhole) {
   EXPECT_THAT(over[1].message(), HasSubstr("allowed are 117440512"));
 }
 
-TEST_F(DataCallsTest, GroupsAndShardsOfACallAreBounded) {
+TEST_F(DataCallsTest, TablesGroupsAndShardsOfACallAreBounded) {
   const auto many = [&](uint32_t tables, uint32_t groups) {
     return Call<proto::DataPlane::PullResults>(
         [=](proto::DataPlane::Client& plane) {
@@ -225,6 +225,8 @@ TEST_F(DataCallsTest, GroupsAndShardsOfACallAreBounded) {
         },
         [](auto&) {});
   };
+  EXPECT_THAT(many(4097, 0).message(), HasSubstr("a call with 4097 tables, allowed is 4096"));
+  EXPECT_THAT(many(4096, 0).message(), HasSubstr("no groups")) << "what else is wrong with it";
   for (const Status& status : {many(1, 65537), many(3, 30000)}) {
     EXPECT_EQ(status.code(), Code::kInvalidArgument);
     EXPECT_THAT(status.message(), HasSubstr("groups, allowed is 65536"));

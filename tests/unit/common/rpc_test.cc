@@ -8,8 +8,10 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <deque>
 #include <functional>
 #include <string>
 #include <vector>
@@ -33,6 +35,16 @@ class Answering final : public proto::DataPlane::Server {
     context.getResults().initShards(context.getParams().getShards().size());
     return kj::READY_NOW;
   }
+  // Answered by the test.
+  kj::Promise<void> push(PushContext) override {
+    auto paf = kj::newPromiseAndFulfiller<void>();
+    held.push_back(kj::mv(paf.fulfiller));
+    most_held = std::max(most_held, held.size());
+    return kj::mv(paf.promise);
+  }
+
+  std::deque<kj::Own<kj::PromiseFulfiller<void>>> held;  // the oldest first
+  size_t most_held = 0;
 
  private:
   KjLoop& loop_;
@@ -53,8 +65,9 @@ class RpcTest : public ::testing::Test {
   void Serve(uint64_t cluster, const std::string& token, RpcServerOptions options = {}) {
     options.counters = &counters_;
     const Status status = loop_.Run([&]() -> Status {
-      auto server =
-          RpcServer::Listen(loop_, Identity("server-0", cluster, token), options, kj::heap<Answering>(loop_));
+      auto service = kj::heap<Answering>(loop_);
+      service_ = service.get();
+      auto server = RpcServer::Listen(loop_, Identity("server-0", cluster, token), options, kj::mv(service));
       if (server.ok()) server_ = std::move(*server);
       return server.status();
     });
@@ -164,29 +177,27 @@ class RpcTest : public ::testing::Test {
 
   // Whether what is sent over a connection of its own makes the server close it.
   bool Closes(const std::vector<uint32_t>& words) {
-    const int fd = ::socket(AF_INET, SOCK_STREAM, 0);
-    sockaddr_in address{};
-    address.sin_family = AF_INET;
-    address.sin_port = htons(server_->port());
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    const timeval patience{.tv_sec = 2, .tv_usec = 0};
-    ::setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
-    bool closed = false;
-    if (::connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0 &&
-        ::send(fd, words.data(), words.size() * sizeof(uint32_t), MSG_NOSIGNAL) > 0) {
-      char byte;
-      ssize_t got = 1;
-      while (got > 0) got = ::recv(fd, &byte, 1, 0);
-      closed = got == 0 || errno == ECONNRESET;
-    }
+    const int fd = Strangers(1)[0];
+    const bool closed =
+        ::send(fd, words.data(), words.size() * sizeof(uint32_t), MSG_NOSIGNAL) > 0 && IsClosed(fd, 2);
     ::close(fd);
     return closed;
+  }
+  // Within so many seconds, by the server.
+  static bool IsClosed(int fd, int seconds) {
+    const timeval patience{.tv_sec = seconds, .tv_usec = 0};
+    ::setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+    char byte;
+    ssize_t got = 1;
+    while (got > 0) got = ::recv(fd, &byte, 1, 0);
+    return got == 0 || errno == ECONNRESET;
   }
 
   RpcCounters counters_;
   KjLoop loop_;
   KjLoop client_;
   std::unique_ptr<RpcServer> server_;
+  Answering* service_ = nullptr;  // of the last Serve
   std::unique_ptr<ConnectionCache> cache_;
   std::string endpoint_;
 };
@@ -382,6 +393,62 @@ TEST_F(RpcTest, StrangersDoNotKeepOutThoseWithAToken) {
   EXPECT_TRUE(Call(nullptr).ok()) << "what has passed stays";
   EXPECT_EQ(counters_.refused_connections, 0u) << "they count for nothing";
   for (const int fd : strangers) ::close(fd);
+}
+
+// One says nothing, one stops in the middle of its first message.
+TEST_F(RpcTest, WhoHasProvenNothingInTimeIsClosed) {
+  Serve(77, "a long enough token", {.handshake_ms = 1000});
+  ASSERT_TRUE(Call(Identity("worker-0", 77, "a long enough token")).ok());
+  const auto strangers = Strangers(2);
+  const uint32_t begun[] = {0, 8};
+  ASSERT_EQ(::send(strangers[1], begun, sizeof begun, MSG_NOSIGNAL), ssize_t{sizeof begun});
+  for (const int fd : strangers) {
+    EXPECT_TRUE(IsClosed(fd, 20));
+    ::close(fd);
+  }
+  EXPECT_EQ(loop_.Run([&] { return server_->connections(); }), 1u) << "the older one has passed, and stays";
+  EXPECT_EQ(counters_.unproven_connections, 0u);
+  EXPECT_EQ(counters_.dropped_connections, 0u) << "there was a place for them";
+  EXPECT_EQ(RpcServerOptions{}.handshake_ms, 5000u) << "as docs/operations.md says";
+}
+
+// By twice the largest message: two of 900 KB leave room for a third one, which leaves none.
+TEST_F(RpcTest, CallsOfAConnectionThatWaitAreBounded) {
+  constexpr size_t kCalls = 8;
+  Serve(77, "", {.max_message_bytes = 1 << 20});
+  ASSERT_TRUE(Call(Identity("worker-0", 77, "")).ok());
+  auto first = client_.Run([&] { return std::move(cache_); });
+  std::atomic<size_t> answered = 0;
+  client_.Post([&] {
+    client_.Detach(first->Get(endpoint_).then([&](Result<capnp::Capability::Client>&& service) {
+      kj::Vector<kj::Promise<void>> calls;
+      for (size_t i = 0; i < kCalls; ++i) {
+        auto request = service->castAs<proto::DataPlane>().pushRequest();
+        request.initRequest().initTables(1)[0].initValues(900'000);
+        calls.add(request.send().then([&](auto&&) { ++answered; }));
+      }
+      return kj::joinPromises(calls.releaseAsArray());
+    }),
+                   "calls");
+  });
+  // Whenever another connection's call is answered, the server has looked at what has come from all of them.
+  EXPECT_TRUE(Call(Identity("worker-1", 77, "")).ok());
+  const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+  const auto held = [&] { return loop_.Run([&] { return service_->held.size(); }); };
+  while (held() < 3 && std::chrono::steady_clock::now() < until) (void)Call(nullptr);
+  for (int i = 0; i < 50; ++i) EXPECT_TRUE(Call(nullptr).ok()) << "others are not held up";
+  EXPECT_EQ(held(), 3u);
+  while (answered < kCalls && std::chrono::steady_clock::now() < until) {
+    loop_.Run([&] {
+      if (service_->held.empty()) return;
+      service_->held.front()->fulfill();
+      service_->held.pop_front();
+    });
+    (void)Call(nullptr);
+  }
+  EXPECT_EQ(answered, kCalls) << "the rest is read as those before it are answered";
+  EXPECT_EQ(loop_.Run([&] { return service_->most_held; }), 3u);
+  client_.Run([&] { first.reset(); });
 }
 
 TEST_F(RpcTest, EachTokenOfThreeMayWhatItMay) {

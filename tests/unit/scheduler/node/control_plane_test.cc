@@ -348,7 +348,11 @@ TEST(ControlPlaneTest, ProducersAreNeverGivenTwice) {
   c.Start();
   EXPECT_EQ(*c.plane->NewProducers(1), 12u);
   EXPECT_EQ(c.plane->state().ForgetFloor(), 1u) << "clients' ids do not expire";
-  EXPECT_EQ(c.plane->NewProducers(0).status().code(), Code::kInvalidArgument);
+  for (const uint32_t count : {0u, 1'000'001u}) {
+    const auto refused = c.plane->NewProducers(count).status();
+    EXPECT_EQ(refused.code(), Code::kInvalidArgument) << count;
+    EXPECT_THAT(refused.message(), ::testing::HasSubstr("allowed is 1 to 1000000"));
+  }
 }
 
 TEST(ControlPlaneTest, AFullJournalChangesNothingAndServiceResumes) {

@@ -172,7 +172,15 @@ TEST_F(RemovalTest, JobsAndTablesAreBounded) {
   EXPECT_TRUE(c.plane->Create(spec, c.now).ok());
   EXPECT_TRUE(c.plane->Create(spec, c.now).ok()) << "it exists";
   spec.name = "fourth";
-  EXPECT_EQ(c.plane->Create(spec, c.now).status().code(), Code::kFailedPrecondition);
+  const auto refused = c.plane->Create(spec, c.now).status();
+  EXPECT_EQ(refused.code(), Code::kFailedPrecondition);
+  EXPECT_THAT(refused.message(), HasSubstr("there are 3 tables, and no more may be made: drop some"));
+  ASSERT_TRUE(c.plane->Cancel(1, c.now).ok());
+  const auto brings = c.plane->Submit(FakeCluster::JobText(1, 1, 0, "third"), c.now).status();
+  EXPECT_EQ(brings.code(), Code::kFailedPrecondition) << "a job makes tables, too";
+  EXPECT_THAT(brings.message(), HasSubstr("there are 3 tables"));
+  ASSERT_TRUE(c.plane->Drop("third", c.now).ok());
+  EXPECT_TRUE(c.plane->Create(spec, c.now).ok());
 }
 
 TEST_F(RemovalTest, ANodeThatHoldsShardsIsNot) {
@@ -196,6 +204,15 @@ TEST_F(RemovalTest, WhyItCouldNotStartIsForgottenWithIt) {
   EXPECT_THAT(Status().at("problems").dump(), HasSubstr("server-3 cannot start: no room"));
   ASSERT_TRUE(c.plane->RemoveNode(c.s3.id, c.now).ok());
   EXPECT_TRUE(Status().at("problems").empty()) << Status().dump();
+}
+
+TEST_F(RemovalTest, NamesThatCannotStartAreBounded) {
+  for (int i = 0; i < 300; ++i)
+    ASSERT_TRUE(c.plane->CannotStart("stranger-" + std::to_string(i), "no room").ok());
+  ASSERT_TRUE(c.plane->CannotStart("stranger-0", "no disk").ok());
+  const json problems = Status().at("problems");
+  EXPECT_EQ(problems.size(), 256u);
+  EXPECT_THAT(problems.dump(), HasSubstr("stranger-0 cannot start: no disk")) << "it has its place";
 }
 
 TEST_F(RemovalTest, AWorkersLeasesAreFree) {

@@ -8,6 +8,9 @@
 #include <future>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <string>
+#include <utility>
+#include <vector>
 
 #include "common/cluster/scheduler_link.h"
 #include "common/cluster/wire.h"
@@ -79,6 +82,17 @@ class TokenPeer {
       request.setSession(its_session);
       request.setMapVersion(map_version);
       request.initShards(1)[0].setSeen(map_version);
+      return request;
+    });
+  }
+  // A call of its session, with what `fill` adds.
+  template <typename Method, typename Fill>
+  Status InSession(Method method, Fill fill) {
+    return Call([=, this](proto::Scheduler::Client& s) {
+      auto request = (s.*method)(nullptr);
+      request.setNode(node);
+      request.setSession(session);
+      fill(request);
       return request;
     });
   }
@@ -223,6 +237,121 @@ TEST_F(SchedulerTokensTest, OddTextsAreRefusedBriefly) {
     EXPECT_THAT(status.message(), HasSubstr("1 to 64 printable ASCII characters"));
   }
   EXPECT_TRUE(client->Inspect("status").ok());
+}
+
+void ExpectInvalid(const Status& status, const std::string& part) {
+  EXPECT_EQ(status.code(), Code::kInvalidArgument) << status.ToString();
+  EXPECT_THAT(status.message(), HasSubstr(part));
+}
+
+constexpr size_t kMostText = 64 << 10;  // characters of an error, a note, a damage, a reason
+
+TEST_F(SchedulerTokensTest, WhatAWorkerAsksForAndReportsIsBounded) {
+  using Client = proto::Scheduler::Client;
+  auto worker = Peer("c");
+  ASSERT_TRUE(worker->Register(proto::Role::WORKER).ok());
+  const auto leases = [&](uint32_t count) {
+    return worker->InSession(&Client::leaseRequest, [=](auto& request) { request.setCount(count); });
+  };
+  EXPECT_TRUE(leases(64).ok());
+  for (const uint32_t count : {0u, 65u, UINT32_MAX})
+    ExpectInvalid(leases(count), "lease: count is " + std::to_string(count) + ", allowed is 1 to ");
+
+  const auto report = [&](uint32_t lines, size_t error, size_t result) {
+    return worker->InSession(&Client::reportRequest, [=](auto& request) {
+      auto last = request.initProgress(lines)[lines - 1];
+      last.initError().setMessage(std::string(error, 'e'));
+      last.setResult(std::string(result, 'r'));
+    });
+  };
+  constexpr size_t kResult = 4 << 20;
+  EXPECT_TRUE(report(4096, 0, 0).ok());
+  ExpectInvalid(report(4097, 0, 0), "report: more than 4096 leases");
+  EXPECT_TRUE(report(2, kMostText, kResult).ok());
+  ExpectInvalid(report(2, kMostText + 1, 0), "an error of more than 65536");
+  ExpectInvalid(report(2, 0, kResult + 1), "a result of more than 4194304 bytes");
+}
+
+TEST_F(SchedulerTokensTest, WhatANodeSaysOfItselfIsBounded) {
+  auto worker = Peer("c");
+  ASSERT_TRUE(worker->Register(proto::Role::WORKER).ok());
+  const auto words = [&](const std::string& note, const std::string& trouble) {
+    return worker->InSession(&proto::Scheduler::Client::heartbeatRequest, [=](auto& request) {
+      request.setNote(note);
+      request.setTrouble(trouble);
+    });
+  };
+  const std::string most(kMostText, 'm');
+  EXPECT_TRUE(words(most, most).ok());
+  for (const auto& [note, trouble] : std::vector<std::pair<std::string, std::string>>{
+           {most + 'm', ""}, {"", most + 'm'}, {std::string(kMostText / 2, '\xff'), ""}})
+    ExpectInvalid(words(note, trouble), "a note with too many characters");
+  ASSERT_TRUE(worker->Inspect("nodes").ok());
+  ASSERT_EQ(worker->shown.size(), 1u);
+  EXPECT_EQ(worker->shown[0]["note"], most) << "what was refused is not kept";
+  EXPECT_EQ(worker->shown[0]["trouble"], most);
+}
+
+TEST_F(SchedulerTokensTest, WhatAServerSaysOfItsShardsIsBounded) {
+  auto server = Peer("n");
+  ASSERT_TRUE(server->Register(proto::Role::SERVER).ok());
+  const auto beat = [&](auto fill) {
+    return server->InSession(&proto::Scheduler::Client::heartbeatRequest, fill);
+  };
+  const auto shards = [&](uint32_t count, ShardId last) {
+    return beat([=](auto& request) { request.initShards(count)[count - 1].setShard(last); });
+  };
+  EXPECT_TRUE(shards(4, 3).ok());
+  ExpectInvalid(shards(5, 3), "reports of 5 shards, the cluster has 4");
+  ExpectInvalid(shards(1, 4), "a report of shard 4, the cluster has 4");
+  const auto copies = [&](size_t damage, uint32_t backups, size_t failed) {
+    return beat([=](auto& request) {
+      auto report = request.initShards(1)[0];
+      report.setDamage(std::string(damage, 'd'));
+      report.initBackups(backups)[backups - 1].setFailed(std::string(failed, 'f'));
+    });
+  };
+  EXPECT_TRUE(copies(kMostText, 16, kMostText).ok());
+  ExpectInvalid(copies(kMostText + 1, 1, 0), "a damage of too many characters");
+  ExpectInvalid(copies(0, 17, 0), "a report of 17 backups of a shard");
+  ExpectInvalid(copies(0, 16, kMostText + 1), "a backup's failure with too many characters");
+}
+
+TEST_F(SchedulerTokensTest, WhereANodeIsAndWhyItCannotStartIsBounded) {
+  auto node = Peer("n");
+  struct Place {
+    proto::Role role = proto::Role::SERVER;
+    uint32_t endpoints = 1;
+    size_t endpoint = 1, http = 1, log = 1;  // characters
+  };
+  const auto registers = [&](const Place& place) {
+    return node->Call([=](proto::Scheduler::Client& s) {
+      auto request = s.registerRequest();
+      request.setRole(place.role);
+      auto endpoints = request.initEndpoints(place.endpoints);
+      for (uint32_t i = 0; i < place.endpoints; ++i) endpoints.set(i, std::string(place.endpoint, 'e'));
+      request.setHttpEndpoint(std::string(place.http, 'h'));
+      request.setLogPath(std::string(place.log, 'l'));
+      return request;
+    });
+  };
+  EXPECT_TRUE(registers({.endpoints = 256, .endpoint = 300, .http = 300, .log = 4096}).ok());
+  EXPECT_TRUE(registers({.role = proto::Role::WORKER, .endpoints = 4}).ok());
+  ExpectInvalid(registers({.endpoints = 257}), "register: more than 256 endpoints");
+  ExpectInvalid(registers({.role = proto::Role::WORKER, .endpoints = 5}), "register: more than 4 endpoints");
+  ExpectInvalid(registers({.endpoint = 301}), "register: an address of too many characters");
+  ExpectInvalid(registers({.http = 301}), "register: an address of too many characters");
+  ExpectInvalid(registers({.log = 4097}), "register: a path of a log with too many characters");
+  const auto cannot_start = [&](size_t characters) {
+    return node->Call([=](proto::Scheduler::Client& s) {
+      auto request = s.cannotStartRequest();
+      request.setName("server-9");
+      request.setReason(std::string(characters, 'r'));
+      return request;
+    });
+  };
+  EXPECT_TRUE(cannot_start(kMostText).ok());
+  ExpectInvalid(cannot_start(kMostText + 1), "cannotStart: a reason with too many characters");
 }
 
 }  // namespace
