@@ -12,7 +12,8 @@
 namespace penstock {
 namespace {
 
-constexpr int64_t kSeenMs = 60'000;  // an ended job is kept so long in any case
+constexpr int64_t kSeenMs = 60'000;   // an ended job is kept so long in any case
+constexpr uint32_t kMostLeases = 64;  // of an answer: each may bring a job of 1 MiB
 
 }  // namespace
 
@@ -91,8 +92,8 @@ Result<LeaseAnswer> ControlPlane::Lease(NodeId node, uint64_t session, uint32_t 
   PENSTOCK_RETURN_IF_ERROR(CheckSession(node, session));
   if (state_->FindNode(node)->role != NodeRole::kWorker)
     return InvalidArgument(StrCat("lease: node ", node, " is no worker"));
-  if (count < 1 || count > 1024)
-    return InvalidArgument(StrCat("lease: count is ", count, ", allowed is 1 to 1024"));
+  if (count < 1 || count > kMostLeases)
+    return InvalidArgument(StrCat("lease: count is ", count, ", allowed is 1 to ", kMostLeases));
   nodes_.OnSign(node, now.ms);
   const auto seat = leases_.ShardsReady() ? sync_.FreeSeat() : std::nullopt;
   const auto other = seat ? leases_.Next(now) : std::nullopt;

@@ -9,7 +9,7 @@ namespace penstock {
 namespace {
 
 constexpr uint32_t kMaxReports = 4096;
-constexpr uint32_t kMaxLeases = 64;        // of an answer: each may bring a job of 1 MiB
+constexpr uint32_t kMaxKnownJobs = 64;     // of a worker that asks for leases
 constexpr uint64_t kLongestWaitMs = 1000;  // of calls that wait for something to change
 
 Status ReadError(proto::Status::Reader in) {
@@ -127,8 +127,8 @@ kj::Promise<void> SchedulerService::resumeJob(ResumeJobContext context) {
 kj::Promise<void> SchedulerService::lease(LeaseContext context) {
   return Answer(context, [&]() -> Status {
     const auto params = context.getParams();
-    if (params.getCount() > kMaxLeases)
-      return InvalidArgument(StrCat("lease: count is ", params.getCount(), ", allowed is 1 to ", kMaxLeases));
+    if (params.getKnownJobs().size() > kMaxKnownJobs)
+      return InvalidArgument(StrCat("lease: more than ", kMaxKnownJobs, " known jobs"));
     PENSTOCK_ASSIGN_OR_RETURN(const LeaseAnswer answer, plane_.Lease(params.getNode(), params.getSession(),
                                                                      params.getCount(), clock_()));
     auto results = context.getResults();

@@ -19,12 +19,12 @@ Result<std::vector<BackupLine>> ReadBackups(capnp::List<proto::BackupReport>::Re
     return InvalidArgument(StrCat("a report of ", in.size(), " backups of a shard"));
   std::vector<BackupLine> backups;
   for (auto report : in) {
-    if (report.getFailed().size() > kMaxTextBytes)
-      return InvalidArgument("a report of a backup's failure with too many characters");
+    PENSTOCK_ASSIGN_OR_RETURN(std::string failed,
+                              ReadLine(report.getFailed(), kMaxTextBytes, "a report of a backup's failure"));
     backups.push_back({.node = report.getNode(),
                        .incarnation = report.getIncarnation(),
                        .caught_up = report.getCaughtUp(),
-                       .failed = report.hasFailed() ? ReadLine(report.getFailed()) : ""});
+                       .failed = std::move(failed)});
   }
   return backups;
 }
@@ -37,8 +37,8 @@ Result<std::vector<ShardLine>> ReadLines(capnp::List<proto::ShardReport>::Reader
   for (auto report : in) {
     if (report.getShard() >= shards)
       return InvalidArgument(StrCat("a report of shard ", report.getShard(), ", the cluster has ", shards));
-    if (report.getDamage().size() > kMaxTextBytes)
-      return InvalidArgument("a report with a damage of too many characters");
+    PENSTOCK_ASSIGN_OR_RETURN(std::string damage,
+                              ReadLine(report.getDamage(), kMaxTextBytes, "a report of a damage"));
     PENSTOCK_ASSIGN_OR_RETURN(auto backups, ReadBackups(report.getBackups()));
     lines.push_back({.shard = report.getShard(),
                      .incarnation = report.getIncarnation(),
@@ -49,7 +49,7 @@ Result<std::vector<ShardLine>> ReadLines(capnp::List<proto::ShardReport>::Reader
                      .core = report.getCore(),
                      .rows = report.getRows(),
                      .bytes = report.getBytes(),
-                     .damage = report.hasDamage() ? ReadLine(report.getDamage()) : "",
+                     .damage = std::move(damage),
                      .seen = report.getSeen(),
                      .complete = report.getComplete(),
                      .backups = std::move(backups)});
@@ -66,6 +66,10 @@ void WriteTables(const std::map<TableId, TableSpec>& tables, Builder out) {
 // The scheduler gives a name to who has none.
 Status CheckNodeName(capnp::Text::Reader name) {
   return name.size() == 0 ? Status::Ok() : CheckPeerName({name.begin(), name.size()});
+}
+
+Result<std::string> ReadAddress(capnp::Text::Reader in) {
+  return ReadLine(in, kMaxEndpointBytes, "register: an address");
 }
 
 void WriteGrant(const NodeGrant& grant, proto::ShardGrant::Builder out) {
@@ -89,34 +93,32 @@ void WriteGrant(const NodeGrant& grant, proto::ShardGrant::Builder out) {
 
 Status SchedulerService::Register(RegisterContext& context) {
   const auto params = context.getParams();
+  PENSTOCK_RETURN_IF_ERROR(CheckNodeName(params.getName()).Prepend("register"));
+  PENSTOCK_ASSIGN_OR_RETURN(std::string http, ReadAddress(params.getHttpEndpoint()));
+  PENSTOCK_ASSIGN_OR_RETURN(std::string log,
+                            ReadLine(params.getLogPath(), kMaxPathBytes, "register: a path of a log"));
   RegisterRequest request{
       .role = params.getRole() == proto::Role::SERVER ? NodeRole::kServer : NodeRole::kWorker,
       .node = params.getNode(),
       .name = ReadLine(params.getName()),
       .endpoints = {},
-      .http = ReadLine(params.getHttpEndpoint()),
+      .http = std::move(http),
       .lines = {},
       .highest_term = params.getHighestTerm(),
       .highest_map_version = params.getHighestMapVersion(),
-      .process = {.pid = params.getPid(), .log = ReadLine(params.getLogPath())}};
-  PENSTOCK_RETURN_IF_ERROR(CheckNodeName(params.getName()).Prepend("register"));
-  if (request.process.log.size() > kMaxPathBytes)
-    return InvalidArgument("register: a path of a log with too many characters");
+      .process = {.pid = params.getPid(), .log = std::move(log)}};
   if (params.getRole() > proto::Role::WORKER)
     return InvalidArgument("register: a role that this version does not know");
   if (!OfNode()) {
     PENSTOCK_RETURN_IF_ERROR(MayServe(request.role, "register"));
     request.highest_term = request.highest_map_version = 0;
   }
-  if (request.http.size() > kMaxEndpointBytes)
-    return InvalidArgument("register: an address of too many characters");
   const uint32_t most = request.role == NodeRole::kServer ? kMaxEndpoints : kMaxWorkerEndpoints;
   if (params.getEndpoints().size() > most)
     return InvalidArgument(StrCat("register: more than ", most, " endpoints"));
   for (auto endpoint : params.getEndpoints()) {
-    if (endpoint.size() > kMaxEndpointBytes)
-      return InvalidArgument("register: an address of too many characters");
-    request.endpoints.push_back(ReadLine(endpoint));
+    PENSTOCK_ASSIGN_OR_RETURN(std::string address, ReadAddress(endpoint));
+    request.endpoints.push_back(std::move(address));
   }
   PENSTOCK_ASSIGN_OR_RETURN(request.lines, ReadLines(params.getShards(), plane_.data().shards.size()));
   if (!OfNode()) request.lines.clear();
@@ -174,15 +176,15 @@ Status SchedulerService::MayServe(NodeRole role, std::string_view method) const 
 // --- heartbeats ---
 
 Result<HeartbeatAnswer> SchedulerService::Beat(proto::Scheduler::HeartbeatParams::Reader params) {
+  PENSTOCK_ASSIGN_OR_RETURN(std::string note, ReadLine(params.getNote(), kMaxTextBytes, "a note"));
+  PENSTOCK_ASSIGN_OR_RETURN(std::string trouble, ReadLine(params.getTrouble(), kMaxTextBytes, "a trouble"));
   HeartbeatRequest request{.node = params.getNode(),
                            .map_version = params.getMapVersion(),
                            .session = params.getSession(),
                            .lines = {},
                            .busy = params.getBusy(),
-                           .note = params.hasNote() ? ReadLine(params.getNote()) : "",
-                           .trouble = params.hasTrouble() ? ReadLine(params.getTrouble()) : ""};
-  if (std::max(request.note.size(), request.trouble.size()) > kMaxTextBytes)
-    return InvalidArgument("a note with too many characters");
+                           .note = std::move(note),
+                           .trouble = std::move(trouble)};
   if (!OfNode()) {
     const NodeRecord* node = plane_.state().FindNode(request.node);
     if (node != nullptr) PENSTOCK_RETURN_IF_ERROR(MayServe(node->role, "heartbeat"));
@@ -236,11 +238,11 @@ kj::Promise<void> SchedulerService::register_(RegisterContext context) {
 kj::Promise<void> SchedulerService::cannotStart(CannotStartContext context) {
   return Answer(context, [&]() -> Status {
     const auto params = context.getParams();
-    if (params.getReason().size() > kMaxTextBytes)
-      return InvalidArgument("cannotStart: a reason with too many characters");
+    PENSTOCK_ASSIGN_OR_RETURN(const std::string reason,
+                              ReadLine(params.getReason(), kMaxTextBytes, "cannotStart: a reason"));
     PENSTOCK_RETURN_IF_ERROR(
         CheckPeerName({params.getName().begin(), params.getName().size()}).Prepend("cannotStart"));
-    return plane_.CannotStart(ReadLine(params.getName()), ReadLine(params.getReason()));
+    return plane_.CannotStart(ReadLine(params.getName()), reason);
   });
 }
 

@@ -3,9 +3,14 @@
 
 #include <capnp/blob.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <string_view>
+
+#include "common/base/status.h"
+#include "common/base/strings.h"
 
 namespace penstock {
 
@@ -28,6 +33,14 @@ inline std::string ReadLine(capnp::Text::Reader in) {
     // U+0080 to U+009f
     if (byte == 0xc2 && static_cast<uint8_t>(text[i + 1]) < 0xa0) text[i] = text[i + 1] = ' ';
   }
+  return text;
+}
+
+// kInvalidArgument where it has more than `most` bytes, as it came or as it would be kept. `what` has them.
+inline Result<std::string> ReadLine(capnp::Text::Reader in, size_t most, std::string_view what) {
+  std::string text = in.size() <= most ? ReadLine(in) : "";
+  if (std::max(in.size(), text.size()) > most)
+    return InvalidArgument(StrCat(what, " with too many characters"));
   return text;
 }
 

@@ -197,6 +197,7 @@ class Server::Impl : public NodeSession::Host {
         LOG(INFO) << name_ << ": shard " << id << ": a seed that had not ended is discarded";
         continue;
       }
+      metrics_.resident_bytes += entry.second->ResidentBytes();  // the length of the log follows it
       CoreRuntime& core = CoreOf(id);
       core.loop().Run([&] {
         core.core().AdoptShard(std::move(entry.second), storage_.folded[id],

@@ -232,6 +232,7 @@ bool DeltaLog::KeepAsSpare(uint64_t number) {
   {
     std::lock_guard lock(mutex_);
     if (spares_.size() >= spares_wanted_ || !failure_.ok()) return false;
+    if (FindSealed(number)->bytes > options_.segment_bytes) return false;  // of one long record
   }
   const Status renamed = files_.Rename(PathOf(number), SparePath(number));
   if (!renamed.ok()) return false;
@@ -383,12 +384,15 @@ Status DeltaLog::Sync() {
   }
   if (status.ok() && dir_changed) status = files_.SyncDir(dir_);
   if (status.ok()) status = PENSTOCK_FAULT("log.sync.after");
-  std::lock_guard lock(mutex_);
+  std::unique_lock lock(mutex_);
   // A fresh segment was begun meanwhile: its directory entry is synced, and what these files hold no longer
   // matters to it.
   if (generation != generation_) return status;
   if (!failure_.ok()) return failure_;  // an append failed meanwhile; what is logged again will be synced
-  if (!status.ok()) return failure_ = status.Prepend("log directory " + dir_);
+  if (!status.ok()) {
+    lock.unlock();
+    return Fail(status);
+  }
   synced_ = {segments.back().number, segments.back().bytes};
   std::erase_if(unsynced_, [&](const OpenSegment& segment) { return segment.number < synced_.segment; });
   return Status::Ok();

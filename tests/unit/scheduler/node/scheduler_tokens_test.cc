@@ -255,7 +255,15 @@ TEST_F(SchedulerTokensTest, WhatAWorkerAsksForAndReportsIsBounded) {
   };
   EXPECT_TRUE(leases(64).ok());
   for (const uint32_t count : {0u, 65u, UINT32_MAX})
-    ExpectInvalid(leases(count), "lease: count is " + std::to_string(count) + ", allowed is 1 to ");
+    ExpectInvalid(leases(count), "lease: count is " + std::to_string(count) + ", allowed is 1 to 64");
+  const auto knows = [&](uint32_t jobs) {
+    return worker->InSession(&Client::leaseRequest, [=](auto& request) {
+      request.setCount(1);
+      request.initKnownJobs(jobs);
+    });
+  };
+  EXPECT_TRUE(knows(64).ok());
+  ExpectInvalid(knows(65), "lease: more than 64 known jobs");
 
   const auto report = [&](uint32_t lines, size_t error, size_t result) {
     return worker->InSession(&Client::reportRequest, [=](auto& request) {
@@ -283,9 +291,9 @@ TEST_F(SchedulerTokensTest, WhatANodeSaysOfItselfIsBounded) {
   };
   const std::string most(kMostText, 'm');
   EXPECT_TRUE(words(most, most).ok());
-  for (const auto& [note, trouble] : std::vector<std::pair<std::string, std::string>>{
-           {most + 'm', ""}, {"", most + 'm'}, {std::string(kMostText / 2, '\xff'), ""}})
-    ExpectInvalid(words(note, trouble), "a note with too many characters");
+  for (const std::string& longer : {most + 'm', std::string(kMostText / 2, '\xff')})
+    ExpectInvalid(words(longer, ""), "a note with too many characters");
+  ExpectInvalid(words("", most + 'm'), "a trouble with too many characters");
   ASSERT_TRUE(worker->Inspect("nodes").ok());
   ASSERT_EQ(worker->shown.size(), 1u);
   EXPECT_EQ(worker->shown[0]["note"], most) << "what was refused is not kept";
@@ -312,7 +320,7 @@ TEST_F(SchedulerTokensTest, WhatAServerSaysOfItsShardsIsBounded) {
     });
   };
   EXPECT_TRUE(copies(kMostText, 16, kMostText).ok());
-  ExpectInvalid(copies(kMostText + 1, 1, 0), "a damage of too many characters");
+  ExpectInvalid(copies(kMostText + 1, 1, 0), "a damage with too many characters");
   ExpectInvalid(copies(0, 17, 0), "a report of 17 backups of a shard");
   ExpectInvalid(copies(0, 16, kMostText + 1), "a backup's failure with too many characters");
 }
@@ -339,8 +347,8 @@ TEST_F(SchedulerTokensTest, WhereANodeIsAndWhyItCannotStartIsBounded) {
   EXPECT_TRUE(registers({.role = proto::Role::WORKER, .endpoints = 4}).ok());
   ExpectInvalid(registers({.endpoints = 257}), "register: more than 256 endpoints");
   ExpectInvalid(registers({.role = proto::Role::WORKER, .endpoints = 5}), "register: more than 4 endpoints");
-  ExpectInvalid(registers({.endpoint = 301}), "register: an address of too many characters");
-  ExpectInvalid(registers({.http = 301}), "register: an address of too many characters");
+  ExpectInvalid(registers({.endpoint = 301}), "register: an address with too many characters");
+  ExpectInvalid(registers({.http = 301}), "register: an address with too many characters");
   ExpectInvalid(registers({.log = 4097}), "register: a path of a log with too many characters");
   const auto cannot_start = [&](size_t characters) {
     return node->Call([=](proto::Scheduler::Client& s) {

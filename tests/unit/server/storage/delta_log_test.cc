@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cerrno>
 #include <filesystem>
@@ -309,6 +310,8 @@ TEST(DeltaLogTest, KeepsSparesAsAskedAndNoneWhenItEnds) {
   EXPECT_EQ((*log)->spares(), 2u);
   const std::map<ShardId, ShardFolded> folded{{1, a.Folded()}};
   ASSERT_TRUE(AppendOne(**log, MakeRecord(a.Next())).ok());
+  const std::string open_segment = dir + "/" + SegmentFileName(5);
+  EXPECT_GE(DiskBytesOf(open_segment), uint64_t{1} << 20) << "what is reserved counts";
   (*log)->Close();
   EXPECT_EQ((*log)->spares(), 0u);
   uint64_t files_left = 0, bytes_left = 0;
@@ -317,10 +320,52 @@ TEST(DeltaLogTest, KeepsSparesAsAskedAndNoneWhenItEnds) {
     bytes_left += file.file_size();
   }
   EXPECT_EQ(files_left, 1u) << "the open segment";
-  EXPECT_EQ(bytes_left, (*log)->Bytes()) << "without what was reserved";
+  EXPECT_EQ(bytes_left, (*log)->Bytes());
+  EXPECT_LT(DiskBytesOf(open_segment), uint64_t{1} << 16) << "without what was reserved";
   const Replayed replayed = ReplayAll(files, dir, folded);
   ASSERT_TRUE(replayed.report.ok());
   EXPECT_EQ(replayed.Last(1), a.lsn);
+}
+
+TEST(DeltaLogTest, TheFirstSpareReservesASegment) {
+  TempDir folder;
+  PosixFileLayer files;
+  const std::string dir = folder.path() + "/log";
+  auto log = OpenLog(files, dir, {}, uint64_t{1} << 20, 2);
+  ASSERT_TRUE(log.ok());
+  EXPECT_EQ((*log)->spares(), 1u);
+  const uint64_t bytes = DiskBytesOf(dir + "/" + SpareFileName(0));
+  EXPECT_GE(bytes, uint64_t{1} << 20);
+  EXPECT_LT(bytes, uint64_t{2} << 20);
+}
+
+// A process that was killed leaves them; the next one may want fewer.
+TEST(DeltaLogTest, SparesOfAnEarlierLifeStayAsFarAsTheyAreWanted) {
+  PowerCutFileLayer files(1);
+  auto log = OpenLog(files, kDir, {}, uint64_t{1} << 20, 5);
+  ASSERT_TRUE(log.ok());
+  DeltaMaker a(1);
+  for (int i = 0; i < 5; ++i) {
+    ASSERT_TRUE(AppendOne(**log, MakeRecord(a.Next())).ok());
+    ASSERT_TRUE((*log)->Seal().ok());
+  }
+  ASSERT_TRUE((*log)->Sync().ok());
+  for (const SegmentInfo& segment : (*log)->Sealed()) ASSERT_TRUE((*log)->Remove(segment.number).ok());
+  ASSERT_EQ((*log)->spares(), 5u);
+  const std::map<ShardId, ShardFolded> folded{{1, a.Folded()}};
+  for (const uint32_t wanted : {3, 0}) {
+    SCOPED_TRACE(wanted);
+    const Replayed replayed = ReplayAll(files, kDir, folded);
+    ASSERT_TRUE(replayed.report.ok());
+    log = OpenLog(files, kDir, replayed.report->tail, uint64_t{1} << 20, wanted);
+    ASSERT_TRUE(log.ok());
+    const uint64_t left = wanted == 0 ? 0 : wanted - 1;  // one has become the open segment
+    EXPECT_EQ((*log)->spares(), left);
+    const auto names = *files.List(kDir);
+    EXPECT_EQ(std::count_if(names.begin(), names.end(),
+                            [](const auto& name) { return ParseSpareFileName(name).has_value(); }),
+              left);
+  }
 }
 
 TEST(DeltaLogTest, AFullDiskGetsTheFilesInReserve) {

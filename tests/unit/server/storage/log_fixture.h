@@ -4,6 +4,7 @@
 
 #include <capnp/message.h>
 #include <capnp/serialize.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cstdlib>
@@ -37,6 +38,12 @@ class TempDir {
  private:
   std::string path_;
 };
+
+// Of the disk, with what is reserved beyond the end of the file; 0: it is not there.
+inline uint64_t DiskBytesOf(const std::string& path) {
+  struct stat info = {};
+  return stat(path.c_str(), &info) == 0 ? static_cast<uint64_t>(info.st_blocks) * 512 : 0;
+}
 
 // Builds the deltas of one shard, one behind the other. Each carries its lsn as `forgetFloor` and some bytes
 // in `keys`.
