@@ -176,8 +176,10 @@ void OptionSet::Apply(std::vector<Assignment> noted) {
 }
 
 Status OptionSet::LoadFile(const std::string& path) {
-  PENSTOCK_ASSIGN_OR_RETURN(const std::string text, ReadWholeFile(path));
-  return LoadText(text, path);
+  const auto text = ReadWholeFile(path);
+  // Whatever keeps it from being read, it is whoever named it that must mend that.
+  if (!text.ok()) return InvalidArgument(text.status().message());
+  return LoadText(*text, path);
 }
 
 Status OptionSet::LoadText(std::string_view text, const std::string& origin) {

@@ -11,7 +11,7 @@
 //   256}); PENSTOCK_RETURN_IF_ERROR(options.LoadFile("cluster.toml"));
 //
 // One thread. The targets must outlive the set and stay where they are. A load either takes effect as a whole
-// or, on an error, not at all. Errors are kInvalidArgument (a file that is missing: kNotFound) and name the
+// or, on an error, not at all. Errors are kInvalidArgument, also of a file that cannot be read, and name the
 // origin (file:line), the key, the value and what is allowed.
 #pragma once
 

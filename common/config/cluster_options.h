@@ -97,7 +97,7 @@ struct ClusterOptions {
 };
 
 // Defaults, then the file, the environment and the assignments, as every process of the cluster reads them.
-// Errors are kInvalidArgument (kNotFound: no such file).
+// Errors are kInvalidArgument.
 Result<ClusterOptions> LoadClusterOptions(const std::string& config,
                                           const std::vector<std::string>& assignments);
 

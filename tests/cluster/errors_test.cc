@@ -110,7 +110,7 @@ TEST_F(JobErrors, AMissingFileIsNamed) {
   const std::string missing = cluster_->folder().path() + "/missing.libsvm";
   ExpectRefusal(Train(kJobFile, {"data.train=" + missing}), 1, {missing});
   ExpectRefusal(Train(kJobFile, {"data.train=" + good_, "data.test=" + missing}), 1, {missing});
-  ExpectRefusal(Train(cluster_->folder().path() + "/missing.toml", {}), 1, {"missing.toml"});
+  ExpectRefusal(Train(cluster_->folder().path() + "/missing.toml", {}), 2, {"missing.toml"});
   EXPECT_EQ(Jobs(), before) << "nothing was submitted";
 }
 
@@ -193,6 +193,8 @@ TEST(ClusterErrors, OptionsOfTheClusterFile) {
   ExpectRefusal(RunPenstock({"upp"}), 2, {"upp", "up"});
   ExpectRefusal(RunPenstock({"up", "--data-dir", data, "--config", folder.path()}), 2,
                 {folder.path(), "is a directory"});
+  const std::string missing = folder.path() + "/missing.toml";
+  ExpectRefusal(RunPenstock({"up", "--data-dir", data, "--config", missing}), 2, {missing});
   ExpectRefusal(RunPenstock({"up", "--data-dir", data, "--set", "cluster.data_dir=/elsewhere"}), 2,
                 {"cluster.data_dir", "/elsewhere", "--data-dir"});
   ExpectRefusal(RunPenstock({"up", "--data-dir", data, "--set", "cluster.scheduler=127.0.0.1:7000"}), 2,

@@ -156,7 +156,7 @@ TEST(LoadClusterOptions, NamesWhatIsWrong) {
   EXPECT_EQ(unknown.status().code(), Code::kInvalidArgument);
   EXPECT_THAT(unknown.status().message(), HasSubstr("'coers'"));
   EXPECT_THAT(unknown.status().message(), HasSubstr("'cores'"));
-  EXPECT_EQ(LoadClusterOptions("/no/such.toml", {}).status().code(), Code::kNotFound);
+  EXPECT_EQ(LoadClusterOptions("/no/such.toml", {}).status().code(), Code::kInvalidArgument);
 }
 
 TEST(ClusterLauncher, AMissingProgramIsNamedAndNothingIsMade) {
