@@ -249,6 +249,9 @@ TEST(StandingStill, SaysWhy) {
   EXPECT_TRUE(WaitFor(30000, [&] {
     return says(run({"job", "show", "1"}).out, "cluster:  " + why);
   })) << run({"job", "show", "1"}).out;
+  const CommandResult row = run({"table", "get", "a9a_logistic.1/weights", "1"});
+  EXPECT_EQ(row.code, 3) << row.err;
+  EXPECT_THAT(row.err, HasSubstr("the shard is unavailable: server-1 "));
   EXPECT_TRUE(WaitFor(30000, [&] {
     return ContainsLine(cluster.TrainOutput(), {"stands still for ", why});
   })) << cluster.TrainOutput();

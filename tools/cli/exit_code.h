@@ -9,7 +9,7 @@ enum ExitCode : int {
   kExitOk = 0,
   kExitFailed = 1,
   kExitUsage = 2,        // the command line or a file of options is wrong
-  kExitUnreachable = 3,  // no scheduler there
+  kExitUnreachable = 3,  // no scheduler there, or nobody serves the shard of a row
   kExitDenied = 4,       // another cluster, another version, or a wrong token
   kExitDeadline = 5,     // time ran out; also: a scheduler that is there does not answer
   kExitUnhealthy = 10,   // `status`: a shard is not served, or a node is dead
