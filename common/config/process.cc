@@ -89,7 +89,14 @@ int RunProcess(int argc, char** argv, const ProcessInfo& info,
   if (status.ok() || status.code() == Code::kCancelled) return 0;
   // Standard error has it below, in one line; the log file shall have it, too.
   if (!options->log.dir.empty()) LOG(WARNING) << status.ToString();
-  return Fail(info, status, status.code() == Code::kPermissionDenied ? 4 : 1);
+  switch (status.code()) {
+    case Code::kInvalidArgument:
+      return Fail(info, status, 2);
+    case Code::kPermissionDenied:
+      return Fail(info, status, 4);
+    default:
+      return Fail(info, status, 1);
+  }
 }
 
 }  // namespace penstock

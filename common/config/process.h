@@ -34,8 +34,8 @@ struct ProcessInfo {
 // Options in rising precedence: defaults, --config FILE, PENSTOCK_<SECTION>_<NAME>, --set section.key=value
 // (repeated); --help and --version print and end with 0. Then allows itself as many files as the system does,
 // runs `run` and gives the exit code: 0 when it ends ok or cancelled, 4 when the cluster refused the process
-// (kPermissionDenied), 1 for other errors, 2 for a wrong command line or file. An error is printed in one
-// line.
+// (kPermissionDenied), 2 for a wrong command line, file or option (kInvalidArgument), 1 for other errors. An
+// error is printed in one line.
 int RunProcess(int argc, char** argv, const ProcessInfo& info,
                const std::function<Status(const ClusterOptions&, EndingSignals&)>& run);
 

@@ -202,6 +202,15 @@ TEST(ClusterErrors, OptionsOfTheClusterFile) {
   EXPECT_FALSE(std::filesystem::exists(data)) << "nothing was made";
 }
 
+// What only the process itself finds wrong, once it runs.
+TEST(ClusterErrors, AnOptionThatAProcessRefuses) {
+  TemporaryFolder folder;
+  const std::string data = folder.path() + "/data";
+  const CommandResult up = RunPenstock({"up", "--data-dir", data, "--set", "server.listen=0.0.0.0"});
+  ExpectRefusal(up, 2, {"server-1 does not start", "0.0.0.0", "set advertise_host"});
+  EXPECT_NE((up.out + up.err).find("started again in 5.0 s"), std::string::npos) << up.out << up.err;
+}
+
 TEST(ClusterErrors, NoClusterThere) {
   TemporaryFolder folder;
   const std::string nothing = folder.path() + "/nothing";

@@ -20,6 +20,8 @@ struct ExitState {
   int signal = 0;
   // "exit code 3", "signal 9 (Killed)"
   std::string ToString() const;
+  // The program does not take its command line, file or options (common/config/process.h).
+  bool refused_options() const { return signal == 0 && code == 2; }
 };
 
 class ChildProcess {

@@ -23,7 +23,6 @@ namespace {
 // A child that dies so often in a row before the cluster was ready will not come up. (The first deaths may be
 // those of a launch right after a crash, when an old process still holds its folder.)
 constexpr uint32_t kMaxFailures = 5;
-constexpr int kUsageExit = 2;
 constexpr size_t kTailLines = 5;
 constexpr uint64_t kFullBytes = 1 << 20;
 constexpr std::string_view kTemporaryPrefix = "penstock-";
@@ -162,10 +161,11 @@ ClusterLauncher::~ClusterLauncher() { Stop(); }
 Status ClusterLauncher::CheckChildren() const {
   for (const ChildState& child : supervisor_->Children()) {
     if (!child.last_exit || child.failures == 0) continue;
-    const bool refused = child.last_exit->signal == 0 && child.last_exit->code == kUsageExit;
+    const bool refused = child.last_exit->refused_options();
     if (!refused && child.failures < kMaxFailures) continue;
-    return FailedPrecondition(StrCat(child.name, " does not start (", child.last_exit->ToString(), "), see ",
-                                     child.output, ":\n", LastWords(child.output), FullDisk(paths_.root)));
+    return Status(refused ? Code::kInvalidArgument : Code::kFailedPrecondition,
+                  StrCat(child.name, " does not start (", child.last_exit->ToString(), "), see ",
+                         child.output, ":\n", LastWords(child.output), FullDisk(paths_.root)));
   }
   return Status::Ok();
 }

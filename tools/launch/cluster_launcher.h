@@ -40,8 +40,8 @@ class ClusterLauncher {
   ~ClusterLauncher();  // Stop
 
   // Until all shards are served and all servers and workers have registered. kCancelled when a signal came;
-  // kDeadlineExceeded with what is missing; kFailedPrecondition when a process cannot be kept running, with
-  // the last lines that it printed.
+  // kDeadlineExceeded with what is missing; kFailedPrecondition when a process cannot be kept running,
+  // kInvalidArgument at once when it does not take its options, both with the last lines that it printed.
   Status WaitUntilReady(uint64_t deadline_ms, InterruptSignals* signals);
 
   // In order: workers, servers, scheduler. A second signal while it waits kills what is left.

@@ -123,7 +123,7 @@ void Supervisor::Reap() {
     const auto exit = processes_[i]->Poll();
     if (!exit) continue;
     processes_[i].reset();
-    const auto actions = fsm_.OnExit(i, NowMs());
+    const auto actions = fsm_.OnExit(i, NowMs(), exit->refused_options());
     {
       std::lock_guard lock(mutex_);
       states_[i].pid = -1;

@@ -23,7 +23,7 @@ void SupervisorFsm::StartChild(size_t child, uint64_t now_ms, Actions* actions) 
   actions->push_back({Act::kStart, child});
 }
 
-SupervisorFsm::Actions SupervisorFsm::OnExit(size_t child, uint64_t now_ms) {
+SupervisorFsm::Actions SupervisorFsm::OnExit(size_t child, uint64_t now_ms, bool refused_options) {
   Actions actions;
   Child& c = children_[child];
   if (!c.running) return actions;
@@ -33,7 +33,7 @@ SupervisorFsm::Actions SupervisorFsm::OnExit(size_t child, uint64_t now_ms) {
     return actions;
   }
   c.failures = now_ms - c.since_ms >= policy_.steady_ms ? 1 : c.failures + 1;
-  c.delay_ms = policy_.first_delay_ms;
+  c.delay_ms = refused_options ? policy_.max_delay_ms : policy_.first_delay_ms;
   for (uint32_t i = 1; i < c.failures && c.delay_ms < policy_.max_delay_ms; ++i) c.delay_ms *= 2;
   c.delay_ms = std::min(c.delay_ms, policy_.max_delay_ms);
   c.start_at_ms = now_ms + c.delay_ms;

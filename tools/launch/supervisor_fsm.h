@@ -3,7 +3,8 @@
 //
 // Events and the time go in, actions come out; the driver (supervisor.h) forks and signals. A child that dies
 // is started again after a delay that doubles with every death in a row and falls back to the first one when
-// the child has lived for a while. Stopping goes group by group: all of one stop order are asked to end and
+// the child has lived for a while; one that does not take its options, after the longest delay, as somebody
+// must mend them first. Stopping goes group by group: all of one stop order are asked to end and
 // waited for, then the next; who has not ended by the deadline is killed.
 #pragma once
 
@@ -36,7 +37,7 @@ class SupervisorFsm {
 
   Actions Start(uint64_t now_ms);  // all children, in their order
   // A child is gone, or could not be started at all.
-  Actions OnExit(size_t child, uint64_t now_ms);
+  Actions OnExit(size_t child, uint64_t now_ms, bool refused_options = false);
   // The first begins the orderly stop, a second one kills what is left.
   Actions OnStop(uint64_t now_ms);
   Actions OnTick(uint64_t now_ms);

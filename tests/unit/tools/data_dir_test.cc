@@ -191,6 +191,24 @@ TEST(ClusterLauncher, AChildThatCannotRunIsToldWithItsLastWords) {
   for (const pid_t pid : pids) EXPECT_NE(::kill(pid, 0), 0);
 }
 
+// Trying again does not help: the first word counts.
+TEST(ClusterLauncher, AChildThatRefusesItsOptionsIsStartedOnce) {
+  TempFolder folder;
+  for (const char* name : {"penstock-scheduler", "penstock-worker"})
+    folder.Write(name, "#!/bin/sh\nexec sleep 1000\n", true);
+  folder.Write("penstock-server", "#!/bin/sh\necho 'penstock-server: set advertise_host'\nexit 2\n", true);
+  LaunchOptions options{.data_dir = folder.path() + "/d",
+                        .programs = folder.path(),
+                        .policy = {.first_delay_ms = 1, .max_delay_ms = 100000}};
+  auto launched = ClusterLauncher::Start(std::move(options));
+  ASSERT_TRUE(launched.ok()) << launched.status().ToString();
+  const Status status = (*launched)->WaitUntilReady(60000, nullptr);
+  EXPECT_EQ(status.code(), Code::kInvalidArgument) << status.ToString();
+  EXPECT_THAT(status.message(), HasSubstr("server-1 does not start (exit code 2)"));
+  EXPECT_THAT(status.message(), HasSubstr("penstock-server: set advertise_host"));
+  for (const auto& child : (*launched)->supervisor().Children()) EXPECT_EQ(child.starts, 1u) << child.name;
+}
+
 TEST(MissingForReady, CountsWhatHasRegistered) {
   nlohmann::json status = {
       {"ready", false},

@@ -53,6 +53,15 @@ TEST(SupervisorFsm, ASteadyLifeBeginsTheDelaysAnew) {
   EXPECT_EQ(fsm.failures(0), 1u);
 }
 
+TEST(SupervisorFsm, AChildThatRefusesItsOptionsWaitsTheLongestDelay) {
+  SupervisorFsm fsm({0}, {.first_delay_ms = 200, .max_delay_ms = 5000});
+  fsm.Start(0);
+  fsm.OnExit(0, 10, /*refused_options=*/true);
+  EXPECT_EQ(fsm.failures(0), 1u);
+  EXPECT_THAT(fsm.OnTick(5009), IsEmpty());
+  EXPECT_THAT(fsm.OnTick(5010), ElementsAre(Action{Act::kStart, 0}));
+}
+
 TEST(SupervisorFsm, OneChildsDeathDoesNotTouchTheOthers) {
   SupervisorFsm fsm({0, 0}, {.first_delay_ms = 100});
   fsm.Start(0);
