@@ -45,6 +45,33 @@ std::string Metrics(const nlohmann::json& part) {
   return text;
 }
 
+// "": a job of some other program has none.
+std::string KindOf(const nlohmann::json& options, const std::string& section) {
+  const nlohmann::json::json_pointer at("/" + section + "/kind");
+  return options.contains(at) && options[at].is_string() ? options[at].get<std::string>() : "";
+}
+
+// A line for each option that differs from those of a job with this model.kind and optimizer.kind alone.
+std::vector<std::string> NotDefault(const nlohmann::json& options, const std::string& optimizer) {
+  JobSpec job;
+  nlohmann::json defaults = JobToJson(job);
+  const nlohmann::json left_open = defaults["optimizer"]["kind"];
+  job.table.optimizer.kind = optimizer;
+  job.table.optimizer.Resolve(KindOf(options, "model"));
+  defaults["optimizer"] = JobToJson(job)["optimizer"];
+  if (optimizer != left_open) defaults["optimizer"]["kind"] = left_open;
+  std::vector<std::string> lines;
+  for (const auto& [section, members] : options.items()) {
+    if (!members.is_object()) continue;
+    const auto unset = defaults.value(section, nlohmann::json::object());
+    for (const auto& [name, value] : members.items()) {
+      if (unset.contains(name) && unset[name] == value) continue;
+      lines.push_back(StrCat("  ", section, ".", name, " = ", value.dump(), "\n"));
+    }
+  }
+  return lines;
+}
+
 }  // namespace
 
 Result<nlohmann::json> JobMetrics(const nlohmann::json& job) {
@@ -89,17 +116,13 @@ nlohmann::json JobReport(const nlohmann::json& job, const nlohmann::json& metric
 
 std::string OptionsText(const nlohmann::json& job) {
   const auto options = job.value("spec", nlohmann::json::object()).value("options", nlohmann::json::object());
-  const nlohmann::json defaults = JobToJson(JobSpec{});
-  std::string text;
-  for (const auto& [section, members] : options.items()) {
-    if (!members.is_object()) continue;
-    const auto unset = defaults.value(section, nlohmann::json::object());
-    for (const auto& [name, value] : members.items()) {
-      if (unset.contains(name) && unset[name] == value) continue;
-      StrAppend(&text, "  ", section, ".", name, " = ", value.dump(), "\n");
-    }
-  }
-  return text.empty() ? "" : "options that are not at their defaults:\n" + text;
+  const JobSpec unset;
+  // A job does not record what was left to its model or to the kind of its optimizer: the fewest options that
+  // make it are listed.
+  const auto by_model = NotDefault(options, unset.table.optimizer.kind);
+  const auto by_kind = NotDefault(options, KindOf(options, "optimizer"));
+  const auto& lines = by_model.size() < by_kind.size() ? by_model : by_kind;
+  return lines.empty() ? "" : "options that are not at their defaults:\n" + StrJoin(lines, "");
 }
 
 std::string HistoryLine(const nlohmann::json& entry) {

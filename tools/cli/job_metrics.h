@@ -16,7 +16,8 @@ Result<nlohmann::json> JobMetrics(const nlohmann::json& job);
 // [{"pass" (from 1), "train": {...}, "test": {...}}], "best_pass" (of the history, by
 // train.early_stop_metric, or null), "stopped" ("" or why training ended early)}.
 nlohmann::json JobReport(const nlohmann::json& job, const nlohmann::json& metrics);
-// The options of a job that are not at their defaults: "train.passes = 3", a line each.
+// The options of a job that are not at their defaults, those of its model and of its optimizer's kind
+// included: "train.passes = 3", a line each.
 std::string OptionsText(const nlohmann::json& job);
 // "pass 3: training data: loss 0.3312; held-out data: loss 0.3241, ...", of an element of the history.
 std::string HistoryLine(const nlohmann::json& entry);

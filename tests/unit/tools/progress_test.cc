@@ -6,6 +6,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "common/base/strings.h"
 #include "data/data_plan.h"
 #include "job/job_spec.h"
 #include "model/metrics.h"
@@ -186,6 +187,39 @@ TEST(JobMetrics, OptionsThatAreNotAtTheirDefaults) {
   EXPECT_THAT(OptionsText(job), HasSubstr("\n  train.passes = 4711\n"));
   EXPECT_THAT(OptionsText(job), Not(HasSubstr("train.batch_size")));
   EXPECT_EQ(OptionsText(json::object()), "");
+}
+
+// Whatever was left open is not said to be set: neither what the model's kind decides nor the optimizer's.
+TEST(JobMetrics, DefaultsOfKindsAreNotListed) {
+  struct Case {
+    std::string model, optimizer;
+    std::vector<std::string> set;
+  };
+  const std::string unset = JobSpec().table.optimizer.kind;
+  for (const Case& its : std::vector<Case>{{"linear", unset, {}},
+                                           {"fm", unset, {}},
+                                           {"deep", unset, {}},
+                                           {"linear", "sgd", {"  optimizer.kind = \"sgd\"\n"}},
+                                           {"linear", "adagrad", {"  optimizer.kind = \"adagrad\"\n"}},
+                                           {"deep", "momentum", {"  optimizer.kind = \"momentum\"\n"}}}) {
+    SCOPED_TRACE(its.model + ", " + its.optimizer);
+    for (const float rate : {0.0f, 0.25f}) {
+      JobSpec spec;
+      spec.model.kind = its.model;
+      spec.table.optimizer.kind = its.optimizer;
+      spec.table.optimizer.numbers.learning_rate = rate;
+      spec.table.optimizer.Resolve(its.model);
+      std::vector<std::string> lines = its.set;
+      if (its.model != JobSpec().model.kind)
+        lines.insert(lines.begin(), "  model.kind = \"" + its.model + "\"\n");
+      if (rate != 0) lines.push_back("  optimizer.learning_rate = 0.25\n");
+      const json job = {{"spec", {{"options", JobToJson(spec)}}}};
+      EXPECT_EQ(OptionsText(job),
+                lines.empty() ? "" : "options that are not at their defaults:\n" + StrJoin(lines, ""));
+    }
+  }
+  EXPECT_EQ(OptionsText({{"spec", {{"options", {{"optimizer", {{"kind", 5}}}}}}}}),
+            "options that are not at their defaults:\n  optimizer.kind = 5\n");
 }
 
 TEST(JobMetrics, ReportHasTheFixedMembers) {
