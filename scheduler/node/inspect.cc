@@ -182,7 +182,7 @@ json JobJson(const InspectView& view, const JobRecord& job) {
   return {{"id", job.id},
           {"name", job.name},
           {"state", ToString(job.state)},
-          {"phase", ToString(job.phase)},
+          {"phase", IsOver(job.state) ? json(nullptr) : json(ToString(job.phase))},
           {"pass", PassOf(job)},
           {"passes", job.passes},
           {"consistency", job.policy.ssp()    ? "ssp"

@@ -207,6 +207,7 @@ TEST_F(CommandLine, AJobFromItsReportToItsRemoval) {
   EXPECT_EQ(report.at("skipped_records"), 0);
   EXPECT_EQ(report.at("options").at("train").at("passes"), 2);
 
+  EXPECT_THAT(Run({"job", "ls"}).out, ContainsRegex("\n +3  [^ ]+ +done +- "));
   const json job = Json({"job", "show", "3"});
   EXPECT_EQ(job.at("pass"), 2) << "passes are counted from 1 on";
   EXPECT_THAT(Run({"job", "show", "3"}).out, HasSubstr("\n  train.passes = 2\n"));

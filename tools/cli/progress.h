@@ -16,7 +16,7 @@ struct JobProgress {
   uint64_t id = 0;
   std::string name;
   std::string state;  // running, paused, done, failed, cancelled
-  std::string phase;  // train, evaluate_train, evaluate_test
+  std::string phase;  // train, evaluate_train, evaluate_test, keep_best; empty: the job has ended
   uint64_t pass = 0;  // from 1 on
   uint64_t passes = 0;
   uint64_t partitions_done = 0;

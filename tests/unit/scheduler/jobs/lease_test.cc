@@ -217,9 +217,11 @@ TEST_F(LeaseTest, PassesAndPhases) {
   const auto test = c.Lease(c.w1, 4);
   ASSERT_EQ(test.size(), 1u);
   EXPECT_EQ(test[0].phase, JobPhase::kEvaluateTest);
+  EXPECT_EQ((*c.plane->Inspect("job", "job", c.now))["phase"], "evaluate_test");
   ASSERT_TRUE(c.Report(c.w1, test[0], 1, true, {}, R"({"loss":0.25})").ok());
   const auto job = *c.plane->Inspect("job", "job", c.now);
   EXPECT_EQ(job["state"], "done");
+  EXPECT_TRUE(job["phase"].is_null()) << job["phase"];
   EXPECT_EQ(job["evaluations"]["train"].size(), 2u);
   EXPECT_EQ(job["evaluations"]["test"][0]["loss"], 0.25);
   EXPECT_EQ(job["examples"], 400) << "two passes, two partitions, 10 minibatches of 10";
