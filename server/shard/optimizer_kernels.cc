@@ -1,46 +1,38 @@
 // Loops that the compiler vectorises for each processor.
 #include "server/shard/optimizer_kernels.h"
 
-#include <bit>
 #include <cfloat>
 #include <cmath>
 
+#include "common/base/not_finite.h"
 #include "common/base/target_clones.h"
 
 namespace penstock {
-namespace {
-
-// Has its top bit for NaN and infinity alone: one more in an exponent of all ones carries into the sign's
-// place.
-inline uint32_t Carry(float value) { return (std::bit_cast<uint32_t>(value) & 0x7fffffffu) + 0x00800000u; }
-inline bool NoneCarries(uint32_t carries) { return carries >> 31 == 0; }
-
-}  // namespace
 
 PENSTOCK_TARGET_CLONES bool AddKernel(const float* __restrict g, uint32_t dim, float* __restrict w) {
-  uint32_t carries = 0;
+  uint32_t not_finite = 0;
   for (uint32_t i = 0; i < dim; ++i) {
     const float weight = w[i] + g[i];
-    carries |= Carry(weight);
+    not_finite |= NotFiniteBit(weight);
     w[i] = weight;
   }
-  return NoneCarries(carries);
+  return !HasNotFinite(not_finite);
 }
 
 PENSTOCK_TARGET_CLONES bool SgdKernel(const float* __restrict g, uint32_t dim, float learning_rate, float l2,
                                       float* __restrict w) {
-  uint32_t carries = 0;
+  uint32_t not_finite = 0;
   for (uint32_t i = 0; i < dim; ++i) {
     const float weight = w[i] - learning_rate * (g[i] + l2 * w[i]);
-    carries |= Carry(weight);
+    not_finite |= NotFiniteBit(weight);
     w[i] = weight;
   }
-  return NoneCarries(carries);
+  return !HasNotFinite(not_finite);
 }
 
 PENSTOCK_TARGET_CLONES bool AdagradKernel(const float* __restrict g, uint32_t dim, float learning_rate,
                                           float l2, float epsilon, float* __restrict w, float* __restrict h) {
-  uint32_t carries = 0;
+  uint32_t not_finite = 0;
   for (uint32_t i = 0; i < dim; ++i) {
     const float gradient = g[i] + l2 * w[i];
     const float sum = h[i] + gradient * gradient;
@@ -48,64 +40,64 @@ PENSTOCK_TARGET_CLONES bool AdagradKernel(const float* __restrict g, uint32_t di
     const float root = std::sqrt(sum) + epsilon;
     h[i] = sum;
     const float weight = w[i] - learning_rate * gradient / (root > 0 ? root : 1.0f);
-    carries |= Carry(weight) | Carry(sum);
+    not_finite |= NotFiniteBit(weight) | NotFiniteBit(sum);
     w[i] = weight;
   }
-  return NoneCarries(carries);
+  return !HasNotFinite(not_finite);
 }
 
 PENSTOCK_TARGET_CLONES bool MomentumKernel(const float* __restrict g, uint32_t dim,
                                            const MomentumFactors& factors, float* __restrict w,
                                            float* __restrict m) {
   const MomentumFactors f = factors;
-  uint32_t carries = 0;
+  uint32_t not_finite = 0;
   for (uint32_t i = 0; i < dim; ++i) {
     const float velocity = f.momentum * m[i] + (g[i] + f.l2 * w[i]);
     m[i] = velocity;
     const float weight = w[i] - f.learning_rate * velocity;
-    carries |= Carry(weight) | Carry(velocity);
+    not_finite |= NotFiniteBit(weight) | NotFiniteBit(velocity);
     w[i] = weight;
   }
-  return NoneCarries(carries);
+  return !HasNotFinite(not_finite);
 }
 
 PENSTOCK_TARGET_CLONES bool NesterovKernel(const float* __restrict g, uint32_t dim,
                                            const MomentumFactors& factors, float* __restrict w,
                                            float* __restrict m) {
   const MomentumFactors f = factors;
-  uint32_t carries = 0;
+  uint32_t not_finite = 0;
   for (uint32_t i = 0; i < dim; ++i) {
     const float gradient = g[i] + f.l2 * w[i];
     const float velocity = f.momentum * m[i] + gradient;
     m[i] = velocity;
     const float weight = w[i] - f.learning_rate * (gradient + f.momentum * velocity);
-    carries |= Carry(weight) | Carry(velocity);
+    not_finite |= NotFiniteBit(weight) | NotFiniteBit(velocity);
     w[i] = weight;
   }
-  return NoneCarries(carries);
+  return !HasNotFinite(not_finite);
 }
 
 PENSTOCK_TARGET_CLONES bool RmspropKernel(const float* __restrict g, uint32_t dim,
                                           const RmspropFactors& factors, float* __restrict w,
                                           float* __restrict v) {
   const RmspropFactors f = factors;
-  uint32_t carries = 0;
+  uint32_t not_finite = 0;
   for (uint32_t i = 0; i < dim; ++i) {
     const float gradient = g[i] + f.l2 * w[i];
     const float square = f.beta2 * v[i] + f.one_minus_beta2 * gradient * gradient;
     const float root = std::sqrt(square) + f.epsilon;
     v[i] = square;
     const float weight = w[i] - f.learning_rate * gradient / (root > 0 ? root : 1.0f);
-    carries |= Carry(weight) | Carry(square);
+    not_finite |= NotFiniteBit(weight) | NotFiniteBit(square);
     w[i] = weight;
   }
-  return NoneCarries(carries);
+  return !HasNotFinite(not_finite);
 }
 
 PENSTOCK_TARGET_CLONES bool AdamKernel(const float* __restrict g, uint32_t dim, const AdamFactors& factors,
                                        float* __restrict w, float* __restrict m, float* __restrict v) {
   const AdamFactors f = factors;
-  uint32_t carries = 0;
+  uint32_t not_finite = 0;
   for (uint32_t i = 0; i < dim; ++i) {
     const float gradient = g[i] + f.l2 * w[i];
     const float mean = m[i] + f.one_minus_beta1 * (gradient - m[i]);
@@ -114,17 +106,17 @@ PENSTOCK_TARGET_CLONES bool AdamKernel(const float* __restrict g, uint32_t dim, 
     m[i] = mean;
     v[i] = square;
     const float weight = w[i] - (f.decay * w[i] + f.step * mean / (root > 0 ? root : 1.0f));
-    carries |= Carry(weight) | Carry(mean) | Carry(square);
+    not_finite |= NotFiniteBit(weight) | NotFiniteBit(mean) | NotFiniteBit(square);
     w[i] = weight;
   }
-  return NoneCarries(carries);
+  return !HasNotFinite(not_finite);
 }
 
 PENSTOCK_TARGET_CLONES bool LambKernel(const float* __restrict g, uint32_t dim, const AdamFactors& factors,
                                        const float* __restrict w, float* __restrict m, float* __restrict v,
                                        float* __restrict u) {
   const AdamFactors f = factors;
-  uint32_t carries = 0;
+  uint32_t not_finite = 0;
   for (uint32_t i = 0; i < dim; ++i) {
     const float gradient = g[i] + f.l2 * w[i];
     const float mean = m[i] + f.one_minus_beta1 * (gradient - m[i]);
@@ -132,31 +124,31 @@ PENSTOCK_TARGET_CLONES bool LambKernel(const float* __restrict g, uint32_t dim, 
     const float root = std::sqrt(square) * f.inverse_root + f.epsilon;
     m[i] = mean;
     v[i] = square;
-    carries |= Carry(mean) | Carry(square);
+    not_finite |= NotFiniteBit(mean) | NotFiniteBit(square);
     u[i] = f.decay * w[i] + f.step * mean / (root > 0 ? root : 1.0f);
   }
-  return NoneCarries(carries);
+  return !HasNotFinite(not_finite);
 }
 
 PENSTOCK_TARGET_CLONES bool AdamRowKernel(const float* __restrict g, uint32_t dim,
                                           const AdamRowFactors& factors, float* __restrict w,
                                           float* __restrict m) {
   const AdamRowFactors f = factors;
-  uint32_t carries = 0;
+  uint32_t not_finite = 0;
   for (uint32_t i = 0; i < dim; ++i) {
     const float mean = m[i] + f.one_minus_beta1 * (g[i] + f.l2 * w[i] - m[i]);
     m[i] = mean;
     const float weight = w[i] - f.step * mean;
-    carries |= Carry(weight) | Carry(mean);
+    not_finite |= NotFiniteBit(weight) | NotFiniteBit(mean);
     w[i] = weight;
   }
-  return NoneCarries(carries);
+  return !HasNotFinite(not_finite);
 }
 
 PENSTOCK_TARGET_CLONES bool FtrlKernel(const float* __restrict g, uint32_t dim, const FtrlFactors& factors,
                                        float* __restrict w, float* __restrict z, float* __restrict n) {
   const FtrlFactors f = factors;
-  uint32_t carries = 0;
+  uint32_t not_finite = 0;
   for (uint32_t i = 0; i < dim; ++i) {
     const float square = g[i] * g[i];
     const float sum = n[i] + square;
@@ -170,10 +162,10 @@ PENSTOCK_TARGET_CLONES bool FtrlKernel(const float* __restrict g, uint32_t dim, 
     z[i] = lead;
     const float weight =
         size > 0 ? -std::copysign(size, lead) / (denominator > 0 ? denominator : 1.0f) : 0.0f;
-    carries |= Carry(weight) | Carry(lead) | Carry(sum);
+    not_finite |= NotFiniteBit(weight) | NotFiniteBit(lead) | NotFiniteBit(sum);
     w[i] = weight;
   }
-  return NoneCarries(carries);
+  return !HasNotFinite(not_finite);
 }
 
 PENSTOCK_TARGET_CLONES void ClampKernel(const float* g, uint32_t dim, float limit, float* out) {
@@ -230,7 +222,7 @@ PENSTOCK_TARGET_CLONES size_t CountNonFinite(const float* values, size_t count) 
   while (count > 0) {
     const size_t block = count < (size_t{1} << 20) ? count : size_t{1} << 20;
     uint32_t here = 0;
-    for (size_t i = 0; i < block; ++i) here += Carry(values[i]) >> 31;
+    for (size_t i = 0; i < block; ++i) here += NotFiniteBit(values[i]) >> 31;
     found += here;
     values += block;
     count -= block;

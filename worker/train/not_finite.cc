@@ -1,9 +1,9 @@
 #include "worker/train/not_finite.h"
 
 #include <algorithm>
-#include <bit>
 #include <cmath>
 
+#include "common/base/not_finite.h"
 #include "common/base/strings.h"
 
 namespace penstock {
@@ -30,9 +30,9 @@ std::string RowOf(const TableSpec& table, Key key) {
 bool IsFinite(double loss, const TableGradients& gradients) {
   if (!std::isfinite(loss)) return false;
   for (const std::vector<float>& table : gradients) {
-    bool bad = false;  // without a branch: nearly always there is none. An exponent of all ones
-    for (const float g : table) bad |= (std::bit_cast<uint32_t>(g) << 1) >= 0xff000000u;
-    if (bad) return false;
+    uint32_t bits = 0;
+    for (const float g : table) bits |= NotFiniteBit(g);
+    if (HasNotFinite(bits)) return false;
   }
   return true;
 }

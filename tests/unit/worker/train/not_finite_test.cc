@@ -6,6 +6,7 @@
 
 #include <cmath>
 #include <limits>
+#include <utility>
 
 namespace penstock {
 namespace {
@@ -52,6 +53,24 @@ TEST_F(NotFiniteTest, WhereAllRowsAreFiniteAGradientOrNone) {
               HasSubstr("the loss is inf: the gradient of key 11 of table 'job.1/weights' is not finite"));
   gradients_[0][1] = 0;
   EXPECT_THAT(Loss(kInfinite).message(), HasSubstr("the loss is inf, though all of its rows are finite"));
+}
+
+TEST_F(NotFiniteTest, LossAndEachGradientCount) {
+  using Limits = std::numeric_limits<float>;
+  gradients_ = {{Limits::max(), Limits::lowest()}, {Limits::denorm_min(), -0.0f, 1}};
+  EXPECT_TRUE(IsFinite(1, gradients_));
+  EXPECT_FALSE(IsFinite(std::nan(""), gradients_));
+  for (std::vector<float>& table : gradients_) {
+    for (float& gradient : table) {
+      for (const float bad :
+           {kInfinite, -kInfinite, Limits::quiet_NaN(), -Limits::quiet_NaN(), Limits::signaling_NaN()}) {
+        const float kept = std::exchange(gradient, bad);
+        EXPECT_FALSE(IsFinite(1, gradients_));
+        gradient = kept;
+      }
+    }
+  }
+  EXPECT_TRUE(IsFinite(1, {}));
 }
 
 TEST_F(NotFiniteTest, RowsThatServersHaveFoundAreOfTheModel) {
