@@ -369,19 +369,43 @@ TEST(DeltaLogTest, SparesOfAnEarlierLifeStayAsFarAsTheyAreWanted) {
 }
 
 TEST(DeltaLogTest, AFullDiskGetsTheFilesInReserve) {
+  for (const std::string failing : {"write", "sync"}) {
+    SCOPED_TRACE(failing);
+    PowerCutFileLayer files(1);
+    auto log = OpenLog(files, kDir, {}, uint64_t{1} << 20, 2);
+    ASSERT_TRUE(log.ok());
+    EXPECT_EQ((*log)->spares(), 1u) << "made when the log was opened";
+    DeltaMaker a(1);
+    files.FailWith(
+        [&](const std::string& operation, const std::string&) { return operation == failing ? ENOSPC : 0; });
+    const Status appended = AppendOne(**log, MakeRecord(a.Next()));
+    EXPECT_EQ((appended.ok() ? (*log)->Sync() : appended).code(), Code::kOverloaded);
+    EXPECT_EQ((*log)->spares(), 0u);
+    files.FailWith(nullptr);
+    ASSERT_TRUE((*log)->StartFreshSegment().ok());
+    EXPECT_TRUE(AppendOne(**log, MakeRecord(a.Follow(5, 0, 0))).ok());
+    EXPECT_EQ(files.List(kDir)->size(), 2u);
+  }
+}
+
+// As a unit of more than a segment makes one.
+TEST(DeltaLogTest, ALongerSegmentIsNoSpare) {
+  constexpr uint64_t kSegment = 1 << 16;
   PowerCutFileLayer files(1);
-  auto log = OpenLog(files, kDir, {}, uint64_t{1} << 20, 2);
+  auto log = OpenLog(files, kDir, {}, kSegment, 4);
   ASSERT_TRUE(log.ok());
-  EXPECT_EQ((*log)->spares(), 1u) << "made when the log was opened";
   DeltaMaker a(1);
-  files.FailWith(
-      [](const std::string& operation, const std::string&) { return operation == "write" ? ENOSPC : 0; });
-  EXPECT_EQ(AppendOne(**log, MakeRecord(a.Next())).code(), Code::kOverloaded);
-  EXPECT_EQ((*log)->spares(), 0u);
-  files.FailWith(nullptr);
-  ASSERT_TRUE((*log)->StartFreshSegment().ok());
-  EXPECT_TRUE(AppendOne(**log, MakeRecord(a.Follow(5, 0, 0))).ok());
-  EXPECT_EQ(files.List(kDir)->size(), 2u);
+  for (const size_t padding : {size_t{16}, size_t{2} * kSegment}) {
+    ASSERT_TRUE(AppendOne(**log, MakeRecord(a.Next(padding))).ok());
+    ASSERT_TRUE((*log)->Seal().ok());
+  }
+  ASSERT_TRUE((*log)->Sync().ok());
+  const uint64_t before = (*log)->spares();
+  const auto sealed = (*log)->Sealed();
+  ASSERT_EQ(sealed.size(), 2u);
+  ASSERT_GT(sealed[1].bytes, kSegment);
+  for (const SegmentInfo& segment : sealed) ASSERT_TRUE((*log)->Remove(segment.number).ok());
+  EXPECT_EQ((*log)->spares(), before + 1);
 }
 
 }  // namespace
