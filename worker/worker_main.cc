@@ -11,6 +11,7 @@
 #include "model/blas.h"
 #include "worker/train/trainer.h"
 #include "worker/train/worker_agent.h"
+#include "worker/train/worker_metrics.h"
 
 namespace penstock {
 namespace {

@@ -68,8 +68,9 @@ Result<std::string> AdvertisedHost(const std::string& listen, const std::string&
   const int error = getaddrinfo(BareHost(host).c_str(), nullptr, nullptr, &found);
   if (found != nullptr) freeaddrinfo(found);
   if (error == 0) return BareHost(host);
-  return InvalidArgument(StrCat(advertise.empty() ? "listen" : "advertise_host", " '", host,
-                                "' cannot be resolved: ", gai_strerror(error)));
+  const std::string why = StrCat(advertise.empty() ? "listen" : "advertise_host", " '", host,
+                                 "' cannot be resolved: ", gai_strerror(error));
+  return error == EAI_AGAIN ? Unavailable(why) : InvalidArgument(why);
 }
 
 }  // namespace penstock

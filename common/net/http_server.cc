@@ -208,7 +208,10 @@ class HttpServer::Impl {
     tcp::resolver resolver(io_);
     const auto found = resolver.resolve(BareHost(shared_.options.host), std::to_string(shared_.options.port),
                                         tcp::resolver::passive | tcp::resolver::numeric_service, error);
-    if (error || found.empty()) return InvalidArgument(StrCat("HTTP address ", where, ": ", error.message()));
+    if (error || found.empty()) {
+      const std::string why = StrCat("HTTP address ", where, ": ", error.message());
+      return error == asio::error::host_not_found_try_again ? Unavailable(why) : InvalidArgument(why);
+    }
     const tcp::endpoint endpoint = found.begin()->endpoint();
     acceptor_.open(endpoint.protocol(), error);
     if (!error) acceptor_.set_option(tcp::acceptor::reuse_address(true), error);

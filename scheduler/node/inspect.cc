@@ -167,8 +167,9 @@ json JobJson(const InspectView& view, const JobRecord& job) {
   }
   uint64_t partitions = job.partitions.size();
   if (IsOver(job.state)) {
-    partitions = job.phase == JobPhase::kEvaluateTest ? job.test_partitions : job.train_partitions;
-    if (job.state == JobState::kDone) done = static_cast<uint32_t>(partitions);
+    partitions = job.train_partitions;
+    if (job.state == JobState::kDone || job.phase != JobPhase::kTrain)
+      done = static_cast<uint32_t>(partitions);
   }
   const auto seconds = [&](int64_t end_ms) {
     if (job.started_ms == 0) return 0.0;

@@ -12,13 +12,14 @@ constexpr uint32_t kMaxReports = 4096;
 constexpr uint32_t kMaxKnownJobs = 64;     // of a worker that asks for leases
 constexpr uint64_t kLongestWaitMs = 1000;  // of calls that wait for something to change
 
-Status ReadError(proto::Status::Reader in) {
-  const Status status = ReadStatus(in);
-  return status.ok() ? status : Status(status.code(), ReadLine(in.getMessage()), status.retry_after_ms());
-}
-
-ReportedProgress ReadProgress(proto::Progress::Reader in) {
-  return {
+Result<ReportedProgress> ReadProgress(proto::Progress::Reader in) {
+  Status error = ReadStatus(in.getError());
+  PENSTOCK_ASSIGN_OR_RETURN(const std::string message,
+                            ReadLine(in.getError().getMessage(), kMaxTextBytes, "report: an error"));
+  if (!error.ok()) error = Status(error.code(), message, error.retry_after_ms());
+  PENSTOCK_ASSIGN_OR_RETURN(std::string result,
+                            ReadText(in.getResult(), Evaluation::kMaxJsonBytes, "report: a result"));
+  return ReportedProgress{
       .job = in.getJob(),
       .token = in.getToken(),
       .recorded = in.getRecorded(),
@@ -26,8 +27,8 @@ ReportedProgress ReadProgress(proto::Progress::Reader in) {
       .pushed = in.getPushed(),
       .tally = {.examples = in.getExamples(), .loss_sum = in.getLossSum(), .bad_records = in.getBadRecords()},
       .done = in.getDone(),
-      .result = ReadText(in.getResult()),
-      .error = ReadError(in.getError()),
+      .result = std::move(result),
+      .error = std::move(error),
       .clock = in.getClock()};
 }
 
@@ -147,12 +148,8 @@ kj::Promise<void> SchedulerService::report(ReportContext context) {
       return InvalidArgument(StrCat("report: more than ", kMaxReports, " leases"));
     std::vector<ReportedProgress> progress;
     for (auto line : params.getProgress()) {
-      if (line.getResult().size() > Evaluation::kMaxJsonBytes ||
-          line.getError().getMessage().size() > kMaxTextBytes) {
-        return InvalidArgument(StrCat("report: a result of more than ", Evaluation::kMaxJsonBytes,
-                                      " bytes, or an error of more than ", kMaxTextBytes));
-      }
-      progress.push_back(ReadProgress(line));
+      PENSTOCK_ASSIGN_OR_RETURN(ReportedProgress read, ReadProgress(line));
+      progress.push_back(std::move(read));
     }
     PENSTOCK_ASSIGN_OR_RETURN(const auto verdicts,
                               plane_.Report(params.getNode(), params.getSession(), progress, clock_()));

@@ -3,7 +3,6 @@
 
 #include <capnp/blob.h>
 
-#include <algorithm>
 #include <cstdint>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -24,9 +23,8 @@ inline std::string ReadText(capnp::Text::Reader in) {
       .get<std::string>();
 }
 
-// For logs and terminals: the same with a space for each control character.
-inline std::string ReadLine(capnp::Text::Reader in) {
-  std::string text = ReadText(in);
+// For logs and terminals: with a space for each control character.
+inline std::string WithoutControls(std::string text) {
   for (size_t i = 0; i < text.size(); ++i) {
     const auto byte = static_cast<uint8_t>(text[i]);
     if (byte < ' ' || byte == 0x7f) text[i] = ' ';
@@ -35,13 +33,18 @@ inline std::string ReadLine(capnp::Text::Reader in) {
   }
   return text;
 }
+inline std::string ReadLine(capnp::Text::Reader in) { return WithoutControls(ReadText(in)); }
 
 // kInvalidArgument where it has more than `most` bytes, as it came or as it would be kept. `what` has them.
+inline Result<std::string> ReadText(capnp::Text::Reader in, size_t most, std::string_view what) {
+  if (in.size() <= most) {
+    if (std::string text = ReadText(in); text.size() <= most) return text;
+  }
+  return InvalidArgument(StrCat(what, " with more than ", most, " characters"));
+}
 inline Result<std::string> ReadLine(capnp::Text::Reader in, size_t most, std::string_view what) {
-  std::string text = in.size() <= most ? ReadLine(in) : "";
-  if (std::max(in.size(), text.size()) > most)
-    return InvalidArgument(StrCat(what, " with too many characters"));
-  return text;
+  PENSTOCK_ASSIGN_OR_RETURN(const std::string text, ReadText(in, most, what));
+  return WithoutControls(text);
 }
 
 }  // namespace penstock

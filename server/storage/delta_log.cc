@@ -229,13 +229,21 @@ void DeltaLog::Close() {
 }
 
 bool DeltaLog::KeepAsSpare(uint64_t number) {
+  bool longer = false;  // as one append may make it
   {
     std::lock_guard lock(mutex_);
     if (spares_.size() >= spares_wanted_ || !failure_.ok()) return false;
-    if (FindSealed(number)->bytes > options_.segment_bytes) return false;  // of one long record
+    longer = FindSealed(number)->bytes > options_.segment_bytes;
   }
-  const Status renamed = files_.Rename(PathOf(number), SparePath(number));
-  if (!renamed.ok()) return false;
+  if (!files_.Rename(PathOf(number), SparePath(number)).ok()) return false;
+  if (longer) {
+    const auto file = files_.Open(SparePath(number));
+    if (!file.ok() || !(*file)->Truncate(options_.segment_bytes).ok()) {
+      const Status removed = files_.Remove(SparePath(number));
+      if (!removed.ok()) LOG(WARNING) << "a spare file of the log stays: " << removed.ToString();
+      return false;
+    }
+  }
   std::lock_guard lock(mutex_);
   spares_.push_back(number);
   return true;
@@ -246,14 +254,14 @@ uint64_t DeltaLog::spares() const {
   return spares_.size();
 }
 
-Status DeltaLog::Fail(const Status& status) {
+Status DeltaLog::Fail(const Status& status, std::unique_lock<std::mutex> lock) {
+  Status named = status.Prepend("log directory " + dir_);
+  if (failure_.ok()) failure_ = named;
+  lock.unlock();
   if (status.code() == Code::kOverloaded) {  // the disk is full
     TrimSpares(0);
     LOG(WARNING) << "log directory " << dir_ << ": the files in reserve are given back";
   }
-  Status named = status.Prepend("log directory " + dir_);
-  std::lock_guard lock(mutex_);
-  if (failure_.ok()) failure_ = named;
   return named;
 }
 
@@ -285,7 +293,7 @@ Status DeltaLog::Append(std::span<const LogRecord> records) {
   }
 #endif
   Status status = AppendUnlessFailed(records);
-  return status.ok() ? status : Fail(status);
+  return status.ok() ? status : Fail(status, std::unique_lock(mutex_));
 }
 
 Status DeltaLog::AppendUnlessFailed(std::span<const LogRecord> records) {
@@ -336,7 +344,7 @@ Status DeltaLog::Seal() {
     if (open_.bytes == sizeof(SegmentHeader)) return Status::Ok();
   }
   Status status = Roll();
-  return status.ok() ? status : Fail(status);
+  return status.ok() ? status : Fail(status, std::unique_lock(mutex_));
 }
 
 Status DeltaLog::Roll() {
@@ -389,10 +397,7 @@ Status DeltaLog::Sync() {
   // matters to it.
   if (generation != generation_) return status;
   if (!failure_.ok()) return failure_;  // an append failed meanwhile; what is logged again will be synced
-  if (!status.ok()) {
-    lock.unlock();
-    return Fail(status);
-  }
+  if (!status.ok()) return Fail(status, std::move(lock));
   synced_ = {segments.back().number, segments.back().bytes};
   std::erase_if(unsynced_, [&](const OpenSegment& segment) { return segment.number < synced_.segment; });
   return Status::Ok();

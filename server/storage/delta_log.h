@@ -111,7 +111,7 @@ class DeltaLog {
   void TrimSpares(size_t keep);
   bool KeepAsSpare(uint64_t number);
   SegmentHeader NextHeader();
-  Status Fail(const Status& status);
+  Status Fail(const Status& status, std::unique_lock<std::mutex> lock);
   Status WriteRecords(File& file, std::span<const iovec> parts, uint64_t offset, uint64_t bytes);
   std::vector<SegmentInfo>::iterator FindSealed(uint64_t number);
 

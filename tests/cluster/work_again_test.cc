@@ -3,6 +3,7 @@
 // partition waits for the log of the one before.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <map>
 #include <memory>
@@ -17,10 +18,9 @@
 namespace penstock {
 namespace {
 
-constexpr uint64_t kBatch = 8, kMinibatches = 500, kPasses = 4;  // of one partition
+constexpr uint64_t kBatch = 8, kMinibatches = 300, kPasses = 4;  // of one partition
 constexpr uint64_t kExamples = kBatch * kMinibatches * kPasses;
 constexpr uint64_t kStepMs = 2, kLagMs = 100, kHeartbeatMs = 100;
-constexpr uint64_t kInFlight = 8;  // minibatches: pushes without an answer, and what is ahead of them
 constexpr int kPatience = 60000;
 
 class WorkAgainTest : public ::testing::Test {
@@ -63,7 +63,9 @@ class WorkAgainTest : public ::testing::Test {
 
   // By this process.
   uint64_t Computed() const {
-    return static_cast<uint64_t>(cluster_->Metric("worker-0", "penstock_worker_examples_total"));
+    const double examples = cluster_->Metric("worker-0", "penstock_worker_examples_total");
+    EXPECT_GE(examples, 0) << "its page cannot be had";
+    return static_cast<uint64_t>(std::max(examples, 0.0));
   }
   uint64_t Recorded() {
     const auto job = Admin(*client_).Inspect("job", "1");
@@ -94,9 +96,8 @@ class WorkAgainTest : public ::testing::Test {
 };
 
 TEST_F(WorkAgainTest, IsWhatNoLogHadYet) {
-  ASSERT_NO_FATAL_FAILURE(Begin({StrCat("server.memory_lag_ms=", kLagMs),
-                                 StrCat("scheduler.heartbeat_ms=", kHeartbeatMs), "scheduler.lease_ms=1000"},
-                                kStepMs));
+  ASSERT_NO_FATAL_FAILURE(Begin(
+      {StrCat("server.memory_lag_ms=", kLagMs), StrCat("scheduler.heartbeat_ms=", kHeartbeatMs)}, kStepMs));
   ASSERT_NO_FATAL_FAILURE(Train(1));
   ASSERT_NO_FATAL_FAILURE(WaitInPass(0));
   ASSERT_NO_FATAL_FAILURE(KillServer());
@@ -112,10 +113,9 @@ TEST_F(WorkAgainTest, IsWhatNoLogHadYet) {
   std::printf("%lu of %lu minibatches computed again after three kills\n", static_cast<unsigned long>(again),
               static_cast<unsigned long>(kMinibatches * kPasses));
   EXPECT_GT(again, 0u) << "nothing was lost: the kills show nothing";
-  // A step takes at least kStepMs. What is in no log is as old as the lag, and as long as its append takes;
-  // what the scheduler has not heard of, one heartbeat more.
-  constexpr uint64_t kUnheard = (2 * kLagMs + kHeartbeatMs) / kStepMs;
-  EXPECT_LE(again, 3 * (kUnheard + kInFlight));
+  // By the lag and, of a worker, the heartbeat, 50 and 100 a kill. Half of what partitions from their begin
+  // would be leaves room for a disk that stalls.
+  EXPECT_LT(again, 3 * kMinibatches * 4 / 5 / 2);
 }
 
 TEST_F(WorkAgainTest, AFlushEndsAPassAndNotAPartition) {
@@ -126,7 +126,7 @@ TEST_F(WorkAgainTest, AFlushEndsAPassAndNotAPartition) {
   const double deltas = cluster_->Metric("server-0", "penstock_server_deltas_total");
   std::printf("%.0f deltas in %lu passes\n", deltas, static_cast<unsigned long>(kPasses));
   // One a shard where a pass ends, and some for the tables; one a shard and partition otherwise.
-  EXPECT_GE(deltas, static_cast<double>(kPasses));
+  EXPECT_GE(deltas, static_cast<double>(kShards * kPasses));
   EXPECT_LE(deltas, static_cast<double>(4 * kShards * kPasses));
 }
 

@@ -59,7 +59,7 @@ std::vector<std::string> NotDefault(const nlohmann::json& options, const std::st
   job.table.optimizer.kind = optimizer;
   job.table.optimizer.Resolve(KindOf(options, "model"));
   defaults["optimizer"] = JobToJson(job)["optimizer"];
-  if (optimizer != left_open) defaults["optimizer"]["kind"] = left_open;
+  if (left_open != optimizer) defaults["optimizer"]["kind"] = left_open;
   std::vector<std::string> lines;
   for (const auto& [section, members] : options.items()) {
     if (!members.is_object()) continue;

@@ -4,8 +4,8 @@
 // Events and the time go in, actions come out; the driver (supervisor.h) forks and signals. A child that dies
 // is started again after a delay that doubles with every death in a row and falls back to the first one when
 // the child has lived for a while; one that does not take its options, after the longest delay, as somebody
-// must mend them first. Stopping goes group by group: all of one stop order are asked to end and
-// waited for, then the next; who has not ended by the deadline is killed.
+// must mend them first. Stopping goes group by group: all of one stop order are asked to end and waited for,
+// then the next; who has not ended by the deadline is killed.
 #pragma once
 
 #include <cstddef>

@@ -265,19 +265,22 @@ TEST_F(SchedulerTokensTest, WhatAWorkerAsksForAndReportsIsBounded) {
   EXPECT_TRUE(knows(64).ok());
   ExpectInvalid(knows(65), "lease: more than 64 known jobs");
 
-  const auto report = [&](uint32_t lines, size_t error, size_t result) {
+  const auto report = [&](uint32_t lines, size_t error, size_t result, char of = 'e') {
     return worker->InSession(&Client::reportRequest, [=](auto& request) {
       auto last = request.initProgress(lines)[lines - 1];
-      last.initError().setMessage(std::string(error, 'e'));
-      last.setResult(std::string(result, 'r'));
+      last.initError().setMessage(std::string(error, of));
+      last.setResult(std::string(result, of));
     });
   };
   constexpr size_t kResult = 4 << 20;
   EXPECT_TRUE(report(4096, 0, 0).ok());
   ExpectInvalid(report(4097, 0, 0), "report: more than 4096 leases");
   EXPECT_TRUE(report(2, kMostText, kResult).ok());
-  ExpectInvalid(report(2, kMostText + 1, 0), "an error of more than 65536");
-  ExpectInvalid(report(2, 0, kResult + 1), "a result of more than 4194304 bytes");
+  ExpectInvalid(report(2, kMostText + 1, 0), "report: an error with more than 65536 characters");
+  ExpectInvalid(report(2, 0, kResult + 1), "report: a result with more than 4194304 characters");
+  // Each becomes three bytes.
+  ExpectInvalid(report(2, kMostText / 2, 0, '\xff'), "an error with more");
+  ExpectInvalid(report(2, 0, kResult / 2, '\xff'), "a result with more");
 }
 
 TEST_F(SchedulerTokensTest, WhatANodeSaysOfItselfIsBounded) {
@@ -292,8 +295,8 @@ TEST_F(SchedulerTokensTest, WhatANodeSaysOfItselfIsBounded) {
   const std::string most(kMostText, 'm');
   EXPECT_TRUE(words(most, most).ok());
   for (const std::string& longer : {most + 'm', std::string(kMostText / 2, '\xff')})
-    ExpectInvalid(words(longer, ""), "a note with too many characters");
-  ExpectInvalid(words("", most + 'm'), "a trouble with too many characters");
+    ExpectInvalid(words(longer, ""), "a note with more than 65536 characters");
+  ExpectInvalid(words("", most + 'm'), "a trouble with more than 65536 characters");
   ASSERT_TRUE(worker->Inspect("nodes").ok());
   ASSERT_EQ(worker->shown.size(), 1u);
   EXPECT_EQ(worker->shown[0]["note"], most) << "what was refused is not kept";
@@ -320,9 +323,9 @@ TEST_F(SchedulerTokensTest, WhatAServerSaysOfItsShardsIsBounded) {
     });
   };
   EXPECT_TRUE(copies(kMostText, 16, kMostText).ok());
-  ExpectInvalid(copies(kMostText + 1, 1, 0), "a damage with too many characters");
+  ExpectInvalid(copies(kMostText + 1, 1, 0), "a damage with more than 65536 characters");
   ExpectInvalid(copies(0, 17, 0), "a report of 17 backups of a shard");
-  ExpectInvalid(copies(0, 16, kMostText + 1), "a backup's failure with too many characters");
+  ExpectInvalid(copies(0, 16, kMostText + 1), "a backup's failure with more than 65536 characters");
 }
 
 TEST_F(SchedulerTokensTest, WhereANodeIsAndWhyItCannotStartIsBounded) {
@@ -347,9 +350,9 @@ TEST_F(SchedulerTokensTest, WhereANodeIsAndWhyItCannotStartIsBounded) {
   EXPECT_TRUE(registers({.role = proto::Role::WORKER, .endpoints = 4}).ok());
   ExpectInvalid(registers({.endpoints = 257}), "register: more than 256 endpoints");
   ExpectInvalid(registers({.role = proto::Role::WORKER, .endpoints = 5}), "register: more than 4 endpoints");
-  ExpectInvalid(registers({.endpoint = 301}), "register: an address with too many characters");
-  ExpectInvalid(registers({.http = 301}), "register: an address with too many characters");
-  ExpectInvalid(registers({.log = 4097}), "register: a path of a log with too many characters");
+  ExpectInvalid(registers({.endpoint = 301}), "register: an address with more than 300 characters");
+  ExpectInvalid(registers({.http = 301}), "register: an address with more than 300 characters");
+  ExpectInvalid(registers({.log = 4097}), "register: a path of a log with more than 4096 characters");
   const auto cannot_start = [&](size_t characters) {
     return node->Call([=](proto::Scheduler::Client& s) {
       auto request = s.cannotStartRequest();
@@ -359,7 +362,7 @@ TEST_F(SchedulerTokensTest, WhereANodeIsAndWhyItCannotStartIsBounded) {
     });
   };
   EXPECT_TRUE(cannot_start(kMostText).ok());
-  ExpectInvalid(cannot_start(kMostText + 1), "cannotStart: a reason with too many characters");
+  ExpectInvalid(cannot_start(kMostText + 1), "cannotStart: a reason with more than 65536 characters");
 }
 
 }  // namespace

@@ -158,13 +158,15 @@ class ColdCallsTest : public ColdFetchTest {
   Status Call(Make make) {
     std::promise<Status> done;
     loop_.Post([&] {
-      auto answered = make(*plane_).send().then(
-          [&](auto&& answer) {
-            const auto group = answer.getResponse().getTables()[0].getGroups()[0];
-            done.set_value(
-                {static_cast<Code>(group.getCode()), group.getMessage().cStr(), group.getRetryAfterMs()});
-          },
-          [&](kj::Exception&& e) { done.set_value(Internal(e.getDescription().cStr())); });
+      auto answered =
+          make(*plane_)
+              .send()
+              .then([&](auto&& answer) {
+                const auto group = answer.getResponse().getTables()[0].getGroups()[0];
+                done.set_value(
+                    {static_cast<Code>(group.getCode()), group.getMessage().cStr(), group.getRetryAfterMs()});
+              })
+              .then([] {}, [&](kj::Exception&& e) { done.set_value(Internal(e.getDescription().cStr())); });
       loop_.Detach(kj::mv(answered), "call");
     });
     return done.get_future().get();

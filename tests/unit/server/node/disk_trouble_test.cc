@@ -53,7 +53,7 @@ class DiskTroubleTest : public FoldingNode {
 };
 
 TEST_F(DiskTroubleTest, ALogThatCannotBeWrittenUntilItHasAFreshSegment) {
-  Open();
+  ASSERT_NO_FATAL_FAILURE(Open());
   StartFolds();
   ExpectNothing();
   FillDisk("log.append.before");
@@ -67,7 +67,7 @@ TEST_F(DiskTroubleTest, ALogThatCannotBeWrittenUntilItHasAFreshSegment) {
 }
 
 TEST_F(DiskTroubleTest, AFoldThatFailsRefusesNothingAndIsTriedAgainByItself) {
-  Open();
+  ASSERT_NO_FATAL_FAILURE(Open());
   ASSERT_STATUS_OK(Write(20));
   StartFolds();
   ExpectNothing();
@@ -83,7 +83,7 @@ TEST_F(DiskTroubleTest, AFoldThatFailsRefusesNothingAndIsTriedAgainByItself) {
 }
 
 TEST_F(DiskTroubleTest, ALogBeyondItsLimitUntilAFoldHasShortenedIt) {
-  Open();
+  ASSERT_NO_FATAL_FAILURE(Open());
   ASSERT_STATUS_OK(Write(20));
   const uint64_t bytes = log().Bytes();
   StartFolds();
@@ -96,7 +96,7 @@ TEST_F(DiskTroubleTest, ALogBeyondItsLimitUntilAFoldHasShortenedIt) {
 }
 
 TEST_F(DiskTroubleTest, ANodeFileThatCannotBeWrittenUntilItIs) {
-  Open();
+  ASSERT_NO_FATAL_FAILURE(Open());
   StartFolds();
   EXPECT_FALSE(node_file_.Save({}).ok());
   ExpectTrouble(Look(), Unsaved(), true);
@@ -106,7 +106,7 @@ TEST_F(DiskTroubleTest, ANodeFileThatCannotBeWrittenUntilItIs) {
 }
 
 TEST_F(DiskTroubleTest, AllAtOnceWritingFirst) {
-  Open();
+  ASSERT_NO_FATAL_FAILURE(Open());
   ASSERT_STATUS_OK(Write(20));
   FillDisk("log.append.before");
   EXPECT_FALSE(Write(1).ok());
