@@ -89,8 +89,9 @@ class JobRestartTest : public ::testing::Test {
     EXPECT_EQ(job.at("examples_total"), passes_ * data_.records);
     EXPECT_EQ(job.at("bad_records"), 0);
     const CommandResult status = RunPenstock({"status", "--data-dir", cluster_->data_dir(), "-o", "json"});
+    const auto health = json::parse(status.out);
     // Nothing but that they were started so often.
-    for (const std::string problem : json::parse(status.out).at("problems"))
+    for (const std::string problem : health.at("problems"))
       EXPECT_NE(problem.find(" times within 10 minutes"), std::string::npos) << problem;
     client_.reset();
     EXPECT_EQ(cluster_->Down(), 0);
