@@ -405,7 +405,8 @@ TEST(DeltaLogTest, ASegmentThatIsLongerIsCutToASpare) {
   ASSERT_GT(sealed[1].bytes, kSegment);
   for (const SegmentInfo& segment : sealed) ASSERT_TRUE((*log)->Remove(segment.number).ok());
   EXPECT_EQ((*log)->spares(), 3u) << "with the first one";
-  for (const std::string& name : *files.List(kDir)) {
+  const auto names = *files.List(kDir);
+  for (const std::string& name : names) {
     const auto file = files.Open(std::string(kDir) + "/" + name);
     ASSERT_TRUE(file.ok()) << file.status().ToString();
     EXPECT_LE(*(*file)->Size(), kSegment) << name;
