@@ -26,19 +26,12 @@ int OpenOutput(const std::string& path) {
   return ::open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
 }
 
-// What a sanitizer costs, on a busy machine; as tests/register.cmake has it.
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-constexpr int kPatience = 5;
-#else
-constexpr int kPatience = 1;
-#endif
-
 }  // namespace
 
 std::string ProgramFolder() { return PENSTOCK_PROGRAMS; }
 
 bool WaitFor(int deadline_ms, const std::function<bool()>& done) {
-  const auto end = std::chrono::steady_clock::now() + kPatience * std::chrono::milliseconds(deadline_ms);
+  const auto end = std::chrono::steady_clock::now() + kSanitizerCost * std::chrono::milliseconds(deadline_ms);
   while (!done()) {
     if (std::chrono::steady_clock::now() > end) return false;
     std::this_thread::sleep_for(std::chrono::milliseconds(5));  // between two looks at the condition

@@ -16,8 +16,14 @@ namespace penstock {
 // The folder of the programs under test.
 std::string ProgramFolder();
 
-// Waits until `done` is true, polling; false at the deadline, which is five times as late in sanitized
-// builds.
+// What a sanitizer costs in time, on a busy machine (as tests/register.cmake has it), and in memory.
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+inline constexpr int kSanitizerCost = 5;
+#else
+inline constexpr int kSanitizerCost = 1;
+#endif
+
+// Waits until `done` is true, polling; false at the deadline, which is later in sanitized builds.
 bool WaitFor(int deadline_ms, const std::function<bool()>& done);
 
 class ChildProgram {

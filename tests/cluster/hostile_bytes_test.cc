@@ -112,6 +112,8 @@ class SpoilingPipe {
   std::thread thread_;
 };
 
+constexpr uint64_t kMostResident = uint64_t{kSanitizerCost} * 256 << 20;  // of a process, in bytes
+
 class HostileBytesTest : public ::testing::Test {
  protected:
   void SetUp() override {
@@ -260,6 +262,12 @@ TEST_F(HostileBytesTest, EndNothing) {
     }
   }
   EXPECT_GT(let_in, 0) << "calls were spoilt, too";
+  for (const char* name : {"server-0", "scheduler"}) {
+    const uint64_t peak = cluster_.PeakResidentBytes(name);
+    std::printf("%s: %lu MiB at most\n", name, static_cast<unsigned long>(peak >> 20));
+    EXPECT_GT(peak, 0u);
+    EXPECT_LT(peak, kMostResident) << name;
+  }
   // Honest peers go on.
   const auto client = cluster_.Connect();
   ASSERT_TRUE(client.ok()) << client.status().ToString();

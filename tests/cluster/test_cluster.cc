@@ -7,7 +7,9 @@
 #include <unistd.h>
 
 #include <filesystem>
+#include <fstream>
 #include <nlohmann/json.hpp>
+#include <string_view>
 
 #include "client/admin.h"
 #include "common/base/atomic_file.h"
@@ -154,6 +156,17 @@ double MetricOf(const std::string& process_dir, const std::string& metric) {
   const std::string page = HttpGet(process_dir, "/metrics");
   const size_t line = page.find("\n" + metric + " ");
   return line == std::string::npos ? -1 : std::strtod(page.c_str() + line + metric.size() + 2, nullptr);
+}
+
+uint64_t TestCluster::PeakResidentBytes(const std::string& name) const {
+  const auto found = running_.find(name);
+  if (found == running_.end()) return 0;
+  constexpr std::string_view kField = "VmHWM:";  // in KiB
+  std::ifstream status("/proc/" + std::to_string(found->second.pid()) + "/status");
+  for (std::string line; std::getline(status, line);) {
+    if (line.starts_with(kField)) return std::stoull(line.substr(kField.size())) << 10;
+  }
+  return 0;
 }
 
 std::string TestCluster::Output(const std::string& name) const {

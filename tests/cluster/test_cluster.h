@@ -56,6 +56,8 @@ class TestCluster {
   std::string node_token_file() const { return dir_ + "/node.token"; }
   // A value of the process's /metrics; -1 when it cannot be had.
   double Metric(const std::string& name, const std::string& metric) const;
+  // The most memory that the running process has had, in bytes; 0 when the system does not say.
+  uint64_t PeakResidentBytes(const std::string& name) const;
   // What the process printed.
   std::string Output(const std::string& name) const;
   std::vector<std::string> names() const;
