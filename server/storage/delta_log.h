@@ -20,24 +20,11 @@
 
 #include "common/base/ids.h"
 #include "common/base/status.h"
-#include "server/storage/delta_words.h"
 #include "server/storage/file_layer.h"
+#include "server/storage/log_record.h"
 #include "server/storage/segment_format.h"
 
 namespace penstock {
-
-struct LogSection {
-  ShardId shard = 0;
-  Incarnation incarnation = 0;  // which life of the shard on this node
-  DeltaWords delta;             // proto::Delta as a flat message
-  uint32_t checksum = 0;        // CRC-32C of it, taken when it was built
-};
-
-// What one core's commit window changed. The log numbers the windows.
-struct LogRecord {
-  uint32_t core = 0;
-  std::vector<LogSection> sections;
-};
 
 struct DeltaLogOptions {
   uint64_t cluster = 0;
@@ -109,6 +96,7 @@ class DeltaLog {
   Status FindSpares();
   std::string TakeSpare();
   void TrimSpares(size_t keep);
+  void RemoveSpare(uint64_t number);
   bool KeepAsSpare(uint64_t number);
   SegmentHeader NextHeader();
   Status Fail(const Status& status, std::unique_lock<std::mutex> lock);
