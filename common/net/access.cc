@@ -57,14 +57,14 @@ const std::map<uint64_t, InterfaceRules>& Rules() {
 
 class GuardedService final : public capnp::Capability::Server {
  public:
-  GuardedService(std::shared_ptr<kj::Own<capnp::Capability::Server>> service, Access caller)
+  GuardedService(std::shared_ptr<kj::Own<capnp::Capability::Server>> service, const ProvenPeer& caller)
       : service_(std::move(service)),
         knows_caller_(dynamic_cast<KnowsCaller*>(service_->get())),
         caller_(caller) {}
 
   DispatchCallResult dispatchCall(uint64_t interface, uint16_t method,
                                   capnp::CallContext<capnp::AnyPointer, capnp::AnyPointer> context) override {
-    const Status status = CheckCall(caller_, interface, method);
+    const Status status = CheckCall(caller_.access, interface, method);
     if (status.code() == Code::kPermissionDenied) {
       WriteStatus(status, context.getResults().initAs<proto::Refusal>().initStatus());
       return {kj::READY_NOW, false};
@@ -77,7 +77,7 @@ class GuardedService final : public capnp::Capability::Server {
  private:
   const std::shared_ptr<kj::Own<capnp::Capability::Server>> service_;
   KnowsCaller* const knows_caller_;
-  const Access caller_;
+  const ProvenPeer caller_;
 };
 
 }  // namespace
@@ -102,7 +102,7 @@ Status CheckCall(Access caller, uint64_t interface, uint16_t method) {
 }
 
 capnp::Capability::Client GuardService(std::shared_ptr<kj::Own<capnp::Capability::Server>> service,
-                                       Access caller) {
+                                       const ProvenPeer& caller) {
   return kj::heap<GuardedService>(std::move(service), caller);
 }
 

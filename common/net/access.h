@@ -25,21 +25,29 @@ enum class Access : uint8_t {
 };
 std::string_view ToString(Access);
 
-// A service whose answers depend on whose call it is.
+// Whose call it is.
+struct ProvenPeer {
+  Access access = Access::kEverything;
+  uint64_t connection = 0;  // the port's number of the connection that it came on
+};
+
+// A service whose answers depend on whose call it is. All on the loop.
 class KnowsCaller {
  public:
   virtual ~KnowsCaller() = default;
-  // Before each call, on the loop; holds until the method has returned its promise.
-  virtual void BeginCall(Access caller) = 0;
+  // Before each call; holds until the method has returned its promise.
+  virtual void BeginCall(const ProvenPeer& caller) = 0;
+  // The connection has ended: nothing will come on it any more.
+  virtual void OnClosed(uint64_t connection) = 0;
 };
 
 // kPermissionDenied naming the method, the token that was proven and those that may call it. kNotFound: no
 // port has such a method.
 Status CheckCall(Access caller, uint64_t interface, uint16_t method);
 
-// The service as somebody with this access may use it. Methods that he may not call are answered with a
+// The service as this caller may use it. Methods that he may not call are answered with a
 // proto::Refusal.
 capnp::Capability::Client GuardService(std::shared_ptr<kj::Own<capnp::Capability::Server>> service,
-                                       Access caller);
+                                       const ProvenPeer& caller);
 
 }  // namespace penstock

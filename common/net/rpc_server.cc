@@ -87,7 +87,7 @@ class HandshakeServer final : public proto::Handshake::Server {
       WriteStatus(refusal, results.initStatus());
       return kj::READY_NOW;
     }
-    results.setService(GuardService(service_, *access));
+    results.setService(GuardService(service_, {.access = *access, .connection = connection_}));
     return kj::READY_NOW;
   }
 
@@ -289,6 +289,8 @@ class RpcServer::Impl : public kj::TaskSet::ErrorHandler, public Gate {
   void Close(uint64_t id) {
     counters_.unproven_connections -= unproven_.erase(id);
     counters_.connections -= connections_.erase(id);
+    if (service_ == nullptr) return;
+    if (auto* knows = dynamic_cast<KnowsCaller*>(service_->get()); knows != nullptr) knows->OnClosed(id);
   }
 
   void taskFailed(kj::Exception&& e) override { Say(e.getDescription().cStr()); }

@@ -39,6 +39,7 @@ void NodeTable::OnRegister(NodeId node, const std::vector<ShardLine>& lines, int
                     .registered = sign,
                     .seen = sign,
                     .answered = sign,
+                    .ended = 0,
                     .note = "",
                     .trouble = "",
                     .lines = ByShard(lines)};
@@ -64,6 +65,7 @@ bool NodeTable::OnHeartbeat(NodeId node, bool busy, std::vector<ShardLine> lines
   entry.seen_ms = now_ms;
   entry.seen = ++signs_;
   entry.known = std::exchange(entry.answered, signs_);
+  entry.ended = 0;
   entry.beating = true;
   entry.busy = busy;
   entry.lines = std::move(by_shard);
@@ -75,6 +77,12 @@ void NodeTable::OnSign(NodeId node, int64_t now_ms) {
   if (it == entries_.end()) return;
   it->second.seen_ms = now_ms;
   it->second.seen = ++signs_;
+  it->second.ended = 0;
+}
+
+void NodeTable::OnEnded(NodeId node) {
+  auto it = entries_.find(node);
+  if (it != entries_.end()) it->second.ended = ++signs_;
 }
 
 void NodeTable::Forgive(int64_t ms) {
@@ -88,8 +96,9 @@ int64_t NodeTable::SilentMs(NodeId node, int64_t now_ms) const {
 }
 
 Liveness NodeTable::StateOf(NodeId node, int64_t now_ms) const {
+  auto it = entries_.find(node);
   const int64_t silent = SilentMs(node, now_ms);
-  if (silent >= options_.dead_ms) return Liveness::kDead;
+  if (silent >= options_.dead_ms || (it != entries_.end() && it->second.ended != 0)) return Liveness::kDead;
   return silent >= options_.suspect_ms ? Liveness::kSuspect : Liveness::kAlive;
 }
 
@@ -117,8 +126,11 @@ bool NodeTable::KnownSinceRegister(NodeId node, NodeId other) const {
 
 bool NodeTable::HeardSinceDeath(NodeId node, NodeId dead) const {
   auto it = entries_.find(node), silent = entries_.find(dead);
+  if (it == entries_.end()) return false;
+  const bool ended = silent != entries_.end() && silent->second.ended != 0;
+  if (ended && it->second.seen > silent->second.ended) return true;
   const int64_t since = silent == entries_.end() ? started_ms_ : silent->second.seen_ms;
-  return it != entries_.end() && it->second.seen_ms >= since + options_.dead_ms;
+  return it->second.seen_ms >= since + options_.dead_ms;
 }
 
 void NodeTable::OnCannotStart(const std::string& name, std::string reason) {

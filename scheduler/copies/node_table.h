@@ -34,6 +34,7 @@ class NodeTable {
     uint64_t registered = 0;  // when, in signs of all nodes; 0: not in this life of the scheduler
     uint64_t seen = 0;
     uint64_t answered = 0;  // the latest register or heartbeat
+    uint64_t ended = 0;     // OnEnded came after so many signs; 0: there was a sign since
     std::string note, trouble;
     uint64_t known = 0;  // its lines are from after this sign was answered; 0: they may be of any age
     std::map<ShardId, ShardLine> lines;  // of the latest register or heartbeat
@@ -51,6 +52,10 @@ class NodeTable {
   // A server of that name ended, as it cannot start; until one registers.
   void OnCannotStart(const std::string& name, std::string reason);
   void OnStarted(const std::string& name) { cannot_start_.erase(name); }
+  // Its connections have ended and its address refuses another one: it counts as dead until its next sign,
+  // since what refuses may also be a firewall. Of one that was not heard in this life of the scheduler:
+  // nothing.
+  void OnEnded(NodeId node);
   // It called, so it lives.
   void OnSign(NodeId node, int64_t now_ms);
   // The scheduler itself stood still for so long: nobody was silent meanwhile.
@@ -67,7 +72,8 @@ class NodeTable {
   // Whether `node` said its lines after the latest register of `other`. A message may have waited for the
   // scheduler since before that; only one that follows an answer shows when it was sent.
   bool KnownSinceRegister(NodeId node, NodeId other) const;
-  // Whether `node` gave a sign after `dead` counted as dead: then it did not end meanwhile itself.
+  // Whether `node` gave a sign after `dead` counted as dead, by silence or by its end: then it did not end
+  // meanwhile itself.
   bool HeardSinceDeath(NodeId node, NodeId dead) const;
   // nullptr: it did not report the shard.
   const ShardLine* Line(NodeId node, ShardId shard) const;

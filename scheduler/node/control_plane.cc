@@ -228,6 +228,12 @@ Result<HeartbeatAnswer> ControlPlane::Heartbeat(HeartbeatRequest request, Now no
   return Wanted(request.node, request.session, now);
 }
 
+void ControlPlane::NoteEnded(NodeId node, Now now) {
+  nodes_.OnEnded(node);
+  RefreshMap(now);
+  (void)CommitCopies(now);  // it decides nothing yet, but knows then whose signs it waits for
+}
+
 Status ControlPlane::CannotStart(const std::string& name, const std::string& reason) {
   PENSTOCK_RETURN_IF_ERROR(CheckPeerName(name).Prepend("cannotStart"));
   LOG(ERROR) << name << " cannot start: " << reason;

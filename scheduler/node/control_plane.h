@@ -118,6 +118,8 @@ class ControlPlane {
   Result<RegisterAnswer> Register(const RegisterRequest& request, Now now);
   // kFailedPrecondition: register again.
   Result<HeartbeatAnswer> Heartbeat(HeartbeatRequest request, Now now);
+  // The process of a server has ended (NodeTable::OnEnded). Whoever may go on without it is asked for a sign.
+  void NoteEnded(NodeId node, Now now);
   // A server that ends, as it cannot start, says why.
   Status CannotStart(const std::string& name, const std::string& reason);
   // What Heartbeat would answer now, for one that was held; no sign of life.

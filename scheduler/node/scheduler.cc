@@ -73,6 +73,7 @@ class Scheduler::Impl {
     loop_.Run([this] {
       ticking_ = nullptr;
       rpc_.reset();
+      if (watch_ != nullptr) watch_->Stop();
       for (const auto& room : {room_.get(), held_.get()})
         if (room != nullptr) room->Close();
     });
@@ -81,6 +82,7 @@ class Scheduler::Impl {
       if (plane_ != nullptr) plane_->End();
       room_.reset();
       held_.reset();
+      watch_.reset();
       plane_.reset();
       journal_.reset();
     });
@@ -124,7 +126,11 @@ class Scheduler::Impl {
     room_ = std::make_unique<WaitingRoom>(loop_);
     metrics_.Update(*plane_, Clock());
     held_ = std::make_unique<WaitingRoom>(loop_);
-    rpc_->Serve(kj::heap<SchedulerService>(*plane_, *room_, *held_, o.heartbeat_ms, Clock));
+    watch_ = std::make_unique<NodeWatch>(loop_, static_cast<uint64_t>(o.dead_ms), [this](NodeId node) {
+      plane_->NoteEnded(node, Clock());
+      held_->Wake();
+    });
+    rpc_->Serve(kj::heap<SchedulerService>(*plane_, *room_, *held_, *watch_, o.heartbeat_ms, Clock));
     ticking_ = Ticking().eagerlyEvaluate(
         [](kj::Exception&& e) { LOG(FATAL) << "scheduler: tick: " << e.getDescription().cStr(); });
     return Status::Ok();
@@ -152,6 +158,7 @@ class Scheduler::Impl {
   std::unique_ptr<Journal> journal_;  // on the loop, like the rest
   std::unique_ptr<ControlPlane> plane_;
   std::unique_ptr<WaitingRoom> room_, held_;
+  std::unique_ptr<NodeWatch> watch_;
   std::unique_ptr<RpcServer> rpc_;
   kj::Promise<void> ticking_ = nullptr;
   bool stopped_ = false;  // the owner's thread

@@ -107,7 +107,7 @@ kj::Promise<void> SchedulerService::newProducers(NewProducersContext context) {
 kj::Promise<void> SchedulerService::submitJob(SubmitJobContext context) {
   return Answer(context, [&]() -> Status {
     PENSTOCK_ASSIGN_OR_RETURN(const JobId job, plane_.Submit(context.getParams().getSpec().cStr(), clock_(),
-                                                             caller_ == Access::kClient));
+                                                             caller_.access == Access::kClient));
     context.getResults().setJob(job);
     return Status::Ok();
   });

@@ -18,6 +18,7 @@
 #include "common/net/access.h"
 #include "proto/control.capnp.h"
 #include "scheduler/node/control_plane.h"
+#include "scheduler/node/node_watch.h"
 #include "scheduler/node/waiting_room.h"
 
 namespace penstock {
@@ -25,11 +26,12 @@ namespace penstock {
 class SchedulerService final : public proto::Scheduler::Server, public KnowsCaller {
  public:
   // `held` is where heartbeats wait: it must be woken after whatever else changes the plane.
-  SchedulerService(ControlPlane& plane, WaitingRoom& room, WaitingRoom& held, uint64_t hold_ms,
-                   std::function<Now()> clock)
-      : plane_(plane), room_(room), held_(held), hold_ms_(hold_ms), clock_(std::move(clock)) {}
+  SchedulerService(ControlPlane& plane, WaitingRoom& room, WaitingRoom& held, NodeWatch& watch,
+                   uint64_t hold_ms, std::function<Now()> clock)
+      : plane_(plane), room_(room), held_(held), watch_(watch), hold_ms_(hold_ms), clock_(std::move(clock)) {}
 
-  void BeginCall(Access caller) override { caller_ = caller; }
+  void BeginCall(const ProvenPeer& caller) override { caller_ = caller; }
+  void OnClosed(uint64_t connection) override { watch_.OnClosed(connection); }
   kj::Promise<void> register_(RegisterContext context) override;
   kj::Promise<void> heartbeat(HeartbeatContext context) override;
   kj::Promise<void> cannotStart(CannotStartContext context) override;
@@ -76,7 +78,8 @@ class SchedulerService final : public proto::Scheduler::Server, public KnowsCall
   }
   void WakeHeld();
   // Whether what the caller says of terms, versions and shards counts.
-  bool OfNode() const { return caller_ == Access::kNode || caller_ == Access::kEverything; }
+  bool OfNode() const { return caller_.access == Access::kNode || caller_.access == Access::kEverything; }
+  void NoteHeard(NodeId node);
 
   Status MayServe(NodeRole role, std::string_view method) const;
   Status Register(RegisterContext& context);
@@ -94,10 +97,11 @@ class SchedulerService final : public proto::Scheduler::Server, public KnowsCall
   ControlPlane& plane_;
   WaitingRoom& room_;
   WaitingRoom& held_;
+  NodeWatch& watch_;
   const uint64_t hold_ms_;
   const std::function<Now()> clock_;
-  Access caller_ = Access::kEverything;  // of the call that begins
-  uint64_t woken_version_ = 0;           // of the plane, when the held ones looked last
+  ProvenPeer caller_;           // of the call that begins
+  uint64_t woken_version_ = 0;  // of the plane, when the held ones looked last
   std::map<NodeId, Told> told_;
 };
 

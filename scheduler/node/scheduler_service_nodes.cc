@@ -125,6 +125,7 @@ Status SchedulerService::Register(RegisterContext& context) {
   if (request.role == NodeRole::kWorker)
     PENSTOCK_RETURN_IF_ERROR(plane_.MakeRoomForWorker(request, clock_()));
   PENSTOCK_ASSIGN_OR_RETURN(const RegisterAnswer answer, plane_.Register(request, clock_()));
+  NoteHeard(answer.node);
   const StateData& data = plane_.data();
   auto results = context.getResults();
   results.setNode(answer.node);
@@ -166,11 +167,18 @@ void SchedulerService::FillWantedState(proto::Scheduler::HeartbeatParams::Reader
                       [&](uint32_t size) { return results.initCompleteProducers(size); });
 }
 
+// Workers have no port that could refuse anybody.
+void SchedulerService::NoteHeard(NodeId id) {
+  const NodeRecord* node = plane_.state().FindNode(id);
+  if (node != nullptr && node->role == NodeRole::kServer && !node->endpoints.empty())
+    watch_.OnHeard(id, node->endpoints.front(), caller_.connection);
+}
+
 // Of callers that are no nodes.
 Status SchedulerService::MayServe(NodeRole role, std::string_view method) const {
   if (role != NodeRole::kServer) return Status::Ok();
-  return PermissionDenied(
-      StrCat("'", method, "' of a server is not for the ", ToString(caller_), " token, allowed is node"));
+  return PermissionDenied(StrCat("'", method, "' of a server is not for the ", ToString(caller_.access),
+                                 " token, allowed is node"));
 }
 
 // --- heartbeats ---
@@ -193,7 +201,9 @@ Result<HeartbeatAnswer> SchedulerService::Beat(proto::Scheduler::HeartbeatParams
   try {
     PENSTOCK_ASSIGN_OR_RETURN(request.lines, ReadLines(params.getShards(), plane_.data().shards.size()));
     if (!OfNode()) request.lines.clear();
-    return plane_.Heartbeat(std::move(request), clock_());
+    auto answer = plane_.Heartbeat(std::move(request), clock_());
+    if (answer.ok()) NoteHeard(params.getNode());
+    return answer;
   } catch (const std::exception& e) {
     LOG(ERROR) << "scheduler: heartbeat: " << e.what();
     return Internal(StrCat("scheduler: ", e.what()));

@@ -48,7 +48,10 @@ TEST(CopiesTest, PushesGoOnAfterAPrimaryIsKilled) {
   const int kills = FromEnvironment("PENSTOCK_KILLS", 4);
   const uint64_t seed = FromEnvironment("PENSTOCK_SEED", 1);
   std::printf("seed %lu (PENSTOCK_SEED), %d kills (PENSTOCK_KILLS)\n", seed, kills);
-  TestCluster cluster({.servers = 3, .shards = 16, .set = Copies(2)});
+  auto options = Copies(2);
+  options.emplace_back(
+      "scheduler.dead_ms=120000");  // silence tells nothing here: the end of the process does
+  TestCluster cluster({.servers = 3, .shards = 16, .set = options});
   ASSERT_TRUE(cluster.Start().ok()) << cluster.Output("scheduler") << cluster.Output("server-0");
   auto client = cluster.Connect();
   ASSERT_TRUE(client.ok()) << client.status().ToString();

@@ -162,6 +162,12 @@ void SimFaults::CutLinks(Endpoint from) {
     if (ways & 1) world_.Cut(from, other);
     if (ways & 2) world_.Cut(other, from);
   }
+  // A firewall refuses as a process does that has ended.
+  const SimServer* server = ServerAt(from);
+  if (server != nullptr && server->node() != 0 && world_.OneIn(3)) {
+    world_.After(world_.Between(1, 400) * 1000,
+                 [this, node = server->node()] { cluster_.scheduler.NoteEnded(node); });
+  }
   world_.After(world_.Between(100, 6000) * 1000, [this] { world_.Heal(); });
 }
 

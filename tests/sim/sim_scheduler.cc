@@ -113,6 +113,12 @@ ReportReply SimScheduler::Report(NodeId node, uint64_t session, const std::vecto
   return {.lines = std::move(*results)};
 }
 
+void SimScheduler::NoteEnded(NodeId node) {
+  if (plane_ == nullptr) return;
+  world_.Note(self_, "node ", node, " refuses a connection");
+  plane_->NoteEnded(node, now());
+}
+
 void SimScheduler::AcceptLosses() {
   if (plane_ == nullptr) return;
   for (ShardId id = 0; id < data().shards.size(); ++id) {

@@ -42,6 +42,8 @@ class SimScheduler {
   LeaseReply Lease(NodeId node, uint64_t session, uint32_t count);
   ReportReply Report(NodeId node, uint64_t session, const std::vector<ReportedProgress>& lines);
   Result<ProducerId> NewProducer();
+  // It finds a server's connections closed, and its address refuses another.
+  void NoteEnded(NodeId node);
   // The operator: accepts every loss.
   void AcceptLosses();
   // Tables and a job, at the beginning.

@@ -51,9 +51,17 @@ void SimServer::End(bool power) {
   core_.reset();
   scheduler_.reset();
   session_ = 0;
-  if (!power) return disk_.Mend();
+  if (!power) {
+    // A machine without power refuses nobody; a process that has ended does, until it has registered again.
+    world_.After(world_.Between(1'000, 60'000), [this] { SeemEnded(); });
+    return disk_.Mend();
+  }
   cluster_.truth.OnPowerCut(*this);
   disk_.PowerCut();
+}
+
+void SimServer::SeemEnded() {
+  if (session_ == 0 && node() != 0) cluster_.scheduler.NoteEnded(node());
 }
 
 void SimServer::Again(uint64_t ms, void (SimServer::*what)()) {

@@ -33,6 +33,7 @@ class SimServer {
   void OnRegistered(const RegisterReply& reply);
   void Heartbeat();
   void OnHeartbeat(const HeartbeatReply& reply);
+  void SeemEnded();
   void Again(uint64_t ms, void (SimServer::*what)());
 
   SimCluster& cluster_;

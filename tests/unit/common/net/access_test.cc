@@ -46,11 +46,12 @@ class Recorder final : public capnp::Capability::Server, public KnowsCaller {
     ++calls;
     return {kj::READY_NOW, false};
   }
-  void BeginCall(Access whose) override { caller = whose; }
+  void BeginCall(const ProvenPeer& whose) override { caller = whose; }
+  void OnClosed(uint64_t) override {}
 
   std::pair<uint64_t, uint16_t> last;
   int calls = 0;
-  Access caller = Access::kEverything;
+  ProvenPeer caller;
 };
 
 class AccessTest : public ::testing::Test {
@@ -65,11 +66,12 @@ class AccessTest : public ::testing::Test {
       auto owned = kj::heap<Recorder>();
       Recorder& recorder = *owned;
       auto service = std::make_shared<kj::Own<capnp::Capability::Server>>(kj::mv(owned));
-      auto request = GuardService(service, access).typelessRequest(interface, method, nullptr);
+      auto request = GuardService(service, {.access = access, .connection = 7})
+                         .typelessRequest(interface, method, nullptr);
       loop_.Detach(request.send().then(
                        [&, service](capnp::Response<capnp::AnyPointer>&& response) {
                          *through = recorder.calls == 1 && recorder.last == std::pair(interface, method) &&
-                                    recorder.caller == access;
+                                    recorder.caller.access == access && recorder.caller.connection == 7;
                          answer.set_value(ReadStatus(response.getAs<proto::Refusal>().getStatus()));
                        },
                        [&, service](kj::Exception&& e) {

@@ -352,6 +352,51 @@ TEST_F(CopyDecisionTest, APrimaryThatWasHeardBeforeItsBackupDiedKeepsIt) {
   EXPECT_EQ(Change().node, 1u);
 }
 
+TEST_F(CopyDecisionTest, WithoutAPrimaryThatHasEndedTheBackupLeadsWithItsNextSign) {
+  Begin();
+  Follow(2);
+  Pass(100, {1, 2, 3});
+  nodes_.OnEnded(1);
+  EXPECT_EQ(Change().epoch, 0u) << "that sign is from before";
+  Beat(2);
+  EXPECT_EQ(Change().node, 2u);
+}
+
+TEST_F(CopyDecisionTest, WhoSeemsToHaveEndedAndBeatsGoesOn) {
+  Begin();
+  Follow(2);
+  nodes_.OnEnded(1);
+  Beat(1);
+  Beat(2);
+  EXPECT_EQ(nodes_.StateOf(1, now_), Liveness::kAlive);
+  EXPECT_EQ(Change().epoch, 0u);
+  nodes_.OnEnded(1);
+  nodes_.OnSign(1, now_);
+  EXPECT_EQ(nodes_.StateOf(1, now_), Liveness::kAlive);
+}
+
+TEST_F(CopyDecisionTest, WhoHasRestartedIsNotPromotedForAnEnd) {
+  Begin();
+  Follow(2);
+  nodes_.OnEnded(1);
+  Restart(2);
+  BeatTwice({2});
+  EXPECT_EQ(Change().epoch, 0u);
+  nodes_.OnEnded(2);
+  EXPECT_EQ(nodes_.StateOf(2, now_), Liveness::kDead);
+  EXPECT_EQ(Change().epoch, 0u);
+}
+
+TEST_F(CopyDecisionTest, ABackupThatHasEndedLeavesWithThePrimarysNextSign) {
+  Begin();
+  Follow(2);
+  nodes_.OnEnded(2);
+  EXPECT_EQ(Change().epoch, 0u);
+  Beat(1);
+  EXPECT_EQ(Change().node, 1u);
+  EXPECT_TRUE(Change().backups.empty());
+}
+
 TEST_F(CopyDecisionTest, OfEqualsThePrimaryLeads) {
   Begin();
   Follow(2);

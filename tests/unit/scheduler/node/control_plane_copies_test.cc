@@ -122,6 +122,18 @@ TEST_F(ControlPlaneCopiesTest, ARestartedPrimarysBackupIsPromotedWithItsNextSign
   EXPECT_EQ(c.plane->CountShortOfCopies(), 0u);
 }
 
+TEST_F(ControlPlaneCopiesTest, AnEndedPrimarysBackupIsPromotedWithItsNextSign) {
+  Up();
+  const uint64_t sign = c.plane->Wanted(c.s2.id, c.s2.session, c.now)->wanted.sign;
+  c.plane->NoteEnded(c.s1.id, c.now);
+  EXPECT_EQ(c.Entry(0).state, ShardState::kUnavailable);
+  EXPECT_GT(c.plane->Wanted(c.s2.id, c.s2.session, c.now)->wanted.sign, sign) << "whoever is held asks again";
+  ASSERT_TRUE(c.Beat(c.s2).ok());
+  EXPECT_TRUE(c.s2.granted.contains(0)) << "in the answer to that sign";
+  EXPECT_EQ(Shard().node, c.s2.id);
+  EXPECT_THAT(Inspect("status")["problems"].dump(), HasSubstr("server-1 is dead"));
+}
+
 TEST_F(ControlPlaneCopiesTest, AChangeOfCopiesInterruptsNothing) {
   Up();
   const Epoch before = Shard().epoch;
