@@ -1,8 +1,8 @@
 #include "tools/bench/memory.h"
 
 #include <algorithm>
+#include <bit>
 #include <chrono>
-#include <cstring>
 #include <deque>
 #include <fstream>
 #include <future>
@@ -131,8 +131,8 @@ class MemoryRun {
     for (size_t i = 0; i < keys.size(); ++i) {
       for (uint32_t d = 0; d < options_.dim; ++d) {
         const float expected = Loaded(keys[i], d) + Stepped(d) * static_cast<float>(stepped_[keys[i]]);
-        const float& found = values[i * options_.dim + d];
-        if (std::memcmp(&found, &expected, sizeof(float)) == 0) continue;
+        const float found = values[i * options_.dim + d];
+        if (std::bit_cast<uint32_t>(found) == std::bit_cast<uint32_t>(expected)) continue;
         return DataLoss(StrCat("row ", keys[i], ", column ", d, " holds ", found,
                                ", but the acknowledged pushes make ", expected));
       }

@@ -62,7 +62,7 @@ Result<Evaluation> EvaluateExamples(Client& client, TrainedModel& trained, const
     for (size_t t = 0; t < trained.tables.size(); ++t)
       keys.push_back({trained.tables[t].id, prepared.keys[t]});
     PENSTOCK_ASSIGN_OR_RETURN(const PullResult pulled,
-                              client.Pull(std::move(keys), {.deadline_ms = kPullDeadlineMs}).get());
+                              client.Pull(keys, {.deadline_ms = kPullDeadlineMs}).get());
     trained.model->Evaluate(batch, prepared, TableValues(pulled.values.begin(), pulled.values.end()),
                             &evaluation);
   }
