@@ -8,12 +8,12 @@
 namespace penstock {
 namespace {
 
+// Servers on the other side; most searches need no more.
+constexpr size_t kFarthest = 64;
+
 // Weights of what is compared, in bytes. Moves that help at both ends are wanted, for a byte that leaves a
 // full server for one that has just enough must be followed by another; large ones first, because the small
 // ones fit into what they leave.
-// Most searches need no more.
-constexpr size_t kFarthest = 64;
-
 constexpr double kByte = 0.9;     // for each that is moved
 constexpr double kFarther = 0.3;  // for the fall of the cost, which prefers the fullest and the emptiest
 constexpr double kLoad = 0.15;    // for that of the load, if it were spread like the bytes
