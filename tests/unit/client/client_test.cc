@@ -163,7 +163,7 @@ TEST_F(ClientTest, PushesEveryRowOnceThroughPiecesOfOddWidths) {
       }
       pushes.push_back(std::move(push));
     }
-    const auto pushed = client_->Push(*producer_, std::move(pushes)).get();
+    const auto pushed = client_->Push(*producer_, pushes).get();
     ASSERT_TRUE(pushed.ok()) << pushed.status().ToString();
     EXPECT_EQ(pushed->sequence, static_cast<Sequence>(round));
     EXPECT_EQ(pushed->units.size(), 3u * 8u);
