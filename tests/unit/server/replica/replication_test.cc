@@ -47,7 +47,7 @@ class ReplicationTest : public testing::Test {
     return delta.lsn;
   }
   std::vector<std::string> Done() {
-    replication_->Perform([this](auto&& action) { Note(std::move(action)); });
+    replication_->Perform([this](auto&& action) { Note(std::forward<decltype(action)>(action)); });
     return std::exchange(done_, {});
   }
   std::vector<std::string> Tick(uint64_t ms = 50) {
