@@ -19,8 +19,8 @@ TEST(AdmissionDrawsTest, IsAFunctionOfItsArgumentsWithTheProbabilityAsked) {
     by_seed += here && AdmissionDraws(rule, 8, 3, 100, i);
   }
   // Five standard deviations.
-  EXPECT_NEAR(drawn, draws / 4, 700);
-  for (const int both : {by_sequence, by_producer, by_seed}) EXPECT_NEAR(both, draws / 16, 400);
+  EXPECT_NEAR(drawn, draws / 4.0, 700);
+  for (const int both : {by_sequence, by_producer, by_seed}) EXPECT_NEAR(both, draws / 16.0, 400);
   EXPECT_TRUE(AdmissionDraws({}, 7, 3, 100, 0));
 }
 
