@@ -24,7 +24,7 @@ TEST(MarksTest, PartitionsThatAreDoneLeaveTheMarks) {
   const double empty = cluster.Metric("server-0", "penstock_server_marks_bytes");
   auto training = std::async(std::launch::async, [&] {
     return RunPenstock(
-        {"train", PENSTOCK_SOURCE_DIR "/conf/jobs/a9a_logistic.toml", "--scheduler",
+        {"train", std::string(PENSTOCK_SOURCE_DIR) + "/conf/jobs/a9a_logistic.toml", "--scheduler",
          cluster.scheduler_address(), "--token-file", cluster.token_file(), "--set", "data.train=" + data,
          "--set", "data.test=", "--set", "data.partitions=" + std::to_string(kPartitions),
          // One of level memory waits for its log, for longer than this job takes.

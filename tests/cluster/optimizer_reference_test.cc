@@ -143,8 +143,7 @@ TEST(OptimizerReference, ThousandStepsThroughARunningServer) {
       for (const Case& c : cases) {
         if (c.own_count == own_count) pushes.push_back(c.PushOf(step));
       }
-      const auto done =
-          (*client)->Push(**producer, std::move(pushes), {.step = own_count ? 0 : step + 1}).get();
+      const auto done = (*client)->Push(**producer, pushes, {.step = own_count ? 0 : step + 1}).get();
       ASSERT_TRUE(done.ok()) << done.status().ToString();
     }
   }
