@@ -29,7 +29,7 @@ class RewindTest : public ::testing::TestWithParam<std::string> {
     const std::string data = folder_.Write("train.svm", GenerateLibsvm(kRecords, 1));
     std::vector<std::string> argv{ProgramFolder() + "/penstock",
                                   "train",
-                                  PENSTOCK_SOURCE_DIR "/conf/jobs/a9a_logistic.toml",
+                                  std::string(PENSTOCK_SOURCE_DIR) + "/conf/jobs/a9a_logistic.toml",
                                   "--scheduler",
                                   cluster_.scheduler_address(),
                                   "--token-file",
