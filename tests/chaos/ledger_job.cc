@@ -24,8 +24,8 @@ Status LedgerJob::Begin() {
     PENSTOCK_RETURN_IF_ERROR(WriteFileAtomically(test, GenerateLibsvm(kRecords, 3)));
   }
   std::vector<std::string> argv{ProgramFolder() + "/penstock", "train",
-                                PENSTOCK_SOURCE_DIR "/conf/jobs/a9a_logistic.toml", "--data-dir",
-                                cluster_.dir()};
+                                std::string(PENSTOCK_SOURCE_DIR) + "/conf/jobs/a9a_logistic.toml",
+                                "--data-dir", cluster_.dir()};
   const auto set = [&](const std::string& assignment) { argv.insert(argv.end(), {"--set", assignment}); };
   set("job.name=" + name_);
   set("data.train=" + data);

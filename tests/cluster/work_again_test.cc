@@ -41,7 +41,7 @@ class WorkAgainTest : public ::testing::Test {
     const std::string data = folder_.Write("train.libsvm", GenerateLibsvm(kBatch * kMinibatches, 5));
     std::vector<std::string> argv = {ProgramFolder() + "/penstock",
                                      "train",
-                                     PENSTOCK_SOURCE_DIR "/conf/jobs/a9a_logistic.toml",
+                                     std::string(PENSTOCK_SOURCE_DIR) + "/conf/jobs/a9a_logistic.toml",
                                      "--scheduler",
                                      cluster_->scheduler_address(),
                                      "--token-file",
