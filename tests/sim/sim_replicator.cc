@@ -38,7 +38,7 @@ SimReplicator::SimReplicator(SimCluster& cluster, SimCore& core, Endpoint self, 
 }
 
 void SimReplicator::Perform() {
-  replication_.Perform([this](auto&& action) { Do(std::move(action)); });
+  replication_.Perform([this](auto&& action) { Do(std::forward<decltype(action)>(action)); });
 }
 
 // --- Events.
