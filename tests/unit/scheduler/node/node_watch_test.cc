@@ -3,8 +3,10 @@
 #include <gtest/gtest.h>
 
 #include <chrono>
-#include <future>
+#include <functional>
 #include <memory>
+#include <string>
+#include <thread>
 #include <vector>
 
 namespace penstock {
