@@ -28,7 +28,7 @@ inline DiskTrouble LookForDiskTrouble(const DeltaLog& log, const FoldRunner& fol
     add(true, "pushes are refused until the log can be written: ", failure.message());
   if (const Status failure = folds.failure(); !failure.ok())
     add(false, "the log cannot be folded: ", failure.message());
-  if (const Status& failure = file.failure(); !failure.ok())
+  if (const Status failure = file.failure(); !failure.ok())
     add(true, "new tables and terms are not taken until they can be written down: ", failure.message());
   if (const uint64_t bytes = metrics.log_bytes; bytes > limit_bytes) {
     add(true, "pushes are refused until a fold has shortened the log: it has ", bytes,

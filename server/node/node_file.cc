@@ -1,9 +1,13 @@
 #include "server/node/node_file.h"
 
+#include <glog/logging.h>
+
 #include <nlohmann/json.hpp>
+#include <utility>
 
 #include "common/base/atomic_file.h"
 #include "common/base/crc32c.h"
+#include "common/base/fault.h"
 
 namespace penstock {
 namespace {
@@ -48,13 +52,64 @@ Result<NodeState> NodeFile::Load() const {
   }
 }
 
-Status NodeFile::SaveVersion(const NodeState& state) {
-  const bool due = std::chrono::steady_clock::now() - saved_at_ >= kSaveVersionEvery;
-  return due && state.map_version != saved_version_ ? Save(state) : Status::Ok();
+NodeFile::~NodeFile() {
+  {
+    std::lock_guard lock(mutex_);
+    stopping_ = true;
+  }
+  wake_.notify_all();
+  if (thread_.joinable()) thread_.join();
+}
+
+Status NodeFile::failure() const {
+  std::lock_guard lock(mutex_);
+  return failure_;
 }
 
 Status NodeFile::Save(const NodeState& state) {
-  saved_at_ = std::chrono::steady_clock::now();
+  std::lock_guard writing(writing_);
+  {
+    std::lock_guard lock(mutex_);
+    wanted_.reset();
+  }
+  return Write(state);
+}
+
+void NodeFile::SaveSoon(const NodeState& state) {
+  std::lock_guard lock(mutex_);
+  const auto now = std::chrono::steady_clock::now();
+  const bool newer = state.map_version != asked_version_ || state.copied != asked_copied_;
+  const bool at_once = state.copied != asked_copied_;
+  if (failure_.ok() && !newer) return;
+  if (!(failure_.ok() && at_once) && now - asked_at_ < kSaveVersionEvery) return;
+  wanted_ = state;
+  asked_version_ = state.map_version;
+  asked_copied_ = state.copied;
+  asked_at_ = now;
+  if (!thread_.joinable()) thread_ = std::thread([this] { Main(); });
+  wake_.notify_all();
+}
+
+void NodeFile::Main() {
+  while (true) {
+    {
+      std::unique_lock lock(mutex_);
+      wake_.wait(lock, [this] { return stopping_ || wanted_; });
+      if (stopping_) return;
+    }
+    std::lock_guard writing(writing_);
+    std::optional<NodeState> state;
+    {
+      std::lock_guard lock(mutex_);
+      state = std::exchange(wanted_, std::nullopt);
+    }
+    if (!state) continue;  // Save was faster
+    const Status written = Write(*state);
+    if (!written.ok()) LOG(WARNING) << "node file: " << written.ToString();
+  }
+}
+
+Status NodeFile::Write(const NodeState& state) {
   nlohmann::json json = {{"version", kVersion},
                          {"cluster", state.cluster},
                          {"node", state.node},
@@ -67,9 +122,12 @@ Status NodeFile::Save(const NodeState& state) {
                          {"tables", nlohmann::json::array()}};
   for (const auto& [id, spec] : state.tables) json["tables"].push_back(spec);
   const std::string body = json.dump();
-  failure_ = WriteFileAtomically(path_, std::to_string(Crc32c(0, body.data(), body.size())) + "\n" + body);
-  if (failure_.ok()) saved_version_ = state.map_version;
-  return failure_;
+  Status written = PENSTOCK_FAULT("node_file.write");
+  if (written.ok())
+    written = WriteFileAtomically(path_, std::to_string(Crc32c(0, body.data(), body.size())) + "\n" + body);
+  std::lock_guard lock(mutex_);
+  failure_ = written;
+  return written;
 }
 
 }  // namespace penstock

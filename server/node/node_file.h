@@ -6,9 +6,13 @@
 #pragma once
 
 #include <chrono>
+#include <condition_variable>
 #include <cstdint>
 #include <map>
+#include <mutex>
+#include <optional>
 #include <string>
+#include <thread>
 
 #include "common/base/ids.h"
 #include "common/base/status.h"
@@ -31,21 +35,37 @@ struct NodeState {
 class NodeFile {
  public:
   explicit NodeFile(std::string path) : path_(std::move(path)) {}
+  // Waits for a write that runs; what is only wanted soon is not written any more.
+  ~NodeFile();
   // An absent file is a new node. kDataLoss naming the file when it is damaged, kFailedPrecondition when it
   // is of a later version.
   Result<NodeState> Load() const;
+  // Waits for the disk.
   Status Save(const NodeState& state);
-  // Where only the version of the map has changed: every few seconds is enough to tell an older journal of
-  // the scheduler when all processes were ended with it.
-  Status SaveVersion(const NodeState& state);
-  // Of the last Save.
-  const Status& failure() const { return failure_; }
+  // Does not wait: a thread of its own writes the newest state that was wanted, since a disk that is slow
+  // must not keep a server from saying that it lives. For what nothing depends on at once: the version of the
+  // map, of which one every few seconds is enough to tell an older journal of the scheduler when all
+  // processes were ended with it, and that there are copies now.
+  void SaveSoon(const NodeState& state);
+  // Of the last write.
+  Status failure() const;
 
  private:
+  Status Write(const NodeState& state);
+  void Main();
+
   const std::string path_;
+  std::mutex writing_;  // one at a time, older ones first; taken before mutex_
+  mutable std::mutex mutex_;
+  std::condition_variable wake_;
+  // Guarded by mutex_:
+  std::optional<NodeState> wanted_;
+  uint64_t asked_version_ = 0;  // what is written or wanted last
+  bool asked_copied_ = false;
+  std::chrono::steady_clock::time_point asked_at_;
   Status failure_;
-  uint64_t saved_version_ = 0;  // of the map
-  std::chrono::steady_clock::time_point saved_at_;
+  bool stopping_ = false;
+  std::thread thread_;  // from the first SaveSoon on
 };
 
 }  // namespace penstock

@@ -393,10 +393,11 @@ class Server::Impl : public NodeSession::Host {
   }
 
   Status Adopt(NodeState next, const std::vector<TableId>& dropped) {
-    if (next.node == state_.node && next.term == state_.term && next.copied == state_.copied &&
+    const bool alone_again = state_.copied && !next.copied;
+    if (next.node == state_.node && next.term == state_.term && !alone_again &&
         next.table_version == state_.table_version && next.tables == state_.tables) {
-      if (const Status saved = node_file_.SaveVersion(state_); !saved.ok())
-        LOG(WARNING) << name_ << ": " << saved.ToString();
+      state_.copied = next.copied;
+      node_file_.SaveSoon(state_);
       return Status::Ok();
     }
     PENSTOCK_RETURN_IF_ERROR(node_file_.Save(next));

@@ -32,6 +32,11 @@ std::string WhyNotWith(const CopySet::Copy& copy, uint64_t now_ms) {
   return StrCat("has had no room in its memory or log for ", kFullMs, " ms");
 }
 
+void EndSeed(CopySet::Copy* copy) {
+  copy->pieces = copy->sent_pieces = 0;
+  copy->owed_pieces.clear();
+}
+
 std::string NameOf(const CopySet::Copy& copy) {
   return StrCat(copy.grant.name, " (node ", copy.grant.node, ")");
 }
@@ -55,7 +60,7 @@ void CopySet::Want(Epoch epoch, uint32_t min_copies, const std::vector<BackupGra
     Copy copy = known == nullptr ? Copy{} : std::move(*known);
     // It listens elsewhere now: another process.
     if (copy.grant.endpoint != grant.endpoint && copy.stage != Stage::kFailed && !copy.grant.endpoint.empty())
-      Detached(copy, "it has moved to " + grant.endpoint);
+      Detached(copy);
     copy.grant = grant;
     wanted.push_back(std::move(copy));
   }
@@ -92,7 +97,8 @@ bool CopySet::OwesQuestion(uint64_t now_ms) {
 
 bool CopySet::Attached(Copy& copy, const ReplicaStanding& standing, uint64_t now_ms) {
   NoteRoom(copy, standing.no_room, now_ms);
-  copy.unsent_pieces.clear();
+  if (GoOnWithSeed(copy, standing)) return false;
+  EndSeed(&copy);
   if (standing.complete && tail_.Holds(standing.point)) {
     copy.stage = Stage::kFollowing;
     copy.sent = standing.point.lsn;
@@ -106,7 +112,7 @@ bool CopySet::Attached(Copy& copy, const ReplicaStanding& standing, uint64_t now
     Fail(copy,
          StrCat("it holds ", standing.complete
                                  ? StrCat("delta ", standing.point.lsn, ", which is not among the latest")
-                                 : StrCat(standing.pieces, " pieces of a seed that was interrupted")));
+                                 : StrCat(standing.pieces, " pieces of a seed that nobody goes on with")));
     return false;
   }
   if (copy.grant.in_sync) {
@@ -114,20 +120,34 @@ bool CopySet::Attached(Copy& copy, const ReplicaStanding& standing, uint64_t now
     return false;
   }
   copy.stage = Stage::kSeeding;
-  copy.pieces = 0;
-  copy.sent = tail_.End().lsn;
-  copy.logged = copy.synced = 0;
+  copy.sent = copy.logged = tail_.End().lsn;
+  copy.synced = 0;
+  return true;
+}
+
+// Pieces and deltas came in one order, so that it is known what comes behind what the copy holds.
+bool CopySet::GoOnWithSeed(Copy& copy, const ReplicaStanding& standing) {
+  if (!copy.BeingSeeded() || standing.complete) return false;
+  const auto next = std::find_if(copy.owed_pieces.begin(), copy.owed_pieces.end(),
+                                 [&](const Outgoing& piece) { return piece.piece > standing.pieces; });
+  const uint64_t held = next == copy.owed_pieces.end() ? copy.pieces : next->piece - 1;
+  if (held != standing.pieces) return false;
+  if (held != 0 && !tail_.Holds(standing.point)) return false;
+  copy.sent = held == 0 ? next->delta.lsn : standing.point.lsn;
+  copy.owed_pieces.erase(copy.owed_pieces.begin(), next);
+  copy.stage = Stage::kSeeding;
   return true;
 }
 
 std::optional<CopySet::Outgoing> CopySet::Next(Copy& copy) {
   if (copy.stage != Stage::kFollowing && copy.stage != Stage::kSeeding) return std::nullopt;
   const TailDelta* delta = tail_.After(copy.sent);
-  if (!copy.unsent_pieces.empty() &&
-      (delta == nullptr || delta->lsn > copy.unsent_pieces.front().delta.lsn)) {
-    Outgoing piece = std::move(copy.unsent_pieces.front());
-    copy.unsent_pieces.pop_front();
-    return piece;
+  if (copy.HasUnsentPieces()) {
+    const Outgoing& piece = copy.owed_pieces[copy.sent_pieces];
+    if (delta == nullptr || delta->lsn > piece.delta.lsn) {
+      ++copy.sent_pieces;
+      return piece;
+    }
   }
   if (delta == nullptr) return std::nullopt;
   copy.sent = delta->lsn;
@@ -135,8 +155,17 @@ std::optional<CopySet::Outgoing> CopySet::Next(Copy& copy) {
 }
 
 void CopySet::AddPiece(Copy& copy, TailDelta piece, bool last) {
-  ++copy.pieces;
-  copy.unsent_pieces.push_back({.delta = std::move(piece), .piece = true, .last = last});
+  copy.owed_pieces.push_back({.delta = std::move(piece), .piece = ++copy.pieces, .last = last});
+}
+
+void CopySet::PieceConfirmed(Copy& copy, const Outgoing& piece) {
+  while (!copy.owed_pieces.empty() && copy.owed_pieces.front().piece <= piece.piece) {
+    copy.owed_pieces.pop_front();
+    --copy.sent_pieces;
+  }
+  if (!piece.last) return;
+  EndSeed(&copy);
+  copy.stage = Stage::kFollowing;
 }
 
 void CopySet::Confirmed(Copy& copy, Lsn lsn, bool synced, uint64_t now_ms) {
@@ -149,10 +178,10 @@ void CopySet::Confirmed(Copy& copy, Lsn lsn, bool synced, uint64_t now_ms) {
   NoteWaiting(copy, now_ms);
 }
 
-void CopySet::Detached(Copy& copy, const std::string& why) {
+void CopySet::Detached(Copy& copy) {
   if (copy.stage == Stage::kFailed) return;
   copy.attachment = 0;
-  if (copy.stage == Stage::kSeeding) return Fail(copy, "its seed was interrupted: " + why);
+  copy.sent_pieces = 0;
   copy.stage = Stage::kDetached;
   copy.sent = copy.logged;
 }
@@ -161,7 +190,7 @@ void CopySet::Fail(Copy& copy, const std::string& why) {
   if (copy.stage == Stage::kFailed) return;
   copy.stage = Stage::kFailed;
   copy.failure = why;
-  copy.unsent_pieces.clear();
+  EndSeed(&copy);
 }
 
 Lsn CopySet::Logged(Lsn own) const {
@@ -224,10 +253,10 @@ void CopySet::Trim() {
   for (const Copy& copy : copies_) {
     // One that was never attached begins with a seed. One that was goes on from where it stands: it may have
     // heard of the epoch in which it is in sync before this primary did.
-    const bool fresh = copy.stage == Stage::kDetached && !copy.grant.in_sync && copy.logged == 0;
+    const bool fresh =
+        copy.stage == Stage::kDetached && !copy.grant.in_sync && copy.logged == 0 && !copy.BeingSeeded();
     if (copy.stage == Stage::kFailed || fresh) continue;
-    // A seed needs what was not sent yet; whoever may have to attach again, what was not confirmed.
-    confirmed = std::min(confirmed, copy.stage == Stage::kSeeding ? copy.sent : copy.logged);
+    confirmed = std::min(confirmed, copy.logged);
   }
   tail_.Trim(confirmed, 0);
 }

@@ -47,7 +47,7 @@ class CopySet {
   // What goes to a copy next.
   struct Outgoing {
     TailDelta delta;
-    bool piece = false;  // of its seed; it follows the delta of its lsn
+    uint64_t piece = 0;  // of its seed, from 1; it follows the delta of its lsn; 0: a delta
     bool last = false;
   };
   struct Copy {
@@ -56,12 +56,16 @@ class CopySet {
     std::string failure;
     uint64_t attachment = 0;     // the attacher's number: answers to what was sent in another one say nothing
     Lsn sent = 0;                // deltas up to here are sent or on their way
-    Lsn logged = 0, synced = 0;  // confirmed
-    uint64_t pieces = 0;         // of its seed, made so far
-    std::deque<Outgoing> unsent_pieces;
-    uint64_t waits_since_ms = 0;  // something of it is unconfirmed since then; 0: nothing is
-    uint64_t full_since_ms = 0;   // it has said since then that it has no room; 0: it has
-    uint64_t asked_ms = 0;        // of OwesQuestion
+    Lsn logged = 0, synced = 0;  // confirmed; of a copy that is being seeded, since its first piece
+    uint64_t pieces = 0;         // of its seed, made so far; 0: it is not being seeded
+    std::deque<Outgoing> owed_pieces;  // that it has not confirmed
+    size_t sent_pieces = 0;            // of these, first
+    uint64_t waits_since_ms = 0;       // something of it is unconfirmed since then; 0: nothing is
+    uint64_t full_since_ms = 0;        // it has said since then that it has no room; 0: it has
+    uint64_t asked_ms = 0;             // of OwesQuestion
+
+    bool BeingSeeded() const { return stage != Stage::kFailed && pieces > 0; }
+    bool HasUnsentPieces() const { return sent_pieces < owed_pieces.size(); }
   };
 
   CopySet(ShardId shard, DeltaTail tail) : shard_(shard), tail_(std::move(tail)) {}
@@ -71,13 +75,16 @@ class CopySet {
   // A delta was built, of the primary itself.
   void Add(TailDelta delta, uint64_t now_ms);
 
-  // What a copy said when it was attached: it goes on from where it stands, is to be seeded from the
-  // beginning (then true), or fails. A seed's first piece is made at once and has no rows yet: it begins the
-  // copy's chain here, so that all deltas from now on go to the copy, whatever is looked at when.
+  // What a copy said when it was attached: it goes on from where it stands, with its seed or without; is to
+  // be seeded from the beginning (then true); or fails. A seed's first piece is made at once and has no rows
+  // yet: it begins the copy's chain here, so that all deltas from now on go to the copy, whatever is looked
+  // at when.
   bool Attached(Copy& copy, const ReplicaStanding& standing, uint64_t now_ms);
   // The next delta or piece for the copy, which counts as sent then; nullopt: there is none.
   std::optional<Outgoing> Next(Copy& copy);
   void AddPiece(Copy& copy, TailDelta piece, bool last);
+  // The copy has logged its pieces up to this one. With the last it is seeded.
+  void PieceConfirmed(Copy& copy, const Outgoing& piece);
   // The copy has logged (and synced) every delta up to here.
   void Confirmed(Copy& copy, Lsn lsn, bool synced, uint64_t now_ms);
   // Whether what it takes finds no room there, as it says with every answer.
@@ -85,10 +92,8 @@ class CopySet {
   // A copy has no room: a delta is to be sent, empty or not, whose answer says whether it has again. True
   // a few times a second.
   bool OwesQuestion(uint64_t now_ms);
-  // The last piece of its seed is logged.
-  void Seeded(Copy& copy) { copy.stage = Stage::kFollowing; }
-  // Its connection failed: what was not confirmed is sent again. A seed does not survive that.
-  void Detached(Copy& copy, const std::string& why);
+  // Its connection failed: what was not confirmed is sent again.
+  void Detached(Copy& copy);
   void Fail(Copy& copy, const std::string& why);
 
   // Up to where every in-sync backup has confirmed, at most `own`.
@@ -119,6 +124,8 @@ class CopySet {
 
  private:
   void NoteWaiting(Copy& copy, uint64_t now_ms);
+  // A copy that was interrupted goes on with its seed; false: what it has is not a part of that.
+  bool GoOnWithSeed(Copy& copy, const ReplicaStanding& standing);
 
   const ShardId shard_;
   Epoch epoch_ = 0;

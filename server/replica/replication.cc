@@ -165,6 +165,7 @@ void Replication::TakeStanding(const CopyKey& key, const ReplicaAnswer& answer, 
   if (copy == nullptr || copy->stage != CopySet::Stage::kDetached) return;
   if (Passes(answer.status.code())) return;  // with the next tick again
   if (!answer.status.ok()) return FailCopy(*set, *copy, answer.status.message());
+  const bool was_seeded = copy->BeingSeeded();
   const bool seed = set->Attached(*copy, answer.standing, now_ms);
   copy->attachment = ++last_attachment_;
   if (copy->stage == CopySet::Stage::kFailed) {
@@ -172,7 +173,9 @@ void Replication::TakeStanding(const CopyKey& key, const ReplicaAnswer& answer, 
                                         " must be seeded again: ", copy->failure)});
   }
   MakeReady(key, *copy);
-  if (seed) BeginSeed(key);
+  if (seed) return BeginSeed(key);
+  if (copy->BeingSeeded()) return ResumeSeed(key);
+  if (was_seeded && copy->stage == CopySet::Stage::kFollowing) NoteSeeded(key, *copy);
 }
 
 void Replication::FailCopy(CopySet& set, Copy& copy, const std::string& why) {
@@ -190,8 +193,12 @@ void Replication::Break(Link& link, const std::string& why, uint64_t now_ms) {
   retry_ms_[endpoint] = now_ms + options_.retry_ms;
   for (CopySet* set : Sets()) {
     for (Copy& copy : set->copies()) {
-      if (copy.grant.endpoint == endpoint && copy.stage != CopySet::Stage::kDetached)
-        set->Detached(copy, why);
+      if (copy.grant.endpoint != endpoint || copy.stage == CopySet::Stage::kDetached) continue;
+      if (copy.BeingSeeded()) {
+        actions_.push_back(Say{true, StrCat("shard ", set->shard(), ": the seed of the copy on ",
+                                            copy.grant.name, " waits at piece ", copy.pieces)});
+      }
+      set->Detached(copy);
     }
   }
 }
@@ -253,16 +260,12 @@ void Replication::OnAppended(LinkId id, const Call& call, const Status& sent, co
 void Replication::TakeAnswer(CopySet& set, Copy& copy, const Item& item, bool sync,
                              const ReplicaAnswer& answer, uint64_t now_ms) {
   if (copy.stage == CopySet::Stage::kFailed) return;
-  if (Passes(answer.status.code())) return set.Detached(copy, answer.status.message());
+  if (Passes(answer.status.code())) return set.Detached(copy);
   if (!answer.status.ok()) return FailCopy(set, copy, answer.status.message());
   set.NoteRoom(copy, answer.standing.no_room, now_ms);
-  if (item.what.last) {
-    set.Seeded(copy);
-    seeds_.erase(item.key);
-    actions_.push_back(Say{false, StrCat("shard ", item.key.shard, ": the copy on ", copy.grant.name,
-                                         " is seeded, ", copy.pieces, " pieces")});
-  }
-  if (!item.what.piece || item.what.last) set.Confirmed(copy, item.what.delta.lsn, sync, now_ms);
+  if (item.what.piece != 0) set.PieceConfirmed(copy, item.what);
+  if (item.what.last) NoteSeeded(item.key, copy);
+  set.Confirmed(copy, item.what.delta.lsn, sync, now_ms);
 }
 
 // A copy that lets too much pile up is given up: it is seeded again when it can keep up.

@@ -195,6 +195,8 @@ class Replication {
 
   // replication_seeds.cc
   void BeginSeed(const CopyKey& key);
+  void ResumeSeed(const CopyKey& key);
+  void NoteSeeded(const CopyKey& key, const Copy& copy);
   void AdvanceSeeds();
   void AdvanceSeed(const CopyKey& key);
   Seeds::iterator FindSeeding(const SeedRef& ref);

@@ -11,6 +11,18 @@ void Replication::BeginSeed(const CopyKey& key) {
   AddPiece(key, FindServed(shards_, key.shard)->shard().BuildPiece({.number = 1}), false);
 }
 
+// The connection to its copy had broken. The delta of everything may have been closed meanwhile.
+void Replication::ResumeSeed(const CopyKey& key) {
+  const auto found = seeds_.find(key);
+  if (found != seeds_.end() && found->second.finishing) actions_.push_back(CloseWhole{key.shard});
+}
+
+void Replication::NoteSeeded(const CopyKey& key, const Copy& copy) {
+  seeds_.erase(key);
+  actions_.push_back(
+      Say{false, StrCat("shard ", key.shard, ": the copy on ", copy.grant.name, " is seeded")});
+}
+
 bool Replication::AddPiece(const CopyKey& key, Result<BuiltDelta> built, bool last) {
   CopySet* set = FindSet(key.shard);
   Copy* copy = FindCopy(key);
@@ -35,13 +47,13 @@ void Replication::AdvanceSeeds() {
 void Replication::AdvanceSeed(const CopyKey& key) {
   const auto found = seeds_.find(key);
   const Copy* copy = FindCopy(key);
-  if (copy == nullptr || copy->stage != CopySet::Stage::kSeeding) {
+  if (copy == nullptr || !copy->BeingSeeded()) {
     seeds_.erase(found);
     return;
   }
   Seeding& seeding = found->second;
-  if (seeding.filling || seeding.finishing || seeding.finished || !copy->unsent_pieces.empty() ||
-      copy->full_since_ms != 0 ||
+  if (copy->stage != CopySet::Stage::kSeeding || seeding.filling || seeding.finishing || seeding.finished ||
+      copy->HasUnsentPieces() || copy->full_since_ms != 0 ||
       LinkTo(copy->grant.endpoint).inflight_bytes >= options_.seed_in_flight_bytes)
     return;
   seeding.filling = true;
@@ -53,7 +65,7 @@ Replication::Seeds::iterator Replication::FindSeeding(const SeedRef& ref) {
   const auto found = seeds_.find(ref.key);
   if (found == seeds_.end() || found->second.number != ref.number) return seeds_.end();
   const Copy* copy = FindCopy(ref.key);
-  if (copy != nullptr && copy->stage == CopySet::Stage::kSeeding) return found;
+  if (copy != nullptr && copy->BeingSeeded()) return found;
   seeds_.erase(found);
   return seeds_.end();
 }
@@ -97,7 +109,7 @@ void Replication::FinishSeeds() {
   for (auto& [key, seeding] : seeds_) {
     if (!seeding.finishing) continue;
     const Copy* copy = FindCopy(key);
-    if (copy == nullptr || copy->stage != CopySet::Stage::kSeeding || !copy->unsent_pieces.empty()) continue;
+    if (copy == nullptr || copy->stage != CopySet::Stage::kSeeding || copy->HasUnsentPieces()) continue;
     const Shard& shard = FindServed(shards_, key.shard)->shard();
     if (shard.HasUnlogged()) continue;
     if (!AddPiece(key, shard.BuildLastPiece(copy->pieces + 1), true)) continue;

@@ -142,7 +142,8 @@ ReplicaAnswer ShardReplica::Take(const ReplicaRef& ref, const DeltaWords& words,
     capnp::FlatArrayMessageReader message(words.ptr(), DeltaReaderOptions());
     const auto delta = message.getRoot<proto::Delta>();
     // Not what is sent again after a connection had failed.
-    answer.taken = delta.getPiece() != 0 || delta.getLsn() > shard_->last_lsn();
+    answer.taken = delta.getPiece() != 0 ? !complete() && delta.getPiece() > shard_->pieces()
+                                         : delta.getLsn() > shard_->last_lsn();
     if (answer.taken) {
       make_room(*shard_, delta);
       if (Status applied = shard_->ApplyDelta(delta, checksum); !applied.ok())

@@ -103,7 +103,7 @@ TEST_F(CopySetTest, ResumesWhereTheCopyStands) {
   EXPECT_FALSE(set_.Attached(Copy(2), At(12, 11), kNow));
   EXPECT_EQ(Sent(2), (std::vector<Lsn>{13, 14}));
   EXPECT_EQ(set_.Logged(14), 11u);
-  set_.Detached(Copy(2), "the cable");
+  set_.Detached(Copy(2));
   EXPECT_EQ(Copy(2).stage, Stage::kDetached);
   EXPECT_FALSE(set_.Attached(Copy(2), At(13, 13), kNow));
   EXPECT_EQ(Sent(2), (std::vector<Lsn>{14})) << "what was not taken is sent again";
@@ -137,18 +137,66 @@ TEST_F(CopySetTest, SeedsAnEmptyCopy) {
   set_.AddPiece(Copy(2), Delta(13), true);
   Add(14);
   EXPECT_EQ(Sent(2), (std::vector<Lsn>{0, 13, 0, 14})) << "pieces stand behind the delta they name";
-  set_.Seeded(Copy(2));
+  set_.PieceConfirmed(Copy(2), {.delta = Delta(13), .piece = 3, .last = true});
   EXPECT_EQ(Copy(2).stage, Stage::kFollowing);
 }
 
-TEST_F(CopySetTest, AnInterruptedSeedFails) {
-  Want({BackupOf(2, false), BackupOf(3, false)});
+// Seeded up to piece 3 of lsn 13, of which pieces 1 (of 10) and 2 (of 11) and delta 12 are confirmed.
+TEST_F(CopySetTest, AnInterruptedSeedGoesOnBehindWhatTheCopyHolds) {
+  const auto begin = [&] {
+    Want({});
+    Want({BackupOf(2, false)});
+    EXPECT_TRUE(set_.Attached(Copy(2), {}, kNow));
+    const Lsn lsn = set_.tail().End().lsn;
+    set_.AddPiece(Copy(2), Delta(lsn), false);
+    Add(lsn + 1);
+    set_.AddPiece(Copy(2), Delta(lsn + 1), false);
+    Add(lsn + 2);
+    Add(lsn + 3);
+    set_.AddPiece(Copy(2), Delta(lsn + 3), false);
+    EXPECT_EQ(Sent(2), (std::vector<Lsn>{0, lsn + 1, 0, lsn + 2, lsn + 3, 0}));
+    set_.PieceConfirmed(Copy(2), {.delta = Delta(lsn + 1), .piece = 2});
+    set_.Confirmed(Copy(2), lsn + 2, false, kNow);
+    set_.Detached(Copy(2));
+    EXPECT_EQ(Copy(2).stage, Stage::kDetached);
+    set_.Trim();
+    return lsn;
+  };
+  const auto at = [](uint64_t pieces, Lsn lsn) {
+    return ReplicaStanding{.pieces = pieces, .point = At(lsn, lsn).point};
+  };
+  Lsn lsn = begin();
+  EXPECT_FALSE(set_.Attached(Copy(2), at(2, lsn + 2), kNow));
+  EXPECT_EQ(Copy(2).stage, Stage::kSeeding) << Copy(2).failure;
+  EXPECT_EQ(Sent(2), (std::vector<Lsn>{lsn + 3, 0}));
+  set_.Detached(Copy(2));
+  EXPECT_FALSE(set_.Attached(Copy(2), at(3, lsn + 3), kNow)) << "what was sent again came";
+  EXPECT_EQ(Sent(2), (std::vector<Lsn>{}));
+  lsn = begin();
+  set_.Attached(Copy(2), at(1, lsn), kNow);
+  EXPECT_EQ(Copy(2).stage, Stage::kFailed) << "what it had confirmed was lost";
+  begin();
+  EXPECT_TRUE(set_.Attached(Copy(2), {}, kNow)) << "it lost all: from the beginning";
+  EXPECT_EQ(Copy(2).pieces, 0u);
+}
+
+// Nothing is kept for a copy that was never attached; what is pushed while its seed waits is.
+TEST_F(CopySetTest, ASeedWhoseFirstPieceGotLostGoesOn) {
+  Want({BackupOf(2, false)});
   EXPECT_TRUE(set_.Attached(Copy(2), {}, kNow));
   set_.AddPiece(Copy(2), Delta(10), false);
-  set_.Detached(Copy(2), "the cable");
-  EXPECT_EQ(Copy(2).stage, Stage::kFailed);
+  EXPECT_EQ(Sent(2), (std::vector<Lsn>{0}));
+  set_.Detached(Copy(2));
+  Add(11);
+  set_.Trim();
+  EXPECT_FALSE(set_.Attached(Copy(2), {}, kNow));
+  EXPECT_EQ(Sent(2), (std::vector<Lsn>{0, 11}));
+}
+
+TEST_F(CopySetTest, APartOfASeedOfAnotherOneFails) {
+  Want({BackupOf(3, false)});
   set_.Attached(Copy(3), {.pieces = 4}, kNow);
-  EXPECT_EQ(Copy(3).stage, Stage::kFailed) << "a part of another one's";
+  EXPECT_EQ(Copy(3).stage, Stage::kFailed);
   EXPECT_TRUE(set_.Writable(kNow).ok()) << "nobody waits for copies that are not in sync";
 }
 
@@ -187,7 +235,7 @@ TEST_F(CopySetTest, ASilentCopyIsToLeaveWherePushesGoOnWithoutIt) {
   EXPECT_THAT(set_.WhyNotStay(Copy(2), kNow + 3001), HasSubstr("confirmed nothing"));
   EXPECT_EQ(set_.WhyNotStay(Copy(3), kNow + 3001), "");
   EXPECT_EQ(set_.WhyNotStay(Copy(4), kNow + 3001), "") << "nobody waits for it";
-  set_.Detached(Copy(2), "no answer");
+  set_.Detached(Copy(2));
   EXPECT_NE(set_.WhyNotStay(Copy(2), kNow + 3001), "");
   Want({BackupOf(2, true), BackupOf(3, true)}, 3);
   EXPECT_EQ(set_.WhyNotStay(Copy(2), kNow + 3001), "") << "pushes would be refused without it, too";
@@ -239,7 +287,7 @@ TEST_F(CopySetTest, ACopyWithoutRoomIsAskedAFewTimesASecond) {
   set_.NoteRoom(Copy(2), false, kNow + 7500);
   EXPECT_FALSE(set_.OwesQuestion(kNow + 9000));
   set_.NoteRoom(Copy(2), true, kNow + 9000);
-  set_.Detached(Copy(2), "the cable");
+  set_.Detached(Copy(2));
   EXPECT_FALSE(set_.OwesQuestion(kNow + 11000)) << "it is asked when it is attached";
 }
 
@@ -250,7 +298,7 @@ TEST_F(CopySetTest, KeepsWhatACopyNeedsThatIsAboutToBeInSync) {
   set_.Attached(Copy(2), At(10, 10), kNow);
   Add(11);
   Sent(2);
-  set_.Detached(Copy(2), "it has seen epoch 6");
+  set_.Detached(Copy(2));
   Add(12);
   set_.Trim();
   Want({BackupOf(2, true)});
