@@ -45,7 +45,8 @@ class NodeFile {
   // Does not wait: a thread of its own writes the newest state that was wanted, since a disk that is slow
   // must not keep a server from saying that it lives. For what nothing depends on at once: the version of the
   // map, of which one every few seconds is enough to tell an older journal of the scheduler when all
-  // processes were ended with it, and that there are copies now.
+  // processes were ended with it; and whether there are copies, which says only if damage is put aside or
+  // refused at a start.
   void SaveSoon(const NodeState& state);
   // Of the last write.
   Status failure() const;

@@ -393,9 +393,8 @@ class Server::Impl : public NodeSession::Host {
   }
 
   Status Adopt(NodeState next, const std::vector<TableId>& dropped) {
-    const bool alone_again = state_.copied && !next.copied;
-    if (next.node == state_.node && next.term == state_.term && !alone_again &&
-        next.table_version == state_.table_version && next.tables == state_.tables) {
+    if (next.node == state_.node && next.term == state_.term && next.table_version == state_.table_version &&
+        next.tables == state_.tables) {
       state_.copied = next.copied;
       node_file_.SaveSoon(state_);
       return Status::Ok();

@@ -125,7 +125,8 @@ TEST(CopiesTest, ASeedBringsRowsFromMemoryAndDisk) {
   ASSERT_TRUE(load.Start().ok());
   ASSERT_TRUE(WaitFor(60000, [&] { return load.pushes() > 200; })) << load.first_error();
   ASSERT_TRUE(Admin(**client).SetCopies(2, 1).ok());
-  ASSERT_TRUE(WaitFor(60000, [&] { return Complete(**client); })) << cluster.Output("server-0");
+  ASSERT_TRUE(WaitFor(60000, [&] { return Complete(**client); }))
+      << cluster.Output("scheduler") << cluster.Output("server-0") << cluster.Output("server-1");
   const uint64_t before = load.pushes();
   ASSERT_TRUE(WaitFor(60000, [&] { return load.pushes() > before + 100; })) << load.first_error();
   load.Stop();
