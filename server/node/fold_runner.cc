@@ -50,7 +50,7 @@ void FoldRunner::End() {
 void FoldRunner::FoldRest() {
   End();
   const uint64_t bytes = log_.Bytes();
-  if (bytes >= kLeastRest && bytes <= kGreatestRest) FoldOnce(quarantined_);
+  if (bytes >= kLeastRest && bytes <= kGreatestRest) FoldOnce(quarantined_, nullptr);
 }
 
 Status FoldRunner::failure() const {
@@ -67,7 +67,7 @@ void FoldRunner::Main() {
   using Clock = std::chrono::steady_clock;
   std::optional<Clock::time_point> release;  // when the memory goes
   std::unique_lock lock(mutex_);
-  while (!wake_.wait_for(lock, kLookEvery, [this] { return stopping_; })) {
+  while (!wake_.wait_for(lock, kLookEvery, [this] { return stopping_.load(); })) {
     metrics_.log_bytes = log_.Bytes();
     const bool wanted = options_.wanted->exchange(false);
     const uint64_t fold_at = options_.fold_at();
@@ -83,7 +83,7 @@ void FoldRunner::Main() {
     lock.unlock();
     log_.KeepSpares(static_cast<uint32_t>(std::min(fold_at / options_.segment_bytes + 1, kMaxSpares)));
     const auto begun = Clock::now();
-    FoldOnce(quarantined);
+    FoldOnce(quarantined, &stopping_);
     lock.lock();
     release = Clock::now() + kKeepMemory;
     if (failure_.ok()) continue;
@@ -91,17 +91,19 @@ void FoldRunner::Main() {
     // At most half of the time goes into what fails.
     const Clock::duration pause = failure_.code() == Code::kOverloaded ? Clock::duration(kRetryOnFullDisk)
                                                                        : Clock::duration(kRetryAfterFailure);
-    wake_.wait_for(lock, std::max(pause, Clock::now() - begun), [this] { return stopping_; });
+    wake_.wait_for(lock, std::max(pause, Clock::now() - begun), [this] { return stopping_.load(); });
   }
 }
 
-void FoldRunner::FoldOnce(const QuarantinedLives& quarantined) {
+void FoldRunner::FoldOnce(const QuarantinedLives& quarantined, const std::atomic<bool>* stop) {
+  FoldOptions options = options_.fold;
+  options.stop = stop;
   const auto fold = [&]() -> Result<FoldReport> {
     PENSTOCK_RETURN_IF_ERROR(appender_.Seal());
-    return Fold(files_, options_.log_dir, log_, base_, options_.cluster, quarantined, options_.fold,
-                &memory_);
+    return Fold(files_, options_.log_dir, log_, base_, options_.cluster, quarantined, options, &memory_);
   };
   auto report = fold();
+  if (report.status().code() == Code::kCancelled) return;  // the server ends
   Status before;
   {
     std::lock_guard lock(mutex_);

@@ -46,7 +46,7 @@ class FoldRunner {
  private:
   void Main();
   void End();
-  void FoldOnce(const QuarantinedLives& quarantined);
+  void FoldOnce(const QuarantinedLives& quarantined, const std::atomic<bool>* stop);
   void ReleaseMemory();
 
   const Options options_;
@@ -59,9 +59,9 @@ class FoldRunner {
   FoldMemory memory_;
   mutable std::mutex mutex_;
   std::condition_variable wake_;
-  bool stopping_ = false;         // guarded by mutex_
-  QuarantinedLives quarantined_;  // likewise
-  Status failure_;                // likewise
+  std::atomic<bool> stopping_ = false;  // written under mutex_; ends the fold that runs, too
+  QuarantinedLives quarantined_;        // guarded by mutex_
+  Status failure_;                      // likewise
   std::thread thread_;
 };
 

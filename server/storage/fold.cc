@@ -148,6 +148,7 @@ Folder::ShardState& Folder::StateOf(ShardId shard) {
 Status Folder::ReadSegments() {
   for (size_t i = 0; i < segments_.size(); ++i) {
     PENSTOCK_RETURN_IF_ERROR(PENSTOCK_FAULT("fold.read"));
+    PENSTOCK_RETURN_IF_ERROR(GoesOn(options_.stop));
     PENSTOCK_RETURN_IF_ERROR(ReadSegment(i));
     if (rows_.Bytes() <= options_.index_limit_bytes) continue;
     rows_.Compact();
@@ -310,7 +311,7 @@ Status Folder::WriteRows() {
     const SegmentInfo& info = segments_[segment].info;
     return SegmentReader::Open(files_, log_dir_, {info.number, info.aside}, info.bytes);
   };
-  const auto written = rows_.Write(open, options_.image_buffer_bytes, writer_);
+  const auto written = rows_.Write(open, options_.image_buffer_bytes, options_.stop, writer_);
   if (!written.ok()) return written.status().Prepend("fold " + log_dir_);
   report_.rows = written->rows;
   report_.deletions = written->deletions;

@@ -12,6 +12,7 @@
 // and not removed before that shard goes on: behind a loss that was accepted, or in a new life.
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <map>
@@ -35,6 +36,8 @@ struct FoldOptions {
   size_t image_buffer_bytes = size_t{256} << 20;
   // When the index of row images outgrows this, the fold ends with the segment it has come to.
   size_t index_limit_bytes = size_t{512} << 20;
+  // Where this becomes true the fold ends soon with kCancelled; nullptr: never.
+  const std::atomic<bool>* stop = nullptr;
 };
 
 // Of each quarantined shard: its lives up to this one are not folded. A later one, seeded from another copy,

@@ -1,12 +1,25 @@
 // Sorting and deduplicating row images.
 #include "server/storage/fold_index.h"
 
-#include <absl/container/flat_hash_set.h>
-
 #include <algorithm>
+#include <boost/sort/spreadsort/integer_sort.hpp>
 #include <limits>
 
 namespace penstock {
+namespace {
+
+struct KeyBits {
+  Key operator()(const FoldIndex::Entry& entry, unsigned offset) const { return entry.key >> offset; }
+};
+struct ByKey {
+  bool operator()(const FoldIndex::Entry& a, const FoldIndex::Entry& b) const { return a.key < b.key; }
+};
+
+bool Later(const FoldIndex::Entry& a, const FoldIndex::Entry& b) {
+  return std::pair(a.piece, a.row) > std::pair(b.piece, b.row);
+}
+
+}  // namespace
 
 // By a quarter: what an array leaves behind when it grows is memory that was touched for nothing.
 void FoldIndex::MakeRoom(std::vector<Entry>* entries, size_t more) {
@@ -39,17 +52,17 @@ void FoldIndex::Clear(size_t most_bytes) {
 }
 
 void FoldIndex::Compact() {
-  absl::flat_hash_set<Key> seen;
   for (auto& [group, entries] : groups_) {
-    // Entries were added in the order of the log, so the last of a key is the first from behind. The kept
-    // ones gather at the end.
-    seen.clear();
-    size_t first = entries.size();
-    for (size_t i = entries.size(); i-- > 0;) {
-      if (seen.insert(entries[i].key).second) entries[--first] = entries[i];
+    boost::sort::spreadsort::integer_sort(entries.begin(), entries.end(), KeyBits(), ByKey());
+    size_t kept = 0;
+    for (const Entry& entry : entries) {
+      if (kept == 0 || entries[kept - 1].key != entry.key) {
+        entries[kept++] = entry;
+      } else if (Later(entry, entries[kept - 1])) {
+        entries[kept - 1] = entry;
+      }
     }
-    entries.erase(entries.begin(), entries.begin() + static_cast<ptrdiff_t>(first));
-    std::sort(entries.begin(), entries.end(), [](const Entry& a, const Entry& b) { return a.key < b.key; });
+    entries.resize(kept);
   }
 }
 

@@ -33,8 +33,7 @@ class FoldIndex {
   // more than that.
   void Clear(size_t most_bytes);
   void RemoveIncarnation(Incarnation incarnation);
-  // Sorts each group by key and keeps the last entry of each key. While it runs it takes up to 20 bytes a key
-  // of the largest group beside Bytes().
+  // Sorts each group by key (by radix, in place) and keeps the last entry of each key.
   void Compact();
   // After Compact.
   const Groups& groups() const { return groups_; }

@@ -13,6 +13,7 @@ namespace penstock {
 namespace {
 
 constexpr size_t kDeleted = SIZE_MAX;
+constexpr size_t kLookEveryRows = 1 << 16;  // whether the fold goes on
 
 }  // namespace
 
@@ -42,13 +43,14 @@ void FoldRows::AddTable(FoldIndex::GroupKey group, unsigned entry, Lsn lsn, uint
   index_.Add(group, piece, images.keys, images.deletions);
 }
 
-Result<FoldRows::Written> FoldRows::Write(const Opener& open, size_t buffer_bytes, BaseWriter& writer) {
+Result<FoldRows::Written> FoldRows::Write(const Opener& open, size_t buffer_bytes,
+                                          const std::atomic<bool>* stop, BaseWriter& writer) {
   Written written;
   size_t floats = 0;
   const auto flush = [&] {
     if (images_.size() < floats) images_.resize(floats);
     floats = 0;
-    return Flush(open, writer, &written);
+    return Flush(open, stop, writer, &written);
   };
   for (const auto& [group, entries] : index_.groups()) {
     for (const FoldIndex::Entry& entry : entries) {
@@ -65,10 +67,12 @@ Result<FoldRows::Written> FoldRows::Write(const Opener& open, size_t buffer_byte
   return written;
 }
 
-Status FoldRows::Flush(const Opener& open, BaseWriter& writer, Written* written) {
+Status FoldRows::Flush(const Opener& open, const std::atomic<bool>* stop, BaseWriter& writer,
+                       Written* written) {
   if (rows_.empty()) return Status::Ok();
   PENSTOCK_RETURN_IF_ERROR(FillImages(open));
   for (size_t i = 0; i < rows_.size(); ++i) {
+    if (i % kLookEveryRows == 0) PENSTOCK_RETURN_IF_ERROR(GoesOn(stop));
     const Row& row = rows_[i];
     const auto& [incarnation, table] = *row.group;
     if (row.offset == kDeleted) {

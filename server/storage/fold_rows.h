@@ -11,6 +11,7 @@
 #include <capnp/common.h>
 #include <kj/array.h>
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -25,6 +26,11 @@
 #include "server/storage/segment_reader.h"
 
 namespace penstock {
+
+// kCancelled: the fold is to end. nullptr: never.
+inline Status GoesOn(const std::atomic<bool>* stop) {
+  return stop != nullptr && *stop ? Cancelled("the fold was stopped") : Status::Ok();
+}
 
 class FoldRows {
  public:
@@ -51,8 +57,9 @@ class FoldRows {
   };
   // A reader of the fold's segment of that number.
   using Opener = std::function<Result<std::unique_ptr<SegmentReader>>(uint32_t segment)>;
-  // kDataLoss, naming the file: a delta reads otherwise than before.
-  Result<Written> Write(const Opener& open, size_t buffer_bytes, BaseWriter& writer);
+  // kDataLoss, naming the file: a delta reads otherwise than before. kCancelled: GoesOn.
+  Result<Written> Write(const Opener& open, size_t buffer_bytes, const std::atomic<bool>* stop,
+                        BaseWriter& writer);
 
  private:
   // A delta, where it stands in the log.
@@ -78,7 +85,7 @@ class FoldRows {
     size_t offset;  // in images_; kDeleted: it has none
   };
 
-  Status Flush(const Opener& open, BaseWriter& writer, Written* written);
+  Status Flush(const Opener& open, const std::atomic<bool>* stop, BaseWriter& writer, Written* written);
   Status FillImages(const Opener& open);
   Status CopyImages(uint32_t delta, kj::ArrayPtr<const capnp::word> words, size_t* next);
 

@@ -4,7 +4,10 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <chrono>
 #include <filesystem>
+#include <future>
+#include <thread>
 
 #include "tests/unit/server/node/folding_node.h"
 
@@ -75,6 +78,30 @@ TEST_F(FoldRunnerTest, SparesOfALongLogAreBounded) {
   StartFolds();
   ASSERT_TRUE(WaitForFolds(1));
   EXPECT_EQ(log().spares(), 1024u);
+}
+
+// A long one would take its time, and changes nothing until it is whole.
+TEST_F(FoldRunnerTest, AFoldThatRunsEndsWithTheServer) {
+  ASSERT_NO_FATAL_FAILURE(Open(64 << 10));
+  for (int i = 0; i < 200; ++i) {
+    ASSERT_STATUS_OK(Write(1));
+    ASSERT_STATUS_OK(log().Seal());
+  }
+  ASSERT_STATUS_OK(log().Sync());
+  std::promise<void> begun;
+  ArmFault("fold.read", [&](uint64_t hit) {
+    if (hit == 1) begun.set_value();
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    return Status::Ok();
+  });
+  wanted_ = true;
+  StartFolds();
+  begun.get_future().wait();
+  folds_->FoldRest();
+  EXPECT_EQ(metrics_.folds, 0u);
+  EXPECT_EQ(metrics_.fold_failures, 0u);
+  ASSERT_STATUS_OK(folds_->failure());
+  EXPECT_LT(FaultHits("fold.read"), 200u);
 }
 
 }  // namespace

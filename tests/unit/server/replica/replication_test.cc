@@ -376,61 +376,91 @@ TEST_F(ReplicationTest, ABaseThatCannotBeReadFailsTheCopy) {
   EXPECT_EQ(Copy(kShard, 2).failure, "its base is damaged");
 }
 
-// Whatever was lost on its way, and whatever comes twice, each piece is made once and the copy ends complete.
-TEST_F(ReplicationTest, ASeedGoesOnAfterItsConnectionBroke) {
-  ShardReplica copy(replica_test::MakeShard(kShard, 7), "server-2");
-  copy.TakeFollow(5);
-  Serve(kShard, 5, {Backup(2, false)});
-  Change(kShard, {1, 2, 3, 4});
-  Tick();
-  Attach({ReplicaAnswer{}});
-  int pieces_made = 0, breaks = 0;
-  Lsn changed = 1;
-  const auto deliver = [&](const Replication::Call& call) {
+// Seeds a copy to its end over connections of which every so many calls' breaks (0: none).
+class InterruptedSeed : public ReplicationTest {
+ protected:
+  void Run(int break_every) {
+    Begin(64 << 20);
+    copy_.emplace(replica_test::MakeShard(kShard, 7), "server-2");
+    copy_->TakeFollow(5);
+    Serve(kShard, ++epoch_, {});
+    Serve(kShard, ++epoch_, {Backup(2, false)});
+    Tick(1000);
+    Attach({ReplicaAnswer{}});
+    pieces_made_ = breaks_ = 0;
+    for (int call = 1; Copy(kShard, 2).stage != CopySet::Stage::kFollowing; ++call) {
+      ASSERT_LT(call, 100);
+      Act();
+      ASSERT_FALSE(calls_.empty());
+      if (break_every != 0 && call % break_every == 0) {
+        ASSERT_NO_FATAL_FAILURE(BreakConnection());
+      } else {
+        const auto [link, sent] = calls_.front();
+        calls_.pop_front();
+        const auto answers = Deliver(*sent);
+        Deliver(*sent);  // of a connection that is closed already
+        replication_->OnAppended(link, *sent, Status::Ok(), Status::Ok(), answers, now_);
+      }
+    }
+    EXPECT_TRUE(copy_->complete());
+    const Shard& primary = shards_.FindReplica(kShard)->shard();
+    EXPECT_EQ(copy_->shard().last_lsn(), primary.last_lsn());
+    EXPECT_EQ(copy_->shard().rows_in_memory(kTable), primary.rows_in_memory(kTable));
+  }
+
+  // All that there is to do but what is sent.
+  void Act() {
+    for (auto done = Done(); !done.empty(); done = Done()) {
+      for (const std::string& what : done) {
+        if (what == "close whole 3") {
+          Change(kShard, {99});
+          replication_->Send();
+        } else if (what.ends_with("piece") || what.starts_with("first piece")) {
+          ++pieces_made_;
+          replication_->FillPiece(seed_);
+        }
+      }
+    }
+  }
+  // The oldest call arrived, each second time, and was not answered; later ones are lost.
+  void BreakConnection() {
+    if (++breaks_ % 2 == 0) Deliver(*calls_.front().second);
+    NoAnswer();
+    calls_.clear();
+    EXPECT_THAT(Done(), testing::Contains("drop"));
+    Change(kShard, {5});
+    Tick(1000);
+    Attach({copy_->Standing(ReplicaRef{kShard, 7, epoch_})});
+  }
+  std::vector<ReplicaAnswer> Deliver(const Replication::Call& call) {
     std::vector<ReplicaAnswer> answers;
     for (const Replication::Item& item : call.items) {
-      answers.push_back(copy.Take(item.ref(), item.what.delta.words, item.what.delta.checksum,
-                                  [](Shard&, proto::Delta::Reader) {}));
+      answers.push_back(copy_->Take(item.ref(), item.what.delta.words, item.what.delta.checksum,
+                                    [](Shard&, proto::Delta::Reader) {}));
       EXPECT_TRUE(answers.back().status.ok()) << answers.back().status.ToString();
     }
     return answers;
-  };
-  for (int round = 0; Copy(kShard, 2).stage != CopySet::Stage::kFollowing; ++round) {
-    ASSERT_LT(round, 100);
-    for (const std::string& done : Done()) {
-      if (done.find("append") == 0) continue;
-      if (done == "close whole 3") {
-        changed = Change(kShard, {9});
-        replication_->Send();
-      } else if (done.find("piece") != std::string::npos) {
-        ++pieces_made;
-        replication_->FillPiece(seed_);
-      }
-    }
-    if (calls_.empty()) continue;
-    if (round % 3 == 2) {  // every third call comes, or not, and is not answered; later ones are lost
-      if (round % 2 == 0) deliver(*calls_.front().second);
-      NoAnswer();
-      calls_.clear();
-      ++breaks;
-      EXPECT_THAT(Done(), testing::Contains("drop"));
-      if (round % 4 == 0) Change(kShard, {5});
-      Tick(1000);
-      Attach({copy.Standing(ReplicaRef{kShard, 7, 5})});
-      continue;
-    }
-    const auto [link, call] = calls_.front();
-    calls_.pop_front();
-    const auto answers = deliver(*call);
-    deliver(*call);  // of a connection that is closed already
-    replication_->OnAppended(link, *call, Status::Ok(), Status::Ok(), answers, now_);
   }
-  EXPECT_GT(breaks, 2);
-  EXPECT_LE(pieces_made, 6) << "four rows, a row each, and that there are no more";
-  EXPECT_TRUE(copy.complete());
-  EXPECT_EQ(copy.shard().last_lsn(), shards_.FindReplica(kShard)->shard().last_lsn());
-  EXPECT_EQ(copy.shard().rows_in_memory(kTable), shards_.FindReplica(kShard)->shard().rows_in_memory(kTable));
-  EXPECT_EQ(changed, copy.shard().last_lsn());
+
+  std::optional<ShardReplica> copy_;
+  Epoch epoch_ = 4;
+  int pieces_made_ = 0, breaks_ = 0;
+};
+
+TEST_F(InterruptedSeed, GoesOnAndMakesEachPieceOnce) {
+  Serve(kShard, epoch_, {});
+  std::vector<Key> keys(40);
+  for (size_t i = 0; i < keys.size(); ++i) keys[i] = i;
+  shards_.Change(kShard, keys);
+  ASSERT_NO_FATAL_FAILURE(Run(0));
+  const int pieces = pieces_made_;
+  EXPECT_GT(pieces, 10);
+  for (const int every : {2, 3, 5}) {
+    SCOPED_TRACE(every);
+    ASSERT_NO_FATAL_FAILURE(Run(every));
+    EXPECT_GT(breaks_, 2);
+    EXPECT_EQ(pieces_made_, pieces);
+  }
 }
 
 TEST_F(ReplicationTest, ACopyThatFallsTooFarBehindIsGivenUp) {
