@@ -2,9 +2,12 @@
 
 #include <glog/logging.h>
 #include <malloc.h>
+#include <sys/resource.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <chrono>
+#include <cstring>
 #include <optional>
 #include <utility>
 
@@ -12,6 +15,7 @@
 
 namespace penstock {
 namespace {
+constexpr int kNice = 5;
 constexpr auto kLookEvery = std::chrono::milliseconds(20);
 constexpr auto kRetryAfterFailure = std::chrono::seconds(2);
 // Soon: on a small disk that was full and is free again, a log that is not folded meanwhile takes the space
@@ -64,6 +68,9 @@ void FoldRunner::EndQuarantine(ShardId shard) {
 }
 
 void FoldRunner::Main() {
+  // Of this thread alone. Who answers calls goes first, and folds get what is left, of a busy processor about
+  // a quarter: where that is too little the log's limit refuses pushes, which leaves more.
+  LOG_IF(WARNING, setpriority(PRIO_PROCESS, 0, kNice) != 0) << "fold: setpriority: " << std::strerror(errno);
   using Clock = std::chrono::steady_clock;
   std::optional<Clock::time_point> release;  // when the memory goes
   std::unique_lock lock(mutex_);

@@ -111,6 +111,8 @@ Status BaseStore::OpenDatabase() {
   if (status.IsInvalidArgument()) return FailedPrecondition("base " + dir_ + ": " + status.ToString());
   PENSTOCK_RETURN_IF_ERROR(ToStatus(status, "open"));
   db_.reset(db);
+  // Merging files is never urgent, answering calls is. An environment of a test may have no threads.
+  env_->LowerThreadPoolCPUPriority(rocksdb::Env::LOW, rocksdb::CpuPriority::kLow).PermitUncheckedError();
   default_ = handles[0];
   rows_ = handles[1];
   meta_ = handles[2];
