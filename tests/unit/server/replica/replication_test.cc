@@ -380,7 +380,7 @@ TEST_F(ReplicationTest, ABaseThatCannotBeReadFailsTheCopy) {
 class InterruptedSeed : public ReplicationTest {
  protected:
   void Run(int break_every) {
-    Begin(64 << 20);
+    Begin(1);  // a call at a time
     copy_.emplace(replica_test::MakeShard(kShard, 7), "server-2");
     copy_->TakeFollow(5);
     Serve(kShard, ++epoch_, {});
@@ -413,7 +413,7 @@ class InterruptedSeed : public ReplicationTest {
     for (auto done = Done(); !done.empty(); done = Done()) {
       for (const std::string& what : done) {
         if (what == "close whole 3") {
-          Change(kShard, {99});
+          Change(kShard, {5});
           replication_->Send();
         } else if (what.ends_with("piece") || what.starts_with("first piece")) {
           ++pieces_made_;
