@@ -1,12 +1,14 @@
 // RocksDB as an ingest-only store: opening and reading it.
 #include "server/storage/base_store.h"
 
+#include <glog/logging.h>
 #include <rocksdb/cache.h>
 #include <rocksdb/env.h>
 #include <rocksdb/filter_policy.h>
 #include <rocksdb/iterator.h>
 #include <rocksdb/sst_file_writer.h>
 
+#include <algorithm>
 #include <climits>
 #include <cstring>
 #include <optional>
@@ -17,6 +19,9 @@
 namespace penstock {
 namespace {
 
+// A fold's file covers all shards, so merging it rewrites the whole level below; reading it in vain costs a
+// look at its filter.
+constexpr int kFolds = 8;
 constexpr size_t kScanReadaheadBytes = size_t{4} << 20;
 
 }  // namespace
@@ -78,9 +83,6 @@ rocksdb::Options BaseStore::TableOptions() const {
   family.write_buffer_size = size_t{1} << 20;    // never written to
   family.target_file_size_base = size_t{64} << 20;
   family.level_compaction_dynamic_level_bytes = true;
-  // A fold's file covers all shards, so merging it rewrites the whole level below; reading it in vain costs a
-  // look at its filter.
-  constexpr int kFolds = 8;
   family.level0_file_num_compaction_trigger = kFolds;
   // One level between them and the last, where there can be one, and of a good part of its size: each merge
   // rewrites as much of the lower level as that is larger.
@@ -98,6 +100,7 @@ Status BaseStore::OpenDatabase() {
   PENSTOCK_RETURN_IF_ERROR(ToStatus(env_->CreateDirIfMissing(dir_), "create"));
   PENSTOCK_RETURN_IF_ERROR(ToStatus(env_->CreateDirIfMissing(IngestDir()), "create"));
   direct_ = TakesDirectWrites();
+  gathering_bytes_ = kFolds * options_.fold_bytes;
   const rocksdb::Options options = TableOptions();
   std::vector<rocksdb::ColumnFamilyDescriptor> families;
   for (const char* name : {"default", "rows", "meta"}) families.emplace_back(name, options);
@@ -406,7 +409,20 @@ Status BaseStore::Ingest(const std::string& rows_file, const std::string& meta_f
   // Each file has brought its index and filter into the cache, which nobody needs while all rows are in
   // memory.
   if (!looked_up_.exchange(false)) cache_->EraseUnRefEntries();
+  if (ingested.ok() && !rows_file.empty()) LetFoldsGather();
   return ToStatus(ingested, "ingest");
+}
+
+// Until their files are as large together as all rows, where kFolds of them are larger than that: merging a
+// part of them rewrites all rows as well.
+void BaseStore::LetFoldsGather() {
+  uint64_t live = 0;
+  if (!db_->GetIntProperty(rows_, rocksdb::DB::Properties::kEstimateLiveDataSize, &live)) return;
+  const uint64_t bytes = std::max(kFolds * options_.fold_bytes, live);
+  if (bytes <= gathering_bytes_ + gathering_bytes_ / 4) return;
+  gathering_bytes_ = bytes;
+  const rocksdb::Status set = db_->SetOptions(rows_, {{"max_bytes_for_level_base", std::to_string(bytes)}});
+  LOG_IF(WARNING, !set.ok()) << "base " << dir_ << ": " << set.ToString();
 }
 
 }  // namespace penstock

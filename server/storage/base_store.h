@@ -167,6 +167,7 @@ class BaseStore {
   Status WriteStamp();
   bool Empty() const;
   Status Ingest(const std::string& rows_file, const std::string& meta_file);
+  void LetFoldsGather();
   bool TakesDirectWrites() const;
   Status ToStatus(const rocksdb::Status& status, std::string_view what) const;
   Status ParseRow(const rocksdb::Slice& key, const rocksdb::Slice& value, BaseRow* row,
@@ -179,6 +180,7 @@ class BaseStore {
   std::shared_ptr<rocksdb::Cache> cache_;
   bool direct_ = false;                          // files are written past the system's page cache
   mutable std::atomic<bool> looked_up_ = false;  // rows, since the last ingest
+  uint64_t gathering_bytes_ = 0;                 // LetFoldsGather; of who ingests
   std::unique_ptr<rocksdb::DB> db_;
   // Owned by db_, released before it.
   rocksdb::ColumnFamilyHandle* default_ = nullptr;
