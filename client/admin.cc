@@ -154,4 +154,25 @@ Status Admin::ForceShard(ShardId shard, NodeId node) {
                });
 }
 
+Status Admin::MoveShard(ShardId shard, NodeId from, NodeId to) {
+  return Order(caller_, "move shard " + std::to_string(shard),
+               [shard, from, to](proto::Scheduler::Client& scheduler) {
+                 auto request = scheduler.moveShardRequest();
+                 request.setShard(shard);
+                 request.setFrom(from);
+                 request.setTo(to);
+                 return request;
+               });
+}
+
+Status Admin::DrainNode(NodeId node, bool drained) {
+  return Order(caller_, "drain node " + std::to_string(node),
+               [node, drained](proto::Scheduler::Client& scheduler) {
+                 auto request = scheduler.drainNodeRequest();
+                 request.setNode(node);
+                 request.setDrained(drained);
+                 return request;
+               });
+}
+
 }  // namespace penstock

@@ -47,6 +47,11 @@ class Admin {
   Status AcceptLoss(ShardId shard);
   // Of the last in-sync copies of a shard that nobody serves, that of `node` goes on.
   Status ForceShard(ShardId shard, NodeId node);
+  // The copy of a shard on `from` (0: its primary's) goes to `to`. Ok: it was begun. `to` 0: a move that was
+  // begun ends.
+  Status MoveShard(ShardId shard, NodeId from, NodeId to);
+  // A server's copies go to others, and none come; or they may again. Ok: it was begun.
+  Status DrainNode(NodeId node, bool drained);
   // Forgets a dead node that holds no shard and no copy of one.
   Status RemoveNode(NodeId node);
   // How many servers shall hold each shard, and with how few in sync pushes go on.

@@ -3,7 +3,7 @@
 # Everything that changes the cluster's state is journaled and synced before it is answered, so every answer survives a crash of
 # the scheduler. `term` rises with every start of a leading scheduler; servers refuse a lower one (rule 21).
 #
-# Which token may call what stands in common/net/access.h: acceptLoss, setCopies, forceShard and removeNode are the operator's, cannotStart is of nodes,
+# Which token may call what stands in common/net/access.h: acceptLoss, setCopies, forceShard, moveShard, drainNode and removeNode are the operator's, cannotStart is of nodes,
 # and only nodes register and report as servers. Everything else is anybody's who has proven a token. Terms, map versions and
 # shards are believed of nodes alone.
 @0xc7b0a5d1e2f34a05;
@@ -28,6 +28,7 @@ struct ShardReport {
   seen @10 :UInt64;        # the highest epoch of the shard that this copy has seen
   complete @11 :Bool;      # a copy whose seed has ended: it holds everything up to `applied`. Always set of a primary
   backups @12 :List(BackupReport);  # primary: what it knows of the backups it was granted
+  fenced @13 :UInt64;      # primary: the fence of its grant, once all that it holds is in deltas; 0: it takes pushes
 }
 
 struct BackupReport {
@@ -47,6 +48,8 @@ struct ShardGrant {
   backups @4 :List(Backup);
   minCopies @5 :UInt32;    # with fewer in-sync copies, itself included, pushes at `logged` and `synced` are refused
   rewind @6 :UInt64;       # pushes and commits of jobs with a lower rewind number are refused
+  fence @7 :UInt64;        # not 0: the shard is handed over; nothing new is taken before a grant of an epoch above this one, in which
+                           # nobody ever serves. What `memory` tables hold back goes into a last delta, synced on all copies
 
   struct Backup {
     node @0 :UInt32;
@@ -142,12 +145,12 @@ interface Scheduler {
                 hold :Bool, mapVersion :UInt64, note :Text, trouble :Text)
       -> (status :Common.Status, term :UInt64, mapVersion :UInt64, grants :List(ShardGrant), tableVersion :UInt64, tables :List(Common.TableSpec),
           droppedTables :List(UInt32), forgetFloor :UInt64, finishedProducers :List(UInt64), exit :Bool,
-          follows :List(ShardFollow), completeProducers :List(UInt64), rewind :UInt64);
+          follows :List(ShardFollow), completeProducers :List(UInt64), rewind :UInt64, discards :List(ShardFollow));
   # By servers and workers every heartbeat_ms: report up, wanted state down. `hold`: the caller asks again at once, and is answered when
   # there is something new, or after heartbeat_ms. failedPrecondition: register again. `tables` is sent when
   # the node's tableVersion is behind. `finishedProducers` and `completeProducers` are ascending pairs
   # first, last (inclusive). All that a complete producer will ever push is logged. `grants` and `follows` are all that the
-  # server shall hold. `rewind`: leases with a lower rewind number have ended. `note`: what an operator should look at though the node works, which the status shows as a problem; empty: nothing.
+  # server shall hold. `discards`: lives of shards that nobody needs there any more; their epochs say nothing. `rewind`: leases with a lower rewind number have ended. `note`: what an operator should look at though the node works, which the status shows as a problem; empty: nothing.
   # `trouble`: what keeps the node from its work now, with the cause, which is a problem of the status as long as it is said; empty: nothing does.
 
   shardMap @2 (knownVersion :UInt64) -> (status :Common.Status, map :ShardMap);
@@ -212,4 +215,11 @@ interface Scheduler {
   # Forgets a job that has ended (else failedPrecondition), with its tables if `dropTables` is set.
   removeNode @21 (node :UInt32) -> (status :Common.Status);
   # Forgets a dead node that holds no shard and no copy of one (else failedPrecondition). Should it come back, it is taken up again.
+
+  moveShard @22 (shard :UInt32, from :UInt32, to :UInt32) -> (status :Common.Status);
+  # The operator's word: the copy of a shard on node `from` (0: its primary's) goes to node `to` (0: it stays, a move that was begun ends). Answered once
+  # journaled; the move goes on by itself.
+
+  drainNode @23 (node :UInt32, drained :Bool) -> (status :Common.Status);
+  # The operator's word: a server's copies go to others, one shard after the other, and none come; or they may again. Answered once journaled.
 }

@@ -26,6 +26,10 @@ enum class Defence : uint8_t {
   kQuarantine,      // less than was reported is not served (rule 22)
   kToldIsLogged,    // a `memory` unit counts as logged only when a delta that holds it is (rule 16)
   kHeldBefore,      // what counts as held across an epoch is there (rule 35)
+  kFence,           // between fence and hand-over nothing new is taken (rule 36)
+  kLastDelta,       // before it what `memory` tables hold back goes into a delta (rule 36)
+  kHandOverEqual,   // a shard is handed over to who holds and has synced all of it (rule 36)
+  kUnfence,         // a fence ends only with an epoch above it (rule 24)
   kRewind,          // what was leased before a rewind is refused (rule 35)
   kCount,
 };

@@ -18,12 +18,15 @@ std::string WhyNotStay(const CopyHealth& health, ShardId id, const CopyRecord& c
 
 class Decider {
  public:
-  Decider(const CopyHealth& health, const CopyOptions& options)
+  Decider(const CopyHealth& health, int64_t wall_ms, const CopyOptions& options)
       : health_(health),
         data_(health.state().data()),
+        wall_ms_(wall_ms),
         options_(options),
         incarnation_(data_.last_incarnation) {
-    for (const ShardRecord& shard : data_.shards) {
+    for (ShardId id = 0; id < data_.shards.size(); ++id) {
+      const ShardRecord& shard = data_.shards[id];
+      moving_ += shard.move.from != 0 && health_.WhyLost(id).empty();
       if (shard.node != 0) ++primaries_[shard.node], ++members_[shard.node];
       for (const CopyRecord& copy : shard.backups) {
         ++members_[copy.node];
@@ -41,7 +44,9 @@ class Decider {
   void Decide(ShardId id) {
     const ShardRecord& shard = data_.shards[id];
     // Most clusters in most moments: nothing can be decided.
-    if (shard.node == 0 || (shard.backups.empty() && shard.former.empty() && data_.copies == 1)) return;
+    const bool alone = shard.backups.empty() && shard.former.empty() && data_.copies == 1;
+    const bool moves = shard.move.from != 0 || (shard.node != 0 && Drained(shard.node));
+    if (shard.node == 0 || (alone && !moves)) return;
     if (!health_.WhyLost(id).empty()) {
       out_.signs_wanted += HasOthers(shard);
       Elect(id);
@@ -53,9 +58,38 @@ class Decider {
     const bool whole = served != nullptr && served->logged >= shard.logged;
     if (whole && shard.epoch > shard.confirmed)
       out_.confirm.confirmations.push_back({.shard = id, .epoch = shard.epoch});
-    if (ChangeInSync(id, served != nullptr && shard.confirmed == shard.epoch)) return;
+    const bool settled = served != nullptr && shard.confirmed == shard.epoch;
+    if (Move(id, settled)) return;
+    if (ChangeInSync(id, settled && shard.move.fence == 0)) return;
     DropSeeding(id);
     if (served != nullptr) Add(id);
+    if (settled && shard.move.from == 0 && CountInSync(shard) == data_.copies) Drain(id);
+  }
+
+  bool Drained(NodeId node) const {
+    const NodeRecord* record = health_.state().FindNode(node);
+    return record != nullptr && record->drained;
+  }
+
+  // One copy at a time, the primary's first: to a server that has none, or where a backup can lead instead.
+  void Drain(ShardId id) {
+    const ShardRecord& shard = data_.shards[id];
+    NodeId from = Drained(shard.node) ? shard.node : 0;
+    for (const CopyRecord& copy : shard.backups) {
+      if (from == 0 && copy.in_sync && Drained(copy.node)) from = copy.node;
+    }
+    if (from == 0 || moving_ >= options_.max_moves) return;
+    NodeId to = ChooseServer(shard, {});
+    for (const CopyRecord& copy : shard.backups) {
+      const bool leads = from == shard.node && !Drained(copy.node) && IsPromotable(shard, copy) &&
+                         health_.AliveAndUnbroken(id, copy);
+      if (to == 0 && leads) to = copy.node;
+    }
+    if (to == 0) return;
+    ++moving_;
+    ++members_[to];
+    out_.start.moves.push_back(
+        {.shard = id, .from = from, .to = to, .reason = StrCat(health_.NodeName(from), kIsDrained)});
   }
 
   void Elect(ShardId id) {
@@ -66,6 +100,64 @@ class Decider {
     --primaries_[before];
     ++primaries_[election.change->node];
     out_.change.changes.push_back(std::move(*election.change));
+  }
+
+  // True: its copies do not change otherwise.
+  bool Move(ShardId id, bool settled) {
+    const ShardRecord& shard = data_.shards[id];
+    MoveStep step = NextMoveStep(health_, id, settled, wall_ms_);
+    switch (step.kind) {
+      case MoveStep::Kind::kNone:
+        return false;
+      case MoveStep::Kind::kFence:
+        ++out_.signs_wanted;
+        out_.fence.fences.push_back({.shard = id, .epoch = health_.NextEpoch(id), .at_ms = wall_ms_});
+        return true;
+      case MoveStep::Kind::kWait:
+        ++out_.signs_wanted;
+        return false;
+      case MoveStep::Kind::kEnd:
+        out_.end.moves.push_back({.shard = id, .why = std::move(step.why)});
+        return true;
+      case MoveStep::Kind::kGiveUp:
+        Change(id, PrimaryOf(shard), shard.backups);
+        return true;
+      case MoveStep::Kind::kHandOver:
+        HandOver(id);
+        return true;
+      case MoveStep::Kind::kLeave:
+        Change(id, PrimaryOf(shard), Without(shard.backups, shard.move.from));
+        return true;
+    }
+    return false;
+  }
+
+  // The old primary stays as a backup unless there is one more copy than wanted.
+  void HandOver(ShardId id) {
+    const ShardRecord& shard = data_.shards[id];
+    const CopyRecord target = *FindCopy(shard.backups, shard.move.to);
+    std::vector<CopyRecord> backups = Without(shard.backups, target.node);
+    if (CountInSync(shard) <= data_.copies) backups.push_back(PrimaryOf(shard));
+    Change(id, target, std::move(backups));
+  }
+
+  static std::vector<CopyRecord> Without(std::vector<CopyRecord> copies, NodeId node) {
+    std::erase_if(copies, [node](const CopyRecord& copy) { return copy.node == node; });
+    return copies;
+  }
+
+  void Change(ShardId id, const CopyRecord& leader, std::vector<CopyRecord> backups) {
+    out_.change.changes.push_back({.shard = id,
+                                   .epoch = health_.NextEpoch(id),
+                                   .min_lsn = health_.NextLsn(id),
+                                   .node = leader.node,
+                                   .incarnation = leader.incarnation,
+                                   .backups = std::move(backups)});
+  }
+
+  // It is there beside those that are wanted, to take the place of one.
+  static bool IsExtra(const ShardRecord& shard, NodeId node) {
+    return shard.move.adds && shard.move.to == node;
   }
 
   // A new epoch with other in-sync copies, if any must leave or may enter. `settled`: the last change is
@@ -81,28 +173,24 @@ class Decider {
       return leaves;
     });
     const auto in_sync = [](const CopyRecord& copy) { return copy.in_sync; };
-    auto count = static_cast<uint32_t>(1 + std::count_if(next.begin(), next.end(), in_sync));
-    bool changed = count < CountInSync(shard);
+    bool changed = 1 + std::count_if(next.begin(), next.end(), in_sync) < CountInSync(shard);
+    const auto counts = [&](const CopyRecord& copy) { return copy.in_sync && !IsExtra(shard, copy.node); };
+    auto count = static_cast<uint32_t>(1 + std::count_if(next.begin(), next.end(), counts));
     while (settled && count > data_.copies) {
-      next.erase(std::find_if(next.rbegin(), next.rend(), in_sync).base() - 1);
+      next.erase(std::find_if(next.rbegin(), next.rend(), counts).base() - 1);
       --count;
       changed = true;
     }
     for (CopyRecord& copy : next) {
-      if (!settled || count >= data_.copies || copy.in_sync || !CaughtUp(id, copy)) continue;
+      const bool room = count < data_.copies || IsExtra(shard, copy.node);
+      if (!settled || !room || copy.in_sync || !CaughtUp(id, copy)) continue;
       copy.in_sync = true;
       copy.since = health_.NextEpoch(id);
-      ++count;
+      count += !IsExtra(shard, copy.node);
       changed = true;
     }
-    if (!changed) return false;
-    out_.change.changes.push_back({.shard = id,
-                                   .epoch = health_.NextEpoch(id),
-                                   .min_lsn = health_.NextLsn(id),
-                                   .node = shard.node,
-                                   .incarnation = shard.incarnation,
-                                   .backups = std::move(next)});
-    return true;
+    if (changed) Change(id, PrimaryOf(shard), std::move(next));
+    return changed;
   }
 
   bool CaughtUp(ShardId id, const CopyRecord& copy) const {
@@ -113,11 +201,13 @@ class Decider {
   // Those that are broken, and those that are too many.
   void DropSeeding(ShardId id) {
     const ShardRecord& shard = data_.shards[id];
-    uint32_t members = CountInSync(shard);
+    uint32_t members = 1;
+    for (const CopyRecord& copy : shard.backups) members += copy.in_sync && !IsExtra(shard, copy.node);
     for (const CopyRecord& copy : shard.backups) {
       if (copy.in_sync) continue;
-      if (members < data_.copies && WhyNotStay(health_, id, copy).empty()) {
-        ++members;
+      const bool extra = IsExtra(shard, copy.node);
+      if ((members < data_.copies || extra) && WhyNotStay(health_, id, copy).empty()) {
+        members += !extra;
       } else {
         out_.drop.copies.push_back({.shard = id, .node = copy.node});
       }
@@ -127,24 +217,36 @@ class Decider {
   void Add(ShardId id) {
     const ShardRecord& shard = data_.shards[id];
     std::vector<NodeId> chosen;
-    while (1 + shard.backups.size() + chosen.size() < data_.copies) {
-      const NodeId node = ChooseServer(shard, chosen);
-      if (node == 0) return;
+    const auto add = [&](NodeId node) {
       chosen.push_back(node);
       ++members_[node];
       ++seeding_[node];
       out_.add.copies.push_back({.shard = id, .node = node, .incarnation = ++incarnation_});
+    };
+    const NodeId to = shard.move.to;
+    if (shard.move.adds && !IsMember(shard, to) && Able(shard, to)) add(to);
+    auto members = static_cast<uint32_t>(1 + shard.backups.size());
+    if (shard.move.adds && IsMember(shard, to)) --members;
+    for (; members < data_.copies; ++members) {
+      const NodeId node = ChooseServer(shard, chosen);
+      if (node == 0) return;
+      add(node);
     }
+  }
+
+  // It can take a copy now.
+  bool Able(const ShardRecord& shard, NodeId node) {
+    return health_.nodes().Beating(node) && !Drained(node) &&
+           health_.nodes().StateOf(node, health_.now_ms()) == Liveness::kAlive && !MayBeNeeded(shard, node) &&
+           seeding_[node] < options_.max_seeding;
   }
 
   // The one with the fewest copies; 0: there is none.
   NodeId ChooseServer(const ShardRecord& shard, const std::vector<NodeId>& chosen) {
     NodeId best = 0;
     for (const auto& [id, node] : data_.nodes) {
-      const bool able = node.role == NodeRole::kServer && health_.nodes().Beating(id) &&
-                        health_.nodes().StateOf(id, health_.now_ms()) == Liveness::kAlive;
-      if (!able || MayBeNeeded(shard, id) || std::count(chosen.begin(), chosen.end(), id) > 0) continue;
-      if (seeding_[id] >= options_.max_seeding) continue;
+      const bool able = node.role == NodeRole::kServer && Able(shard, id);
+      if (!able || std::count(chosen.begin(), chosen.end(), id) > 0) continue;
       if (best == 0 || members_[id] < members_[best]) best = id;
     }
     return best;
@@ -152,18 +254,38 @@ class Decider {
 
   const CopyHealth& health_;
   const StateData& data_;
+  const int64_t wall_ms_;
   const CopyOptions& options_;
   std::map<NodeId, uint32_t> primaries_, members_, seeding_;
+  uint32_t moving_ = 0;  // shards
   Incarnation incarnation_;
   CopyDecision out_;
 };
 
 }  // namespace
 
-CopyDecision DecideCopies(const ClusterState& state, const NodeTable& nodes, int64_t now_ms,
+CopyDecision DecideCopies(const ClusterState& state, const NodeTable& nodes, int64_t now_ms, int64_t wall_ms,
                           const CopyOptions& options) {
   const CopyHealth health(state, nodes, now_ms);
-  return Decider(health, options).Run();
+  return Decider(health, wall_ms, options).Run();
+}
+
+std::string WhyNotDrained(const CopyHealth& health, ShardId id) {
+  const ShardRecord& shard = health.Shard(id);
+  const auto& nodes = health.state().data().nodes;
+  const auto drained = [&](NodeId node) { return nodes.contains(node) && nodes.at(node).drained; };
+  const bool held = drained(shard.node) || std::ranges::any_of(shard.backups, [&](const CopyRecord& copy) {
+                      return drained(copy.node);
+                    });
+  if (!held || shard.move.from != 0) return "";
+  if (!shard.quarantine.empty()) return "it is quarantined: " + shard.quarantine;
+  if (const std::string lost = health.WhyLost(id); !lost.empty()) return lost;
+  if (CountInSync(shard) < health.state().data().copies) return WhyFewCopies(health, id);
+  const bool able = std::ranges::any_of(nodes, [&](const auto& node) {
+    return node.second.role == NodeRole::kServer && !node.second.drained && !health.Dead(node.first) &&
+           !MayBeNeeded(shard, node.first);
+  });
+  return able ? "" : "no other server is there to take its copy";
 }
 
 std::string WhyFewCopies(const CopyHealth& health, ShardId id) {

@@ -9,11 +9,16 @@
 #pragma once
 
 #include "scheduler/copies/copy_election.h"
+#include "scheduler/copies/move_decision.h"
 
 namespace penstock {
 
+// How the reason of a move ends that a drained server is left by.
+inline constexpr std::string_view kIsDrained = " is drained";
+
 struct CopyOptions {
   uint32_t max_seeding = 8;  // copies that a node receives at a time
+  uint32_t max_moves = 4;    // shards that move by themselves at a time
 };
 
 struct CopyDecision {
@@ -22,11 +27,19 @@ struct CopyDecision {
   DropCopies drop;
   AddCopies add;
   QuarantineShards quarantine;
+  FenceShards fence;
+  EndMoves end;
+  StartMoves start;
   uint32_t signs_wanted = 0;  // copies and leaders of which the next sign of some node may decide
 };
 
-CopyDecision DecideCopies(const ClusterState& state, const NodeTable& nodes, int64_t now_ms,
+// `now_ms`: of a clock that only rises; `wall_ms`: since 1970.
+CopyDecision DecideCopies(const ClusterState& state, const NodeTable& nodes, int64_t now_ms, int64_t wall_ms,
                           const CopyOptions& options);
+
+// Of a shard with a copy on a drained server, and which does not move: why; empty: it will, or has none
+// there.
+std::string WhyNotDrained(const CopyHealth& health, ShardId id);
 
 // Of a placed shard with fewer in-sync copies than wanted: what it waits for.
 std::string WhyFewCopies(const CopyHealth& health, ShardId id);

@@ -46,13 +46,18 @@ bool CopyHealth::AliveAndUnbroken(ShardId id, const CopyRecord& copy) const {
          WhyBroken(id, copy).empty();
 }
 
+bool CopyHealth::HasLeft(ShardId id, const CopyRecord& copy) const {
+  const ShardLine* line = nodes_.Line(copy.node, id);
+  return line == nullptr || line->epoch == 0;
+}
+
 bool CopyHealth::AliveSinceDeath(NodeId node, NodeId dead) const {
   return nodes_.StateOf(node, now_ms_) == Liveness::kAlive && nodes_.HeardSinceDeath(node, dead);
 }
 
 bool CopyHealth::CouldGoOn(ShardId id, const CopyRecord& copy) const {
   const ShardRecord& shard = Shard(id);
-  if (!IsPromotable(shard, copy) || !AliveAndUnbroken(id, copy)) return false;
+  if (!IsPromotable(shard, copy) || !AliveAndUnbroken(id, copy) || !HasLeft(id, copy)) return false;
   if (Dead(shard.node)) return AliveSinceDeath(copy.node, shard.node);
   return nodes_.HeardSinceRegister(copy.node, shard.node);
 }
@@ -101,14 +106,14 @@ std::vector<Candidate> CopyHealth::Candidates(ShardId id) const {
   const ShardRecord& shard = Shard(id);
   std::vector<Candidate> candidates{MakeCandidate(id, PrimaryOf(shard))};
   for (const CopyRecord& copy : shard.backups) {
-    if (IsPromotable(shard, copy)) candidates.push_back(MakeCandidate(id, copy));
+    if (!IsPromotable(shard, copy)) continue;
+    candidates.push_back(MakeCandidate(id, copy));
+    candidates.back().heard &= HasLeft(id, copy);
   }
   for (const CopyRecord& copy : shard.former) {
     Candidate candidate = MakeCandidate(id, copy);
     candidate.former = true;
-    // One that has not heard yet that it serves no more would take its next epoch for a change of copies.
-    const ShardLine* line = nodes_.Line(copy.node, id);
-    candidate.heard &= line == nullptr || line->epoch == 0;
+    candidate.heard &= HasLeft(id, copy);
     candidates.push_back(std::move(candidate));
   }
   // A server that only registers again goes on with what it did, and has more than it had said then, until
@@ -127,7 +132,7 @@ std::vector<Candidate> CopyHealth::Candidates(ShardId id) const {
 }
 
 Epoch CopyHealth::NextEpoch(ShardId id) const {
-  Epoch highest = Shard(id).epoch;
+  Epoch highest = HighestEpoch(Shard(id));
   for (const auto& [node, record] : state_.data().nodes) {
     if (const ShardLine* line = nodes_.Line(node, id)) highest = std::max({highest, line->epoch, line->seen});
   }

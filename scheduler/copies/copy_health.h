@@ -65,6 +65,9 @@ class CopyHealth {
 
  private:
   bool AliveSinceDeath(NodeId node, NodeId dead) const;
+  // It does not say that it leads. One that has not heard yet that it does no more would take its next epoch
+  // for a change of copies.
+  bool HasLeft(ShardId id, const CopyRecord& copy) const;
   Candidate MakeCandidate(ShardId id, const CopyRecord& copy) const;
 
   const ClusterState& state_;

@@ -17,7 +17,8 @@ bool SameButForProgress(const std::map<ShardId, ShardLine>& a, const std::map<Sh
   for (auto i = a.begin(), j = b.begin(); i != a.end(); ++i, ++j) {
     if (i->first != j->first || i->second.epoch != j->second.epoch || i->second.core != j->second.core ||
         i->second.incarnation != j->second.incarnation || i->second.damage != j->second.damage ||
-        i->second.complete != j->second.complete || i->second.backups != j->second.backups) {
+        i->second.complete != j->second.complete || i->second.backups != j->second.backups ||
+        i->second.fenced != j->second.fenced) {
       return false;
     }
   }

@@ -225,6 +225,7 @@ Result<HeartbeatAnswer> ControlPlane::Heartbeat(HeartbeatRequest request, Now no
   PENSTOCK_RETURN_IF_ERROR(QuarantineDamaged(request.node, request.session));
   // A failure is one of the journal: the node is answered what it shall hold by what is journaled.
   if (changed || signs_wanted_ > 0) (void)CommitCopies(now);
+  hand_over_sign_ += HandsOver(request.node);
   return Wanted(request.node, request.session, now);
 }
 
@@ -248,10 +249,11 @@ Result<HeartbeatAnswer> ControlPlane::Wanted(NodeId node, uint64_t session, Now 
   HeartbeatAnswer answer{.map_version = Version(), .wanted = {}};
   answer.wanted.table_version = data.table_version;
   answer.wanted.rewind = data.rewind;
-  answer.wanted.sign = sign_;
+  answer.wanted.sign = sign_ + (HandsOver(node) ? hand_over_sign_ : 0);
   if (state_->FindNode(node)->role != NodeRole::kServer) return answer;
   answer.wanted.grants = GrantsOf(node, session);
   answer.wanted.follows = FollowsOf(node, session);
+  answer.wanted.discards = DiscardsOf(node);
   answer.wanted.finished = data.finished;
   answer.wanted.complete_batches = CountProducers(state_->complete_producers()) / kCompleteBatch;
   return answer;
@@ -283,7 +285,8 @@ Status ControlPlane::PlaceIfReady(Now now) {
   if (std::none_of(data.shards.begin(), data.shards.end(), unplaced)) return Status::Ok();
   std::vector<NodeId> servers;
   for (const auto& [id, node] : data.nodes) {
-    if (node.role == NodeRole::kServer && nodes_.Heard(id) && nodes_.StateOf(id, now.ms) == Liveness::kAlive)
+    if (node.role == NodeRole::kServer && !node.drained && nodes_.Heard(id) &&
+        nodes_.StateOf(id, now.ms) == Liveness::kAlive)
       servers.push_back(id);
   }
   if (servers.size() < options_.servers) return Status::Ok();

@@ -82,6 +82,7 @@ struct NodeGrant {
   std::vector<GrantedBackup> backups;
   uint32_t min_copies = 1;
   uint64_t rewind = 0;
+  Epoch fence = 0;
   bool operator==(const NodeGrant&) const = default;
 };
 struct NodeFollow {
@@ -94,6 +95,7 @@ struct NodeFollow {
 struct WantedState {
   std::vector<NodeGrant> grants;
   std::vector<NodeFollow> follows;
+  std::vector<NodeFollow> discards;  // lives that it has, and nobody needs there; without epochs
   uint64_t table_version = 0;
   ProducerRanges finished;
   uint64_t complete_batches = 0;  // of complete producers, of whom a node is told at the latest then
@@ -164,6 +166,11 @@ class ControlPlane {
   // kFailedPrecondition: what stands against it; also when the shard is quarantined now, because the node has
   // less than was reported.
   Status Force(ShardId shard, NodeId node, Now now);
+  // A server's copies go to others, and none come; or they may again. kFailedPrecondition: it is no server.
+  Status Drain(NodeId node, bool drained, Now now);
+  // The copy of a shard on `from` (0: its primary's) goes to `to`; done when it is journaled. `to` 0: it
+  // stays where it is. kFailedPrecondition: what stands against it.
+  Status MoveShard(ShardId shard, NodeId from, NodeId to, Now now);
 
   // What time does: silence, placement, journaling of lsns and progress. Call it about every 100 ms.
   void Tick(Now now);
@@ -200,16 +207,22 @@ class ControlPlane {
   Status QuarantineDamaged(NodeId node, uint64_t session);
   std::vector<NodeGrant> GrantsOf(NodeId node, uint64_t session) const;
   std::vector<NodeFollow> FollowsOf(NodeId node, uint64_t session) const;
+  std::vector<NodeFollow> DiscardsOf(NodeId node) const;
   std::vector<GrantedBackup> BackupsOf(ShardId id) const;
   CopyHealth Health(Now now) const { return CopyHealth(*state_, nodes_, now.ms); }
   // Decides what the copies shall become, and commits it.
   Status CommitCopies(Now now);
   Status TryCommitCopies(Now now);
-  Status CommitChanges(ChangeCopies changes);
+  Status CommitChanges(ChangeCopies changes, Now now);
   Status CommitQuarantines(QuarantineShards quarantines);
+  Status CommitMoves(const CopyDecision& decision);
+  Status CancelMove(ShardId id);
+  // Some shard is being handed over from it or to it.
+  bool HandsOver(NodeId node) const;
   // By `remaining` of `node`.
   Status CommitAccept(ShardId id, Lsn remaining, const std::string& node, Now now);
   std::string CopiesProblem(Now now) const;
+  std::string DrainsProblem(Now now) const;
   Status CommitRemoval(const RemoveJobs& command);
   Status CheckRoomForTables() const;
   Status ForgetOldJobs(Now now);
@@ -232,7 +245,8 @@ class ControlPlane {
   bool map_stale_ = true;
   uint64_t lines_changed_ = 0;
   uint64_t sign_ = 0;
-  uint32_t signs_wanted_ = 0;  // as CommitCopies has found last
+  uint32_t signs_wanted_ = 0;    // as CommitCopies has found last
+  uint64_t hand_over_sign_ = 0;  // of nodes that hand over, which ask again and again until that is done
   uint64_t promotions_ = 0, epoch_changes_ = 0;
   std::map<NodeId, Liveness> liveness_;  // as the map was built with
 };

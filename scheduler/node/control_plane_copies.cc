@@ -2,6 +2,7 @@
 #include <glog/logging.h>
 
 #include <algorithm>
+#include <tuple>
 
 #include "common/base/strings.h"
 #include "scheduler/node/control_plane.h"
@@ -36,7 +37,8 @@ std::vector<NodeGrant> ControlPlane::GrantsOf(NodeId node, uint64_t session) con
                       .incarnation = shard.incarnation,
                       .backups = BackupsOf(id),
                       .min_copies = state_.data().min_copies,
-                      .rewind = state_.data().rewind});
+                      .rewind = state_.data().rewind,
+                      .fence = shard.move.fence});
   }
   return grants;
 }
@@ -53,15 +55,28 @@ std::vector<NodeFollow> ControlPlane::FollowsOf(NodeId node, uint64_t session) c
   return follows;
 }
 
+// By its own word of what it has; what is a member of the shard now, or may have to lead it, stays.
+std::vector<NodeFollow> ControlPlane::DiscardsOf(NodeId node) const {
+  std::vector<NodeFollow> discards;
+  const auto& shards = state_.data().shards;
+  for (const auto& [id, line] : nodes_.Lines(node)) {
+    if (id >= shards.size() || shards[id].node == 0 || MayBeNeeded(shards[id], node)) continue;
+    discards.push_back({.shard = id, .incarnation = line.incarnation});
+  }
+  return discards;
+}
+
 // --- what copies become ---
 
-Status ControlPlane::CommitChanges(ChangeCopies command) {
+Status ControlPlane::CommitChanges(ChangeCopies command, Now now) {
   if (command.changes.empty()) return Status::Ok();
   std::vector<std::string> lines;
   uint32_t promotions = 0;
   for (const auto& change : command.changes) {
     const ShardRecord& shard = state_.data().shards[change.shard];
-    const bool promoted = change.node != shard.node;
+    const bool handed_over =
+        shard.move.fence != 0 && change.node == shard.move.to && Health(now).WhyLost(change.shard).empty();
+    const bool promoted = change.node != shard.node && !handed_over;
     std::vector<std::string> in_sync;
     for (const CopyRecord& copy : change.backups) {
       if (copy.in_sync) in_sync.push_back(state_->FindNode(copy.node)->name);
@@ -69,7 +84,9 @@ Status ControlPlane::CommitChanges(ChangeCopies command) {
     promotions += promoted;
     lines.push_back(StrCat(
         "shard ", change.shard, ", epoch ", change.epoch, ": ", state_->FindNode(change.node)->name,
-        promoted ? " is promoted" : " stays primary",
+        handed_over ? StrCat(" takes over from ", state_->FindNode(shard.node)->name)
+        : promoted  ? " is promoted"
+                    : " stays primary",
         in_sync.empty() ? ", no copies are in sync" : StrCat(", in sync with ", StrJoin(in_sync, ", "))));
   }
   PENSTOCK_RETURN_IF_ERROR(state_.Commit(command));
@@ -89,7 +106,7 @@ Status ControlPlane::CommitCopies(Now now) {
 }
 
 Status ControlPlane::TryCommitCopies(Now now) {
-  const auto decide = [&] { return DecideCopies(*state_, nodes_, now.ms, options_.copying); };
+  const auto decide = [&] { return DecideCopies(*state_, nodes_, now.ms, now.wall_ms, options_.copying); };
   CopyDecision decision = decide();
   if (!decision.change.changes.empty()) {
     // What was reported before a change is owed by those that come after it.
@@ -98,10 +115,31 @@ Status ControlPlane::TryCommitCopies(Now now) {
   }
   signs_wanted_ = decision.signs_wanted;
   if (!decision.confirm.confirmations.empty()) PENSTOCK_RETURN_IF_ERROR(state_.Commit(decision.confirm));
-  PENSTOCK_RETURN_IF_ERROR(CommitChanges(std::move(decision.change)));
+  PENSTOCK_RETURN_IF_ERROR(CommitChanges(std::move(decision.change), now));
   if (!decision.drop.copies.empty()) PENSTOCK_RETURN_IF_ERROR(state_.Commit(decision.drop));
   if (!decision.add.copies.empty()) PENSTOCK_RETURN_IF_ERROR(state_.Commit(decision.add));
+  PENSTOCK_RETURN_IF_ERROR(CommitMoves(decision));
   return CommitQuarantines(std::move(decision.quarantine));
+}
+
+Status ControlPlane::CommitMoves(const CopyDecision& decision) {
+  const auto& [fence, start, end] = std::tie(decision.fence, decision.start, decision.end);
+  if (!fence.fences.empty()) PENSTOCK_RETURN_IF_ERROR(state_.Commit(fence));
+  if (!start.moves.empty()) PENSTOCK_RETURN_IF_ERROR(state_.Commit(start));
+  for (const auto& move : start.moves) {
+    LOG(INFO) << "shard " << move.shard << " moves from " << state_->FindNode(move.from)->name << " to "
+              << state_->FindNode(move.to)->name << ": " << move.reason;
+  }
+  if (end.moves.empty()) return Status::Ok();
+  PENSTOCK_RETURN_IF_ERROR(state_.Commit(end));
+  for (const auto& [shard, why] : end.moves) LOG(WARNING) << "shard " << shard << " does not move: " << why;
+  return Status::Ok();
+}
+
+bool ControlPlane::HandsOver(NodeId node) const {
+  return std::ranges::any_of(state_.data().shards, [node](const ShardRecord& shard) {
+    return shard.move.fence != 0 && (shard.move.from == node || shard.move.to == node);
+  });
 }
 
 // --- the operator's word ---
@@ -161,6 +199,63 @@ Status ControlPlane::RemoveNode(NodeId id, Now now) {
   return Status::Ok();
 }
 
+Status ControlPlane::Drain(NodeId id, bool drained, Now now) {
+  PENSTOCK_RETURN_IF_ERROR(CheckLeads());
+  const NodeRecord* node = state_->FindNode(id);
+  if (node == nullptr || node->role != NodeRole::kServer)
+    return FailedPrecondition(StrCat("node ", id, " is no server (see `penstock node ls`)"));
+  if (node->drained == drained) return Status::Ok();
+  PENSTOCK_RETURN_IF_ERROR(state_.Commit(DrainNode{.node = id, .drained = drained}));
+  LOG(INFO) << node->name << (drained ? " is drained" : " may hold shards again");
+  EndMoves end;
+  for (ShardId shard = 0; !drained && shard < state_.data().shards.size(); ++shard) {
+    const MoveRecord& move = state_.data().shards[shard].move;
+    if (move.from == id && move.fence == 0 && move.reason.ends_with(kIsDrained))
+      end.moves.push_back({.shard = shard, .why = node->name + " is drained no more"});
+  }
+  if (!end.moves.empty()) PENSTOCK_RETURN_IF_ERROR(state_.Commit(end));
+  (void)CommitCopies(now);  // a failure of the journal: the next tick tries again
+  return Status::Ok();
+}
+
+Status ControlPlane::CancelMove(ShardId id) {
+  const MoveRecord& move = state_.data().shards[id].move;
+  if (move.from == 0) return FailedPrecondition(StrCat("shard ", id, " does not move"));
+  if (move.fence != 0) return Unavailable(StrCat("shard ", id, " is just being handed over"), 500);
+  LOG(INFO) << "shard " << id << " does not move: an operator's word";
+  return state_.Commit(EndMoves{{{.shard = id, .why = "an operator's word"}}});
+}
+
+Status ControlPlane::MoveShard(ShardId id, NodeId from, NodeId to, Now now) {
+  PENSTOCK_RETURN_IF_ERROR(CheckLeads());
+  if (id >= state_.data().shards.size()) return NoSuchShard(id);
+  const ShardRecord& shard = state_.data().shards[id];
+  if (to == 0) return CancelMove(id);
+  if (from == 0) from = shard.node;
+  const CopyHealth health = Health(now);
+  const NodeRecord* target = state_->FindNode(to);
+  const std::string what = StrCat("shard ", id);
+  if (target == nullptr || target->role != NodeRole::kServer)
+    return FailedPrecondition(StrCat(what, ": node ", to, " is no server (see `penstock node ls`)"));
+  if (health.Dead(to)) return FailedPrecondition(StrCat(what, ": ", health.NodeName(to), " does not answer"));
+  if (target->drained) return FailedPrecondition(StrCat(what, ": ", health.NodeName(to), " is drained"));
+  if (shard.move.from != 0) {
+    return FailedPrecondition(StrCat(what, " moves already, from ", health.NodeName(shard.move.from), " to ",
+                                     health.NodeName(shard.move.to)));
+  }
+  if (!shard.quarantine.empty() || shard.held || !health.WhyLost(id).empty())
+    return FailedPrecondition(StrCat(what, " is not served, so it cannot move: ", health.WhyLost(id)));
+  if (!IsMember(shard, from))
+    return FailedPrecondition(StrCat(what, " has no copy on ", health.NodeName(from)));
+  if (to == shard.node || (IsMember(shard, to) && from != shard.node))
+    return FailedPrecondition(StrCat(what, " has a copy on ", health.NodeName(to), " already"));
+  PENSTOCK_RETURN_IF_ERROR(
+      state_.Commit(StartMoves{{{.shard = id, .from = from, .to = to, .reason = "an operator's word"}}}));
+  LOG(INFO) << what << " moves from " << health.NodeName(from) << " to " << health.NodeName(to);
+  (void)CommitCopies(now);  // a failure of the journal: the next tick tries again
+  return Status::Ok();
+}
+
 Status ControlPlane::Force(ShardId id, NodeId node, Now now) {
   PENSTOCK_RETURN_IF_ERROR(CheckLeads());
   if (id >= state_.data().shards.size()) return NoSuchShard(id);
@@ -168,7 +263,7 @@ Status ControlPlane::Force(ShardId id, NodeId node, Now now) {
   PENSTOCK_ASSIGN_OR_RETURN(Election election, ForceLeader(Health(now), id, node));
   if (election.change) {
     LOG(WARNING) << "shard " << id << " is forced to go on with node " << node;
-    return CommitChanges({.changes = {std::move(*election.change)}});
+    return CommitChanges({.changes = {std::move(*election.change)}}, now);
   }
   if (election.quarantine)
     PENSTOCK_RETURN_IF_ERROR(CommitQuarantines({.quarantines = {std::move(*election.quarantine)}}));

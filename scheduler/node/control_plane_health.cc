@@ -67,7 +67,22 @@ std::vector<std::string> ControlPlane::Problems(Now now) const {
                               first - map_.shards.begin(), ": ", first->detail));
   }
   if (std::string copies = CopiesProblem(now); !copies.empty()) problems.push_back(std::move(copies));
+  if (std::string drains = DrainsProblem(now); !drains.empty()) problems.push_back(std::move(drains));
   return problems;
+}
+
+std::string ControlPlane::DrainsProblem(Now now) const {
+  const StateData& data = state_.data();
+  if (std::ranges::none_of(data.nodes, [](const auto& node) { return node.second.drained; })) return "";
+  const CopyHealth health = Health(now);
+  size_t count = 0;
+  std::string first;
+  for (ShardId id = 0; id < data.shards.size(); ++id) {
+    const std::string why = WhyNotDrained(health, id);
+    if (!why.empty() && count++ == 0) first = StrCat(id, ": ", why);
+  }
+  if (count == 0) return "";
+  return StrCat(count, " of ", data.shards.size(), " shards stay on drained servers, the first is ", first);
 }
 
 Status ControlPlane::Ready(Now now) {

@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "common/base/strings.h"
+#include "scheduler/copies/copy_decision.h"
 #include "scheduler/jobs/job_course.h"
 #include "scheduler/jobs/lease_order.h"
 
@@ -61,6 +62,8 @@ json NodeJson(const InspectView& view, const NodeRecord& node) {
           {"bytes", bytes},
           {"backup_rows", backup_rows},
           {"backup_bytes", backup_bytes},
+          {"drained", node.drained},
+          {"held_lives", view.nodes.Lines(node.id).size()},
           {"pid", node.pid},
           {"log", node.log},
           {"last_seen_ms", view.nodes.SilentMs(node.id, view.now.ms)},
@@ -92,6 +95,25 @@ size_t CountComplete(const InspectView& view) {
   return count;
 }
 
+// null: it does not move.
+json MoveJson(const InspectView& view, ShardId id) {
+  const ShardRecord& shard = view.state.data().shards[id];
+  const MoveRecord& move = shard.move;
+  if (move.from == 0) return nullptr;
+  const CopyHealth health(view.state, view.nodes, view.now.ms);
+  const bool settled = health.Served(id) != nullptr && shard.confirmed == shard.epoch;
+  const CopyRecord* target = FindCopy(shard.backups, move.to);
+  const char* stage = move.fence != 0                        ? "handing over"
+                      : target != nullptr && target->in_sync ? "in sync"
+                      : target != nullptr                    ? "copying"
+                                                             : "waiting";
+  return {{"from", NodeName(view, move.from)},
+          {"to", NodeName(view, move.to)},
+          {"stage", stage},
+          {"reason", move.reason},
+          {"waits_for", NextMoveStep(health, id, settled, view.now.wall_ms).why}};
+}
+
 json ShardJson(const InspectView& view, ShardId id) {
   const ShardRecord& shard = view.state.data().shards[id];
   const ShardEntry& entry = view.shards[id];
@@ -107,6 +129,8 @@ json ShardJson(const InspectView& view, ShardId id) {
           {"backups", BackupsJson(view, shard)},
           {"in_sync", IsThere(entry.state) ? CountInSync(shard) : 0},
           {"copies", view.state.data().copies},
+          {"move", MoveJson(view, id)},
+          {"not_drained", WhyNotDrained(CopyHealth(view.state, view.nodes, view.now.ms), id)},
           {"lsn", line ? line->applied : shard.highest},
           {"logged", line ? line->logged : shard.logged},
           {"synced", line ? line->synced : shard.synced},

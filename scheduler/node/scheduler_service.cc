@@ -244,6 +244,20 @@ kj::Promise<void> SchedulerService::forceShard(ForceShardContext context) {
   });
 }
 
+kj::Promise<void> SchedulerService::moveShard(MoveShardContext context) {
+  return Answer(context, [&] {
+    const auto params = context.getParams();
+    return plane_.MoveShard(params.getShard(), params.getFrom(), params.getTo(), clock_());
+  });
+}
+
+kj::Promise<void> SchedulerService::drainNode(DrainNodeContext context) {
+  return Answer(context, [&] {
+    const auto params = context.getParams();
+    return plane_.Drain(params.getNode(), params.getDrained(), clock_());
+  });
+}
+
 kj::Promise<void> SchedulerService::removeJob(RemoveJobContext context) {
   return Answer(context, [&] {
     const auto params = context.getParams();

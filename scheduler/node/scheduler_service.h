@@ -52,6 +52,8 @@ class SchedulerService final : public proto::Scheduler::Server, public KnowsCall
   kj::Promise<void> acceptLoss(AcceptLossContext context) override;
   kj::Promise<void> setCopies(SetCopiesContext context) override;
   kj::Promise<void> forceShard(ForceShardContext context) override;
+  kj::Promise<void> moveShard(MoveShardContext context) override;
+  kj::Promise<void> drainNode(DrainNodeContext context) override;
   kj::Promise<void> removeJob(RemoveJobContext context) override;
   kj::Promise<void> removeNode(RemoveNodeContext context) override;
 

@@ -52,7 +52,8 @@ Result<std::vector<ShardLine>> ReadLines(capnp::List<proto::ShardReport>::Reader
                      .damage = std::move(damage),
                      .seen = report.getSeen(),
                      .complete = report.getComplete(),
-                     .backups = std::move(backups)});
+                     .backups = std::move(backups),
+                     .fenced = report.getFenced()});
   }
   return lines;
 }
@@ -72,6 +73,14 @@ Result<std::string> ReadAddress(capnp::Text::Reader in) {
   return ReadLine(in, kMaxEndpointBytes, "register: an address");
 }
 
+void WriteFollows(const std::vector<NodeFollow>& follows, capnp::List<proto::ShardFollow>::Builder out) {
+  for (uint32_t i = 0; i < out.size(); ++i) {
+    out[i].setShard(follows[i].shard);
+    out[i].setIncarnation(follows[i].incarnation);
+    out[i].setEpoch(follows[i].epoch);
+  }
+}
+
 void WriteGrant(const NodeGrant& grant, proto::ShardGrant::Builder out) {
   out.setShard(grant.grant.shard);
   out.setIncarnation(grant.incarnation);
@@ -79,6 +88,7 @@ void WriteGrant(const NodeGrant& grant, proto::ShardGrant::Builder out) {
   out.setMinLsn(grant.grant.min_lsn);
   out.setMinCopies(grant.min_copies);
   out.setRewind(grant.rewind);
+  out.setFence(grant.fence);
   auto backups = out.initBackups(static_cast<uint32_t>(grant.backups.size()));
   for (uint32_t i = 0; i < backups.size(); ++i) {
     backups[i].setNode(grant.backups[i].node);
@@ -147,12 +157,8 @@ void SchedulerService::FillWantedState(proto::Scheduler::HeartbeatParams::Reader
   results.setRewind(wanted.rewind);
   auto grants = results.initGrants(static_cast<uint32_t>(wanted.grants.size()));
   for (uint32_t i = 0; i < grants.size(); ++i) WriteGrant(wanted.grants[i], grants[i]);
-  auto follows = results.initFollows(static_cast<uint32_t>(wanted.follows.size()));
-  for (uint32_t i = 0; i < follows.size(); ++i) {
-    follows[i].setShard(wanted.follows[i].shard);
-    follows[i].setIncarnation(wanted.follows[i].incarnation);
-    follows[i].setEpoch(wanted.follows[i].epoch);
-  }
+  WriteFollows(wanted.follows, results.initFollows(static_cast<uint32_t>(wanted.follows.size())));
+  WriteFollows(wanted.discards, results.initDiscards(static_cast<uint32_t>(wanted.discards.size())));
   results.setTableVersion(data.table_version);
   if (params.getTableVersion() < data.table_version) {
     WriteTables(data.tables, results.initTables(static_cast<uint32_t>(data.tables.size())));

@@ -126,7 +126,10 @@ Status ClusterState::CheckIt(const RegisterNode& c) const {
 }
 
 void ClusterState::Do(const RegisterNode& c) {
-  data_.nodes[c.node.id] = c.node;
+  NodeRecord& node = data_.nodes[c.node.id];
+  const bool drained = node.drained;
+  node = c.node;
+  node.drained = drained;
   data_.last_node = std::max(data_.last_node, c.node.id);
   data_.last_session = c.node.session;
   for (auto& shard : data_.shards) {

@@ -54,6 +54,10 @@ class ClusterState {
   Status CheckIt(const DropCopies&) const;
   Status CheckIt(const ChangeCopies&) const;
   Status CheckIt(const ConfirmEpochs&) const;
+  Status CheckIt(const DrainNode&) const;
+  Status CheckIt(const StartMoves&) const;
+  Status CheckIt(const FenceShards&) const;
+  Status CheckIt(const EndMoves&) const;
   Status CheckIt(const CreateTable&) const;
   Status CheckIt(const DropTable&) const;
   Status CheckIt(const AllocateProducers&) const;
@@ -84,6 +88,10 @@ class ClusterState {
   void Do(const DropCopies&);
   void Do(const ChangeCopies&);
   void Do(const ConfirmEpochs&);
+  void Do(const DrainNode&);
+  void Do(const StartMoves&);
+  void Do(const FenceShards&);
+  void Do(const EndMoves&);
   void Do(const CreateTable&);
   void Do(const DropTable&);
   void Do(const AllocateProducers&);
@@ -106,6 +114,7 @@ class ClusterState {
   Status CheckServer(NodeId node) const;
   Status CheckGrant(const ShardGrantRecord& grant) const;
   Status CheckChange(const ChangeCopies::Change& change) const;
+  Status CheckMove(const StartMoves::Move& move) const;
   Status CheckRounds(JobId job) const;
   Status CheckLease(JobId job, uint32_t partition, LeaseToken token) const;
   Status CheckNewTable(const TableSpec& spec, TableId expected) const;
@@ -116,6 +125,7 @@ class ClusterState {
   void RaiseLsns(const ShardLsns& lsns);
   static void KeepFormer(ShardRecord& shard, const ChangeCopies::Change& change);
   static void ForgetFormer(ShardRecord& shard, NodeId node);
+  static void SettleMove(ShardRecord& shard);
   void AddTable(const TableSpec& spec);
   void EraseTable(TableId id);
   void RewindJobs();

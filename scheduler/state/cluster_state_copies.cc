@@ -42,7 +42,7 @@ Status ClusterState::CheckIt(const AddCopies& c) const {
       return Internal("node " + std::to_string(copy.node) + " has a copy of shard " +
                       std::to_string(copy.shard));
     }
-    if (++counts[copy.shard] + 1 + shard.backups.size() > kMaxCopies)
+    if (++counts[copy.shard] + 1 + shard.backups.size() > kMaxCopies + (shard.move.adds ? 1 : 0))
       return Internal("too many copies of shard " + std::to_string(copy.shard));
     if (copy.incarnation <= last) return Internal("incarnations must rise");
     last = copy.incarnation;
@@ -85,7 +85,7 @@ Status ClusterState::CheckChange(const ChangeCopies::Change& c) const {
   PENSTOCK_RETURN_IF_ERROR(CheckPlaced(c.shard));
   const ShardRecord& shard = data_.shards[c.shard];
   const std::string what = "shard " + std::to_string(c.shard);
-  if (c.epoch <= shard.epoch || c.min_lsn <= shard.highest)
+  if (c.epoch <= HighestEpoch(shard) || c.min_lsn <= shard.highest)
     return Internal(what + ": a change must have a higher epoch and lsn");
   const CopyRecord* backup = FindCopy(shard.backups, c.node);
   const CopyRecord* former = FindCopy(shard.former, c.node);
@@ -95,13 +95,16 @@ Status ClusterState::CheckChange(const ChangeCopies::Change& c) const {
   const bool led = former != nullptr && former->incarnation == c.incarnation;
   if (!leads && !promoted && !led)
     return Internal(what + ": node " + std::to_string(c.node) + " may not lead it");
+  const bool handed_over = shard.move.fence != 0 && c.node == shard.move.to;
   std::set<NodeId> members{c.node};
   for (const auto& copy : c.backups) {
-    // A primary that was superseded is none: it may hold what nobody else does, so it is added anew.
+    // A primary that was superseded is none: it may hold what nobody else does, so it is added anew. But what
+    // one holds that was fenced, the one that it waited for holds as well.
     const CopyRecord* before = FindCopy(shard.backups, copy.node);
     const NodeRecord* node = FindNode(copy.node);
+    const bool stays = handed_over && copy == PrimaryOf(shard);
     if (!members.insert(copy.node).second || node == nullptr ||
-        !IsNext(copy, before, c.epoch, node->session)) {
+        !(stays || IsNext(copy, before, c.epoch, node->session))) {
       return Internal(what + ": node " + std::to_string(copy.node) + " cannot be such a backup");
     }
   }
@@ -143,6 +146,7 @@ void ClusterState::Do(const ChangeCopies& c) {
     shard.node = change.node;
     shard.incarnation = change.incarnation;
     shard.backups = change.backups;
+    SettleMove(shard);
     Grant({.shard = change.shard, .epoch = change.epoch, .min_lsn = change.min_lsn},
           data_.nodes[change.node].session);
   }

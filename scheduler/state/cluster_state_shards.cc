@@ -31,7 +31,7 @@ Status ClusterState::CheckServer(NodeId id) const {
 Status ClusterState::CheckGrant(const ShardGrantRecord& grant) const {
   PENSTOCK_RETURN_IF_ERROR(CheckPlaced(grant.shard));
   const ShardRecord& shard = data_.shards[grant.shard];
-  if (grant.epoch <= shard.epoch || grant.min_lsn <= shard.highest) {
+  if (grant.epoch <= HighestEpoch(shard) || grant.min_lsn <= shard.highest) {
     return Internal("shard " + std::to_string(grant.shard) + ": a grant must have a higher epoch and lsn");
   }
   return Status::Ok();
@@ -44,6 +44,7 @@ void ClusterState::Grant(const ShardGrantRecord& grant, uint64_t session) {
   shard.granted_session = session;
   shard.held = false;
   shard.quarantine.clear();
+  shard.move.fence = 0;
 }
 
 void ClusterState::GrantAlone(const ShardGrantRecord& grant, uint64_t session) {
@@ -54,6 +55,8 @@ void ClusterState::GrantAlone(const ShardGrantRecord& grant, uint64_t session) {
 void ClusterState::Quarantine(const ShardQuarantine& quarantine) {
   ShardRecord& shard = data_.shards[quarantine.shard];
   shard.quarantine = quarantine.reason;
+  shard.epoch = HighestEpoch(shard);
+  shard.move = {};
   shard.granted_session = 0;
   shard.held = false;
 }

@@ -134,6 +134,7 @@ struct DropCopies {
 
 // New epochs with their primaries, each granted to its node's present session, and all of their backups. The
 // primary is the one before, or a backup that was promotable; what the list leaves out is no copy any more.
+// Of a fenced shard that goes to where it moves, the primary before may be among the backups.
 struct ChangeCopies {
   static constexpr const char* kName = "change_copies";
   struct Change {
@@ -147,6 +148,53 @@ struct ChangeCopies {
   };
   std::vector<Change> changes;
   NLOHMANN_DEFINE_TYPE_INTRUSIVE(ChangeCopies, changes)
+};
+
+// A server is to hold nothing, or may hold copies again.
+struct DrainNode {
+  static constexpr const char* kName = "drain_node";
+  NodeId node = 0;
+  bool drained = true;
+  NLOHMANN_DEFINE_TYPE_INTRUSIVE(DrainNode, node, drained)
+};
+
+// Copies that are to go from one server to another. One at a time of each shard.
+struct StartMoves {
+  static constexpr const char* kName = "start_moves";
+  struct Move {
+    ShardId shard = 0;
+    NodeId from = 0, to = 0;
+    std::string reason;
+    NLOHMANN_DEFINE_TYPE_INTRUSIVE(Move, shard, from, to, reason)
+  };
+  std::vector<Move> moves;
+  NLOHMANN_DEFINE_TYPE_INTRUSIVE(StartMoves, moves)
+};
+
+// The primary of a shard that moves takes nothing new until it hears of an epoch above `epoch`, which nobody
+// serves. ChangeCopies, to `to` or to anybody else, ends that and the move.
+struct FenceShards {
+  static constexpr const char* kName = "fence_shards";
+  struct Fence {
+    ShardId shard = 0;
+    Epoch epoch = 0;
+    int64_t at_ms = 0;
+    NLOHMANN_DEFINE_TYPE_INTRUSIVE(Fence, shard, epoch, at_ms)
+  };
+  std::vector<Fence> fences;
+  NLOHMANN_DEFINE_TYPE_INTRUSIVE(FenceShards, fences)
+};
+
+// Moves that do not go on, before any fence.
+struct EndMoves {
+  static constexpr const char* kName = "end_moves";
+  struct Move {
+    ShardId shard = 0;
+    std::string why;
+    NLOHMANN_DEFINE_TYPE_INTRUSIVE(Move, shard, why)
+  };
+  std::vector<Move> moves;
+  NLOHMANN_DEFINE_TYPE_INTRUSIVE(EndMoves, moves)
 };
 
 // The primaries serve these epochs: what became in-sync in them is promotable.
@@ -328,11 +376,12 @@ struct RemoveNode {
   NLOHMANN_DEFINE_TYPE_INTRUSIVE(RemoveNode, node)
 };
 
-using Command = std::variant<BeginTerm, RegisterNode, PlaceShards, RecordLsns, GrantShards, QuarantineShards,
-                             AcceptLoss, SetCopies, AddCopies, DropCopies, ChangeCopies, ConfirmEpochs,
-                             CreateTable, DropTable, AllocateProducers, SubmitJob, LeasePartitions,
-                             RecordProgress, FinishPartition, FreeLeases, AdvanceJob, OpenStreams,
-                             CommitRound, FinishStreams, PauseJob, EndJob, RemoveJobs, RemoveNode>;
+using Command =
+    std::variant<BeginTerm, RegisterNode, PlaceShards, RecordLsns, GrantShards, QuarantineShards, AcceptLoss,
+                 SetCopies, AddCopies, DropCopies, ChangeCopies, ConfirmEpochs, DrainNode, StartMoves,
+                 FenceShards, EndMoves, CreateTable, DropTable, AllocateProducers, SubmitJob, LeasePartitions,
+                 RecordProgress, FinishPartition, FreeLeases, AdvanceJob, OpenStreams, CommitRound,
+                 FinishStreams, PauseJob, EndJob, RemoveJobs, RemoveNode>;
 
 const char* CommandName(const Command& command);
 // {"v": 1, "type": name, members}.

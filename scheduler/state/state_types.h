@@ -38,7 +38,9 @@ struct NodeRecord {
   uint64_t session = 0;  // the node's current life; a heartbeat of another one is refused
   uint32_t pid = 0;      // of its process, on its machine
   std::string log;       // the file there that it logs to; empty: standard error
-  NLOHMANN_DEFINE_TYPE_INTRUSIVE_WITH_DEFAULT(NodeRecord, id, role, name, endpoints, http, session, pid, log)
+  bool drained = false;  // by an operator's word: its copies go to other servers, and none come
+  NLOHMANN_DEFINE_TYPE_INTRUSIVE_WITH_DEFAULT(NodeRecord, id, role, name, endpoints, http, session, pid, log,
+                                              drained)
 };
 
 inline constexpr uint32_t kMaxCopies = 3;
@@ -53,6 +55,20 @@ struct CopyRecord {
   Epoch since = 0;       // in which it became in-sync
   bool operator==(const CopyRecord&) const = default;
   NLOHMANN_DEFINE_TYPE_INTRUSIVE(CopyRecord, node, incarnation, session, in_sync, since)
+};
+
+// A copy of a shard on its way to another server (rule 36): a copy on `to` is seeded where there is none, and
+// the one on `from` leaves when that is in sync. If `from` leads, `to` takes over in a hand-over: the fence.
+struct MoveRecord {
+  NodeId from = 0;  // 0: nothing moves
+  NodeId to = 0;
+  bool adds = false;      // `to` had no copy: there is one more than wanted meanwhile
+  Epoch fence = 0;        // the primary takes nothing new before an epoch above this one; 0: it was not told
+  int64_t fenced_ms = 0;  // of the latest fence, wall clock
+  uint32_t given_up = 0;  // fences
+  std::string reason;
+  bool operator==(const MoveRecord&) const = default;
+  NLOHMANN_DEFINE_TYPE_INTRUSIVE_WITH_DEFAULT(MoveRecord, from, to, adds, fence, fenced_ms, given_up, reason)
 };
 
 // Node, incarnation and granted session are the primary's.
@@ -72,10 +88,14 @@ struct ShardRecord {
   // Members of the in-sync set of `confirmed` that a later epoch has left out; `since` is that epoch. Until
   // the present one is confirmed they may be the only ones with all that was answered, and may have to lead.
   std::vector<CopyRecord> former;
+  MoveRecord move;
   NLOHMANN_DEFINE_TYPE_INTRUSIVE_WITH_DEFAULT(ShardRecord, node, incarnation, epoch, min_lsn, highest, logged,
                                               synced, granted_session, held, quarantine, backups, confirmed,
-                                              former)
+                                              former, move)
 };
+
+// No later one was given or announced.
+inline Epoch HighestEpoch(const ShardRecord& shard) { return std::max(shard.epoch, shard.move.fence); }
 
 // The primary's copy as a record of its own.
 inline CopyRecord PrimaryOf(const ShardRecord& shard) {

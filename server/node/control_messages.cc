@@ -19,6 +19,7 @@ void WriteShardReports(const std::vector<CoreLine>& lines, capnp::List<proto::Sh
     out[i].setDamage(line.damage);
     out[i].setSeen(line.seen);
     out[i].setComplete(line.complete);
+    out[i].setFenced(line.fenced);
     auto backups = out[i].initBackups(static_cast<uint32_t>(line.backups.size()));
     for (uint32_t b = 0; b < backups.size(); ++b) {
       backups[b].setNode(line.backups[b].node);
@@ -29,6 +30,8 @@ void WriteShardReports(const std::vector<CoreLine>& lines, capnp::List<proto::Sh
   }
 }
 
+namespace {
+
 Grant ReadGrant(proto::ShardGrant::Reader grant) {
   Grant read{.shard = grant.getShard(),
              .incarnation = grant.getIncarnation(),
@@ -36,7 +39,8 @@ Grant ReadGrant(proto::ShardGrant::Reader grant) {
              .min_lsn = grant.getMinLsn(),
              .min_copies = grant.getMinCopies(),
              .rewind = grant.getRewind(),
-             .backups = {}};
+             .backups = {},
+             .fence = grant.getFence()};
   for (auto backup : grant.getBackups()) {
     read.backups.push_back({.node = backup.getNode(),
                             .name = backup.getName(),
@@ -45,6 +49,27 @@ Grant ReadGrant(proto::ShardGrant::Reader grant) {
                             .in_sync = backup.getInSync()});
   }
   return read;
+}
+
+Follow ReadFollow(proto::ShardFollow::Reader follow) {
+  return {.shard = follow.getShard(), .incarnation = follow.getIncarnation(), .epoch = follow.getEpoch()};
+}
+
+}  // namespace
+
+std::vector<WantedShards> ReadWantedShards(proto::Scheduler::HeartbeatResults::Reader results, size_t cores) {
+  std::vector<WantedShards> wanted(cores);
+  for (auto grant : results.getGrants()) wanted[grant.getShard() % cores].grants.push_back(ReadGrant(grant));
+  for (auto follow : results.getFollows())
+    wanted[follow.getShard() % cores].follows.push_back(ReadFollow(follow));
+  for (auto life : results.getDiscards())
+    wanted[life.getShard() % cores].discards.push_back(ReadFollow(life));
+  for (WantedShards& of_core : wanted) {
+    of_core.forget_floor = results.getForgetFloor();
+    of_core.finished = ReadProducerRanges(results.getFinishedProducers());
+    of_core.complete = ReadProducerRanges(results.getCompleteProducers());
+  }
+  return wanted;
 }
 
 Status ReadTables(capnp::List<proto::TableSpec>::Reader in, std::map<TableId, TableSpec>* tables) {

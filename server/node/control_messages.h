@@ -17,7 +17,8 @@ namespace penstock {
 using CoreLine = std::pair<uint32_t, ShardLine>;
 
 void WriteShardReports(const std::vector<CoreLine>& lines, capnp::List<proto::ShardReport>::Builder out);
-Grant ReadGrant(proto::ShardGrant::Reader grant);
+// By core.
+std::vector<WantedShards> ReadWantedShards(proto::Scheduler::HeartbeatResults::Reader results, size_t cores);
 // Adds to `tables`, by id.
 Status ReadTables(capnp::List<proto::TableSpec>::Reader in, std::map<TableId, TableSpec>* tables);
 

@@ -78,18 +78,18 @@ void ServerCore::SetTables(const std::vector<TableSpec>& specs, const std::vecto
 
 // Complete is said of shards that are served alone. Of others the scheduler may not know yet that they have
 // lost something, and backups hear of it by deltas, behind what it is about.
-void ServerCore::SetProducers(ProducerId forget_floor, const ProducerRanges& finished,
-                              const ProducerRanges& complete) {
-  if (forget_floor == forget_floor_ && finished == finished_ && complete == complete_) return;
-  forget_floor_ = forget_floor;
+void ServerCore::SetProducers(const WantedShards& wanted) {
+  if (wanted.forget_floor == forget_floor_ && wanted.finished == finished_ && wanted.complete == complete_)
+    return;
+  forget_floor_ = wanted.forget_floor;
+  finished_ = wanted.finished;
+  complete_ = wanted.complete;
   for (auto& [id, slot] : slots_) {
-    slot->shard->SetForgetFloor(forget_floor);
-    for (const auto& [first, last] : finished) slot->shard->FinishProducers(first, last);
+    slot->shard->SetForgetFloor(forget_floor_);
+    for (const auto& [first, last] : finished_) slot->shard->FinishProducers(first, last);
     if (!slot->replica.granted()) continue;
-    for (const auto& [first, last] : complete) slot->shard->CompleteProducers(first, last);
+    for (const auto& [first, last] : complete_) slot->shard->CompleteProducers(first, last);
   }
-  finished_ = finished;
-  complete_ = complete;
 }
 
 void ServerCore::SetFolded(const std::vector<std::pair<ShardId, FoldedPoint>>& folded) {
@@ -120,7 +120,8 @@ std::vector<ShardLine> ServerCore::Report() {
                      .damage = slot->replica.damage(),
                      .seen = slot->replica.seen(),
                      .complete = slot->replica.complete(),
-                     .backups = slot->replica.Backups(NowMs())});
+                     .backups = slot->replica.Backups(NowMs()),
+                     .fenced = slot->replica.fenced()});
   }
   return lines;
 }
@@ -150,9 +151,7 @@ ServerCore::Applied ServerCore::Apply(ShardSlot& slot, Shard::TableHandle table,
   if (Status writable = Writable(); !writable.ok()) return {.status = writable};
   if (!table) return {.status = UnknownTable(unit.table)};
   const Durability level = LevelOf(table.spec());
-  if (level != Durability::kMemory) {
-    if (Status writable = slot.replica.Writable(NowMs()); !writable.ok()) return {.status = writable};
-  }
+  if (Status writable = slot.replica.Writable(level, NowMs()); !writable.ok()) return {.status = writable};
   const uint64_t not_finite = table.not_finite().rows;
   auto outcome = memory_.Push(*slot.shard, table, unit.context, unit.keys, unit.values);
   if (!outcome.ok()) {
@@ -220,7 +219,8 @@ ServerCore::Applied ServerCore::CommitRound(ShardSlot& slot, TableId table, uint
   if (Status writable = Writable(); !writable.ok()) return {.status = writable};
   const TableSpec* spec = slot.shard->FindSpec(table);
   if (spec == nullptr) return {.status = UnknownTable(table)};
-  if (Status writable = slot.replica.Writable(NowMs()); !writable.ok()) return {.status = writable};
+  if (Status writable = slot.replica.Writable(LevelOf(*spec), NowMs()); !writable.ok())
+    return {.status = writable};
   const Shard::TableHandle handle = slot.shard->Serving(table);
   const uint64_t not_finite = handle.not_finite().rows;
   const auto committed = slot.shard->CommitRound(table, round, examples, step);

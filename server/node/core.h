@@ -59,12 +59,12 @@ class ServerCore final : public ReplicaHost, private kj::TaskSet::ErrorHandler {
   struct Asks {
     std::function<void()> fold;                       // of the log, at once
     std::function<void(const Status&)> base_damaged;  // kDataLoss: the base must be looked at as a whole
+    std::function<void(const Follow&)> discarded;     // nothing more of this life goes into the log
   };
   ServerCore(KjLoop& loop, const CoreOptions& options, LogAppender& appender, const BaseStore& base,
              Asks asks, ServerMetrics& metrics);
 
-  // Before serving: a shard as replay left it; `damage` not empty: it may not be served before the operator
-  // accepts the loss.
+  // Before serving: a shard as replay left it; `damage` not empty: not before the operator accepts the loss.
   void AdoptShard(std::unique_ptr<Shard> shard, const FoldedPoint& folded, std::string damage);
   // How many shards the cluster has, which never changes. Before the first grant.
   void SetShards(uint32_t shards) { shards_ = shards; }
@@ -73,11 +73,8 @@ class ServerCore final : public ReplicaHost, private kj::TaskSet::ErrorHandler {
   void SetReplicator(Replicator* replicator) { replicator_ = replicator; }
 
   // The scheduler's wanted state: exactly these shards are served, and those followed.
-  void ApplyWanted(const std::vector<Grant>& grants, const std::vector<Follow>& follows);
+  void ApplyWanted(const WantedShards& wanted);
   void SetTables(const std::vector<TableSpec>& specs, const std::vector<TableId>& dropped);
-  // Before the ApplyWanted of the same answer: what a shard has lost that is granted with it is no longer
-  // complete.
-  void SetProducers(ProducerId forget_floor, const ProducerRanges& finished, const ProducerRanges& complete);
   void SetFolded(const std::vector<std::pair<ShardId, FoldedPoint>>& folded);
   std::vector<ShardLine> Report();
 
@@ -126,9 +123,8 @@ class ServerCore final : public ReplicaHost, private kj::TaskSet::ErrorHandler {
   bool WantFold();
   // Reached(level), and then Replicator::Wait. kMemory: at once.
   kj::Promise<Status> Reached(Durability level, std::vector<DeltaRef> deltas);
-  // As Reached(kLogged), `memory` tables of these shards included, on all in-sync copies.
+  // As Reached(kLogged), `memory` tables of these shards included, on all in-sync copies; or here alone.
   kj::Promise<Status> Flush(std::span<const ShardId> shards);
-  // The same here alone.
   kj::Promise<Status> FlushHere(std::span<const ShardId> shards);
   kj::Promise<Status> FlushAll() { return FlushHere(slots_.Ids()); }
 
@@ -155,8 +151,11 @@ class ServerCore final : public ReplicaHost, private kj::TaskSet::ErrorHandler {
  private:
   ShardSlot& MakeSlot(ShardId shard, Incarnation incarnation);
   void TakeGrant(const Grant& grant);
+  void WriteLastDelta(ShardSlot& slot);
   void OnBegun(const Grant& grant, ShardSlot& slot, const ShardReplica::Begun& begun);
   void TakeFollow(const Follow& follow);
+  void Discard(const Follow& life);
+  void SetProducers(const WantedShards& wanted);
   Status NotFollowed(ShardId shard) const;
   bool HasRoomForCopies();
   std::vector<Key> PullUnit(const Shard& shard, Shard::TableHandle table, const Unit& unit);

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "common/base/mutant.h"
 #include "common/base/strings.h"
 #include "server/node/core.h"
 #include "server/replica/replicator.h"
@@ -11,23 +12,40 @@ namespace penstock {
 
 // --- The wanted state.
 
-void ServerCore::ApplyWanted(const std::vector<Grant>& grants, const std::vector<Follow>& follows) {
-  absl::flat_hash_map<ShardId, bool> wanted;  // to serve it
-  for (const Follow& follow : follows) wanted[follow.shard] = false;
-  for (const Grant& grant : grants) wanted[grant.shard] = true;
+void ServerCore::ApplyWanted(const WantedShards& wanted) {
+  absl::flat_hash_map<ShardId, bool> held;  // to serve it
+  for (const Follow& follow : wanted.follows) held[follow.shard] = false;
+  for (const Grant& grant : wanted.grants) held[grant.shard] = true;
   for (auto& [id, slot] : slots_) {
-    const auto want = wanted.find(id);
-    if (slot->replica.granted() && (want == wanted.end() || !want->second)) {
+    const auto want = held.find(id);
+    if (slot->replica.granted() && (want == held.end() || !want->second)) {
       LOG(INFO) << options_.node_name << ": shard " << id << " is no longer granted (epoch "
                 << slot->shard->epoch() << ")";
       replicator_->Forget(id);
       slot->replica.Release();
     }
     // What it holds stays, so that it can still be said; the scheduler decides what becomes of it.
-    if (slot->replica.following() && want == wanted.end()) slot->replica.Unfollow();
+    if (slot->replica.following() && want == held.end()) slot->replica.Unfollow();
   }
-  for (const Follow& follow : follows) TakeFollow(follow);
-  for (const Grant& grant : grants) TakeGrant(grant);
+  for (const Follow& follow : wanted.follows) TakeFollow(follow);
+  // After what a shard that is led elsewhere now has not in its deltas; before the grants: what a shard has
+  // lost that is granted is no longer complete.
+  SetProducers(wanted);
+  for (const Grant& grant : wanted.grants) TakeGrant(grant);
+  for (const Follow& life : wanted.discards) Discard(life);
+}
+
+// Its rows on disk go with the next fold, which begins behind what is in the log of it.
+void ServerCore::Discard(const Follow& life) {
+  if (ShardSlot* slot = slots_.Held(life.shard, life.incarnation)) {
+    if (slot->replica.granted() || slot->replica.following()) return;
+    LOG(INFO) << options_.node_name << ": shard " << life.shard << ": what was held up to lsn "
+              << slot->shard->last_lsn() << " is needed elsewhere alone, and discarded";
+    replicator_->Forget(life.shard);
+    window_.Drop(*slot);
+    slots_.Erase(life.shard);
+  }
+  asks_.discarded(life);
 }
 
 // A shard that was never here, or instead of an earlier life of it: begins empty.
@@ -57,6 +75,18 @@ void ServerCore::TakeGrant(const Grant& grant) {
   }
   if (begun.epoch) OnBegun(grant, *slot, begun);
   replicator_->NoteWanted(grant.shard);
+  if (begun.fenced) WriteLastDelta(*slot);
+}
+
+// All that was taken before the fence, synced here and on the copies.
+void ServerCore::WriteLastDelta(ShardSlot& slot) {
+  if (Defended(Defence::kLastDelta)) {
+    window_.TouchWhole(slot);
+  } else {
+    window_.Touch(slot);
+  }
+  Spawn(Reached(Durability::kSynced, {slot.replica.DeltaAt(slot.shard->NextLsn())}).ignoreResult(),
+        "last delta before a hand-over");
 }
 
 void ServerCore::OnBegun(const Grant& grant, ShardSlot& slot, const ShardReplica::Begun& begun) {

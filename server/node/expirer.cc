@@ -113,6 +113,8 @@ void Expirer::After(const std::shared_ptr<Scan>& scan, Next next) {
 kj::Promise<Expirer::Next> Expirer::Slice(const std::shared_ptr<Scan>& scan) {
   if (!scan->dry_run && !core_.Writable().ok()) return Next::kLater;
   const ShardSlot* slot = FindServed(scan->shard);
+  const bool handed_over = slot != nullptr && !slot->replica.Writable(Durability::kMemory, 0).ok();
+  if (!scan->dry_run && handed_over) return Next::kLater;
   if (slot == nullptr || (scan->moment && slot->incarnation() != scan->incarnation)) {
     scan->status = WrongEpoch("shard " + std::to_string(scan->shard) + " is not served by " +
                               core_.options().node_name + " any more");
@@ -171,6 +173,7 @@ Expirer::Next Expirer::TakeDue(Scan& scan, Lsn folded, const Result<DueRows>& du
   scan.status = due.status();
   if (!due.ok()) return Next::kEnd;
   if (shard->folded_lsn() != folded) return Next::kSlice;
+  if (!scan.dry_run && !slot->replica.Writable(Durability::kMemory, 0).ok()) return Next::kLater;
   const uint64_t before = scan.tally.expired();
   scan.status = shard->ExpireColdRows(scan.table, due->rows, scan.dry_run, &scan.tally);
   scan.tally.wait = std::min(scan.tally.wait, due->wait);

@@ -54,7 +54,7 @@ void FoldRunner::End() {
 void FoldRunner::FoldRest() {
   End();
   const uint64_t bytes = log_.Bytes();
-  if (bytes >= kLeastRest && bytes <= kGreatestRest) FoldOnce(quarantined_, nullptr);
+  if (bytes >= kLeastRest && bytes <= kGreatestRest) FoldOnce(quarantined_, discarded_, nullptr);
 }
 
 Status FoldRunner::failure() const {
@@ -65,6 +65,14 @@ Status FoldRunner::failure() const {
 void FoldRunner::EndQuarantine(ShardId shard) {
   std::lock_guard lock(mutex_);
   quarantined_.erase(shard);
+}
+
+void FoldRunner::Discard(ShardId shard, Incarnation incarnation) {
+  std::lock_guard lock(mutex_);
+  Incarnation& discarded = discarded_[shard];
+  if (discarded >= incarnation) return;
+  discarded = incarnation;
+  *options_.wanted = true;
 }
 
 void FoldRunner::Main() {
@@ -87,10 +95,11 @@ void FoldRunner::Main() {
       continue;
     }
     const QuarantinedLives quarantined = quarantined_;
+    const DiscardedLives discarded = discarded_;
     lock.unlock();
     log_.KeepSpares(static_cast<uint32_t>(std::min(fold_at / options_.segment_bytes + 1, kMaxSpares)));
     const auto begun = Clock::now();
-    FoldOnce(quarantined, &stopping_);
+    FoldOnce(quarantined, discarded, &stopping_);
     lock.lock();
     release = Clock::now() + kKeepMemory;
     if (failure_.ok()) continue;
@@ -102,9 +111,11 @@ void FoldRunner::Main() {
   }
 }
 
-void FoldRunner::FoldOnce(const QuarantinedLives& quarantined, const std::atomic<bool>* stop) {
+void FoldRunner::FoldOnce(const QuarantinedLives& quarantined, const DiscardedLives& discarded,
+                          const std::atomic<bool>* stop) {
   FoldOptions options = options_.fold;
   options.stop = stop;
+  options.discarded = discarded;
   const auto fold = [&]() -> Result<FoldReport> {
     PENSTOCK_RETURN_IF_ERROR(appender_.Seal());
     return Fold(files_, options_.log_dir, log_, base_, options_.cluster, quarantined, options, &memory_);

@@ -42,11 +42,15 @@ class FoldRunner {
   // The shard goes on with what is left of it: the next fold takes its deltas, and segments that were set
   // aside for it go. From any thread.
   void EndQuarantine(ShardId shard);
+  // What is on disk of the shard's lives up to this one goes with the next fold, which is begun soon. From
+  // any thread.
+  void Discard(ShardId shard, Incarnation incarnation);
 
  private:
   void Main();
   void End();
-  void FoldOnce(const QuarantinedLives& quarantined, const std::atomic<bool>* stop);
+  void FoldOnce(const QuarantinedLives& quarantined, const DiscardedLives& discarded,
+                const std::atomic<bool>* stop);
   void ReleaseMemory();
 
   const Options options_;
@@ -61,6 +65,7 @@ class FoldRunner {
   std::condition_variable wake_;
   std::atomic<bool> stopping_ = false;  // written under mutex_; ends the fold that runs, too
   QuarantinedLives quarantined_;        // guarded by mutex_
+  DiscardedLives discarded_;            // likewise
   Status failure_;                      // likewise
   std::thread thread_;
 };

@@ -176,8 +176,11 @@ class Server::Impl : public NodeSession::Host {
                       .copy_tail_bytes = options_.server.copy_tail_bytes,
                       .node_name = name_},
           options_.server.spin_us, identity_, *appender_, *storage_.base,
-          ServerCore::Asks{.fold = [this] { fold_wanted_ = true; },
-                           .base_damaged = [this](const Status& damage) { NoteDamage(damage, true); }},
+          ServerCore::Asks{
+              .fold = [this] { fold_wanted_ = true; },
+              .base_damaged = [this](const Status& damage) { NoteDamage(damage, true); },
+              .discarded =
+                  [this](const Follow& life) { fold_runner_->Discard(life.shard, life.incarnation); }},
           metrics_));
       RpcServerOptions rpc{
           .host = options_.server.listen,
@@ -195,6 +198,7 @@ class Server::Impl : public NodeSession::Host {
       const ShardId id = entry.first;
       if (entry.second->pieces() > 0) {
         LOG(INFO) << name_ << ": shard " << id << ": a seed that had not ended is discarded";
+        unfinished_.push_back({.shard = id, .incarnation = entry.second->incarnation()});
         continue;
       }
       metrics_.resident_bytes += entry.second->ResidentBytes();  // the length of the log follows it
@@ -238,6 +242,7 @@ class Server::Impl : public NodeSession::Host {
     fold_runner_ =
         std::make_unique<FoldRunner>(fold, files_, *storage_.log, *appender_, *storage_.base, metrics_,
                                      [this](const FoldRunner::Folded& done) { TellFolded(done); });
+    for (const Follow& life : unfinished_) fold_runner_->Discard(life.shard, life.incarnation);
   }
 
   // A shard keeps its core for as long as the number of cores stays, so its data is loaded where it will be
@@ -413,34 +418,25 @@ class Server::Impl : public NodeSession::Host {
   }
 
   void GiveGrants(proto::Scheduler::HeartbeatResults::Reader results) {
-    std::vector<std::vector<Grant>> grants(cores_.size());
-    std::vector<std::vector<Follow>> follows(cores_.size());
-    for (auto grant : results.getGrants())
-      grants[grant.getShard() % cores_.size()].push_back(ReadGrant(grant));
+    std::vector<WantedShards> wanted = ReadWantedShards(results, cores_.size());
     EndQuarantines(results);
-    for (auto follow : results.getFollows()) {
-      follows[follow.getShard() % cores_.size()].push_back(
-          {.shard = follow.getShard(), .incarnation = follow.getIncarnation(), .epoch = follow.getEpoch()});
-    }
-    const ProducerRanges finished = ReadProducerRanges(results.getFinishedProducers());
-    const ProducerRanges complete = ReadProducerRanges(results.getCompleteProducers());
     for (size_t i = 0; i < cores_.size(); ++i) {
-      cores_[i]->loop().Post([&core = *cores_[i], grants = std::move(grants[i]),
-                              follows = std::move(follows[i]), finished, complete,
-                              floor = results.getForgetFloor()] {
-        core.core().SetProducers(floor, finished, complete);
-        core.core().ApplyWanted(grants, follows);
+      cores_[i]->loop().Post([&core = *cores_[i], wanted = std::move(wanted[i])] {  //
+        core.core().ApplyWanted(wanted);
       });
     }
     std::lock_guard lock(mutex_);
     granted_ = results.getGrants().size() + results.getFollows().size() > 0;
   }
 
-  // A damaged shard is granted when its loss was accepted, or in another life, seeded by another copy.
+  // A damaged shard is granted when its loss was accepted, or in another life, seeded by another copy; or it
+  // is not needed here any more.
   void EndQuarantines(proto::Scheduler::HeartbeatResults::Reader results) {
-    for (auto grant : results.getGrants()) {
-      if (storage_.damaged.erase(grant.getShard()) > 0) fold_runner_->EndQuarantine(grant.getShard());
-    }
+    const auto end = [this](ShardId shard) {
+      if (storage_.damaged.erase(shard) > 0) fold_runner_->EndQuarantine(shard);
+    };
+    for (auto grant : results.getGrants()) end(grant.getShard());
+    for (auto life : results.getDiscards()) end(life.getShard());
   }
 
   void OnRefused(Status status) override {
@@ -467,7 +463,8 @@ class Server::Impl : public NodeSession::Host {
   std::unique_ptr<SchedulerContact> contact_;
   std::unique_ptr<NodeSession> session_;
   std::optional<kj::Promise<void>> running_;
-  Storage storage_;  // the shards: until the cores have them
+  Storage storage_;                 // the shards: until the cores have them
+  std::vector<Follow> unfinished_;  // seeds of an earlier life of this process
   std::unique_ptr<LogAppender> appender_;
   std::vector<std::unique_ptr<CoreRuntime>> cores_;
   std::unique_ptr<BaseCompactor> compactor_;

@@ -27,6 +27,7 @@ struct ShardLine {
   Epoch seen = 0;
   bool complete = false;
   std::vector<BackupReport> backups;
+  Epoch fenced = 0;
 };
 
 class ShardSlots {
@@ -68,6 +69,8 @@ class ShardSlots {
 
   // Instead of an earlier life, if any.
   ShardSlot& Put(std::unique_ptr<ShardSlot> slot) { return *(slots_[slot->id()] = std::move(slot)); }
+
+  void Erase(ShardId shard) { slots_.erase(shard); }
 
   std::vector<ShardId> Ids() const {
     std::vector<ShardId> ids;

@@ -11,6 +11,8 @@
 namespace penstock {
 namespace {
 
+constexpr uint32_t kRetryFencedMs = 20;
+
 capnp::ReaderOptions DeltaReaderOptions() {
   capnp::ReaderOptions options;
   options.traversalLimitInWords = UINT64_MAX;  // its checksum was right
@@ -29,8 +31,9 @@ ShardReplica::Begun ShardReplica::TakeGrant(const Grant& grant, uint64_t now_ms)
   const Epoch before = SettledEpoch();
   const Lsn answered = granted_ ? Logged() : 0;
   if (!granted_ || shard_->epoch() != grant.epoch) {
-    if (grant.epoch <= shard_->epoch() || grant.epoch < seen_) {
-      begun.refused = StrCat("it is in epoch ", seen());
+    if (grant.epoch <= shard_->epoch() || grant.epoch < seen_ ||
+        (grant.epoch <= fence_ && Defended(Defence::kUnfence))) {
+      begun.refused = StrCat("it is in epoch ", std::max(seen(), fence_));
     } else if (shard_->pieces() > 0) {
       begun.refused = "its seed has not ended";
     } else if (Status opened = shard_->BeginEpoch(grant.epoch, grant.min_lsn, PastOf(grant.epoch));
@@ -47,7 +50,12 @@ ShardReplica::Begun ShardReplica::TakeGrant(const Grant& grant, uint64_t now_ms)
     granted_ = true;
     following_ = false;
     seen_ = grant.epoch;
+    fence_ = 0;
   }
+  const Epoch fence = Defended(Defence::kUnfence) ? std::max(fence_, grant.fence) : grant.fence;
+  begun.fenced = fence != 0 && (fence != fence_ || shard_->HasUnlogged());
+  if (fence != fence_) fenced_ms_ = now_ms;
+  fence_ = fence;
   shard_->RaiseRewind(grant.rewind);
   WantCopies(grant, now_ms);
   return begun;
@@ -73,6 +81,11 @@ void ShardReplica::WantCopies(const Grant& grant, uint64_t now_ms) {
   copies_->Want(grant.epoch, grant.min_copies, grant.backups, now_ms);
 }
 
+Epoch ShardReplica::fenced() const {
+  const bool whole = !shard_->HasUnlogged() && synced_ >= shard_->last_lsn();
+  return whole || !Defended(Defence::kLastDelta) ? fence_ : 0;
+}
+
 Epoch ShardReplica::SettledEpoch() const {
   if (!granted_) return 0;
   return Logged() >= owed_ ? shard_->epoch() : settled_;
@@ -83,6 +96,10 @@ void ShardReplica::TakeFollow(Epoch epoch) {
   following_ = true;
   released_ = 0;
   seen_ = std::max(seen_, epoch);
+  if (!shard_->serving()) return;
+  if (shard_->HasUnlogged() || logged_ < shard_->last_lsn())
+    SetDamage("it was taken over, and holds what its log does not have");
+  shard_->EndServing();
 }
 
 Status ShardReplica::Serves(Epoch epoch) const {
@@ -94,6 +111,7 @@ Status ShardReplica::Serves(Epoch epoch) const {
 void ShardReplica::Release() {
   if (granted_) released_ = shard_->epoch();
   granted_ = false;
+  fence_ = 0;
   settled_ = 0;
   owed_ = 0;
   copies_.reset();
@@ -170,7 +188,13 @@ void ShardReplica::KeepInTail(const DeltaWords& words, bool piece) {
 
 // --- Progress.
 
-Status ShardReplica::Writable(uint64_t now_ms) const {
+Status ShardReplica::Writable(Durability level, uint64_t now_ms) const {
+  const bool stands = Defended(Defence::kUnfence) || now_ms < fenced_ms_ + 30;
+  if (fence_ != 0 && stands && Defended(Defence::kFence)) {
+    return Status(Code::kUnavailable, StrCat(node_, ": shard ", id(), " is handed over to another server"),
+                  kRetryFencedMs);
+  }
+  if (level == Durability::kMemory) return Status::Ok();
   return copies_ ? copies_->Writable(now_ms).Prepend(node_) : Status::Ok();
 }
 

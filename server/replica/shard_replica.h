@@ -13,6 +13,7 @@
 #include <string>
 #include <vector>
 
+#include "common/cluster/producer_ranges.h"
 #include "server/replica/copy_set.h"
 #include "server/shard/shard.h"
 
@@ -27,12 +28,21 @@ struct Grant {
   uint32_t min_copies = 1;
   uint64_t rewind = 0;  // pushes and commits of jobs with a lower rewind number are refused
   std::vector<BackupGrant> backups;
+  Epoch fence = 0;  // not 0: nothing new is taken before a grant of an epoch above it
 };
 // What it follows as a backup.
 struct Follow {
   ShardId shard = 0;
   Incarnation incarnation = 0;
   Epoch epoch = 0;
+};
+// What the shards of a core shall become; nothing but these is served or followed.
+struct WantedShards {
+  std::vector<Grant> grants;
+  std::vector<Follow> follows;
+  std::vector<Follow> discards;  // lives that nobody needs here any more; without epochs
+  ProducerId forget_floor = 0;
+  ProducerRanges finished, complete;  // producers
 };
 // Whom a primary names when it sends: a copy of a shard, in the primary's epoch.
 struct ReplicaRef {
@@ -79,6 +89,7 @@ class ShardReplica {
     bool epoch = false;     // a new epoch has begun
     bool promoted = false;  // it was a backup
     std::string accepted;   // the damage that it goes on with
+    bool fenced = false;    // a last delta is to be written
   };
   Begun TakeGrant(const Grant& grant, uint64_t now_ms);
   void TakeFollow(Epoch epoch);
@@ -86,6 +97,10 @@ class ShardReplica {
   void Release();
   void Unfollow() { following_ = false; }
   bool granted() const { return granted_; }
+  // Of its grant; 0: there is none.
+  Epoch fence() const { return fence_; }
+  // The fence, once everything is in deltas that are synced here; 0: there is none, or not yet.
+  Epoch fenced() const;
   // Whether a request that names this epoch is answered here. kWrongEpoch: it is served in another one, or
   // not at all.
   Status Serves(Epoch epoch) const;
@@ -119,8 +134,9 @@ class ShardReplica {
   // On this node and all in-sync backups. Of a backup: here.
   Lsn Logged() const { return copies_ ? copies_->Logged(logged_) : logged_; }
   Lsn Synced() const { return copies_ ? copies_->Synced(synced_) : synced_; }
-  // Of a primary. kNotEnoughCopies: pushes that need copies are refused now.
-  Status Writable(uint64_t now_ms) const;
+  // Of a primary: whether what is answered at this level may change it now. kUnavailable: it is handed over;
+  // kNotEnoughCopies: too few copies confirm.
+  Status Writable(Durability level, uint64_t now_ms) const;
   std::vector<BackupReport> Backups(uint64_t now_ms) const;
   // nullptr while neither backups nor more than one copy are wanted.
   CopySet* copies() { return copies_.get(); }
@@ -138,6 +154,8 @@ class ShardReplica {
   bool granted_ = false;
   Epoch released_ = 0;  // the last one in which it led here, and not followed since
   bool following_ = false;
+  uint64_t fenced_ms_ = 0;
+  Epoch fence_ = 0;    // of its grant; it only rises, and ends with an epoch above it or with being served
   Epoch settled_ = 0;  // the epoch before the present one
   Lsn owed_ = 0;       // answered before the present epoch
   Epoch seen_ = 0;     // of a copy: the highest epoch it heard of; older ones are refused

@@ -255,6 +255,9 @@ class Shard {
   // Ownership changed: deltas from now on name `epoch`, and the first may skip to min_lsn. FailedPrecondition
   // when the epoch is not above the present one.
   Status BeginEpoch(Epoch epoch, Lsn min_lsn, Past past = Past::kAsHeld);
+  bool serving() const { return serving_; }
+  // Somebody else serves it from now on, whose deltas it takes.
+  void EndServing() { serving_ = false; }
   // Of the epochs before the present one; once it serves.
   const HeldBefore& held_before() const { return held_; }
   // Jobs were rewound: what was leased before `number` changes nothing here any more. It only rises, and is

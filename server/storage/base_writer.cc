@@ -82,6 +82,11 @@ Status BaseWriter::PutMeta(ShardId shard, kj::ArrayPtr<const capnp::word> words)
   return base_.ToStatus(writer->Put(ShardKey(shard).slice(), value_), "write meta");
 }
 
+Status BaseWriter::RemoveMeta(ShardId shard) {
+  PENSTOCK_ASSIGN_OR_RETURN(rocksdb::SstFileWriter * writer, Writer(*meta_file_));
+  return base_.ToStatus(writer->Delete(ShardKey(shard).slice()), "write meta");
+}
+
 Status BaseWriter::Close(File& file) {
   if (!file.writer) return Status::Ok();
   rocksdb::ExternalSstFileInfo info;

@@ -24,6 +24,7 @@ class BaseWriter {
   Status DeleteRow(Incarnation incarnation, TableId table, Key key);
   Status RemoveTable(Incarnation incarnation, TableId table);
   Status RemoveIncarnation(Incarnation incarnation);
+  Status RemoveMeta(ShardId shard);
   Status PutMeta(ShardId shard, kj::ArrayPtr<const capnp::word> words);
   // Closes and syncs the files.
   Status Finish();

@@ -65,6 +65,10 @@ class Folder {
   Status LoadBase();
   Status ReadSegments();
   Status ReadSegment(size_t at);
+  bool IsDiscarded(ShardId shard, Incarnation incarnation) const {
+    const auto found = options_.discarded.find(shard);
+    return found != options_.discarded.end() && incarnation != 0 && incarnation <= found->second;
+  }
   Status TakeDelta(size_t segment, const LoggedDelta& logged, proto::Delta::Reader delta);
   ShardState& StateOf(ShardId shard);
   void NoteBroken(Segment& segment, ShardId shard, const ShardState& state);
@@ -100,11 +104,14 @@ class Folder {
 Result<FoldReport> Folder::Run() {
   const auto started = std::chrono::steady_clock::now();
   for (const SegmentInfo& info : log_.Sealed()) segments_.push_back({info});
-  if (segments_.empty()) return report_;
+  if (segments_.empty() && options_.discarded.empty()) return report_;
   // What was logged and not yet synced might be lost after its segment's base had already been kept.
   PENSTOCK_RETURN_IF_ERROR(log_.Sync());
   PENSTOCK_RETURN_IF_ERROR(LoadBase());
   PENSTOCK_RETURN_IF_ERROR(ReadSegments());
+  for (const auto& [shard, state] : shards_) {
+    if (IsDiscarded(shard, state.folded.incarnation)) removed_incarnations_.insert(state.folded.incarnation);
+  }
   PENSTOCK_RETURN_IF_ERROR(PENSTOCK_FAULT("fold.sst.before"));
   PENSTOCK_RETURN_IF_ERROR(WriteFiles());
   PENSTOCK_RETURN_IF_ERROR(PENSTOCK_FAULT("fold.sst.after"));
@@ -150,7 +157,8 @@ Status Folder::ReadSegments() {
     PENSTOCK_RETURN_IF_ERROR(PENSTOCK_FAULT("fold.read"));
     PENSTOCK_RETURN_IF_ERROR(GoesOn(options_.stop));
     PENSTOCK_RETURN_IF_ERROR(ReadSegment(i));
-    if (rows_.Bytes() <= options_.index_limit_bytes) continue;
+    // With the meta of a life all of its deltas go, those in later segments too.
+    if (rows_.Bytes() <= options_.index_limit_bytes || !options_.discarded.empty()) continue;
     rows_.Compact();
     if (rows_.Bytes() <= options_.index_limit_bytes) continue;
     segments_.resize(i + 1);
@@ -178,6 +186,7 @@ Status Folder::ReadSegment(size_t at) {
 Status Folder::TakeDelta(size_t at, const LoggedDelta& logged, proto::Delta::Reader delta) {
   Segment& segment = segments_[at];
   const ShardId shard = logged.shard;
+  if (IsDiscarded(shard, logged.incarnation)) return Status::Ok();
   const uint32_t checksum = logged.checksum;
   ShardState& state = StateOf(shard);
   const auto quarantine = quarantined_.find(shard);
@@ -299,7 +308,11 @@ Status Folder::WriteFiles() {
   }
   PENSTOCK_RETURN_IF_ERROR(WriteRows());
   for (const auto& [shard, state] : shards_) {
-    if (state.changed) PENSTOCK_RETURN_IF_ERROR(WriteMeta(shard, state));
+    if (IsDiscarded(shard, state.folded.incarnation)) {
+      PENSTOCK_RETURN_IF_ERROR(writer_.RemoveMeta(shard));
+    } else if (state.changed) {
+      PENSTOCK_RETURN_IF_ERROR(WriteMeta(shard, state));
+    }
   }
   PENSTOCK_RETURN_IF_ERROR(writer_.Finish());
   report_.base_bytes = writer_.bytes();

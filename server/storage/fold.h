@@ -31,6 +31,8 @@ namespace penstock {
 
 class FoldRows;
 
+using DiscardedLives = std::map<ShardId, Incarnation>;
+
 struct FoldOptions {
   // Row images in memory at a time.
   size_t image_buffer_bytes = size_t{256} << 20;
@@ -38,6 +40,8 @@ struct FoldOptions {
   size_t index_limit_bytes = size_t{512} << 20;
   // Where this becomes true the fold ends soon with kCancelled; nullptr: never.
   const std::atomic<bool>* stop = nullptr;
+  // Of each shard: its lives up to this one are removed.
+  DiscardedLives discarded{};
 };
 
 // Of each quarantined shard: its lives up to this one are not folded. A later one, seeded from another copy,

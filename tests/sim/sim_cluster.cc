@@ -54,6 +54,7 @@ SimOptions DrawOptions(uint64_t seed) {
     options.report_ms = 1000;
     options.passes = 1;
   }
+  options.moves = seed % 3 == 0 && !options.losses;
   return options;
 }
 
@@ -170,6 +171,14 @@ void SimCluster::BeginFolds() {
   world.After(world.Between(500, 1500) * 1000, [this] { BeginFolds(); });
 }
 
+// Of any shard from any of its servers to any other.
+void SimCluster::MoveSomeShard() {
+  if (world.now_ms() >= kHealMs) return;
+  const auto node = [&] { return servers_[world.Pick(servers_.size())]->node(); };
+  if (scheduler.up()) scheduler.MoveShard(world.Pick(options_.shards), world.OneIn(3) ? node() : 0, node());
+  world.After(world.Between(50, 600) * 1000, [this] { MoveSomeShard(); });
+}
+
 void SimCluster::Run() {
   scheduler.Start();
   scheduler.Submit(options_.tables, JobText());
@@ -177,6 +186,7 @@ void SimCluster::Run() {
   for (const auto& client : clients_) client->Start();
   for (const auto& worker : workers_) worker->Start();
   if (options_.with_base) BeginFolds();
+  if (options_.moves) MoveSomeShard();
   AcceptLosses(1500);
   RunUntil(kHealMs);
   world.Note(scheduler.self(), "everything is healed");
@@ -221,6 +231,7 @@ std::string SimCluster::WhyShardNotQuiet(ShardId id) const {
   const ShardRecord& record = scheduler.data().shards[id];
   if (!record.quarantine.empty()) return record.quarantine;
   if (record.held) return "it is held";
+  if (record.move.from != 0) return "it moves: " + nlohmann::json(record).dump();
   const SimSlot* slot = ServerOf(record.node)->core()->GetSlot(id);
   if (slot == nullptr || !slot->replica.granted() || slot->replica.SettledEpoch() != record.epoch)
     return StrCat("epoch ", record.epoch, " is not served");

@@ -34,6 +34,7 @@ struct SimOptions {
   bool with_base = false;
   bool damage = false;     // synced bytes may change
   bool losses = false;     // power cuts take what was reported, in the middle of the job's only pass
+  bool moves = false;      // shards move from server to server
   bool isolation = false;  // servers with three copies end just behind what one of two backups has taken
   uint64_t delay_us = 3000, loss = 0;
   uint64_t push_every_ms = 100;
@@ -73,6 +74,7 @@ class SimCluster {
   void RunUntil(uint64_t ms);
   void AcceptLosses(uint64_t every_ms);
   void BeginFolds();
+  void MoveSomeShard();
   // Empty: nothing is on its way.
   std::string WhyNotQuiet() const;
   std::string WhyShardNotQuiet(ShardId id) const;

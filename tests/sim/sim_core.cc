@@ -60,9 +60,8 @@ PushAnswer SimCore::Apply(const PushRequest& request, SimSlot& slot, Durability*
   const TableSpec* spec = slot.shard->FindSpec(request.table);
   if (spec == nullptr) return {.status = Unavailable("the table is not known here", 50)};
   const Durability asked = LevelOf(*spec);
-  if (asked != Durability::kMemory) {
-    if (Status writable = slot.replica.Writable(world_.now_ms()); !writable.ok()) return {.status = writable};
-  }
+  if (Status writable = slot.replica.Writable(asked, world_.now_ms()); !writable.ok())
+    return {.status = writable};
   const auto outcome = slot.shard->PushUnit(request.unit, request.table, request.keys, request.values.data());
   if (!outcome.ok()) return {.status = outcome.status()};
   if (!outcome->duplicate) {

@@ -63,7 +63,9 @@ class SimCore final : public ReplicaShards {
   Status ReplayLog(const std::map<ShardId, ShardFolded>& folded);
   SimSlot& MakeSlot(ShardId id, Incarnation incarnation);
   void TakeGrant(const Grant& grant);
+  void WriteLastDelta(SimSlot& slot);
   void TakeFollow(const Follow& follow);
+  void Discard(const Follow& life);
   PushAnswer Apply(const PushRequest& request, SimSlot& slot, Durability* level);
   void Answer(const PushRequest& request, Durability level, PushAnswer answer,
               const std::function<void(PushAnswer)>& reply);
@@ -91,6 +93,7 @@ class SimCore final : public ReplicaShards {
   std::map<ShardId, std::unique_ptr<SimSlot>> slots_;
   std::map<ShardId, std::unique_ptr<Shard>> opened_;  // while starting
   QuarantinedLives damaged_lives_;
+  DiscardedLives discarded_;
   std::map<TableId, TableSpec> tables_;
   ProducerId forget_floor_ = 0;
   std::vector<std::pair<ProducerId, ProducerId>> finished_;

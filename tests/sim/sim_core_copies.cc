@@ -104,8 +104,8 @@ void SimCore::BeginFold() {
 void SimCore::RunFold() {
   folding_ = false;
   if (!window_.failure().ok()) return;
-  const auto report =
-      Fold(disk_.files(), kLogDir, *log_, *base_, kSimCluster, damaged_lives_, {.image_buffer_bytes = 4096});
+  const auto report = Fold(disk_.files(), kLogDir, *log_, *base_, kSimCluster, damaged_lives_,
+                           {.image_buffer_bytes = 4096, .discarded = discarded_});
   if (!report.ok()) return;
   world_.Note(self_, "folded ", report->rows, " rows");
   ++folds_;
@@ -150,11 +150,14 @@ void SimCore::ApplyWanted(const WantedState& wanted, ProducerId forget_floor) {
                .epoch = grant.grant.epoch,
                .min_lsn = grant.grant.min_lsn,
                .min_copies = grant.min_copies,
-               .rewind = grant.rewind};
+               .rewind = grant.rewind,
+               .backups = {},
+               .fence = grant.fence};
     for (const GrantedBackup& backup : grant.backups)
       read.backups.push_back({backup.node, backup.name, backup.incarnation, backup.endpoint, backup.in_sync});
     TakeGrant(read);
   }
+  for (const NodeFollow& life : wanted.discards) Discard({life.shard, life.incarnation});
   if (forget_floor == forget_floor_ && wanted.finished == finished_) return;
   forget_floor_ = forget_floor;
   finished_ = wanted.finished;
@@ -196,6 +199,31 @@ void SimCore::TakeGrant(const Grant& grant) {
     for (const auto& [first, last] : finished_) slot->shard->FinishProducers(first, last);
   }
   replicator_->NoteWanted(grant.shard);
+  if (begun.fenced) WriteLastDelta(*slot);
+}
+
+void SimCore::WriteLastDelta(SimSlot& slot) {
+  world_.Note(self_, "shard ", slot.id(), " is fenced");
+  if (Defended(Defence::kLastDelta)) {
+    window_.TouchWhole(slot);
+  } else {
+    window_.Touch(slot);
+  }
+  Reached(Durability::kSynced, [this, delta = slot.replica.DeltaAt(slot.shard->NextLsn())] {
+    replicator_->Wait({delta}, Durability::kSynced, [](const Status&) {});
+  });
+}
+
+void SimCore::Discard(const Follow& life) {
+  Incarnation& discarded = discarded_[life.shard];
+  discarded = std::max(discarded, life.incarnation);
+  SimSlot* slot = GetSlot(life.shard);
+  if (slot == nullptr || slot->incarnation() != life.incarnation) return;
+  if (slot->replica.granted() || slot->replica.following()) return;
+  world_.Note(self_, "shard ", life.shard, " is discarded");
+  replicator_->Forget(life.shard);
+  window_.Drop(*slot);
+  slots_.erase(life.shard);
 }
 
 void SimCore::TakeFollow(const Follow& follow) {
@@ -271,7 +299,9 @@ std::vector<ShardLine> SimCore::Report() const {
                    .synced = replica.Synced(),
                    .damage = replica.damage(),
                    .seen = replica.seen(),
-                   .complete = replica.complete()};
+                   .complete = replica.complete(),
+                   .backups = {},
+                   .fenced = replica.fenced()};
     for (const BackupReport& backup : replica.Backups(world_.now_ms()))
       line.backups.push_back({backup.node, backup.incarnation, backup.caught_up, backup.failed});
     lines.push_back(std::move(line));

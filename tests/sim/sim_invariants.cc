@@ -202,9 +202,25 @@ void Truth::OnGranted(ShardId shard, NodeId node, const StateData& before) {
   SetCourse(shard, promoted ? Step::kPromoted : Step::kEpochCommitted, node);
 }
 
+void Truth::OnRefused(NodeId node) { refused_ms_[node] = cluster_.world.now_ms(); }
+
 void Truth::OnCommand(const Command& command, const StateData& before) {
   if (const auto* change = std::get_if<ChangeCopies>(&command)) {
-    for (const auto& c : change->changes) OnGranted(c.shard, c.node, before);
+    for (const auto& c : change->changes) {
+      const ShardRecord& shard = before.shards[c.shard];
+      // Else the one that was fenced is lost, as any primary may be.
+      const auto refused = refused_ms_.find(shard.node);
+      const bool lost = refused != refused_ms_.end() && cluster_.world.now_ms() < refused->second + 3000;
+      const bool there = !lost && shard.move.fence != 0 && cluster_.IsHeard(*cluster_.ServerOf(shard.node)) &&
+                         before.nodes.at(shard.node).session == shard.granted_session;
+      if (there && shard.move.to == c.node) {
+        OnHandedOver(c, before);
+      } else {
+        OnGranted(c.shard, c.node, before);
+      }
+    }
+  } else if (const auto* fences = std::get_if<FenceShards>(&command)) {
+    for (const auto& f : fences->fences) SetCourse(f.shard, Step::kFenced, before.shards[f.shard].node);
   } else if (const auto* place = std::get_if<PlaceShards>(&command)) {
     for (const auto& p : place->placements) OnGranted(p.shard, p.node, before);
   } else if (const auto* grants = std::get_if<GrantShards>(&command)) {
@@ -226,6 +242,28 @@ void Truth::OnCommand(const Command& command, const StateData& before) {
       damaged_again_.erase(accept->shard);
     }
     for (UnitRecord& unit : units_) unit.may_be_lost |= unit.shard == accept->shard && unit.lsn > 0;
+  }
+}
+
+// What the old primary took, in the life that was fenced, is all in deltas that the new one has.
+void Truth::OnHandedOver(const ChangeCopies::Change& change, const StateData& before) {
+  const ShardRecord& record = before.shards[change.shard];
+  SetCourse(change.shard, Step::kHandedOver, change.node);
+  const auto slot_of = [&](NodeId node) -> const SimSlot* {
+    const SimServer* server = cluster_.ServerOf(node);
+    return server->core() == nullptr ? nullptr : server->core()->GetSlot(change.shard);
+  };
+  const SimSlot* from = slot_of(record.node);
+  const SimSlot* to = slot_of(change.node);
+  if (from == nullptr || to == nullptr || !from->replica.granted() ||
+      from->replica.incarnation() != record.incarnation || from->replica.fence() != record.move.fence)
+    return;  // it is lost, or has not heard of the fence: then the target leads as any copy may
+  for (const auto& [number, lsn] : from->applied) {
+    if (lsn <= to->shard->last_lsn()) continue;
+    cluster_.world.Fail("what_is_handed_over_is_whole",
+                        StrCat("unit ", number, " of shard ", change.shard, " was applied with lsn ", lsn,
+                               ", node ", change.node, " takes over with ", to->shard->last_lsn(),
+                               " of life ", to->incarnation(), " for ", change.incarnation));
   }
 }
 

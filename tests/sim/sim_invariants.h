@@ -59,6 +59,8 @@ class Truth {
   void OnConfirmed(NodeId node, ShardId shard, Incarnation incarnation, Lsn lsn, Durability level);
   void OnServes(ShardId shard, Epoch epoch, Endpoint server, bool promoted);
   void OnCommand(const Command& command, const StateData& before);
+  // The scheduler takes the server for ended.
+  void OnRefused(NodeId node);
   // Before its disk loses what is not synced.
   void OnPowerCut(SimServer& server);
   // Its log has failed: as a copy it cannot go on, whatever it has in memory.
@@ -88,6 +90,7 @@ class Truth {
 
   void SetCourse(ShardId shard, Step step, NodeId node);
   void OnGranted(ShardId shard, NodeId node, const StateData& before);
+  void OnHandedOver(const ChangeCopies::Change& change, const StateData& before);
   void OnQuarantine(const ShardQuarantine& quarantine);
   bool Holds(const SimServer& server, ShardId shard, const ShardRecord& record, bool former) const;
   // Its disk has lost what was not synced; its log takes nothing any more; synced bytes of it are damaged.
@@ -124,6 +127,7 @@ class Truth {
   std::set<std::pair<NodeId, Incarnation>> cut_lives_, damaged_lives_;
   uint64_t accepted_ = 0, promotions_ = 0;
   bool primaries_changed_ = false;  // of any shard, another process or another life of one
+  std::map<NodeId, uint64_t> refused_ms_;
 };
 
 }  // namespace penstock::sim

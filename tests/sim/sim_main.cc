@@ -41,7 +41,11 @@ constexpr MutantName kMutants[] = {{"marks", Defence::kMarks},
                                    {"quarantine", Defence::kQuarantine},
                                    {"rewind-number", Defence::kRewind},
                                    {"told-is-logged", Defence::kToldIsLogged},
-                                   {"held-before", Defence::kHeldBefore}};
+                                   {"held-before", Defence::kHeldBefore},
+                                   {"fence", Defence::kFence},
+                                   {"last-delta", Defence::kLastDelta},
+                                   {"hand-over-equal", Defence::kHandOverEqual},
+                                   {"unfence", Defence::kUnfence}};
 
 struct Outcome {
   std::string failed;
@@ -128,6 +132,11 @@ bool Fits(Defence defence, const SimOptions& options) {
       return options.weights == Durability::kMemory;
     case Defence::kContentChain:
       return options.isolation;
+    case Defence::kFence:
+    case Defence::kLastDelta:
+    case Defence::kHandOverEqual:
+    case Defence::kUnfence:
+      return options.moves;
     case Defence::kRewind:
     case Defence::kLeaseToken:  // a late report does harm when what it says is logged was lost and accepted
       return options.losses;

@@ -116,6 +116,7 @@ ReportReply SimScheduler::Report(NodeId node, uint64_t session, const std::vecto
 void SimScheduler::NoteEnded(NodeId node) {
   if (plane_ == nullptr) return;
   world_.Note(self_, "node ", node, " refuses a connection");
+  cluster_.truth.OnRefused(node);
   plane_->NoteEnded(node, now());
 }
 
@@ -126,6 +127,12 @@ void SimScheduler::AcceptLosses() {
     const Status accepted = plane_->Accept(id, now());
     world_.Note(self_, "accept the loss of shard ", id, ": ", accepted.ToString());
   }
+}
+
+void SimScheduler::MoveShard(ShardId shard, NodeId from, NodeId to) {
+  if (plane_ == nullptr) return;
+  const Status moves = plane_->MoveShard(shard, from, to, now());
+  world_.Note(self_, "move shard ", shard, " to node ", to, ": ", moves.ToString());
 }
 
 void SimScheduler::Submit(const std::vector<TableSpec>& tables, const std::string& job) {

@@ -46,6 +46,9 @@ class SimScheduler {
   void NoteEnded(NodeId node);
   // The operator: accepts every loss.
   void AcceptLosses();
+  // The operator: the shard's primary, or the copy on `from`, goes to `to`, unless something stands against
+  // it.
+  void MoveShard(ShardId shard, NodeId from, NodeId to);
   // Tables and a job, at the beginning.
   void Submit(const std::vector<TableSpec>& tables, const std::string& job);
 

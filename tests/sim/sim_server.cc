@@ -7,6 +7,7 @@ namespace penstock::sim {
 namespace {
 
 constexpr uint64_t kHeartbeatMs = 200;
+constexpr uint64_t kAskedMs = 20;  // when the scheduler wants a sign
 constexpr uint64_t kCallMs = 1000;
 
 }  // namespace
@@ -116,7 +117,8 @@ void SimServer::Heartbeat() {
           return Again(kHeartbeatMs, again ? &SimServer::Register : &SimServer::Heartbeat);
         }
         OnHeartbeat(*reply);
-        Again(kHeartbeatMs, &SimServer::Heartbeat);
+        const bool asked = std::exchange(sign_, reply->answer.wanted.sign) != reply->answer.wanted.sign;
+        Again(asked ? kAskedMs : kHeartbeatMs, &SimServer::Heartbeat);
       });
 }
 

@@ -45,6 +45,7 @@ class SimServer {
   ChannelPtr scheduler_;
   uint64_t session_ = 0;
   uint64_t answered_ms_ = 0;
+  uint64_t sign_ = 0;  // that the scheduler wanted last
 };
 
 }  // namespace penstock::sim

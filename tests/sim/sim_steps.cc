@@ -25,6 +25,8 @@ const char* NameOf(Step step) {
                                            "grant delivered",
                                            "promoted",
                                            "epoch confirmed",
+                                           "fenced",
+                                           "handed over",
                                            "register sent",
                                            "heartbeat sent",
                                            "lease given",

@@ -29,6 +29,8 @@ enum class Step : uint8_t {
   kGrantDelivered,  // the primary serves the epoch, the scheduler has not heard of that
   kPromoted,        // the same two of a backup that was promoted
   kEpochConfirmed,  // in-sync copies count as promotable; until the next change
+  kFenced,          // journaled: a shard is to be handed over, its primary has not heard of it
+  kHandedOver,      // journaled, the new primary has not heard of it
   kRegisterSent,
   kHeartbeatSent,
   kLeaseGiven,

@@ -161,6 +161,18 @@ class Parser {
     Inspect(node, "ls", "All nodes")
         ->add_flag("--pids", a_.pids,
                    "only the process ids, of the scheduler and all others that run on this machine");
+    CLI::App* drain = Command(node, "drain", "Have other servers take over all that a server holds");
+    drain->add_option("node", a_.wanted, "name or id of the server")->required()->type_name("NODE");
+    CLI::Option* wait =
+        drain->add_flag("--wait", a_.wait,
+                        "until it holds nothing; ends with 10 when nothing has moved for 5 s, "
+                        "and says why");
+    drain->add_option("--timeout", a_.timeout_seconds, "with --wait: seconds, after which it ends with 5")
+        ->needs(wait);
+    Target(drain);
+    CLI::App* undrain = Command(node, "undrain", "Let a server hold shards again");
+    undrain->add_option("node", a_.wanted, "name or id of the server")->required()->type_name("NODE");
+    Target(undrain);
     CLI::App* remove = Command(node, "remove", "Forget a dead node with which nothing is lost");
     Id(remove, "node", "id of the node (see `penstock node ls`)");
     Target(remove);
@@ -211,6 +223,18 @@ class Parser {
     Id(force, "shard", "number of the shard");
     Id(force, "node", "id of the server (see `penstock node ls`)", &a_.node);
     Target(force);
+
+    CLI::App* move = Command(shard, "move", "Have another server take over shards, while training goes on");
+    move->add_option("shards", a_.ids, "numbers of the shards")
+        ->required()
+        ->type_name("SHARD")
+        ->transform(WholeNumber(0, std::numeric_limits<uint32_t>::max()));
+    CLI::Option* to =
+        move->add_option("--to", a_.to, "name or id of the server that takes them")->type_name("NODE");
+    move->add_flag("--cancel", a_.cancel, "end moves that were begun: the shards stay")->excludes(to);
+    move->add_option("--from", a_.from, "of the server whose copies go there (default: each shard's primary)")
+        ->type_name("NODE");
+    Target(move);
   }
 
   void AddTables() {

@@ -48,6 +48,11 @@ struct Arguments {
   std::vector<uint32_t> ids;  // shards
   bool all = false;           // instead of ids; of shards: also those with which all is well
   uint32_t node = 0;
+  std::string from, to;  // nodes, by name or id
+  std::string wanted;    // likewise
+  bool cancel = false;   // of moves
+  bool wait = false;
+  double timeout_seconds = 0;             // with wait; 0: as long as it goes on
   std::optional<uint32_t> wanted_copies;  // nothing: say how many there are
   uint32_t copies = 1;                    // of a bench's own cluster
   uint32_t min_copies = 1;

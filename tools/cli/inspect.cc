@@ -33,6 +33,14 @@ const std::vector<Column> kNodeColumns = {{"ID", "id"},
                                           {"BACKUP ROWS", "backup_rows", Show::kCount},
                                           {"BACKUP BYTES", "backup_bytes", Show::kBytes},
                                           {"BUSY", "busy"}};
+// Nodes whose state says so, too.
+json WithDrained(json nodes) {
+  for (json& node : nodes) {
+    if (node.value("drained", false)) node["state"] = node.value("state", "") + ", drained";
+  }
+  return nodes;
+}
+
 const std::vector<Column> kPlaceColumns = {{"SEEN MS AGO", "last_seen_ms", Show::kCount},
                                            {"PID", "pid"},
                                            {"ENDPOINTS", "endpoints"},
@@ -77,7 +85,7 @@ std::string StatusText(const json& status) {
                                            {"scheduler's pid", "scheduler/pid"},
                                            {"its log", "scheduler/log"}});
   for (const auto& problem : HealthProblems(status)) text += "problem:  " + FormatText(problem) + "\n";
-  text += "\n" + RenderTable(status.value("nodes", json::array()), kNodeColumns);
+  text += "\n" + RenderTable(WithDrained(status.value("nodes", json::array())), kNodeColumns);
   text += "\nshards: ";
   const json shards = status.value("shards", json::object());
   std::string counts;
@@ -100,7 +108,7 @@ Result<int> ListNodes(Client& client, const Arguments& arguments, Console& conso
   }
   std::vector<Column> columns = kNodeColumns;
   columns.insert(columns.end(), kPlaceColumns.begin(), kPlaceColumns.end());
-  console.out << RenderTable(nodes, columns);
+  console.out << RenderTable(WithDrained(nodes), columns);
   return kExitOk;
 }
 

@@ -47,6 +47,20 @@ bool IsWell(const json& shard) {
          shard.value("in_sync", uint64_t{0}) >= shard.value("copies", uint64_t{1});
 }
 
+// A line for each shard that moves.
+std::string MovesText(const json& shards) {
+  std::string text;
+  for (const json& shard : shards) {
+    const json move = shard.value("move", json());
+    if (move.is_null()) continue;
+    const std::string waits = move.value("waits_for", "");
+    StrAppend(&text, text.empty() ? "\nMoving:\n" : "", "shard ", shard.value("shard", 0u), " from ",
+              move.value("from", "?"), " to ", move.value("to", "?"), ", as ", move.value("reason", "?"),
+              ": ", move.value("stage", "?"), waits.empty() ? "" : "; ", waits, "\n");
+  }
+  return text;
+}
+
 // What each server serves; a shard has its rows and bytes from its primary.
 json ByServer(const json& shards) {
   std::map<std::string, json> servers;
@@ -73,7 +87,7 @@ std::string ShardsText(const json& shards, bool all) {
     well += IsWell(shard);
     if (all || !IsWell(shard)) shown.push_back(WithCopies(shard));
   }
-  if (all) return RenderTable(shown, kShardColumns);
+  if (all) return RenderTable(shown, kShardColumns) + MovesText(shards);
   std::string text = StrCat(well, " of ", shards.size(), " shards are served, with all their copies in sync",
                             well == shards.size() ? " (--all lists each)" : "", "\n");
   if (const json servers = ByServer(shards); !servers.empty()) {
@@ -84,7 +98,7 @@ std::string ShardsText(const json& shards, bool all) {
                                     {"BYTES", "bytes", Show::kBytes}}));
   }
   if (!shown.empty()) StrAppend(&text, "\nThe others:\n", RenderTable(shown, kShardColumns));
-  return text;
+  return text + MovesText(shards);
 }
 
 std::string ShardText(const json& shard) { return RenderFields(WithCopies(shard), kShardColumns); }

@@ -13,6 +13,8 @@
 
 namespace penstock {
 
+constexpr int64_t kWallMs = 1'700'000'000'000;  // at the beginning of the tests' clock
+
 // Servers 1 to 3; all shards have their primary on 1.
 class CopyDecisionTest : public ::testing::Test {
  protected:
@@ -106,7 +108,7 @@ class CopyDecisionTest : public ::testing::Test {
     Line(node, shard).logged = logged;
   }
 
-  CopyDecision Decide() { return DecideCopies(state_, nodes_, now_, CopyOptions{}); }
+  CopyDecision Decide() { return DecideCopies(state_, nodes_, now_, kWallMs + now_, CopyOptions{}); }
   void Step() {
     const auto decision = Decide();
     Do(decision.confirm);
@@ -114,6 +116,9 @@ class CopyDecisionTest : public ::testing::Test {
     Do(decision.drop);
     Do(decision.add);
     Do(decision.quarantine);
+    Do(decision.fence);
+    Do(decision.start);
+    Do(decision.end);
   }
   // Shard 0's change; an empty one when there is none.
   ChangeCopies::Change Change() {

@@ -97,6 +97,12 @@ class RandomRun {
       (void)c_.plane->SetCopies(static_cast<uint32_t>(Pick(4)), static_cast<uint32_t>(Pick(3)), c_.now);
     if (Pick(3) == 0)
       (void)c_.plane->Force(static_cast<ShardId>(Pick(9)), static_cast<NodeId>(1 + Pick(4)), c_.now);
+    for (int i = 0; i < 3; ++i) {
+      (void)c_.plane->MoveShard(static_cast<ShardId>(Pick(9)),
+                                Pick(2) == 0 ? 0 : static_cast<NodeId>(1 + Pick(4)),
+                                static_cast<NodeId>(Pick(5)), c_.now);
+    }
+    if (Pick(4) == 0) (void)c_.plane->Drain(static_cast<NodeId>(1 + Pick(4)), Pick(3) == 0, c_.now);
     for (FakeNode* server : {&c_.s1, &c_.s2, &c_.s1, &c_.s2}) {
       if (Pick(8) == 0) server->failed[static_cast<ShardId>(Pick(8))] = "it differs";
       if (Pick(4) == 0) server->failed.clear();
