@@ -28,8 +28,9 @@ void ServerCore::ApplyWanted(const WantedShards& wanted) {
     if (slot->replica.following() && want == held.end()) slot->replica.Unfollow();
   }
   for (const Follow& follow : wanted.follows) TakeFollow(follow);
-  // After what a shard that is led elsewhere now has not in its deltas; before the grants: what a shard has
-  // lost that is granted is no longer complete.
+  // After the follows: what producers have done is in no delta yet, and a shard that is led elsewhere from
+  // now on must have nothing of that kind. Before the grants: what a shard has lost that is granted is no
+  // longer complete.
   SetProducers(wanted);
   for (const Grant& grant : wanted.grants) TakeGrant(grant);
   for (const Follow& life : wanted.discards) Discard(life);
