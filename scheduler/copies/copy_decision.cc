@@ -45,7 +45,7 @@ class Decider {
     const ShardRecord& shard = data_.shards[id];
     // Most clusters in most moments: nothing can be decided.
     const bool alone = shard.backups.empty() && shard.former.empty() && data_.copies == 1;
-    const bool moves = shard.move.from != 0 || (shard.node != 0 && Drained(shard.node));
+    const bool moves = shard.move.from != 0 || (shard.node != 0 && health_.Drained(shard.node));
     if (shard.node == 0 || (alone && !moves)) return;
     if (!health_.WhyLost(id).empty()) {
       out_.signs_wanted += HasOthers(shard);
@@ -66,30 +66,28 @@ class Decider {
     if (settled && shard.move.from == 0 && CountInSync(shard) == data_.copies) Drain(id);
   }
 
-  bool Drained(NodeId node) const {
-    const NodeRecord* record = health_.state().FindNode(node);
-    return record != nullptr && record->drained;
-  }
-
   // One copy at a time, the primary's first: to a server that has none, or where a backup can lead instead.
   void Drain(ShardId id) {
     const ShardRecord& shard = data_.shards[id];
-    NodeId from = Drained(shard.node) ? shard.node : 0;
+    NodeId from = health_.Drained(shard.node) ? shard.node : 0;
     for (const CopyRecord& copy : shard.backups) {
-      if (from == 0 && copy.in_sync && Drained(copy.node)) from = copy.node;
+      if (from == 0 && copy.in_sync && health_.Drained(copy.node)) from = copy.node;
     }
     if (from == 0 || moving_ >= options_.max_moves) return;
     NodeId to = ChooseServer(shard, {});
     for (const CopyRecord& copy : shard.backups) {
-      const bool leads = from == shard.node && !Drained(copy.node) && IsPromotable(shard, copy) &&
+      const bool leads = from == shard.node && !health_.Drained(copy.node) && IsPromotable(shard, copy) &&
                          health_.AliveAndUnbroken(id, copy);
       if (to == 0 && leads) to = copy.node;
     }
     if (to == 0) return;
     ++moving_;
     ++members_[to];
-    out_.start.moves.push_back(
-        {.shard = id, .from = from, .to = to, .reason = StrCat(health_.NodeName(from), kIsDrained)});
+    out_.start.moves.push_back({.shard = id,
+                                .from = from,
+                                .to = to,
+                                .drains = true,
+                                .reason = health_.NodeName(from) + " is drained"});
   }
 
   void Elect(ShardId id) {
@@ -120,6 +118,7 @@ class Decider {
         out_.end.moves.push_back({.shard = id, .why = std::move(step.why)});
         return true;
       case MoveStep::Kind::kGiveUp:
+        out_.given_up.push_back({.shard = id, .why = std::move(step.why)});
         Change(id, PrimaryOf(shard), shard.backups);
         return true;
       case MoveStep::Kind::kHandOver:
@@ -183,7 +182,7 @@ class Decider {
     }
     for (CopyRecord& copy : next) {
       const bool room = count < data_.copies || IsExtra(shard, copy.node);
-      if (!settled || !room || copy.in_sync || !CaughtUp(id, copy)) continue;
+      if (!settled || !room || copy.in_sync || !health_.CaughtUp(id, copy)) continue;
       copy.in_sync = true;
       copy.since = health_.NextEpoch(id);
       count += !IsExtra(shard, copy.node);
@@ -191,11 +190,6 @@ class Decider {
     }
     if (changed) Change(id, PrimaryOf(shard), std::move(next));
     return changed;
-  }
-
-  bool CaughtUp(ShardId id, const CopyRecord& copy) const {
-    const BackupLine* said = health_.Judgement(id, copy);
-    return said != nullptr && said->caught_up && health_.AliveAndUnbroken(id, copy);
   }
 
   // Those that are broken, and those that are too many.
@@ -236,7 +230,7 @@ class Decider {
 
   // It can take a copy now.
   bool Able(const ShardRecord& shard, NodeId node) {
-    return health_.nodes().Beating(node) && !Drained(node) &&
+    return health_.nodes().Beating(node) && !health_.Drained(node) &&
            health_.nodes().StateOf(node, health_.now_ms()) == Liveness::kAlive && !MayBeNeeded(shard, node) &&
            seeding_[node] < options_.max_seeding;
   }
@@ -273,10 +267,9 @@ CopyDecision DecideCopies(const ClusterState& state, const NodeTable& nodes, int
 std::string WhyNotDrained(const CopyHealth& health, ShardId id) {
   const ShardRecord& shard = health.Shard(id);
   const auto& nodes = health.state().data().nodes;
-  const auto drained = [&](NodeId node) { return nodes.contains(node) && nodes.at(node).drained; };
-  const bool held = drained(shard.node) || std::ranges::any_of(shard.backups, [&](const CopyRecord& copy) {
-                      return drained(copy.node);
-                    });
+  const bool held =
+      health.Drained(shard.node) ||
+      std::ranges::any_of(shard.backups, [&](const CopyRecord& copy) { return health.Drained(copy.node); });
   if (!held || shard.move.from != 0) return "";
   if (!shard.quarantine.empty()) return "it is quarantined: " + shard.quarantine;
   if (const std::string lost = health.WhyLost(id); !lost.empty()) return lost;

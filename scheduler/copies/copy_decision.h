@@ -13,9 +13,6 @@
 
 namespace penstock {
 
-// How the reason of a move ends that a drained server is left by.
-inline constexpr std::string_view kIsDrained = " is drained";
-
 struct CopyOptions {
   uint32_t max_seeding = 8;  // copies that a node receives at a time
   uint32_t max_moves = 4;    // shards that move by themselves at a time
@@ -30,7 +27,8 @@ struct CopyDecision {
   FenceShards fence;
   EndMoves end;
   StartMoves start;
-  uint32_t signs_wanted = 0;  // copies and leaders of which the next sign of some node may decide
+  std::vector<EndMoves::Move> given_up;  // fences, by `change`; to be said
+  uint32_t signs_wanted = 0;             // copies and leaders of which the next sign of some node may decide
 };
 
 // `now_ms`: of a clock that only rises; `wall_ms`: since 1970.

@@ -84,6 +84,11 @@ const BackupLine* CopyHealth::Judgement(ShardId id, const CopyRecord& copy) cons
   return it == line->backups.end() ? nullptr : &*it;
 }
 
+bool CopyHealth::CaughtUp(ShardId id, const CopyRecord& copy) const {
+  const BackupLine* said = Judgement(id, copy);
+  return said != nullptr && said->caught_up && AliveAndUnbroken(id, copy);
+}
+
 bool CopyHealth::Contested(ShardId id) const {
   const ShardRecord& shard = Shard(id);
   if (shard.node == 0 || !HasOthers(shard) || WhyLost(id).empty()) return false;

@@ -46,6 +46,12 @@ class CopyHealth {
   // The primary was heard after the copy was lost, so it did not end together with it: until then the copy
   // stays in the set, of which the longest may have to lead.
   bool PrimaryOutlived(ShardId id, const CopyRecord& copy) const;
+  // The primary says that it holds all but the latest few deltas, and nothing is wrong with it.
+  bool CaughtUp(ShardId id, const CopyRecord& copy) const;
+  bool Drained(NodeId node) const {
+    const NodeRecord* record = state_.FindNode(node);
+    return record != nullptr && record->drained;
+  }
   // What the primary says of it since it has taken the present epoch; nullptr: nothing.
   const BackupLine* Judgement(ShardId id, const CopyRecord& copy) const;
 

@@ -16,8 +16,9 @@ std::string WhyEnd(const CopyHealth& health, const ShardRecord& shard) {
   if (!IsMember(shard, move.from)) return StrCat("the copy on ", health.NodeName(move.from), " is gone");
   const NodeRecord* to = health.state().FindNode(move.to);
   if (to == nullptr || to->role != NodeRole::kServer) return StrCat("node ", move.to, " is gone");
+  if (move.drains && !health.Drained(move.from)) return health.NodeName(move.from) + " is drained no more";
   if (health.Dead(move.to)) return health.NodeName(move.to) + " does not answer";
-  if (to->drained && !IsMember(shard, move.to)) return health.NodeName(move.to) + " is drained";
+  if (health.Drained(move.to) && !IsMember(shard, move.to)) return health.NodeName(move.to) + " is drained";
   if (!move.adds && FindCopy(shard.backups, move.to) == nullptr)
     return StrCat("the copy on ", health.NodeName(move.to), " is gone");
   return "";
@@ -25,10 +26,8 @@ std::string WhyEnd(const CopyHealth& health, const ShardRecord& shard) {
 
 // The target could lead as it stands.
 bool Able(const CopyHealth& health, ShardId id, const CopyRecord* target) {
-  if (target == nullptr || !IsPromotable(health.Shard(id), *target) || !health.AliveAndUnbroken(id, *target))
-    return false;
-  const BackupLine* said = health.Judgement(id, *target);
-  return said != nullptr && said->failed.empty() && said->caught_up;
+  return target != nullptr && IsPromotable(health.Shard(id), *target) && health.CaughtUp(id, *target) &&
+         health.Judgement(id, *target)->failed.empty();
 }
 
 // After so many fences that took too long.
@@ -85,7 +84,7 @@ MoveStep NextMoveStep(const CopyHealth& health, ShardId id, bool settled, int64_
   }
   const int64_t passed = wall_ms - move.fenced_ms;
   if (passed >= 0 && passed < PauseMs(move.given_up))
-    return {Kind::kNone, StrCat("a hand-over took too long; the next one is tried in a moment")};
+    return {Kind::kNone, "a hand-over took too long; the next one is tried in a moment"};
   return {Kind::kFence};
 }
 

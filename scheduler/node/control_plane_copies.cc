@@ -116,6 +116,8 @@ Status ControlPlane::TryCommitCopies(Now now) {
   signs_wanted_ = decision.signs_wanted;
   if (!decision.confirm.confirmations.empty()) PENSTOCK_RETURN_IF_ERROR(state_.Commit(decision.confirm));
   PENSTOCK_RETURN_IF_ERROR(CommitChanges(std::move(decision.change), now));
+  for (const auto& [shard, why] : decision.given_up)
+    LOG(WARNING) << "shard " << shard << " is not handed over for now: " << why;
   if (!decision.drop.copies.empty()) PENSTOCK_RETURN_IF_ERROR(state_.Commit(decision.drop));
   if (!decision.add.copies.empty()) PENSTOCK_RETURN_IF_ERROR(state_.Commit(decision.add));
   PENSTOCK_RETURN_IF_ERROR(CommitMoves(decision));
@@ -207,13 +209,6 @@ Status ControlPlane::Drain(NodeId id, bool drained, Now now) {
   if (node->drained == drained) return Status::Ok();
   PENSTOCK_RETURN_IF_ERROR(state_.Commit(DrainNode{.node = id, .drained = drained}));
   LOG(INFO) << node->name << (drained ? " is drained" : " may hold shards again");
-  EndMoves end;
-  for (ShardId shard = 0; !drained && shard < state_.data().shards.size(); ++shard) {
-    const MoveRecord& move = state_.data().shards[shard].move;
-    if (move.from == id && move.fence == 0 && move.reason.ends_with(kIsDrained))
-      end.moves.push_back({.shard = shard, .why = node->name + " is drained no more"});
-  }
-  if (!end.moves.empty()) PENSTOCK_RETURN_IF_ERROR(state_.Commit(end));
   (void)CommitCopies(now);  // a failure of the journal: the next tick tries again
   return Status::Ok();
 }

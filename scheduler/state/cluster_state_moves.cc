@@ -43,6 +43,7 @@ void ClusterState::Do(const StartMoves& c) {
                   .fence = 0,
                   .fenced_ms = 0,
                   .given_up = 0,
+                  .drains = move.drains,
                   .reason = move.reason};
   }
 }

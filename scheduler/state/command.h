@@ -164,8 +164,9 @@ struct StartMoves {
   struct Move {
     ShardId shard = 0;
     NodeId from = 0, to = 0;
+    bool drains = false;  // as in MoveRecord
     std::string reason;
-    NLOHMANN_DEFINE_TYPE_INTRUSIVE(Move, shard, from, to, reason)
+    NLOHMANN_DEFINE_TYPE_INTRUSIVE(Move, shard, from, to, drains, reason)
   };
   std::vector<Move> moves;
   NLOHMANN_DEFINE_TYPE_INTRUSIVE(StartMoves, moves)

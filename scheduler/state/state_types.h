@@ -66,9 +66,11 @@ struct MoveRecord {
   Epoch fence = 0;        // the primary takes nothing new before an epoch above this one; 0: it was not told
   int64_t fenced_ms = 0;  // of the latest fence, wall clock
   uint32_t given_up = 0;  // fences
+  bool drains = false;    // because `from` is drained, and as long as it is
   std::string reason;
   bool operator==(const MoveRecord&) const = default;
-  NLOHMANN_DEFINE_TYPE_INTRUSIVE_WITH_DEFAULT(MoveRecord, from, to, adds, fence, fenced_ms, given_up, reason)
+  NLOHMANN_DEFINE_TYPE_INTRUSIVE_WITH_DEFAULT(MoveRecord, from, to, adds, fence, fenced_ms, given_up, drains,
+                                              reason)
 };
 
 // Node, incarnation and granted session are the primary's.

@@ -31,8 +31,7 @@ ShardReplica::Begun ShardReplica::TakeGrant(const Grant& grant, uint64_t now_ms)
   const Epoch before = SettledEpoch();
   const Lsn answered = granted_ ? Logged() : 0;
   if (!granted_ || shard_->epoch() != grant.epoch) {
-    if (grant.epoch <= shard_->epoch() || grant.epoch < seen_ ||
-        (grant.epoch <= fence_ && Defended(Defence::kUnfence))) {
+    if (grant.epoch <= shard_->epoch() || grant.epoch < seen_ || grant.epoch <= fence_) {
       begun.refused = StrCat("it is in epoch ", std::max(seen(), fence_));
     } else if (shard_->pieces() > 0) {
       begun.refused = "its seed has not ended";
@@ -52,9 +51,8 @@ ShardReplica::Begun ShardReplica::TakeGrant(const Grant& grant, uint64_t now_ms)
     seen_ = grant.epoch;
     fence_ = 0;
   }
-  const Epoch fence = Defended(Defence::kUnfence) ? std::max(fence_, grant.fence) : grant.fence;
+  const Epoch fence = std::max(fence_, grant.fence);
   begun.fenced = fence != 0 && (fence != fence_ || shard_->HasUnlogged());
-  if (fence != fence_) fenced_ms_ = now_ms;
   fence_ = fence;
   shard_->RaiseRewind(grant.rewind);
   WantCopies(grant, now_ms);
@@ -189,7 +187,7 @@ void ShardReplica::KeepInTail(const DeltaWords& words, bool piece) {
 // --- Progress.
 
 Status ShardReplica::Writable(Durability level, uint64_t now_ms) const {
-  const bool stands = Defended(Defence::kUnfence) || now_ms < fenced_ms_ + 30;
+  const bool stands = Defended(Defence::kUnfence) || fenced() == 0;
   if (fence_ != 0 && stands && Defended(Defence::kFence)) {
     return Status(Code::kUnavailable, StrCat(node_, ": shard ", id(), " is handed over to another server"),
                   kRetryFencedMs);

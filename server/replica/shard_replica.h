@@ -154,7 +154,6 @@ class ShardReplica {
   bool granted_ = false;
   Epoch released_ = 0;  // the last one in which it led here, and not followed since
   bool following_ = false;
-  uint64_t fenced_ms_ = 0;
   Epoch fence_ = 0;    // of its grant; it only rises, and ends with an epoch above it or with being served
   Epoch settled_ = 0;  // the epoch before the present one
   Lsn owed_ = 0;       // answered before the present epoch

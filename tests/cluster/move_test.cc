@@ -198,18 +198,21 @@ TEST_F(MoveTest, TakesWhatMemoryTablesHoldBack) {
   CountingLoad load(*client_, {.durability = Durability::kMemory});
   ASSERT_TRUE(load.Start().ok());
   ASSERT_TRUE(WaitFor(kMoveMs, [&] { return load.pushes() > 200; })) << load.first_error();
-  for (int round = 0; round < 3; ++round) {
+  const auto move_all = [&] {
     for (ShardId shard = 0; shard < 2; ++shard) {
       const NodeId to = PlaceOf(shard).primary == servers_[0] ? servers_[1] : servers_[0];
       ASSERT_TRUE(Move(shard, to));
     }
-  }
+  };
+  for (int round = 0; round < 3; ++round) ASSERT_NO_FATAL_FAILURE(move_all());
   load.Stop();
   EXPECT_EQ(load.failed(), 0u) << load.first_error();
   EXPECT_EQ(load.Check(), "");
   // And it is on the new primary's disk.
+  ASSERT_NO_FATAL_FAILURE(move_all());
   for (const auto& name : cluster_->names()) cluster_->Kill(name);
   ASSERT_TRUE(cluster_->Start().ok()) << cluster_->Output("scheduler");
+  EXPECT_EQ(load.Check(), "");
 }
 
 // One server after the other is drained while it is pushed to, and ends empty, in memory and on disk.

@@ -163,10 +163,9 @@ class Parser {
                    "only the process ids, of the scheduler and all others that run on this machine");
     CLI::App* drain = Command(node, "drain", "Have other servers take over all that a server holds");
     drain->add_option("node", a_.wanted, "name or id of the server")->required()->type_name("NODE");
-    CLI::Option* wait =
-        drain->add_flag("--wait", a_.wait,
-                        "until it holds nothing; ends with 10 when nothing has moved for 5 s, "
-                        "and says why");
+    CLI::Option* wait = drain->add_flag(
+        "--wait", a_.wait,
+        "until it holds nothing; says why when none has gone for 5 s, and ends with 10 when none moves");
     drain->add_option("--timeout", a_.timeout_seconds, "with --wait: seconds, after which it ends with 5")
         ->needs(wait);
     Target(drain);

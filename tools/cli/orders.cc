@@ -120,7 +120,7 @@ Result<int> MoveOrder(Client& client, const Arguments& a, Console& console) {
 
 // What the server still holds, and why it does not go.
 struct Left {
-  size_t shards = 0;
+  size_t shards = 0, moving = 0;
   std::map<std::string, std::vector<uint32_t>> why;  // the shards of each reason
 };
 
@@ -133,6 +133,7 @@ Result<Left> LeftOn(Client& client, NodeId node) {
     if (!held) continue;
     ++left.shards;
     const json& move = shard.at("move");
+    left.moving += !move.is_null();
     std::string why = move.is_null() ? shard.value("not_drained", "") : move.value("waits_for", "");
     if (why.empty()) why = move.is_null() ? "others move first" : move.value("stage", "");
     left.why[why].push_back(shard.value("shard", 0u));
@@ -140,7 +141,7 @@ Result<Left> LeftOn(Client& client, NodeId node) {
   return left;
 }
 
-// Says how many are left as they go, and why when none does.
+// Says how many are left as they go, and why when none has gone for a while.
 Result<int> WaitUntilEmpty(Client& client, const Arguments& a, NodeId node, Console& console) {
   using Clock = std::chrono::steady_clock;
   const auto begun = Clock::now();
@@ -164,7 +165,9 @@ Result<int> WaitUntilEmpty(Client& client, const Arguments& a, NodeId node, Cons
         const std::string others = shards.size() > 1 ? StrCat(" and ", shards.size() - 1, " others") : "";
         console.err << "penstock: shard " << shards.front() << others << ": " << why << "\n";
       }
-      return late ? kExitDeadline : kExitUnhealthy;
+      if (late) return kExitDeadline;
+      if (left.moving == 0) return kExitUnhealthy;
+      progressed = now;  // a large shard takes its time
     }
     std::this_thread::sleep_for(kLookEvery);
   }

@@ -272,6 +272,9 @@ TEST_F(MoveDecisionTest, ADrainedServersCopiesGoToOthersAndNoneCome) {
   EXPECT_EQ(Shard().move.from, 1u);
   EXPECT_EQ(Shard().move.to, 3u);
   EXPECT_THAT(Shard().move.reason, HasSubstr("server-1 (node 1) is drained"));
+  Do(DrainNode{.node = 1, .drained = false});
+  EXPECT_EQ(Next().kind, Kind::kEnd) << "as long as it is";
+  Do(DrainNode{.node = 1});
   Step();
   Take(3);
   Step();
