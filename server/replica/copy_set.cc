@@ -88,7 +88,8 @@ bool CopySet::OwesQuestion(uint64_t now_ms) {
   bool owes = false;
   for (Copy& copy : copies_) {
     const bool attached = copy.stage == Stage::kSeeding || copy.stage == Stage::kFollowing;
-    if (!attached || copy.full_since_ms == 0 || now_ms < copy.asked_ms + kAskMs) continue;
+    const bool unsure = copy.full_since_ms != 0 || copy.logged < copy.held;
+    if (!attached || !unsure || now_ms < copy.asked_ms + kAskMs) continue;
     copy.asked_ms = now_ms;
     owes = true;
   }
@@ -101,7 +102,7 @@ bool CopySet::Attached(Copy& copy, const ReplicaStanding& standing, uint64_t now
   EndSeed(&copy);
   if (standing.complete && tail_.Holds(standing.point)) {
     copy.stage = Stage::kFollowing;
-    copy.sent = standing.point.lsn;
+    copy.sent = copy.held = standing.point.lsn;
     copy.logged = copy.synced = 0;
     Confirmed(copy, std::min(standing.logged, standing.point.lsn), false, now_ms);
     copy.synced = std::min(standing.synced, copy.logged);
@@ -120,7 +121,7 @@ bool CopySet::Attached(Copy& copy, const ReplicaStanding& standing, uint64_t now
     return false;
   }
   copy.stage = Stage::kSeeding;
-  copy.sent = copy.logged = tail_.End().lsn;
+  copy.sent = copy.logged = copy.held = tail_.End().lsn;
   copy.synced = 0;
   return true;
 }
@@ -133,7 +134,7 @@ bool CopySet::GoOnWithSeed(Copy& copy, const ReplicaStanding& standing) {
   const uint64_t held = next == copy.owed_pieces.end() ? copy.pieces : next->piece - 1;
   if (held != standing.pieces) return false;
   if (held != 0 && !tail_.Holds(standing.point)) return false;
-  copy.sent = held == 0 ? next->delta.lsn : standing.point.lsn;
+  copy.sent = copy.held = held == 0 ? next->delta.lsn : standing.point.lsn;
   copy.owed_pieces.erase(copy.owed_pieces.begin(), next);
   copy.stage = Stage::kSeeding;
   return true;

@@ -63,6 +63,7 @@ class CopySet {
     uint64_t waits_since_ms = 0;       // something of it is unconfirmed since then; 0: nothing is
     uint64_t full_since_ms = 0;        // it has said since then that it has no room; 0: it has
     uint64_t asked_ms = 0;             // of OwesQuestion
+    Lsn held = 0;  // when it was attached: that it has logged all of this by now only another answer says
 
     bool BeingSeeded() const { return stage != Stage::kFailed && pieces > 0; }
     bool HasUnsentPieces() const { return sent_pieces < owed_pieces.size(); }
@@ -89,8 +90,8 @@ class CopySet {
   void Confirmed(Copy& copy, Lsn lsn, bool synced, uint64_t now_ms);
   // Whether what it takes finds no room there, as it says with every answer.
   void NoteRoom(Copy& copy, bool no_room, uint64_t now_ms);
-  // A copy has no room: a delta is to be sent, empty or not, whose answer says whether it has again. True
-  // a few times a second.
+  // A copy had no room, or had not logged all that it held when it was attached: a delta is to be sent, empty
+  // or not, whose answer says how that is now. True a few times a second.
   bool OwesQuestion(uint64_t now_ms);
   // Its connection failed: what was not confirmed is sent again.
   void Detached(Copy& copy);

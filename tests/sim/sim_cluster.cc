@@ -236,7 +236,8 @@ std::string SimCluster::WhyShardNotQuiet(ShardId id) const {
   if (slot == nullptr || !slot->replica.granted() || slot->replica.SettledEpoch() != record.epoch)
     return StrCat("epoch ", record.epoch, " is not served");
   if (CountPromotable(record) < options_.copies) return StrCat(CountPromotable(record), " copies could lead");
-  if (slot->replica.Logged() < slot->shard->last_lsn()) return "its copies lack deltas";
+  if (slot->replica.Logged() < slot->shard->last_lsn())
+    return "its copies lack deltas: " + slot->replica.copies()->Missing(slot->shard->last_lsn());
   for (const CopyRecord& copy : record.backups) {
     const SimSlot* backup = ServerOf(copy.node)->core()->GetSlot(id);
     if (backup == nullptr || backup->replica.logged_here() < slot->shard->last_lsn())

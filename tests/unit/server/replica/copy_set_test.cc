@@ -291,6 +291,22 @@ TEST_F(CopySetTest, ACopyWithoutRoomIsAskedAFewTimesASecond) {
   EXPECT_FALSE(set_.OwesQuestion(kNow + 11000)) << "it is asked when it is attached";
 }
 
+// What it was given by an earlier primary is logged later, and nobody is told of that: after a hand-over
+// there may be nothing to send it, and no push comes either, while it counts as silent.
+TEST_F(CopySetTest, ACopyThatHadNotLoggedAllThatItHeldIsAsked) {
+  Want({BackupOf(2, true)});
+  set_.Attached(Copy(2), At(10, 8), kNow);
+  EXPECT_EQ(set_.Logged(10), 8u);
+  EXPECT_EQ(Sent(2), (std::vector<Lsn>{})) << "it holds them";
+  EXPECT_TRUE(set_.OwesQuestion(kNow));
+  EXPECT_FALSE(set_.OwesQuestion(kNow + 199));
+  EXPECT_TRUE(set_.OwesQuestion(kNow + 200));
+  Add(11);
+  set_.Confirmed(Copy(2), 11, true, kNow + 300);
+  EXPECT_FALSE(set_.OwesQuestion(kNow + 5000));
+  EXPECT_EQ(set_.Logged(11), 11u);
+}
+
 // A copy may hear of the epoch in which it is in sync before its primary does: it refuses what comes in the
 // old one.
 TEST_F(CopySetTest, KeepsWhatACopyNeedsThatIsAboutToBeInSync) {
