@@ -145,11 +145,11 @@ Epoch CopyHealth::NextEpoch(ShardId id) const {
 }
 
 Lsn CopyHealth::NextLsn(ShardId id) const {
-  Lsn highest = Shard(id).highest;
+  Lsn next = LeastLsn(Shard(id));
   for (const auto& [node, record] : state_.data().nodes) {
-    if (const ShardLine* line = nodes_.Line(node, id)) highest = std::max(highest, HeldLsn(*line));
+    if (const ShardLine* line = nodes_.Line(node, id)) next = std::max(next, HeldLsn(*line) + 1);
   }
-  return highest + 1;
+  return next;
 }
 
 }  // namespace penstock

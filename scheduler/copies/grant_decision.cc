@@ -34,7 +34,7 @@ std::string WhyNot(const ShardRecord& shard, const std::string& name, const Shar
 }  // namespace
 
 ShardGrantRecord NextGrant(ShardId id, const ShardRecord& shard) {
-  return {.shard = id, .epoch = HighestEpoch(shard) + 1, .min_lsn = shard.highest + 1};
+  return {.shard = id, .epoch = HighestEpoch(shard) + 1, .min_lsn = LeastLsn(shard)};
 }
 
 GrantDecision DecideGrants(const ClusterState& state, NodeId node, const std::string& name,

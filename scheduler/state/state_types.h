@@ -99,6 +99,10 @@ struct ShardRecord {
 // No later one was given or announced.
 inline Epoch HighestEpoch(const ShardRecord& shard) { return std::max(shard.epoch, shard.move.fence); }
 
+// Of the first delta of a later epoch: above all that was reported, and never below where the present epoch
+// begins. Units were told its lsns that no delta has, and would count as logged with another one's.
+inline Lsn LeastLsn(const ShardRecord& shard) { return std::max(shard.highest + 1, shard.min_lsn); }
+
 // The primary's copy as a record of its own.
 inline CopyRecord PrimaryOf(const ShardRecord& shard) {
   return {.node = shard.node,

@@ -65,6 +65,24 @@ TEST_F(CopyDecisionTest, WhoHasCaughtUpEntersWithANewEpoch) {
   EXPECT_EQ(change.backups[0].since, 2u);
 }
 
+// Units of the present epoch were told its first lsn, though no delta has it yet; and whoever had reported
+// the lsns before it may be gone.
+TEST_F(CopyDecisionTest, LsnsOfALaterEpochNeverBeginBelowThoseOfTheOneBefore) {
+  Begin();
+  Seed(2);
+  Confirm();
+  Lsns(2, 49, 49);
+  Line(1, 0).backups[0].caught_up = true;
+  BeatTwice({1, 2});
+  Step();
+  ASSERT_EQ(Shard().min_lsn, 50u);
+  Confirm();
+  lines_[2].erase(0);
+  Beat(2);
+  EXPECT_EQ(Health().NextLsn(0), 50u);
+  EXPECT_EQ(NextGrant(0, Shard()).min_lsn, 50u);
+}
+
 TEST_F(CopyDecisionTest, NothingEntersBeforeTheLastChangeIsConfirmed) {
   Begin(2, 3);
   Seed(2);
