@@ -175,4 +175,12 @@ Status Admin::DrainNode(NodeId node, bool drained) {
                });
 }
 
+Status Admin::Rebalance(Balance word) {
+  return Order(caller_, "rebalance", [word](proto::Scheduler::Client& scheduler) {
+    auto request = scheduler.rebalanceRequest();
+    request.setWord(static_cast<proto::Scheduler::Word>(word));
+    return request;
+  });
+}
+
 }  // namespace penstock

@@ -52,6 +52,13 @@ class Admin {
   Status MoveShard(ShardId shard, NodeId from, NodeId to);
   // A server's copies go to others, and none come; or they may again. Ok: it was begun.
   Status DrainNode(NodeId node, bool drained);
+  // How shards move to even out bytes and load. Ok: it is journaled, or the first have begun.
+  enum class Balance : uint8_t {
+    kNow,  // until nothing is left to be gained
+    kOn,   // by themselves
+    kOff,  // not by themselves
+  };
+  Status Rebalance(Balance word);
   // Forgets a dead node that holds no shard and no copy of one.
   Status RemoveNode(NodeId node);
   // How many servers shall hold each shard, and with how few in sync pushes go on.

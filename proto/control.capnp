@@ -3,7 +3,7 @@
 # Everything that changes the cluster's state is journaled and synced before it is answered, so every answer survives a crash of
 # the scheduler. `term` rises with every start of a leading scheduler; servers refuse a lower one (rule 21).
 #
-# Which token may call what stands in common/net/access.h: acceptLoss, setCopies, forceShard, moveShard, drainNode and removeNode are the operator's, cannotStart is of nodes,
+# Which token may call what stands in common/net/access.h: acceptLoss, setCopies, forceShard, moveShard, drainNode, rebalance and removeNode are the operator's, cannotStart is of nodes,
 # and only nodes register and report as servers. Everything else is anybody's who has proven a token. Terms, map versions and
 # shards are believed of nodes alone.
 @0xc7b0a5d1e2f34a05;
@@ -29,6 +29,7 @@ struct ShardReport {
   complete @11 :Bool;      # a copy whose seed has ended: it holds everything up to `applied`. Always set of a primary
   backups @12 :List(BackupReport);  # primary: what it knows of the backups it was granted
   fenced @13 :UInt64;      # primary: the fence of its grant, once all that it holds is in deltas; 0: it takes pushes
+  servedRows @14 :UInt64;  # pushed to and pulled from it since this server began to hold it
 }
 
 struct BackupReport {
@@ -134,12 +135,13 @@ struct FinishedMinibatch {
 
 interface Scheduler {
   register @0 (role :Role, node :UInt32, name :Text, endpoints :List(Text), httpEndpoint :Text, shards :List(ShardReport),
-               highestTerm :UInt64, highestMapVersion :UInt64, pid :UInt32, logPath :Text)
+               highestTerm :UInt64, highestMapVersion :UInt64, pid :UInt32, logPath :Text, host :Text, zone :Text)
       -> (status :Common.Status, node :UInt32, cluster :UInt64, term :UInt64, shardCount :UInt32, tables :List(Common.TableSpec),
           session :UInt64);
   # By a server or worker after it started. node 0 asks for a new id. `endpoints` has one host:port per core. `session` names this life of the
   # node: a later register of the same node ends it, and heartbeats of an ended session are refused with failedPrecondition.
   # `pid` and `logPath` are for operators: its process on its machine, and the file there that it logs to (empty: standard error).
+  # `host` and `zone`: of a server, its machine and what that stands in (empty: none); copies of a shard are kept apart.
 
   heartbeat @1 (node :UInt32, session :UInt64, shards :List(ShardReport), busy :Bool, tableVersion :UInt64,
                 hold :Bool, mapVersion :UInt64, note :Text, trouble :Text)
@@ -176,7 +178,7 @@ interface Scheduler {
   # By workers, at least every heartbeat. A result other than ok (an old token, a cancelled job, a rewind): drop that lease at once.
 
   inspect @11 (what :Text, name :Text) -> (status :Common.Status, json :Text);
-  # For the admin command: what = status | nodes | shards | shard | tables | table | jobs | job. The answer is the value that `penstock -o json` prints.
+  # For the admin command: what = status | nodes | shards | shard | tables | table | jobs | job | clocks | plan (what rebalance would move). The answer is the value that `penstock -o json` prints.
 
   acceptLoss @12 (shard :UInt32) -> (status :Common.Status);
   # The operator's word: a quarantined shard goes on with what its owner still has. Jobs that run are rewound to the start of their pass, and the
@@ -222,4 +224,11 @@ interface Scheduler {
 
   drainNode @23 (node :UInt32, drained :Bool) -> (status :Common.Status);
   # The operator's word: a server's copies go to others, one shard after the other, and none come; or they may again. Answered once journaled.
+
+  rebalance @24 (word :Word) -> (status :Common.Status);
+  # The operator's word of how shards move to even out bytes and load:
+  #   now  until nothing is left to be gained, also where that is off
+  #   on   by themselves; as in a new cluster
+  #   off  not by themselves, but away from drained servers
+  enum Word { now @0; on @1; off @2; }
 }

@@ -2,8 +2,11 @@
 // root.
 #include "common/base/machine.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <charconv>
+#include <climits>
 #include <fstream>
 #include <limits>
 #include <sstream>
@@ -75,6 +78,11 @@ uint64_t MachineMemoryBytes(const std::string& root) {
   constexpr uint64_t kLeast = 64ull << 20;
   const uint64_t bytes = std::min(TotalMemory(root), GroupLimit(root));
   return bytes == kNoLimit ? kLeast : std::max(bytes, kLeast);
+}
+
+std::string MachineName() {
+  char name[HOST_NAME_MAX + 1] = {};
+  return ::gethostname(name, HOST_NAME_MAX) == 0 ? name : "";
 }
 
 }  // namespace penstock

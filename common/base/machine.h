@@ -1,4 +1,5 @@
-// MachineMemoryBytes: how much memory this process may count on, for budgets that are left at their default.
+// What is known of the machine: its name, and how much memory this process may count on, for budgets that are
+// left at their default.
 #pragma once
 
 #include <cstdint>
@@ -10,5 +11,8 @@ namespace penstock {
 // is put before the paths of /proc and /sys that are read, for tests. At least 64 MiB, also when nothing can
 // be read.
 uint64_t MachineMemoryBytes(const std::string& root = "");
+
+// As it calls itself.
+std::string MachineName();
 
 }  // namespace penstock

@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "common/base/log.h"
+#include "common/base/machine.h"
 
 namespace penstock {
 namespace {
@@ -62,6 +63,7 @@ kj::Promise<void> NodeSession::Register() {
     return filled.then([this, request = kj::mv(request)]() mutable {
       request->setPid(static_cast<uint32_t>(::getpid()));
       request->setLogPath(LogFile());
+      if (!request->hasHost()) request->setHost(MachineName());
       using Response = capnp::Response<proto::Scheduler::RegisterResults>;
       return WithDeadline<Response>(loop_.timer(), 10 * 1000, request->send(), "register with the scheduler")
           .then([this](Result<Response>&& response) {

@@ -79,6 +79,11 @@ void Declare(OptionSet& set, ClusterOptions::Scheduler& o) {
                "copies; of a new cluster, as that.",
        .min = 1,
        .max = 3});
+  set.Add("scheduler", "balance_delay_ms", &o.balance_delay_ms,
+          {.help = "How long the same servers must have been there before shards move to even out what they "
+                   "hold and do. `penstock cluster rebalance` does it now, or has it done no more.",
+           .unit = "ms",
+           .max = kDayMs});
   set.Add(
       "scheduler", "keep_jobs", &o.keep_jobs,
       {.help = "How many jobs that have ended are kept in the list of jobs; older ones are forgotten, and "
@@ -104,6 +109,13 @@ void DeclareServerNetwork(OptionSet& set, ClusterOptions::Server& o) {
            .max = 65535});
   set.Add("server", "http_port", &o.http_port,
           {.help = "Port of metrics and health; 0: any free one.", .max = 65535});
+  set.Add(
+      "server", "host", &o.host,
+      {.help = "Name of its machine. Copies of a shard are kept on different ones where there are enough. "
+               "Empty: the machine's own name."});
+  set.Add("server", "zone", &o.zone,
+          {.help = "Name of what the machine stands in and fails with, such as a rack. Copies of a shard are "
+                   "kept in different ones where there are enough. Empty: none."});
   set.Add("server", "cores", &o.cores,
           {.help = "Event loops, one thread and one port each; the server's shards are spread over them.",
            .min = 1,

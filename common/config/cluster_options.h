@@ -34,6 +34,7 @@ struct ClusterOptions {
     uint32_t servers = 1;
     uint32_t copies = 1;
     uint32_t min_copies = 1;
+    uint32_t balance_delay_ms = 10000;
     uint32_t keep_jobs = 100;
     uint32_t max_connections = 4096;
   };
@@ -42,6 +43,8 @@ struct ClusterOptions {
     std::string advertise_host;
     uint16_t port = 0;
     uint16_t http_port = 0;
+    std::string host;
+    std::string zone;
     uint32_t cores = 1;
     uint32_t spin_us = 0;
     uint64_t memory_budget_bytes = 0;

@@ -26,7 +26,6 @@ class Decider {
         incarnation_(data_.last_incarnation) {
     for (ShardId id = 0; id < data_.shards.size(); ++id) {
       const ShardRecord& shard = data_.shards[id];
-      moving_ += shard.move.from != 0 && health_.WhyLost(id).empty();
       if (shard.node != 0) ++primaries_[shard.node], ++members_[shard.node];
       for (const CopyRecord& copy : shard.backups) {
         ++members_[copy.node];
@@ -45,8 +44,7 @@ class Decider {
     const ShardRecord& shard = data_.shards[id];
     // Most clusters in most moments: nothing can be decided.
     const bool alone = shard.backups.empty() && shard.former.empty() && data_.copies == 1;
-    const bool moves = shard.move.from != 0 || (shard.node != 0 && health_.Drained(shard.node));
-    if (shard.node == 0 || (alone && !moves)) return;
+    if (shard.node == 0 || (alone && shard.move.from == 0)) return;
     if (!health_.WhyLost(id).empty()) {
       out_.signs_wanted += HasOthers(shard);
       Elect(id);
@@ -63,31 +61,6 @@ class Decider {
     if (ChangeInSync(id, settled && shard.move.fence == 0)) return;
     DropSeeding(id);
     if (served != nullptr) Add(id);
-    if (settled && shard.move.from == 0 && CountInSync(shard) == data_.copies) Drain(id);
-  }
-
-  // One copy at a time, the primary's first: to a server that has none, or where a backup can lead instead.
-  void Drain(ShardId id) {
-    const ShardRecord& shard = data_.shards[id];
-    NodeId from = health_.Drained(shard.node) ? shard.node : 0;
-    for (const CopyRecord& copy : shard.backups) {
-      if (from == 0 && copy.in_sync && health_.Drained(copy.node)) from = copy.node;
-    }
-    if (from == 0 || moving_ >= options_.max_moves) return;
-    NodeId to = ChooseServer(shard, {});
-    for (const CopyRecord& copy : shard.backups) {
-      const bool leads = from == shard.node && !health_.Drained(copy.node) && IsPromotable(shard, copy) &&
-                         health_.AliveAndUnbroken(id, copy);
-      if (to == 0 && leads) to = copy.node;
-    }
-    if (to == 0) return;
-    ++moving_;
-    ++members_[to];
-    out_.start.moves.push_back({.shard = id,
-                                .from = from,
-                                .to = to,
-                                .drains = true,
-                                .reason = health_.NodeName(from) + " is drained"});
   }
 
   void Elect(ShardId id) {
@@ -251,7 +224,6 @@ class Decider {
   const int64_t wall_ms_;
   const CopyOptions& options_;
   std::map<NodeId, uint32_t> primaries_, members_, seeding_;
-  uint32_t moving_ = 0;  // shards
   Incarnation incarnation_;
   CopyDecision out_;
 };

@@ -15,7 +15,6 @@ namespace penstock {
 
 struct CopyOptions {
   uint32_t max_seeding = 8;  // copies that a node receives at a time
-  uint32_t max_moves = 4;    // shards that move by themselves at a time
 };
 
 struct CopyDecision {
@@ -26,7 +25,6 @@ struct CopyDecision {
   QuarantineShards quarantine;
   FenceShards fence;
   EndMoves end;
-  StartMoves start;
   std::vector<EndMoves::Move> given_up;  // fences, by `change`; to be said
   uint32_t signs_wanted = 0;             // copies and leaders of which the next sign of some node may decide
 };

@@ -30,6 +30,7 @@ struct ShardLine {
   Epoch seen = 0;         // the highest that this copy knows of
   bool complete = false;  // its seed has ended
   std::vector<BackupLine> backups;
+  uint64_t served_rows = 0;  // pushed to and pulled from it since this server began to hold it
   Epoch fenced =
       0;  // of a primary that has put all that it has into deltas, and takes nothing new (ShardGrant)
   bool operator==(const ShardLine&) const = default;

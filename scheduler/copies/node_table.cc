@@ -61,6 +61,7 @@ uint32_t NodeTable::Registers(NodeId node, int64_t now_ms) const {
 bool NodeTable::OnHeartbeat(NodeId node, bool busy, std::vector<ShardLine> lines, int64_t now_ms) {
   const bool was_dead = StateOf(node, now_ms) == Liveness::kDead;
   Entry& entry = entries_[node];
+  loads_.OnHeartbeat(node, lines, now_ms);
   auto by_shard = ByShard(std::move(lines));
   const bool changed = was_dead || !entry.beating || !SameButForProgress(entry.lines, by_shard);
   entry.seen_ms = now_ms;

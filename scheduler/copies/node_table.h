@@ -10,7 +10,7 @@
 #include <string_view>
 #include <utility>
 
-#include "scheduler/copies/grant_decision.h"
+#include "scheduler/copies/shard_loads.h"
 
 namespace penstock {
 
@@ -78,6 +78,7 @@ class NodeTable {
   // nullptr: it did not report the shard.
   const ShardLine* Line(NodeId node, ShardId shard) const;
   const std::map<ShardId, ShardLine>& Lines(NodeId node) const;
+  const ShardLoads& loads() const { return loads_; }
   std::string Note(NodeId node) const;
   std::string Trouble(NodeId node) const;
   // How often it has registered in the last kRegistersWindowMs, as far as this life of the scheduler has
@@ -95,6 +96,7 @@ class NodeTable {
   std::map<NodeId, std::deque<int64_t>>
       registers_;  // when they registered, within the window before the last
   std::map<std::string, std::string> cannot_start_;
+  ShardLoads loads_;
 };
 
 }  // namespace penstock

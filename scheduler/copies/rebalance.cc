@@ -105,6 +105,7 @@ class ShardMoves {
                           .to = state_.servers[to].id,
                           .kind = kind,
                           .bytes = kind == MoveKind::kCopy ? shard_.given_bytes : 0,
+                          .drains = reason.cause == MoveCause::kDrain,
                           .reason = ReasonText(state_, reason, from, to)});
     out_.rank = std::min(out_.rank, {reason.cause, reason.order});
   }

@@ -42,7 +42,7 @@ struct RebalanceCopy {
 
 struct RebalanceShard {
   ShardId id = 0;
-  uint64_t bytes = 0;  // 0 counts as 1, so that the empty shards of a new cluster are spread, too
+  uint64_t bytes = 0;  // in all 0 count as 1, so that the empty shards of a new cluster are spread, too
   double load = 0;     // rows/s pushed to and pulled from its primary, smoothed
   NodeId primary = 0;
   std::vector<RebalanceCopy> others = {};
@@ -61,6 +61,7 @@ struct RebalanceMove {
   NodeId to = 0;
   MoveKind kind = MoveKind::kCopy;
   uint64_t bytes = 0;
+  bool drains = false;      // because `from` is drained
   std::string reason = {};  // for the operator: "server-3 is being drained"
 };
 
@@ -88,6 +89,10 @@ struct RebalanceHysteresis {
 
 struct RebalanceOptions {
   uint32_t copies = 1;  // of each shard, wanted
+  // What a copy, and a primary, counts for beside its own: differences that are small against it are not
+  // worth a move.
+  uint64_t shard_bytes = 0;
+  double shard_load = 0;
   RebalanceHysteresis bytes = {.start = 0.05, .stop = 0.03};
   RebalanceHysteresis load = {.start = 0.20,
                               .stop = 0.10};  // it changes by itself, so it is taken less exactly

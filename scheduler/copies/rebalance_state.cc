@@ -150,6 +150,7 @@ void RebalanceState::AddShards(const RebalanceInput& input) {
   double load = 0;
   for (const RebalanceShard* shard : sorted) load += Load(*shard);
   idle = load <= 0;
+  load += options.shard_load * static_cast<double>(sorted.size());
   shards.resize(sorted.size());
   for (uint32_t i = 0; i < sorted.size(); ++i) Place(i, *sorted[i], input, load / kLoadUnits);
 }
@@ -162,9 +163,9 @@ void RebalanceState::Place(uint32_t index, const RebalanceShard& given, const Re
   }
   StateShard& shard = shards[index];
   shard.id = given.id;
-  shard.bytes = static_cast<int64_t>(std::clamp<uint64_t>(given.bytes, 1, kMaxBytes));
+  shard.bytes = static_cast<int64_t>(std::clamp<uint64_t>(given.bytes + options.shard_bytes, 1, kMaxBytes));
   // Of an idle cluster nobody knows what will be hot.
-  shard.load = idle ? 1 : std::llround(Load(given) / load_unit);
+  shard.load = idle ? 1 : std::llround((Load(given) + options.shard_load) / load_unit);
   shard.given_bytes = given.bytes;
   shard.given_load = Load(given);
   shard.pinned = landed.pinned;

@@ -59,6 +59,7 @@ ControlPlane::ControlPlane(ClusterState state, CommandLog& log, const ControlPla
     : options_(options),
       state_(std::move(state), log),
       nodes_(options.nodes, now.ms),
+      balancer_(options.balance),
       leases_(state_, options.leases, now),
       sync_(state_, options.leases.lease_ms),
       started_ms_(now.ms),
@@ -167,7 +168,9 @@ Result<RegisterAnswer> ControlPlane::Register(const RegisterRequest& request, No
                                       .http = request.http,
                                       .session = data.last_session + 1,
                                       .pid = request.process.pid,
-                                      .log = request.process.log},
+                                      .log = request.process.log,
+                                      .host = request.host,
+                                      .zone = request.zone},
                              .lsns = std::move(decision.lsns),
                              .grants = std::move(decision.grants),
                              .quarantines = std::move(decision.quarantines)};
@@ -422,6 +425,7 @@ void ControlPlane::Tick(Now now) {
     lsns_ms_ = now.ms;
   }
   (void)CommitCopies(now);
+  (void)Balance(now);
   if (status.ok()) status = leases_.Tick(now);
   if (status.ok()) status = ForgetOldJobs(now);
   sync_.Tick(now, [&](NodeId node) { return nodes_.StateOf(node, now.ms) == Liveness::kDead; });

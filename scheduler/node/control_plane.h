@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "common/cluster/shard_map.h"
+#include "scheduler/copies/balancer.h"
 #include "scheduler/copies/copy_decision.h"
 #include "scheduler/copies/node_table.h"
 #include "scheduler/jobs/lease_fsm.h"
@@ -33,6 +34,7 @@ struct ControlPlaneOptions {
   uint32_t copies = 1;    // of each shard, of a new cluster
   uint32_t min_copies = 1;
   CopyOptions copying;
+  BalanceOptions balance;
   NodeTableOptions nodes;
   LeaseOptions leases;
   int64_t lsn_ms = 1000;           // how often reported lsns are journaled
@@ -53,6 +55,7 @@ struct RegisterRequest {
   uint64_t highest_term = 0;
   uint64_t highest_map_version = 0;
   ProcessPlace process{};
+  std::string host{}, zone{};  // of a server
 };
 struct RegisterAnswer {
   NodeId node = 0;
@@ -172,6 +175,11 @@ class ControlPlane {
   // stays where it is. kFailedPrecondition: what stands against it.
   Status MoveShard(ShardId shard, NodeId from, NodeId to, Now now);
 
+  // Shards move by themselves to even out bytes and load, or only when told.
+  Status SetBalance(bool on);
+  // They do now, until nothing is left to be gained.
+  Status Rebalance(Now now);
+
   // What time does: silence, placement, journaling of lsns and progress. Call it about every 100 ms.
   void Tick(Now now);
   // Before an orderly end: journals what was reported since.
@@ -216,6 +224,9 @@ class ControlPlane {
   Status CommitChanges(ChangeCopies changes, Now now);
   Status CommitQuarantines(QuarantineShards quarantines);
   Status CommitMoves(const CopyDecision& decision);
+  Status CommitStarts(const StartMoves& start);
+  // Has those shards begin to move of which it is time.
+  Status Balance(Now now);
   Status CancelMove(ShardId id);
   // Some shard is being handed over from it or to it.
   bool HandsOver(NodeId node) const;
@@ -235,6 +246,7 @@ class ControlPlane {
   const ControlPlaneOptions options_;
   CommittedState state_;
   NodeTable nodes_;
+  Balancer balancer_;
   LeaseFsm leases_;
   SyncJobs sync_;
   const int64_t started_ms_;

@@ -2,7 +2,6 @@
 #include <glog/logging.h>
 
 #include <algorithm>
-#include <tuple>
 
 #include "common/base/strings.h"
 #include "scheduler/node/control_plane.h"
@@ -125,16 +124,21 @@ Status ControlPlane::TryCommitCopies(Now now) {
 }
 
 Status ControlPlane::CommitMoves(const CopyDecision& decision) {
-  const auto& [fence, start, end] = std::tie(decision.fence, decision.start, decision.end);
-  if (!fence.fences.empty()) PENSTOCK_RETURN_IF_ERROR(state_.Commit(fence));
-  if (!start.moves.empty()) PENSTOCK_RETURN_IF_ERROR(state_.Commit(start));
+  if (!decision.fence.fences.empty()) PENSTOCK_RETURN_IF_ERROR(state_.Commit(decision.fence));
+  if (decision.end.moves.empty()) return Status::Ok();
+  PENSTOCK_RETURN_IF_ERROR(state_.Commit(decision.end));
+  for (const auto& [shard, why] : decision.end.moves)
+    LOG(WARNING) << "shard " << shard << " does not move: " << why;
+  return Status::Ok();
+}
+
+Status ControlPlane::CommitStarts(const StartMoves& start) {
+  if (start.moves.empty()) return Status::Ok();
+  PENSTOCK_RETURN_IF_ERROR(state_.Commit(start));
   for (const auto& move : start.moves) {
     LOG(INFO) << "shard " << move.shard << " moves from " << state_->FindNode(move.from)->name << " to "
               << state_->FindNode(move.to)->name << ": " << move.reason;
   }
-  if (end.moves.empty()) return Status::Ok();
-  PENSTOCK_RETURN_IF_ERROR(state_.Commit(end));
-  for (const auto& [shard, why] : end.moves) LOG(WARNING) << "shard " << shard << " does not move: " << why;
   return Status::Ok();
 }
 
@@ -213,6 +217,27 @@ Status ControlPlane::Drain(NodeId id, bool drained, Now now) {
   return Status::Ok();
 }
 
+Status ControlPlane::SetBalance(bool on) {
+  PENSTOCK_RETURN_IF_ERROR(CheckLeads());
+  if (state_.data().balance == on) return Status::Ok();
+  PENSTOCK_RETURN_IF_ERROR(state_.Commit(penstock::SetBalance{on}));
+  LOG(INFO) << "shards move by themselves " << (on ? "to even out bytes and load" : "for drains alone");
+  return Status::Ok();
+}
+
+Status ControlPlane::Rebalance(Now now) {
+  PENSTOCK_RETURN_IF_ERROR(CheckLeads());
+  balancer_.Hurry();
+  return Balance(now);
+}
+
+Status ControlPlane::Balance(Now now) {
+  const Status status = CommitStarts(balancer_.Next(Health(now), now.wall_ms));
+  // The journal's failures it says itself.
+  LOG_IF(ERROR, status.code() == Code::kInternal) << "moves: " << status.ToString();
+  return status;
+}
+
 Status ControlPlane::CancelMove(ShardId id) {
   const MoveRecord& move = state_.data().shards[id].move;
   if (move.from == 0) return FailedPrecondition(StrCat("shard ", id, " does not move"));
@@ -244,9 +269,8 @@ Status ControlPlane::MoveShard(ShardId id, NodeId from, NodeId to, Now now) {
     return FailedPrecondition(StrCat(what, " has no copy on ", health.NodeName(from)));
   if (to == shard.node || (IsMember(shard, to) && from != shard.node))
     return FailedPrecondition(StrCat(what, " has a copy on ", health.NodeName(to), " already"));
-  PENSTOCK_RETURN_IF_ERROR(
-      state_.Commit(StartMoves{{{.shard = id, .from = from, .to = to, .reason = "an operator's word"}}}));
-  LOG(INFO) << what << " moves from " << health.NodeName(from) << " to " << health.NodeName(to);
+  PENSTOCK_RETURN_IF_ERROR(CommitStarts(
+      {{{.shard = id, .from = from, .to = to, .at_ms = now.wall_ms, .reason = "an operator's word"}}}));
   (void)CommitCopies(now);  // a failure of the journal: the next tick tries again
   return Status::Ok();
 }

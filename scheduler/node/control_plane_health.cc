@@ -1,5 +1,6 @@
 // ControlPlane: what an operator is told, of its health and in detail.
 #include <algorithm>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -11,6 +12,13 @@ namespace penstock {
 namespace {
 
 constexpr uint32_t kManyRegisters = 5;  // of a node within NodeTable::kRegistersWindowMs
+
+// Where it is must be said where there is more than one machine.
+bool OnSeveralHosts(const StateData& data) {
+  std::set<std::string> hosts;
+  for (const auto& [id, node] : data.nodes) hosts.insert(node.host);
+  return hosts.size() > 1;
+}
 
 }  // namespace
 
@@ -37,21 +45,23 @@ std::vector<std::string> ControlPlane::Problems(Now now) const {
   const bool working = std::any_of(jobs.begin(), jobs.end(),
                                    [](const auto& job) { return job.second.state == JobState::kRunning; });
   uint32_t workers = 0;
+  const bool several = OnSeveralHosts(state_.data());
   for (const auto& [id, node] : state_.data().nodes) {
+    const std::string name = several && !node.host.empty() ? StrCat(node.name, " on ", node.host) : node.name;
     const Liveness liveness = nodes_.StateOf(id, now.ms);
     if (const uint32_t registers = nodes_.Registers(id, now.ms); registers >= kManyRegisters)
-      problems.push_back(StrCat(node.name, " has registered ", registers, " times within ",
+      problems.push_back(StrCat(name, " has registered ", registers, " times within ",
                                 NodeTable::kRegistersWindowMs / 60'000,
                                 " minutes: it ends and is started again, or is cut off; its log says why"));
     if (node.role == NodeRole::kWorker && !working) continue;  // it holds nothing, and nobody needs it
     workers += node.role == NodeRole::kWorker && liveness != Liveness::kDead;
     if (liveness != Liveness::kDead) {
       for (const std::string& words : {nodes_.Trouble(id), nodes_.Note(id)})
-        if (!words.empty()) problems.push_back(StrCat(node.name, ": ", words));
+        if (!words.empty()) problems.push_back(StrCat(name, ": ", words));
     }
     if (liveness == Liveness::kAlive || nodes_.CannotStart().contains(node.name)) continue;
     const bool removable = liveness == Liveness::kDead && state_->Check(penstock::RemoveNode{id}).ok();
-    problems.push_back(StrCat(node.name, " is ", ToString(liveness),
+    problems.push_back(StrCat(name, " is ", ToString(liveness),
                               removable ? StrCat("; it holds no shard, and `penstock node remove ", id,
                                                  "` forgets it should it not come back")
                                         : ""));
@@ -96,6 +106,8 @@ Status ControlPlane::Ready(Now now) {
 
 Result<nlohmann::json> ControlPlane::Inspect(const std::string& what, const std::string& name, Now now) {
   const bool ready = Ready(now).ok();
+  if (what == "plan")
+    return InspectPlan(*state_, balancer_.Plan(Health(now), now.wall_ms), balancer_.hurries());
   const InspectView view{.state = *state_,
                          .nodes = nodes_,
                          .clocks = leases_.clocks(),

@@ -63,6 +63,8 @@ json NodeJson(const InspectView& view, const NodeRecord& node) {
           {"backup_rows", backup_rows},
           {"backup_bytes", backup_bytes},
           {"drained", node.drained},
+          {"host", node.host},
+          {"zone", node.zone},
           {"held_lives", view.nodes.Lines(node.id).size()},
           {"pid", node.pid},
           {"log", node.log},
@@ -135,6 +137,7 @@ json ShardJson(const InspectView& view, ShardId id) {
           {"logged", line ? line->logged : shard.logged},
           {"synced", line ? line->synced : shard.synced},
           {"rows", line ? line->rows : 0},
+          {"rows_per_second", view.nodes.loads().Of(id)},
           {"bytes", line ? line->bytes : 0},
           {"detail", entry.detail}};
 }
@@ -167,6 +170,7 @@ json StatusJson(const InspectView& view) {
             {"quarantined", counts[static_cast<size_t>(ShardState::kQuarantined)]},
             {"unplaced", counts[static_cast<size_t>(ShardState::kUnplaced)]}}},
           {"copies", {{"wanted", data.copies}, {"min", data.min_copies}, {"complete", CountComplete(view)}}},
+          {"balance", data.balance},
           {"tables", data.tables.size()},
           {"jobs", jobs}};
 }
@@ -350,8 +354,9 @@ Result<json> Inspect(const InspectView& view, const std::string& what, const std
     if (const JobRecord* job = LookUpJob(view.state, name)) return JobDetail(view, *job);
     return NotFound("there is no job '" + name + "'");
   }
-  return InvalidArgument("inspect '" + what +
-                         "': allowed are status, nodes, shards, shard, tables, table, jobs, job, clocks");
+  return InvalidArgument(
+      "inspect '" + what +
+      "': allowed are status, nodes, shards, shard, tables, table, jobs, job, clocks, plan");
 }
 
 }  // namespace penstock

@@ -7,6 +7,7 @@
 
 #include "common/cluster/shard_map.h"
 #include "scheduler/copies/node_table.h"
+#include "scheduler/copies/rebalance.h"
 #include "scheduler/jobs/clock_table.h"
 #include "scheduler/jobs/lease_fsm.h"
 
@@ -29,5 +30,8 @@ struct InspectView {
 // what: status | nodes | shards | shard (name: its number) | tables | table (name) | jobs | job, clocks (name
 // of a job, or id). kNotFound: there is no such thing; kInvalidArgument: no such question.
 Result<nlohmann::json> Inspect(const InspectView& view, const std::string& what, const std::string& name);
+
+// What a plan would move, and what servers would have then. `begun`: it is being carried out.
+nlohmann::json InspectPlan(const ClusterState& state, const RebalancePlan& plan, bool begun);
 
 }  // namespace penstock

@@ -36,6 +36,7 @@ ControlPlaneOptions PlaneOptions(const ClusterOptions& options) {
   plane.min_copies = o.min_copies;
   plane.nodes = {.suspect_ms = o.suspect_ms, .dead_ms = o.dead_ms};
   plane.leases.lease_ms = o.lease_ms;
+  plane.balance.delay_ms = o.balance_delay_ms;
   plane.keep_jobs = o.keep_jobs;
   plane.process = {.pid = static_cast<uint32_t>(::getpid()), .log = LogFile()};
   return plane;

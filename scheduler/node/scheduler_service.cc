@@ -258,6 +258,20 @@ kj::Promise<void> SchedulerService::drainNode(DrainNodeContext context) {
   });
 }
 
+kj::Promise<void> SchedulerService::rebalance(RebalanceContext context) {
+  return Answer(context, [&]() -> Status {
+    switch (context.getParams().getWord()) {
+      case proto::Scheduler::Word::NOW:
+        return plane_.Rebalance(clock_());
+      case proto::Scheduler::Word::ON:
+        return plane_.SetBalance(true);
+      case proto::Scheduler::Word::OFF:
+        return plane_.SetBalance(false);
+    }
+    return InvalidArgument("rebalance: a word that this version does not know");
+  });
+}
+
 kj::Promise<void> SchedulerService::removeJob(RemoveJobContext context) {
   return Answer(context, [&] {
     const auto params = context.getParams();

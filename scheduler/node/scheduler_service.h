@@ -54,6 +54,7 @@ class SchedulerService final : public proto::Scheduler::Server, public KnowsCall
   kj::Promise<void> forceShard(ForceShardContext context) override;
   kj::Promise<void> moveShard(MoveShardContext context) override;
   kj::Promise<void> drainNode(DrainNodeContext context) override;
+  kj::Promise<void> rebalance(RebalanceContext context) override;
   kj::Promise<void> removeJob(RemoveJobContext context) override;
   kj::Promise<void> removeNode(RemoveNodeContext context) override;
 

@@ -53,6 +53,7 @@ Result<std::vector<ShardLine>> ReadLines(capnp::List<proto::ShardReport>::Reader
                      .seen = report.getSeen(),
                      .complete = report.getComplete(),
                      .backups = std::move(backups),
+                     .served_rows = report.getServedRows(),
                      .fenced = report.getFenced()});
   }
   return lines;
@@ -107,6 +108,8 @@ Status SchedulerService::Register(RegisterContext& context) {
   PENSTOCK_ASSIGN_OR_RETURN(std::string http, ReadAddress(params.getHttpEndpoint()));
   PENSTOCK_ASSIGN_OR_RETURN(std::string log,
                             ReadLine(params.getLogPath(), kMaxPathBytes, "register: a path of a log"));
+  PENSTOCK_ASSIGN_OR_RETURN(std::string host, ReadAddress(params.getHost()));
+  PENSTOCK_ASSIGN_OR_RETURN(std::string zone, ReadAddress(params.getZone()));
   RegisterRequest request{
       .role = params.getRole() == proto::Role::SERVER ? NodeRole::kServer : NodeRole::kWorker,
       .node = params.getNode(),
@@ -116,7 +119,9 @@ Status SchedulerService::Register(RegisterContext& context) {
       .lines = {},
       .highest_term = params.getHighestTerm(),
       .highest_map_version = params.getHighestMapVersion(),
-      .process = {.pid = params.getPid(), .log = std::move(log)}};
+      .process = {.pid = params.getPid(), .log = std::move(log)},
+      .host = std::move(host),
+      .zone = std::move(zone)};
   if (params.getRole() > proto::Role::WORKER)
     return InvalidArgument("register: a role that this version does not know");
   if (!OfNode()) {

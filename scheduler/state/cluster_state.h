@@ -55,6 +55,7 @@ class ClusterState {
   Status CheckIt(const ChangeCopies&) const;
   Status CheckIt(const ConfirmEpochs&) const;
   Status CheckIt(const DrainNode&) const;
+  static Status CheckIt(const SetBalance&) { return Status::Ok(); }
   Status CheckIt(const StartMoves&) const;
   Status CheckIt(const FenceShards&) const;
   Status CheckIt(const EndMoves&) const;
@@ -89,6 +90,7 @@ class ClusterState {
   void Do(const ChangeCopies&);
   void Do(const ConfirmEpochs&);
   void Do(const DrainNode&);
+  void Do(const SetBalance&);
   void Do(const StartMoves&);
   void Do(const FenceShards&);
   void Do(const EndMoves&);

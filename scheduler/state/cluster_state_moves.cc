@@ -9,6 +9,8 @@ Status ClusterState::CheckIt(const DrainNode& c) const { return CheckServer(c.no
 
 void ClusterState::Do(const DrainNode& c) { data_.nodes[c.node].drained = c.drained; }
 
+void ClusterState::Do(const SetBalance& c) { data_.balance = c.on; }
+
 Status ClusterState::CheckMove(const StartMoves::Move& move) const {
   PENSTOCK_RETURN_IF_ERROR(CheckPlaced(move.shard));
   PENSTOCK_RETURN_IF_ERROR(CheckServer(move.to));
@@ -44,6 +46,7 @@ void ClusterState::Do(const StartMoves& c) {
                   .fenced_ms = 0,
                   .given_up = 0,
                   .drains = move.drains,
+                  .begun_ms = move.at_ms,
                   .reason = move.reason};
   }
 }
@@ -91,7 +94,9 @@ void ClusterState::SettleMove(ShardRecord& shard) {
   MoveRecord& move = shard.move;
   move.given_up += move.fence != 0;
   move.fence = 0;
-  if (move.from != 0 && (shard.node == move.to || !IsMember(shard, move.from))) move = {};
+  if (move.from == 0 || (shard.node != move.to && IsMember(shard, move.from))) return;
+  if (IsMember(shard, move.to)) shard.moved_ms = move.begun_ms;
+  move = {};
 }
 
 }  // namespace penstock

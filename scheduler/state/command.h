@@ -158,6 +158,13 @@ struct DrainNode {
   NLOHMANN_DEFINE_TYPE_INTRUSIVE(DrainNode, node, drained)
 };
 
+// Whether shards move by themselves to even out bytes and load.
+struct SetBalance {
+  static constexpr const char* kName = "set_balance";
+  bool on = true;
+  NLOHMANN_DEFINE_TYPE_INTRUSIVE(SetBalance, on)
+};
+
 // Copies that are to go from one server to another. One at a time of each shard.
 struct StartMoves {
   static constexpr const char* kName = "start_moves";
@@ -165,8 +172,9 @@ struct StartMoves {
     ShardId shard = 0;
     NodeId from = 0, to = 0;
     bool drains = false;  // as in MoveRecord
+    int64_t at_ms = 0;
     std::string reason;
-    NLOHMANN_DEFINE_TYPE_INTRUSIVE(Move, shard, from, to, drains, reason)
+    NLOHMANN_DEFINE_TYPE_INTRUSIVE_WITH_DEFAULT(Move, shard, from, to, drains, at_ms, reason)
   };
   std::vector<Move> moves;
   NLOHMANN_DEFINE_TYPE_INTRUSIVE(StartMoves, moves)
@@ -379,10 +387,10 @@ struct RemoveNode {
 
 using Command =
     std::variant<BeginTerm, RegisterNode, PlaceShards, RecordLsns, GrantShards, QuarantineShards, AcceptLoss,
-                 SetCopies, AddCopies, DropCopies, ChangeCopies, ConfirmEpochs, DrainNode, StartMoves,
-                 FenceShards, EndMoves, CreateTable, DropTable, AllocateProducers, SubmitJob, LeasePartitions,
-                 RecordProgress, FinishPartition, FreeLeases, AdvanceJob, OpenStreams, CommitRound,
-                 FinishStreams, PauseJob, EndJob, RemoveJobs, RemoveNode>;
+                 SetCopies, AddCopies, DropCopies, ChangeCopies, ConfirmEpochs, DrainNode, SetBalance,
+                 StartMoves, FenceShards, EndMoves, CreateTable, DropTable, AllocateProducers, SubmitJob,
+                 LeasePartitions, RecordProgress, FinishPartition, FreeLeases, AdvanceJob, OpenStreams,
+                 CommitRound, FinishStreams, PauseJob, EndJob, RemoveJobs, RemoveNode>;
 
 const char* CommandName(const Command& command);
 // {"v": 1, "type": name, members}.

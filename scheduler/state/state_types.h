@@ -39,8 +39,10 @@ struct NodeRecord {
   uint32_t pid = 0;      // of its process, on its machine
   std::string log;       // the file there that it logs to; empty: standard error
   bool drained = false;  // by an operator's word: its copies go to other servers, and none come
+  std::string host;      // of its machine: copies of a shard are on different ones where that can be
+  std::string zone;      // of its host; empty: none
   NLOHMANN_DEFINE_TYPE_INTRUSIVE_WITH_DEFAULT(NodeRecord, id, role, name, endpoints, http, session, pid, log,
-                                              drained)
+                                              drained, host, zone)
 };
 
 inline constexpr uint32_t kMaxCopies = 3;
@@ -67,10 +69,11 @@ struct MoveRecord {
   int64_t fenced_ms = 0;  // of the latest fence, wall clock
   uint32_t given_up = 0;  // fences
   bool drains = false;    // because `from` is drained, and as long as it is
+  int64_t begun_ms = 0;   // wall clock
   std::string reason;
   bool operator==(const MoveRecord&) const = default;
   NLOHMANN_DEFINE_TYPE_INTRUSIVE_WITH_DEFAULT(MoveRecord, from, to, adds, fence, fenced_ms, given_up, drains,
-                                              reason)
+                                              begun_ms, reason)
 };
 
 // Node, incarnation and granted session are the primary's.
@@ -91,9 +94,10 @@ struct ShardRecord {
   // the present one is confirmed they may be the only ones with all that was answered, and may have to lead.
   std::vector<CopyRecord> former;
   MoveRecord move;
+  int64_t moved_ms = 0;  // when the last move that got to its end began, wall clock; 0: none did
   NLOHMANN_DEFINE_TYPE_INTRUSIVE_WITH_DEFAULT(ShardRecord, node, incarnation, epoch, min_lsn, highest, logged,
                                               synced, granted_session, held, quarantine, backups, confirmed,
-                                              former, move)
+                                              former, move, moved_ms)
 };
 
 // No later one was given or announced.
@@ -253,6 +257,7 @@ struct StateData {
   uint64_t commands = 0;    // applied so far: of two states of a cluster the older one has fewer
   uint32_t copies = 1;      // of each shard, wanted
   uint32_t min_copies = 1;  // with fewer in sync, pushes at `logged` and `synced` are refused
+  bool balance = true;      // shards move by themselves to even out bytes and load
   // Rises whenever a shard is to go on with less than job progress counts. Leases from before are worth
   // nothing then, and shards refuse what is pushed under them (rule 35).
   uint64_t rewind = 1;
@@ -271,10 +276,11 @@ struct StateData {
   std::vector<TableId> dropped_tables;
   std::map<JobId, JobRecord> jobs;
   ProducerRanges finished;  // none below the forget floor
-  NLOHMANN_DEFINE_TYPE_INTRUSIVE(StateData, cluster, term, commands, copies, min_copies, rewind, last_session,
-                                 last_incarnation, last_node, last_table, table_version, last_job, last_token,
-                                 next_producer, first_client_producer, nodes, shards, tables, dropped_tables,
-                                 jobs, finished)
+  NLOHMANN_DEFINE_TYPE_INTRUSIVE_WITH_DEFAULT(StateData, cluster, term, commands, copies, min_copies, balance,
+                                              rewind, last_session, last_incarnation, last_node, last_table,
+                                              table_version, last_job, last_token, next_producer,
+                                              first_client_producer, nodes, shards, tables, dropped_tables,
+                                              jobs, finished)
 };
 
 }  // namespace penstock

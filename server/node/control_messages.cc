@@ -20,6 +20,7 @@ void WriteShardReports(const std::vector<CoreLine>& lines, capnp::List<proto::Sh
     out[i].setSeen(line.seen);
     out[i].setComplete(line.complete);
     out[i].setFenced(line.fenced);
+    out[i].setServedRows(line.served_rows);
     auto backups = out[i].initBackups(static_cast<uint32_t>(line.backups.size()));
     for (uint32_t b = 0; b < backups.size(); ++b) {
       backups[b].setNode(line.backups[b].node);

@@ -121,7 +121,8 @@ std::vector<ShardLine> ServerCore::Report() {
                      .seen = slot->replica.seen(),
                      .complete = slot->replica.complete(),
                      .backups = slot->replica.Backups(NowMs()),
-                     .fenced = slot->replica.fenced()});
+                     .fenced = slot->replica.fenced(),
+                     .served_rows = slot->served_rows});
   }
   return lines;
 }
@@ -165,6 +166,7 @@ ServerCore::Applied ServerCore::Apply(ShardSlot& slot, Shard::TableHandle table,
   } else {
     metrics_.push_units++;
     metrics_.push_rows += unit.keys.size();
+    slot.served_rows += unit.keys.size();
     metrics_.CountNotFinite(table.spec().name, table.not_finite().rows - not_finite);
   }
   const Durability waits = window_.Pushed(slot, table, level, *outcome);

@@ -194,10 +194,11 @@ void DataService::PullTable(uint32_t table, proto::PullRequest::Table::Reader in
   for (PullPart& part : std::span(*parts).subspan(first)) {
     part.to = to;
     if (stored) part.stored.resize(part.keys.size());
+    ShardSlot& slot = *core_.Find(part.shard, part.epoch).slot;
     const Status pulled =
-        core_.Find(part.shard, part.epoch)
-            .shard->PullRows(in.getTable(), part.keys, to, &part.cold, stored ? part.stored.data() : nullptr);
+        slot.shard->PullRows(in.getTable(), part.keys, to, &part.cold, stored ? part.stored.data() : nullptr);
     CHECK(pulled.ok()) << pulled.message();  // its spec was found above
+    slot.served_rows += part.keys.size();
     to += part.keys.size() * dim;
   }
   metrics_.pull_rows += rows;

@@ -318,6 +318,8 @@ class Server::Impl : public NodeSession::Host {
       auto endpoints = params.initEndpoints(static_cast<uint32_t>(cores_.size()));
       for (uint32_t i = 0; i < cores_.size(); ++i) endpoints.set(i, cores_[i]->endpoint());
       params.setHttpEndpoint(http_->address());
+      if (!options_.server.host.empty()) params.setHost(options_.server.host);
+      params.setZone(options_.server.zone);
       params.setHighestTerm(state_.term);
       params.setHighestMapVersion(state_.map_version);
       FillShards(lines, params);

@@ -41,6 +41,7 @@ struct ShardSlot {
   ShardReplica replica;
   Shard* const shard;  // the replica's
   FoldedPoint folded;
+  uint64_t served_rows = 0;  // that were pushed and pulled
 
   // --- What CommitWindow knows of it.
   bool dirty = false;          // the next window takes a delta of it

@@ -28,6 +28,7 @@ struct ShardLine {
   bool complete = false;
   std::vector<BackupReport> backups;
   Epoch fenced = 0;
+  uint64_t served_rows = 0;
 };
 
 class ShardSlots {

@@ -210,9 +210,8 @@ std::string ChaosCluster::CheckAll(uint64_t failed_before) {
     return StrCat(clock_.overdue(), " pushes were answered later than 2 s after their deadline");
   if (load_->failed() > failed_before)
     return StrCat(load_->failed() - failed_before, " pushes failed, the first ever: ", load_->first_error());
-  for (const auto& name : processes_->names()) {
-    if (!processes_->Running(name)) return name + " has ended by itself: " + processes_->Output(name);
-  }
+  if (const auto ended = processes_->EndedByThemselves(); !ended.empty())
+    return ended.front() + " has ended by itself: " + processes_->Output(ended.front());
   // At level memory a server may come back with less.
   if (options_.chaos.level == Durability::kMemory) {
     lsns_.clear();

@@ -25,6 +25,11 @@ const std::vector<Suite>& AllSuites() {
        BeginAcceptLoss},
       {"disk", "a full disk, and errors of writes and syncs, of a server that is the only one", 20,
        BeginDisk},
+      {"move-kill",
+       "a shard on its way to another server, and one who takes part killed, stopped or cut off at each step",
+       60, BeginMoveKill},
+      {"churn", "servers join, are drained and leave, die and come back while jobs with a ledger train", 60,
+       BeginChurn},
   };
   return suites;
 }

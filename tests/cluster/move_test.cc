@@ -249,6 +249,46 @@ TEST_F(MoveTest, ADrainedServerEndsEmpty) {
   EXPECT_EQ(load.Check(), "");
 }
 
+// A server that is added in the middle takes its share by itself, and one that was killed gets its own again.
+TEST_F(MoveTest, ServersThatJoinOrComeBackTakeTheirShare) {
+  ASSERT_NO_FATAL_FAILURE(
+      Start({.servers = 2, .shards = 16, .set = {"scheduler.copies=2", "scheduler.balance_delay_ms=500"}}));
+  CountingLoad load(*client_, {.seed = 6});
+  ASSERT_TRUE(load.Start().ok());
+  ASSERT_TRUE(WaitFor(kMoveMs, [&] { return load.pushes() > 200; })) << load.first_error();
+  std::string held;
+  // 32 copies of 16 shards on 3 servers, within a shard of the mean.
+  const auto even = [&] {
+    const auto nodes = Admin(*client_).Inspect("nodes");
+    const auto shards = Admin(*client_).Inspect("shards");
+    if (!nodes.ok() || !shards.ok()) return false;
+    held.clear();
+    bool even = nodes->size() == 3;
+    for (const auto& node : *nodes) {
+      const int primaries = node.at("shards"), copies = primaries + node.at("backups").get<int>();
+      held += node.at("name").get<std::string>() + " leads " + std::to_string(primaries) + " of " +
+              std::to_string(copies) + "; ";
+      even &= primaries >= 4 && primaries <= 7 && copies >= 10 && copies <= 12;
+    }
+    for (const auto& shard : *shards)
+      even &= shard.at("move").is_null() && shard.at("in_sync") == 2 && shard.at("state") == "serving";
+    return even;
+  };
+  ASSERT_TRUE(cluster_->StartOne("server-2").ok());
+  ASSERT_TRUE(WaitFor(kMoveMs, even)) << held << cluster_->Output("scheduler");
+  cluster_->Kill("server-0");
+  const uint64_t pushes = load.pushes();
+  ASSERT_TRUE(WaitFor(kMoveMs, [&] { return load.pushes() > pushes + 100; })) << load.first_error();
+  ASSERT_TRUE(cluster_->StartOne("server-0").ok());
+  // What moved a moment ago rests, unless an operator says otherwise.
+  const auto asked = [&] { return Admin(*client_).Rebalance(Admin::Balance::kNow).ok() && even(); };
+  ASSERT_TRUE(WaitFor(kMoveMs, asked)) << held << cluster_->Output("scheduler");
+  load.Stop();
+  EXPECT_EQ(load.failed(), 0u) << load.first_error();
+  EXPECT_EQ(load.Check(), "");
+  EXPECT_EQ(CompareCopies(*cluster_, *client_), "");
+}
+
 TEST_F(MoveTest, ADrainWithNowhereToGoIsAProblemUntilItIsCalledOff) {
   ASSERT_NO_FATAL_FAILURE(Start({.servers = 1, .shards = 2}));
   const auto problems = [&] {

@@ -98,6 +98,14 @@ bool TestCluster::Running(const std::string& name) {
   return it != running_.end() && it->second.Running();
 }
 
+std::vector<std::string> TestCluster::EndedByThemselves() {
+  std::vector<std::string> ended;
+  for (auto& [name, program] : running_) {
+    if (!program.Running()) ended.push_back(name);
+  }
+  return ended;
+}
+
 Status TestCluster::WaitServing(int deadline_ms) {
   std::string last = "no answer";
   const bool serving = WaitFor(deadline_ms, [&] {

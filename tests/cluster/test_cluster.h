@@ -45,6 +45,8 @@ class TestCluster {
   // Waits until it has ended by itself: exit code, or -1 at the deadline.
   int WaitExit(const std::string& name, int deadline_ms);
   bool Running(const std::string& name);
+  // Those that were started, and not ended since by a call of this.
+  std::vector<std::string> EndedByThemselves();
   Status WaitServing(int deadline_ms = 20000);
 
   Result<std::unique_ptr<Client>> Connect(uint64_t deadline_ms = 30000, const std::string& name = "test");

@@ -88,6 +88,7 @@ ControlPlaneOptions SimCluster::PlaneOptions() const {
                             .min_copies = options_.min_copies};
   plane.leases.lease_ms = options_.lease_ms;
   plane.nodes = {.suspect_ms = 800, .dead_ms = 1800};
+  plane.balance.delay_ms = options_.moves ? 300 : 2000;
   return plane;
 }
 
@@ -171,10 +172,11 @@ void SimCluster::BeginFolds() {
   world.After(world.Between(500, 1500) * 1000, [this] { BeginFolds(); });
 }
 
-// Of any shard from any of its servers to any other.
+// Of any shard from any of its servers to any other; and now and then a server is drained, or no more.
 void SimCluster::MoveSomeShard() {
   if (world.now_ms() >= kHealMs) return;
   const auto node = [&] { return servers_[world.Pick(servers_.size())]->node(); };
+  if (scheduler.up() && world.OneIn(5)) scheduler.Drain(node(), world.OneIn(2));
   if (scheduler.up()) scheduler.MoveShard(world.Pick(options_.shards), world.OneIn(3) ? node() : 0, node());
   world.After(world.Between(50, 600) * 1000, [this] { MoveSomeShard(); });
 }
@@ -191,6 +193,7 @@ void SimCluster::Run() {
   RunUntil(kHealMs);
   world.Note(scheduler.self(), "everything is healed");
   faults_->HealAll();
+  for (const auto& server : servers_) scheduler.Drain(server->node(), false);
   for (const auto& client : clients_) client->Stop();
   Settle();
   if (!world.failed().empty()) return;

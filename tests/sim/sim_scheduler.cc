@@ -135,6 +135,12 @@ void SimScheduler::MoveShard(ShardId shard, NodeId from, NodeId to) {
   world_.Note(self_, "move shard ", shard, " to node ", to, ": ", moves.ToString());
 }
 
+void SimScheduler::Drain(NodeId node, bool drained) {
+  if (plane_ == nullptr) return;
+  const Status done = plane_->Drain(node, drained, now());
+  world_.Note(self_, drained ? "drain node " : "undrain node ", node, ": ", done.ToString());
+}
+
 void SimScheduler::Submit(const std::vector<TableSpec>& tables, const std::string& job) {
   for (const TableSpec& spec : tables) {
     if (const auto made = plane_->Create(spec, now()); !made.ok())

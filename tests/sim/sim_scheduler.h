@@ -49,6 +49,8 @@ class SimScheduler {
   // The operator: the shard's primary, or the copy on `from`, goes to `to`, unless something stands against
   // it.
   void MoveShard(ShardId shard, NodeId from, NodeId to);
+  // The operator: a server is to hold nothing, or may hold shards again.
+  void Drain(NodeId node, bool drained);
   // Tables and a job, at the beginning.
   void Submit(const std::vector<TableSpec>& tables, const std::string& job);
 

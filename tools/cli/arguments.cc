@@ -73,7 +73,7 @@ class Parser {
 
   void Nodes(CLI::App* command, const std::string& default_text) {
     command->add_option("--servers", a_.servers, "how many servers (default: " + default_text + ")")
-        ->check(CLI::Range(1, 4096));
+        ->check(CLI::Range(0, 4096));
     command->add_option("--workers", a_.workers, "how many pool workers (default: " + default_text + ")")
         ->check(CLI::Range(0, 4096));
   }
@@ -93,6 +93,27 @@ class Parser {
     up->add_option("--config", a_.config,
                    "cluster file (see `penstock config sample`); remembered in the folder");
     Set(up, "an option of the cluster, over the file; may be repeated; remembered in the folder");
+    up->add_option(
+          "--address", a_.address,
+          "address of this machine, at which the processes listen for those on others (default: this "
+          "machine alone); remembered in the folder")
+        ->check(NotEmpty());
+    CLI::Option* join =
+        up->add_option(
+              "--join", a_.join,
+              "no cluster of its own, but servers and workers of the one whose scheduler listens there; "
+              "remembered in the folder")
+            ->type_name("HOST:PORT")
+            ->check(NotEmpty());
+    up->add_option("--token-file", a_.join_token,
+                   "with --join: a copy of the cluster's node.token, with its operator.token and "
+                   "client.token beside it")
+        ->type_name("FILE")
+        ->needs(join);
+    up->add_option(
+          "--name", a_.node_name,
+          "with --join: what the names of its servers and workers begin with (default: the machine's name)")
+        ->needs(join);
     up->add_option("--ready-seconds", a_.ready_seconds, "how long to wait until it is ready (default 60)")
         ->check(CLI::Range(1, 86400));
     CLI::App* down = Command(&app_, "down", "End the cluster that `penstock up` started; its data stay");
@@ -254,8 +275,18 @@ class Parser {
   }
 
   void AddCluster() {
+    CLI::App* cluster = Group("cluster", "The cluster as a whole");
+    CLI::App* rebalance = Inspect(
+        cluster, "rebalance",
+        "Move shards until servers hold and do about the same; by itself it is done once the same servers "
+        "have been there for scheduler.balance_delay_ms");
+    CLI::Option* word = rebalance->add_option("word", a_.word, "on or off: whether it is done by itself")
+                            ->check(OneOf({"on", "off"}));
+    rebalance->add_flag("--dry-run", a_.dry_run, "only say what would move")->excludes(word);
+    rebalance->add_flag("--explain", a_.explain, "each move with its reason, and what servers have then")
+        ->excludes(word);
     CLI::App* copies =
-        Inspect(Group("cluster", "The cluster as a whole"), "copies",
+        Inspect(cluster, "copies",
                 "Keep each shard on so many servers from now on, made and given up while the cluster runs; "
                 "without N: say how many there are");
     CLI::Option* count =
@@ -311,6 +342,10 @@ std::optional<int> ParseArguments(int argc, const char* const* argv, Arguments* 
     return parser.app().exit(e, out, err);
   } catch (const CLI::ParseError& e) {
     err << "penstock: " << ExplainMistake(parser.app(), e) << "\n";
+    return kExitUsage;
+  }
+  if (arguments->servers == 0u && !arguments->join) {
+    err << "penstock: --servers 0: must be at least 1, other than with --join\n";
     return kExitUsage;
   }
   if (arguments->command == "shard accept-loss" && !arguments->all && arguments->ids.empty()) {

@@ -33,6 +33,7 @@ struct Arguments {
   std::optional<std::string> config;
   std::vector<std::string> assignments;
   bool detach = false;
+  std::optional<std::string> address, join, join_token, node_name;
   uint32_t ready_seconds = 60;
 
   // train, evaluate
@@ -51,6 +52,8 @@ struct Arguments {
   std::string from, to;  // nodes, by name or id
   std::string wanted;    // likewise
   bool cancel = false;   // of moves
+  std::string word;      // on, off; empty: neither
+  bool explain = false;
   bool wait = false;
   double timeout_seconds = 0;             // with wait; 0: as long as it goes on
   std::optional<uint32_t> wanted_copies;  // nothing: say how many there are

@@ -81,7 +81,7 @@ Result<nlohmann::json> EvaluateFile(Client& client, const nlohmann::json& job, c
   auto data = OpenJobData(trained.spec, trained.plan, DataRole::kTest);
   if (!data.ok()) {
     constexpr std::string_view kOption = "data.test: ";  // whose place the files take
-    const std::string& message = data.status().message();
+    const std::string message = data.status().message();
     return FailedPrecondition("--data: " + message.substr(message.starts_with(kOption) ? kOption.size() : 0));
   }
   if ((*data)->dense() &&

@@ -41,11 +41,10 @@ json WithDrained(json nodes) {
   return nodes;
 }
 
-const std::vector<Column> kPlaceColumns = {{"SEEN MS AGO", "last_seen_ms", Show::kCount},
-                                           {"PID", "pid"},
-                                           {"ENDPOINTS", "endpoints"},
-                                           {"HTTP", "http"},
-                                           {"LOG", "log"}};
+const std::vector<Column> kPlaceColumns = {
+    {"HOST", "host"}, {"ZONE", "zone"},           {"SEEN MS AGO", "last_seen_ms", Show::kCount},
+    {"PID", "pid"},   {"ENDPOINTS", "endpoints"}, {"HTTP", "http"},
+    {"LOG", "log"}};
 const std::vector<Column> kJobColumns = {{"ID", "id"},
                                          {"NAME", "name"},
                                          {"STATE", "state"},
@@ -97,6 +96,9 @@ std::string StatusText(const json& status) {
   text += counts + "; copies: " + std::to_string(copies.value("wanted", uint64_t{1})) + " of each, " +
           std::to_string(copies.value("complete", uint64_t{0})) +
           " shards have all in sync; tables: " + std::to_string(status.value("tables", uint64_t{0})) + "\n";
+  if (!status.value("balance", true))
+    text +=
+        "shards do not move by themselves, but away from drained servers (`penstock cluster rebalance on`)\n";
   return text + JobsText(status.value("jobs", json::array()));
 }
 

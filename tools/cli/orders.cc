@@ -11,6 +11,7 @@
 #include "common/base/strings.h"
 #include "tools/cli/exit_code.h"
 #include "tools/cli/print.h"
+#include "tools/cli/rebalance.h"
 
 namespace penstock {
 namespace {
@@ -236,6 +237,7 @@ Result<int> RunOrder(Client& client, const Arguments& arguments, Console& consol
                                                        {"shard accept-loss", AcceptLossOrder},
                                                        {"shard move", MoveOrder},
                                                        {"cluster copies", CopiesOrder},
+                                                       {"cluster rebalance", RebalanceOrder},
                                                        {"fold", FoldOrder}};
   const auto order = kOrders.find(arguments.command);
   if (order == kOrders.end()) return Internal("command '" + arguments.command + "' is not carried out");

@@ -8,7 +8,7 @@
 namespace penstock {
 
 // job pause, resume, cancel and rm; node drain, undrain and remove; shard accept-loss, force and move;
-// cluster copies; table drop. What was done is said, and what could not be done is an error.
+// cluster copies and rebalance; table drop. What was done is said, and what could not be done is an error.
 Result<int> RunOrder(Client& client, const Arguments& arguments, Console& console);
 
 }  // namespace penstock

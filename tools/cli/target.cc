@@ -1,7 +1,5 @@
 #include "tools/cli/target.h"
 
-#include <unistd.h>
-
 #include "common/base/atomic_file.h"
 #include "common/base/strings.h"
 
@@ -16,7 +14,7 @@ std::string DataDirOf(const TargetArguments& target) {
 
 Result<std::string> SchedulerAt(const TargetArguments& target) {
   const std::string at =
-      target.scheduler.empty() ? DataDirPaths(DataDirOf(target)).scheduler_address() : target.scheduler;
+      target.scheduler.empty() ? ContactOf(DataDirPaths(DataDirOf(target))).scheduler : target.scheduler;
   if (at.find('/') == std::string::npos) return at;
   PENSTOCK_ASSIGN_OR_RETURN(const std::string text, ReadWholeFile(at));
   return text.substr(0, text.find('\n'));
@@ -28,10 +26,9 @@ ClientOptions TargetOptions(const TargetArguments& target, const std::string& na
                         .name = name,
                         .deadline_ms = kCallDeadlineMs};
   if (!target.scheduler.empty()) return options;
-  const DataDirPaths paths(DataDirOf(target));
-  options.scheduler = paths.scheduler_address();
-  const std::string token = paths.token(Access::kOperator);
-  if (options.token_file.empty() && ::access(token.c_str(), F_OK) == 0) options.token_file = token;
+  const ClusterContact contact = ContactOf(DataDirPaths(DataDirOf(target)));
+  options.scheduler = contact.scheduler;
+  if (options.token_file.empty()) options.token_file = contact.token_file;
   return options;
 }
 

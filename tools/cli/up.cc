@@ -12,6 +12,7 @@
 
 #include "client/admin.h"
 #include "common/base/atomic_file.h"
+#include "common/base/machine.h"
 #include "common/base/strings.h"
 #include "tools/cli/commands.h"
 #include "tools/cli/exit_code.h"
@@ -40,11 +41,19 @@ std::string Counted(uint64_t count, const std::string& thing) {
 
 void SayWhereThingsAre(const ClusterLauncher& cluster, Console& console) {
   const auto& paths = cluster.paths();
+  const LaunchRecord& record = cluster.record();
+  const std::string counts =
+      StrCat(Counted(record.servers, "server"), ", ", Counted(record.workers, "worker"));
+  if (record.joins()) {
+    console.out << "Penstock has joined the cluster at " << record.join << ": " << counts
+                << ", their names begin with " << record.name << "-\n  data       " << paths.root
+                << "\n  logs       " << paths.logs() << "\n";
+    return;
+  }
   const bool made = cluster.token_file() == paths.token(Access::kOperator);
   const std::string programs = made ? "  (yours; for programs: " + paths.token(Access::kClient) + ")" : "";
-  console.out << "Penstock is up: " << Counted(cluster.record().servers, "server") << ", "
-              << Counted(cluster.record().workers, "worker") << "\n  data       " << paths.root
-              << "\n  scheduler  " << AddressIn(paths.scheduler_address()) << "  (http://"
+  console.out << "Penstock is up: " << counts << "\n  data       " << paths.root << "\n  scheduler  "
+              << AddressIn(paths.scheduler_address()) << "  (http://"
               << AddressIn(paths.node("scheduler") + "/http_address") << ")\n  token      "
               << cluster.token_file() << programs << "\n  logs       " << paths.logs() << "\n";
 }
@@ -58,22 +67,21 @@ void SayWhichJobsGoOn(const nlohmann::json& jobs, Console& console) {
 }
 
 Status SayWhatIsKnown(const ClusterLauncher& cluster, bool with_options, Console& console) {
+  if (cluster.record().joins()) return Status::Ok();  // it is said where the cluster was started
   PENSTOCK_ASSIGN_OR_RETURN(
       auto client,
       ConnectTo({.data_dir = cluster.paths().root, .token_file = cluster.token_file()}, "penstock up"));
   PENSTOCK_ASSIGN_OR_RETURN(const nlohmann::json nodes, Admin(*client).Inspect("nodes"));
-  console.out << LeftOutText(nodes, cluster.supervisor().Children());
+  const LaunchRecord& record = cluster.record();
+  PENSTOCK_ASSIGN_OR_RETURN(const ClusterOptions options,
+                            LoadClusterOptions(record.config, record.assignments));
+  console.out << LeftOutText(nodes, cluster.supervisor().Children(), {MachineName(), options.server.host});
   PENSTOCK_ASSIGN_OR_RETURN(const nlohmann::json status, Admin(*client).Inspect("status"));
   if (!status.value("ready", false)) {
     for (const std::string& problem : HealthProblems(status))
       console.out << "  problem: " << FormatText(problem) << "\n";
   }
-  if (with_options) {
-    const LaunchRecord& record = cluster.record();
-    PENSTOCK_ASSIGN_OR_RETURN(const ClusterOptions options,
-                              LoadClusterOptions(record.config, record.assignments));
-    console.out << WithoutEffectText(options, record.assignments, status);
-  }
+  if (with_options) console.out << WithoutEffectText(options, record.assignments, status);
   PENSTOCK_ASSIGN_OR_RETURN(const nlohmann::json jobs, Admin(*client).Inspect("jobs"));
   SayWhichJobsGoOn(jobs, console);
   return Status::Ok();
@@ -84,6 +92,10 @@ Result<int> RunCluster(const Arguments& arguments, Console& console, InterruptSi
                        const std::function<void()>& ready) {
   LaunchOptions options{
       .data_dir = DataDirOf(arguments.target), .servers = arguments.servers, .workers = arguments.workers};
+  options.address = arguments.address;
+  options.join = arguments.join;
+  options.token_file = arguments.join_token;
+  options.name = arguments.node_name;
   if (arguments.config) options.config = arguments.config;
   if (!arguments.assignments.empty()) options.assignments = arguments.assignments;
   const auto say = TimedLines(console);
@@ -215,7 +227,9 @@ Result<int> RunDown(const Arguments& arguments, Console& console) {
     return DeadlineExceeded("the cluster in " + paths.root + " has not ended after " +
                             std::to_string(kDownSeconds) + " s (process " + std::to_string(*holder) + ")");
   }
-  console.out << "the cluster in " << paths.root << " has ended; its data stay\n";
+  const auto record = ReadLaunchRecord(paths);
+  console.out << (record.ok() && record->joins() ? "what joined a cluster from " : "the cluster in ")
+              << paths.root << " has ended; its data stay\n";
   return kExitOk;
 }
 

@@ -13,7 +13,9 @@
 #include "client/admin.h"
 #include "client/client.h"
 #include "common/base/atomic_file.h"
+#include "common/base/machine.h"
 #include "common/base/strings.h"
+#include "common/net/address.h"
 #include "common/net/identity.h"
 #include "tools/launch/launch_plan.h"
 
@@ -81,6 +83,38 @@ Status CheckUnset(const ClusterOptions& options) {
                          "': a launched cluster has a scheduler of its own, which its processes find");
 }
 
+// What was not given, and whether the rest can be.
+Status CompleteJoin(LaunchRecord* record) {
+  record->least_servers = 0;
+  PENSTOCK_RETURN_IF_ERROR(CheckAddress(record->join).Prepend("--join"));
+  if (record->address.empty() && !IsLoopback(BareHost(record->join.substr(0, record->join.rfind(':'))))) {
+    return InvalidArgument(
+        StrCat("--join ", record->join,
+               " needs --address: the address of this machine at which the cluster's other "
+               "machines reach its servers"));
+  }
+  if (record->token_file.empty()) {
+    return InvalidArgument(
+        "--join needs --token-file: a copy of the cluster's node.token, with its operator.token and "
+        "client.token beside it");
+  }
+  record->token_file = AbsolutePath(record->token_file);
+  const std::filesystem::path node(record->token_file);
+  std::vector<std::string> files = {record->token_file};
+  // Servers must know what those who call them prove. A cluster with one token has it under another name.
+  if (node.filename() == "node.token") {
+    for (const Access access : {Access::kOperator, Access::kClient})
+      files.push_back(DataDirPaths(node.parent_path().string()).token(access));
+  }
+  for (const std::string& file : files) {
+    if (::access(file.c_str(), R_OK) != 0)
+      return FailedPrecondition(StrCat(
+          "token file ", file, " cannot be read: copy the token files of the cluster's data directory here"));
+  }
+  if (record->name.empty()) record->name = MachineName();
+  return CheckPeerName(record->name).Prepend("--name");
+}
+
 Result<LaunchRecord> Decide(const LaunchOptions& options, const DataDirPaths& paths) {
   std::optional<LaunchRecord> last;
   auto read = ReadLaunchRecord(paths);
@@ -89,6 +123,17 @@ Result<LaunchRecord> Decide(const LaunchOptions& options, const DataDirPaths& pa
     return FailedPrecondition("data directory " + paths.root + " cannot be used: " + read.status().message());
   }
   PENSTOCK_ASSIGN_OR_RETURN(LaunchRecord record, DecideLaunch(options.servers, options.workers, last));
+  if (options.join && last && last->join != *options.join && !last->joins()) {
+    return FailedPrecondition(StrCat("data directory ", paths.root,
+                                     " holds a cluster of its own: --join needs another --data-dir"));
+  }
+  for (const auto& [given, kept] : {std::pair{&options.address, &record.address},
+                                    {&options.join, &record.join},
+                                    {&options.token_file, &record.token_file},
+                                    {&options.name, &record.name}}) {
+    if (*given) *kept = **given;
+  }
+  if (record.joins()) PENSTOCK_RETURN_IF_ERROR(CompleteJoin(&record));
   if (options.config) record.config = options.config->empty() ? "" : AbsolutePath(*options.config);
   if (options.assignments) record.assignments = *options.assignments;
   return record;
@@ -133,7 +178,9 @@ Result<std::unique_ptr<ClusterLauncher>> ClusterLauncher::Start(LaunchOptions op
   const auto& security = cluster.security;
   launcher->token_file_ =
       security.operator_token_file.empty() ? security.token_file : security.operator_token_file;
-  if (security.token_file.empty()) {
+  if (launcher->record_.joins()) {
+    launcher->token_file_ = OperatorTokenBeside(launcher->record_.token_file);
+  } else if (security.token_file.empty()) {
     launcher->token_file_ = paths.token(Access::kOperator);
     for (const Access access : {Access::kNode, Access::kOperator, Access::kClient})
       PENSTOCK_RETURN_IF_ERROR(EnsureTokenFile(paths.token(access)).status());
@@ -173,8 +220,9 @@ Status ClusterLauncher::CheckChildren() const {
 Status ClusterLauncher::WaitUntilReady(uint64_t deadline_ms, InterruptSignals* signals) {
   using Clock = std::chrono::steady_clock;
   const auto end = Clock::now() + std::chrono::milliseconds(deadline_ms);
-  ClientOptions options{
-      .scheduler = paths_.scheduler_address(), .token_file = token_file_, .name = "penstock up"};
+  ClientOptions options{.scheduler = record_.joins() ? record_.join : paths_.scheduler_address(),
+                        .token_file = token_file_,
+                        .name = "penstock up"};
   options.deadline_ms = 2000;
   options.connect_timeout_ms = 1000;
   std::unique_ptr<Client> client;
@@ -188,8 +236,7 @@ Status ClusterLauncher::WaitUntilReady(uint64_t deadline_ms, InterruptSignals* s
     }
     if (client != nullptr) {
       auto status = Admin(*client).Inspect("status");
-      missing = status.ok() ? MissingForReady(*status, record_.servers, record_.workers)
-                            : status.status().message();
+      missing = status.ok() ? MissingForReady(*status, record_) : status.status().message();
       if (missing.empty()) return Status::Ok();
     }
     if (signals == nullptr) {
@@ -223,14 +270,17 @@ void ClusterLauncher::Stop(InterruptSignals* signals) {
   supervisor_.reset();
 }
 
-std::string MissingForReady(const nlohmann::json& status, uint32_t servers, uint32_t workers) {
-  uint32_t alive_servers = 0, alive_workers = 0;
+std::string MissingForReady(const nlohmann::json& status, const LaunchRecord& record) {
+  // What joins a cluster is not the only one there.
+  const std::string begin = record.joins() ? record.name + "-" : "";
+  uint32_t servers = 0, workers = 0;
   for (const auto& node : status.value("nodes", nlohmann::json::array())) {
-    if (node.value("state", "") != "alive") continue;
-    ++(node.value("role", "") == "server" ? alive_servers : alive_workers);
+    if (node.value("state", "") != "alive" || !node.value("name", "").starts_with(begin)) continue;
+    ++(node.value("role", "") == "server" ? servers : workers);
   }
-  if (alive_servers < servers) return StrCat(alive_servers, " of ", servers, " servers have registered");
-  if (alive_workers < workers) return StrCat(alive_workers, " of ", workers, " workers have registered");
+  if (servers < record.servers) return StrCat(servers, " of ", record.servers, " servers have registered");
+  if (workers < record.workers) return StrCat(workers, " of ", record.workers, " workers have registered");
+  if (record.joins()) return "";  // whatever else the cluster waits for
   if (status.value("ready", false)) return "";
   // A quarantined shard waits for an operator, who needs the cluster for that.
   const auto shards = status.value("shards", nlohmann::json::object());
@@ -244,13 +294,15 @@ std::string MissingForReady(const nlohmann::json& status, uint32_t servers, uint
                           : problems;
 }
 
-std::string LeftOutText(const nlohmann::json& nodes, const std::vector<ChildState>& launched) {
+std::string LeftOutText(const nlohmann::json& nodes, const std::vector<ChildState>& launched,
+                        const std::set<std::string>& hosts) {
   std::string text;
   for (const auto& node : nodes) {
     const std::string name = node.value("name", "");
     const bool ours = std::any_of(launched.begin(), launched.end(),
                                   [&](const ChildState& child) { return child.name == name; });
-    if (ours) continue;
+    const std::string host = node.value("host", "");  // empty: of an earlier version
+    if (ours || (!host.empty() && !hosts.contains(host))) continue;
     const auto held = node.value("shards", 0u) + node.value("backups", 0u);
     StrAppend(&text, "  not started: ", name, ", which took part before",
               held > 0 ? StrCat("; it holds ", held, " shards or copies of them")

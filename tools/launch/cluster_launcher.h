@@ -1,5 +1,5 @@
-// ClusterLauncher: a cluster of local processes in one data directory: starts it, waits until it serves,
-// keeps it running, ends it.
+// ClusterLauncher: a cluster of local processes in one data directory, or servers and workers of a cluster
+// elsewhere: starts them, waits until they serve, keeps them running, ends them.
 //
 //   Start (lock, record, tokens, children) -> WaitUntilReady -> ... -> Stop
 //
@@ -10,6 +10,7 @@
 #include <memory>
 #include <nlohmann/json_fwd.hpp>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -27,6 +28,8 @@ struct LaunchOptions {
   std::optional<uint32_t> workers;
   std::optional<std::string> config;  // cluster file; nothing: as last time
   std::optional<std::vector<std::string>> assignments;
+  std::optional<std::string> address;  // as in LaunchRecord, like the next; nothing: as last time
+  std::optional<std::string> join, token_file, name;
   std::string programs;  // folder of the programs; empty: that of the running program
   SupervisorPolicy policy;
   std::function<void(const std::string&)> say = [](const std::string&) {};
@@ -39,9 +42,10 @@ class ClusterLauncher {
   static Result<std::unique_ptr<ClusterLauncher>> Start(LaunchOptions options);
   ~ClusterLauncher();  // Stop
 
-  // Until all shards are served and all servers and workers have registered. kCancelled when a signal came;
-  // kDeadlineExceeded with what is missing; kFailedPrecondition when a process cannot be kept running,
-  // kInvalidArgument at once when it does not take its options, both with the last lines that it printed.
+  // Until all shards are served (of a cluster of its own) and all servers and workers have registered.
+  // kCancelled when a signal came; kDeadlineExceeded with what is missing; kFailedPrecondition when a process
+  // cannot be kept running, kInvalidArgument at once when it does not take its options, both with the last
+  // lines that it printed.
   Status WaitUntilReady(uint64_t deadline_ms, InterruptSignals* signals);
 
   // In order: workers, servers, scheduler. A second signal while it waits kills what is left.
@@ -64,11 +68,13 @@ class ClusterLauncher {
   std::unique_ptr<Supervisor> supervisor_;
 };
 
-// Of the scheduler's status (inspect "status"): what keeps a cluster with so many servers and workers from
-// being ready; empty: nothing, or shards that are quarantined alone, which an operator must see to.
-std::string MissingForReady(const nlohmann::json& status, uint32_t servers, uint32_t workers);
-// Of inspect "nodes": a line for each that took part before and is none of the launched ones; "": all are.
-std::string LeftOutText(const nlohmann::json& nodes, const std::vector<ChildState>& launched);
+// Of the scheduler's status (inspect "status"): what keeps a launched cluster, or what joined one, from being
+// ready; empty: nothing, or shards that are quarantined alone, which an operator must see to.
+std::string MissingForReady(const nlohmann::json& status, const LaunchRecord& record);
+// Of inspect "nodes": a line for each on this machine, which goes by `hosts`, that took part before and is
+// none of the launched ones; "": all are.
+std::string LeftOutText(const nlohmann::json& nodes, const std::vector<ChildState>& launched,
+                        const std::set<std::string>& hosts);
 // Of inspect "status": a line for each option that only a new cluster takes and that this one has otherwise,
 // where it is not at its default or `assignments` ("section.key=value") name it.
 std::string WithoutEffectText(const ClusterOptions& options, const std::vector<std::string>& assignments,

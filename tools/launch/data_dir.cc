@@ -96,18 +96,35 @@ Result<LaunchRecord> ReadLaunchRecord(const DataDirPaths& paths) {
                         .workers = json.at("workers"),
                         .least_servers = json.at("least_servers"),
                         .config = json.at("config"),
-                        .assignments = json.at("set")};
+                        .assignments = json.at("set"),
+                        .address = json.value("address", ""),
+                        .join = json.value("join", ""),
+                        .token_file = json.value("token_file", ""),
+                        .name = json.value("name", "")};
   } catch (const nlohmann::json::exception& e) {
     return DataLoss(paths.record() + ": " + e.what());
   }
 }
 
+std::string OperatorTokenBeside(const std::string& node_token) {
+  const std::string beside = std::filesystem::path(node_token).replace_filename("operator.token").string();
+  return ::access(beside.c_str(), F_OK) == 0 ? beside : node_token;
+}
+
+ClusterContact ContactOf(const DataDirPaths& paths) {
+  const auto record = ReadLaunchRecord(paths);
+  if (record.ok() && record->joins())
+    return {.scheduler = record->join, .token_file = OperatorTokenBeside(record->token_file)};
+  const std::string token = paths.token(Access::kOperator);
+  return {.scheduler = paths.scheduler_address(),
+          .token_file = ::access(token.c_str(), F_OK) == 0 ? token : ""};
+}
+
 Status WriteLaunchRecord(const DataDirPaths& paths, const LaunchRecord& record) {
-  const nlohmann::json json = {{"servers", record.servers},
-                               {"workers", record.workers},
-                               {"least_servers", record.least_servers},
-                               {"config", record.config},
-                               {"set", record.assignments}};
+  const nlohmann::json json = {
+      {"servers", record.servers}, {"workers", record.workers},       {"least_servers", record.least_servers},
+      {"config", record.config},   {"set", record.assignments},       {"address", record.address},
+      {"join", record.join},       {"token_file", record.token_file}, {"name", record.name}};
   return WriteFileAtomically(paths.record(), json.dump(2) + "\n");
 }
 

@@ -30,6 +30,13 @@ struct LaunchRecord {
   uint32_t least_servers = 1;  // as many as the cluster was made with: its shards lie on them
   std::string config;          // absolute path, empty: none
   std::vector<std::string> assignments;
+  std::string address;  // of this machine, at which its processes listen; empty: as the options say
+  // Of processes that take part in a cluster elsewhere; empty: the cluster is this folder's own.
+  std::string join;        // host:port of its scheduler
+  std::string token_file;  // its node.token, with its others beside it; or its one token
+  std::string name;        // with which the names of its servers and workers begin
+
+  bool joins() const { return !join.empty(); }
 };
 
 struct DataDirPaths {
@@ -68,6 +75,15 @@ std::optional<pid_t> LockHolder(const DataDirPaths& paths);
 
 // kNotFound when nothing was ever launched there; kDataLoss when the file cannot be understood.
 Result<LaunchRecord> ReadLaunchRecord(const DataDirPaths& paths);
+// The operator's token beside the node's, or where there is none, the node's own.
+std::string OperatorTokenBeside(const std::string& node_token);
+// How a client reaches the cluster that this folder holds or takes part in: the scheduler's address, or the
+// file that has it; and the operator's token, empty where the folder has none.
+struct ClusterContact {
+  std::string scheduler, token_file;
+};
+ClusterContact ContactOf(const DataDirPaths& paths);
+
 Status WriteLaunchRecord(const DataDirPaths& paths, const LaunchRecord& record);
 
 // What to launch, from what was asked for (nothing: as last time, or 1 and 1) and what was before.

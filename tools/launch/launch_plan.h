@@ -12,9 +12,9 @@
 
 namespace penstock {
 
-// Scheduler, servers and workers in this order; they stop in the reverse one. `programs` is the folder of the
-// programs, `options` what LoadClusterOptions made of the record. Ports that were set are those of the first
-// server or worker, the next ones take the following.
+// Scheduler (unless the record joins another one), servers and workers in this order; they stop in the
+// reverse one. `programs` is the folder of the programs, `options` what LoadClusterOptions made of the
+// record. Ports that were set are those of the first server or worker, the next ones take the following.
 std::vector<ChildSpec> PlanLaunch(const DataDirPaths& paths, const std::string& programs,
                                   const LaunchRecord& record, const ClusterOptions& options);
 

@@ -62,6 +62,7 @@ struct FakeNode {
   NodeRole role = NodeRole::kServer;
   NodeId id = 0;
   uint64_t session = 0;
+  std::string host = {};
   std::map<ShardId, ShardLine> lines;  // what it has
   std::set<ShardId> granted;           // of those it serves
   std::set<ShardId> followed;
@@ -96,6 +97,7 @@ class FakeCluster {
                             .lines = {},
                             .highest_term = highest_term,
                             .highest_map_version = 0};
+    request.host = node.host;
     if (node.role == NodeRole::kServer) request.endpoints = {node.name + ":1", node.name + ":2"};
     for (const auto& [id, line] : node.lines) {
       request.lines.push_back(line);

@@ -86,6 +86,13 @@ TEST(Arguments, NestedCommandsAndOutput) {
   EXPECT_EQ(drain.arguments.timeout_seconds, 1.5);
   EXPECT_EQ(Parse({"node", "drain", "server-2", "--timeout", "1"}).code, 2) << "without --wait";
   EXPECT_EQ(Parse({"node", "undrain", "3"}).arguments.wanted, "3");
+  const auto plan = Parse({"cluster", "rebalance", "--dry-run", "--explain"});
+  ASSERT_EQ(plan.code, std::nullopt) << plan.err;
+  EXPECT_TRUE(plan.arguments.dry_run);
+  EXPECT_TRUE(plan.arguments.explain);
+  EXPECT_EQ(Parse({"cluster", "rebalance", "off"}).arguments.word, "off");
+  EXPECT_EQ(Parse({"cluster", "rebalance", "of"}).code, 2);
+  EXPECT_EQ(Parse({"cluster", "rebalance", "on", "--dry-run"}).code, 2);
   const auto remove = Parse({"node", "remove", "4"});
   ASSERT_EQ(remove.code, std::nullopt) << remove.err;
   EXPECT_EQ(remove.arguments.command, "node remove");

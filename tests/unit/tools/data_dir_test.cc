@@ -150,6 +150,25 @@ TEST_F(LaunchPlanTest, PassesOptionsOnAndSpreadsFixedPorts) {
   EXPECT_THAT(children[1].argv, Not(Contains("security.token_file=/d/node.token")));
 }
 
+TEST_F(LaunchPlanTest, WhatJoinsHasNoSchedulerOfItsOwn) {
+  const auto children = Plan({.servers = 1,
+                              .workers = 1,
+                              .assignments = {"server.zone=west"},
+                              .address = "10.0.0.2",
+                              .join = "10.0.0.1:7000",
+                              .token_file = "/t/one.token",
+                              .name = "beta"});
+  ASSERT_EQ(children.size(), 2u);
+  EXPECT_EQ(children[0].name, "beta-server-1");
+  EXPECT_THAT(children[0].argv, Contains("cluster.data_dir=/d/beta-server-1"));
+  EXPECT_THAT(children[0].argv, Contains("cluster.scheduler=10.0.0.1:7000"));
+  EXPECT_THAT(children[0].argv, Contains("server.listen=10.0.0.2"));
+  EXPECT_THAT(children[0].argv, Contains("security.token_file=/t/one.token"));
+  EXPECT_THAT(children[0].argv, Contains("server.zone=west"));
+  EXPECT_EQ(children[1].name, "beta-worker-1");
+  EXPECT_THAT(children[1].argv, Contains("worker.listen=10.0.0.2"));
+}
+
 TEST(LoadClusterOptions, NamesWhatIsWrong) {
   const auto unknown = LoadClusterOptions("", {"server.coers=2"});
   ASSERT_FALSE(unknown.ok());
@@ -209,23 +228,25 @@ TEST(ClusterLauncher, AChildThatRefusesItsOptionsIsStartedOnce) {
   for (const auto& child : (*launched)->supervisor().Children()) EXPECT_EQ(child.starts, 1u) << child.name;
 }
 
+LaunchRecord Record(uint32_t servers, uint32_t workers) { return {.servers = servers, .workers = workers}; }
+
 TEST(MissingForReady, CountsWhatHasRegistered) {
   nlohmann::json status = {
       {"ready", false},
       {"problems", {"shard 3 is not placed"}},
       {"shards", {{"total", 128}, {"serving", 127}}},
       {"nodes", {{{"role", "server"}, {"state", "alive"}}, {{"role", "server"}, {"state", "dead"}}}}};
-  EXPECT_EQ(MissingForReady(status, 2, 0), "1 of 2 servers have registered");
-  EXPECT_EQ(MissingForReady(status, 1, 1), "0 of 1 workers have registered");
-  EXPECT_EQ(MissingForReady(status, 1, 0), "shard 3 is not placed");
+  EXPECT_EQ(MissingForReady(status, Record(2, 0)), "1 of 2 servers have registered");
+  EXPECT_EQ(MissingForReady(status, Record(1, 1)), "0 of 1 workers have registered");
+  EXPECT_EQ(MissingForReady(status, Record(1, 0)), "shard 3 is not placed");
   status["problems"] = nlohmann::json::array();
-  EXPECT_EQ(MissingForReady(status, 1, 0), "127 of 128 shards are served");
+  EXPECT_EQ(MissingForReady(status, Record(1, 0)), "127 of 128 shards are served");
   status["shards"]["quarantined"] = 1;
-  EXPECT_EQ(MissingForReady(status, 1, 0), "") << "which waits for an operator";
+  EXPECT_EQ(MissingForReady(status, Record(1, 0)), "") << "which waits for an operator";
   status["shards"]["serving"] = 126;
-  EXPECT_EQ(MissingForReady(status, 1, 0), "126 of 128 shards are served");
+  EXPECT_EQ(MissingForReady(status, Record(1, 0)), "126 of 128 shards are served");
   status["ready"] = true;
-  EXPECT_EQ(MissingForReady(status, 1, 0), "");
+  EXPECT_EQ(MissingForReady(status, Record(1, 0)), "");
 }
 
 }  // namespace

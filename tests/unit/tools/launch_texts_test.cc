@@ -57,14 +57,17 @@ TEST_F(NoAnswerTest, TheSchedulerIsThereAndDoesNotAnswer) {
 }
 
 TEST(LeftOut, ThoseWhoTookPartBeforeAreNamed) {
-  const json nodes = {{{"id", 1}, {"name", "server-1"}, {"shards", 128}, {"backups", 0}},
-                      {{"id", 2}, {"name", "server-2"}, {"shards", 0}, {"backups", 0}},
-                      {{"id", 3}, {"name", "server-3"}, {"shards", 0}, {"backups", 5}}};
-  EXPECT_EQ(LeftOutText(nodes, {{.name = "scheduler"}, {.name = "server-1"}}),
+  const json nodes = {
+      {{"id", 1}, {"name", "server-1"}, {"shards", 128}, {"backups", 0}},
+      {{"id", 2}, {"name", "server-2"}, {"shards", 0}, {"backups", 0}},
+      {{"id", 3}, {"name", "server-3"}, {"host", "here"}, {"shards", 0}, {"backups", 5}},
+      {{"id", 4}, {"name", "beta-server-1"}, {"host", "there"}, {"shards", 9}, {"backups", 0}}};
+  EXPECT_EQ(LeftOutText(nodes, {{.name = "scheduler"}, {.name = "server-1"}}, {"here"}),
             "  not started: server-2, which took part before; it holds no shards, and once it counts as dead "
             "`penstock node remove 2` forgets it\n"
             "  not started: server-3, which took part before; it holds 5 shards or copies of them\n");
-  EXPECT_EQ(LeftOutText(nodes, {{.name = "server-1"}, {.name = "server-2"}, {.name = "server-3"}}), "");
+  EXPECT_EQ(LeftOutText(nodes, {{.name = "server-1"}, {.name = "server-2"}, {.name = "server-3"}}, {"here"}),
+            "");
 }
 
 TEST(WithoutEffect, OptionsOfANewClusterAreNamed) {

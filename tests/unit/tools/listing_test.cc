@@ -6,6 +6,10 @@
 
 #include <nlohmann/json.hpp>
 
+#include "tools/cli/rebalance.h"
+
+#include "tools/cli/rebalance.h"
+
 namespace penstock {
 namespace {
 
@@ -65,6 +69,43 @@ TEST(Listing, OldJobsAreCounted) {
   const std::string text = JobsText(jobs);
   EXPECT_THAT(text, HasSubstr("\n  2  a9a   paused\n  6  a9a   done\n"));
   EXPECT_THAT(text, HasSubstr("\n 15  a9a   done\nand 4 that ended before (`penstock job ls`)\n"));
+}
+
+json Plan() {
+  return {{"moves",
+           {{{"shard", 3},
+             {"from", "server-1"},
+             {"to", "server-2"},
+             {"what", "copy"},
+             {"bytes", 4096},
+             {"reason", "why"}}}},
+          {"moved_bytes", 4096},
+          {"servers",
+           {{{"name", "server-1"},
+             {"primaries", {{"before", 4}, {"after", 3}}},
+             {"copies", {{"before", 4}, {"after", 3}}},
+             {"bytes", {{"before", 8192}, {"after", 4096}}},
+             {"rows_per_second", {{"before", 10}, {"after", 5}}}}}},
+          {"not_drained", {{{"shard", 7}, {"server", "server-3"}, {"why", "it is lost"}}}},
+          {"notes", {"shard 5 alone has 2.00 of the mean load of a server, and cannot be split"}}};
+}
+
+TEST(PlanText, SaysHowMuchMovesAndWhatCannot) {
+  EXPECT_EQ(PlanText(Plan(), false, false),
+            "1 move would be done, with 4.0 KiB to copy\n"
+            "shard 7 stays on server-3: it is lost\n"
+            "shard 5 alone has 2.00 of the mean load of a server, and cannot be split\n");
+  EXPECT_THAT(PlanText(Plan(), true, false),
+              HasSubstr("1 move to do, with 4.0 KiB to copy (`penstock shard ls`"));
+  json nothing = Plan();
+  nothing["moves"] = nothing["not_drained"] = nothing["notes"] = json::array();
+  EXPECT_EQ(PlanText(nothing, true, false), "nothing is to be gained: no shard moves\n");
+}
+
+TEST(PlanText, ExplainsEachMoveAndWhatServersHaveThen) {
+  const std::string text = PlanText(Plan(), false, true);
+  EXPECT_THAT(text, HasSubstr("3  server-1  server-2  copy  4.0 KiB  why"));
+  EXPECT_THAT(text, HasSubstr("server-1      4     3       4     3  8.0 KiB  4.0 KiB      10     5"));
 }
 
 }  // namespace

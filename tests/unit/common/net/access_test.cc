@@ -24,17 +24,18 @@ using ::testing::HasSubstr;
 const std::map<std::string, std::string> kAllowed = {
     {"Scheduler.register", "noc"},   // as a server: n (scheduler_tokens_test)
     {"Scheduler.heartbeat", "noc"},  // of a server: n (scheduler_tokens_test)
-    {"Scheduler.shardMap", "noc"},  {"Scheduler.createTable", "noc"},  {"Scheduler.openTable", "noc"},
-    {"Scheduler.dropTable", "noc"}, {"Scheduler.newProducers", "noc"}, {"Scheduler.submitJob", "noc"},
-    {"Scheduler.cancelJob", "noc"}, {"Scheduler.lease", "noc"},        {"Scheduler.report", "noc"},
-    {"Scheduler.inspect", "noc"},   {"Scheduler.acceptLoss", "o"},     {"Scheduler.clock", "noc"},
-    {"Scheduler.minibatch", "noc"}, {"Scheduler.pauseJob", "noc"},     {"Scheduler.resumeJob", "noc"},
-    {"Scheduler.setCopies", "o"},   {"Scheduler.forceShard", "o"},     {"Scheduler.moveShard", "o"},
-    {"Scheduler.drainNode", "o"},   {"Scheduler.cannotStart", "n"},    {"Scheduler.removeJob", "noc"},
-    {"Scheduler.removeNode", "o"},  {"DataPlane.pull", "noc"},         {"DataPlane.push", "noc"},
-    {"DataPlane.flush", "noc"},     {"DataPlane.stats", "noc"},        {"DataPlane.commitRound", "noc"},
-    {"DataPlane.expire", "o"},      {"DataPlane.clocks", "noc"},       {"DataPlane.fold", "o"},
-    {"Replica.attach", "n"},        {"Replica.append", "n"},           {"Replica.digest", "n"},
+    {"Scheduler.shardMap", "noc"},    {"Scheduler.createTable", "noc"},  {"Scheduler.openTable", "noc"},
+    {"Scheduler.dropTable", "noc"},   {"Scheduler.newProducers", "noc"}, {"Scheduler.submitJob", "noc"},
+    {"Scheduler.cancelJob", "noc"},   {"Scheduler.lease", "noc"},        {"Scheduler.report", "noc"},
+    {"Scheduler.inspect", "noc"},     {"Scheduler.acceptLoss", "o"},     {"Scheduler.clock", "noc"},
+    {"Scheduler.minibatch", "noc"},   {"Scheduler.pauseJob", "noc"},     {"Scheduler.resumeJob", "noc"},
+    {"Scheduler.setCopies", "o"},     {"Scheduler.forceShard", "o"},     {"Scheduler.moveShard", "o"},
+    {"Scheduler.rebalance", "o"},     {"Scheduler.drainNode", "o"},      {"Scheduler.cannotStart", "n"},
+    {"Scheduler.removeJob", "noc"},   {"Scheduler.removeNode", "o"},     {"DataPlane.pull", "noc"},
+    {"DataPlane.push", "noc"},        {"DataPlane.flush", "noc"},        {"DataPlane.stats", "noc"},
+    {"DataPlane.commitRound", "noc"}, {"DataPlane.expire", "o"},         {"DataPlane.clocks", "noc"},
+    {"DataPlane.fold", "o"},          {"Replica.attach", "n"},           {"Replica.append", "n"},
+    {"Replica.digest", "n"},
 };
 
 // Answers everything with nothing, and remembers what came.

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "scheduler/copies/balancer.h"
 #include "scheduler/copies/copy_decision.h"
 
 namespace penstock {
@@ -117,8 +118,14 @@ class CopyDecisionTest : public ::testing::Test {
     Do(decision.add);
     Do(decision.quarantine);
     Do(decision.fence);
-    Do(decision.start);
     Do(decision.end);
+  }
+  // A second later.
+  StartMoves Balance() {
+    Pass(1000, {1, 2, 3});
+    const StartMoves start = balancer_.Next(Health(), kWallMs + now_);
+    Do(start);
+    return start;
   }
   // Shard 0's change; an empty one when there is none.
   ChangeCopies::Change Change() {
@@ -140,6 +147,7 @@ class CopyDecisionTest : public ::testing::Test {
 
   ClusterState state_;
   NodeTable nodes_{{}, 0};
+  Balancer balancer_{{}};
   int64_t now_ = 1000;
   std::map<NodeId, std::map<ShardId, ShardLine>> lines_;
 };

@@ -116,12 +116,14 @@ TEST_F(RemovalTest, ATakenTableNameCostsANumberAlone) {
 }
 
 TEST_F(RemovalTest, ADeadNodeThatHoldsNothingIsForgotten) {
+  c.s3.host = "gamma";
   AddThird();
   const NodeId third = c.s3.id;
   EXPECT_THAT(c.plane->RemoveNode(third, c.now).message(), HasSubstr("server-3 is alive: only a dead node"));
   c.Pass(4000, {&c.s1, &c.s2, &c.w1});
   const std::string hint = "`penstock node remove " + std::to_string(third) + "`";
-  EXPECT_THAT(Status().at("problems").dump(), HasSubstr("server-3 is dead; it holds no shard, and " + hint));
+  EXPECT_THAT(Status().at("problems").dump(),
+              HasSubstr("server-3 on gamma is dead; it holds no shard, and " + hint));
   ASSERT_TRUE(c.plane->RemoveNode(third, c.now).ok());
   EXPECT_TRUE(Status().at("problems").empty()) << Status().dump();
   EXPECT_EQ(c.log.Replay().FindNode(third), nullptr);

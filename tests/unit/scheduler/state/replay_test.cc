@@ -103,6 +103,8 @@ class RandomRun {
                                 static_cast<NodeId>(Pick(5)), c_.now);
     }
     if (Pick(4) == 0) (void)c_.plane->Drain(static_cast<NodeId>(1 + Pick(4)), Pick(3) == 0, c_.now);
+    if (Pick(8) == 0) (void)c_.plane->SetBalance(Pick(2) == 0);
+    if (Pick(8) == 0) (void)c_.plane->Rebalance(c_.now);
     for (FakeNode* server : {&c_.s1, &c_.s2, &c_.s1, &c_.s2}) {
       if (Pick(8) == 0) server->failed[static_cast<ShardId>(Pick(8))] = "it differs";
       if (Pick(4) == 0) server->failed.clear();
@@ -224,7 +226,8 @@ TEST(CommandTest, UnknownVersionsAndTypesAreRefused) {
   EXPECT_EQ(CommandFromJson(nlohmann::json("text")).status().code(), Code::kDataLoss);
 }
 
-// What was journaled before there were process ids, log files and limits of files is read without them.
+// What was journaled before there were process ids, log files, limits of files and balancing is read without
+// them.
 TEST(ClusterStateTest, JournalsOfEarlierVersionsAreRead) {
   auto node = CommandToJson(RegisterNode{
       .node = {.id = 1, .name = "server-1", .session = 1, .pid = 4711, .log = "/l"}, .lsns = {}});
@@ -249,6 +252,7 @@ TEST(ClusterStateTest, JournalsOfEarlierVersionsAreRead) {
   auto snapshot = state.ToJson();
   EXPECT_EQ(snapshot["nodes"][0][1].erase("pid") + snapshot["nodes"][0][1].erase("log"), 2u);
   EXPECT_EQ(snapshot["jobs"][0][1].erase("limit_files"), 1u);
+  EXPECT_EQ(snapshot.erase("balance"), 1u);
   const auto read = ClusterState::FromJson(snapshot);
   ASSERT_TRUE(read.ok()) << read.status().ToString();
   EXPECT_EQ(read->ToJson().dump(), state.ToJson().dump());

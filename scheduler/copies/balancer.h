@@ -1,0 +1,54 @@
+// Balancer: which shards move by themselves, and when: away from drained servers at once, and to even out
+// bytes and load when the servers have been the same for a while (rule 39).
+//
+//   journal and reports -> InputOf -> rebalance.h, the plan -> Next: the moves of it that start now
+//
+// Pure: times are passed in. One thread.
+#pragma once
+
+#include <cstdint>
+#include <set>
+#include <utility>
+
+#include "scheduler/copies/copy_health.h"
+#include "scheduler/copies/rebalance.h"
+
+namespace penstock {
+
+struct BalanceOptions {
+  // After servers have come or gone: one that restarts shall find its shards, and those that join together
+  // shall share.
+  int64_t delay_ms = 10'000;
+  // Its `copies` are the cluster's. What is seeded takes what pushes need, so that few copies go at a time.
+  RebalanceOptions plan = {.shard_bytes = 1 << 20, .shard_load = 1000, .max_copies_per_node = 4};
+};
+
+class Balancer {
+ public:
+  explicit Balancer(const BalanceOptions& options) : options_(options) {}
+
+  // Call it about every 100 ms; it plans less often where there are many shards.
+  StartMoves Next(const CopyHealth& health, int64_t wall_ms);
+  // The operator's word: the whole plan is carried out now, also where balancing is off, and whatever has
+  // moved lately. Until nothing is left of it, or the scheduler ends.
+  void Hurry() { hurry_ = true, next_ms_ = 0; }
+  bool hurries() const { return hurry_; }
+  // What Hurry would have done.
+  RebalancePlan Plan(const CopyHealth& health, int64_t wall_ms) const;
+
+ private:
+  // Since the same servers have been there.
+  void NoteServers(const CopyHealth& health);
+  RebalanceOptions OptionsOf(const CopyHealth& health, bool hurry) const;
+
+  const BalanceOptions options_;
+  bool hurry_ = false;
+  int64_t next_ms_ = 0;
+  std::set<std::pair<NodeId, uint64_t>> servers_;  // with their sessions
+  int64_t since_ms_ = 0;
+};
+
+// The plan's view of a cluster. `wall_ms`: since 1970.
+RebalanceInput InputOf(const CopyHealth& health, int64_t wall_ms);
+
+}  // namespace penstock
