@@ -193,7 +193,6 @@ void SimCluster::Run() {
   RunUntil(kHealMs);
   world.Note(scheduler.self(), "everything is healed");
   faults_->HealAll();
-  for (const auto& server : servers_) scheduler.Drain(server->node(), false);
   for (const auto& client : clients_) client->Stop();
   Settle();
   if (!world.failed().empty()) return;
@@ -203,9 +202,17 @@ void SimCluster::Run() {
   }
 }
 
+// The scheduler may not take it at once.
+void SimCluster::Undrain() {
+  for (const auto& [id, node] : scheduler.data().nodes) {
+    if (node.drained) scheduler.Drain(id, false);
+  }
+}
+
 void SimCluster::Settle() {
   for (uint64_t ms = kHealMs; world.failed().empty(); ms += 250) {
     RunUntil(ms);
+    Undrain();
     const std::string why = WhyNotQuiet();
     if (why.empty()) return;
     if (ms > kHealMs + kRestMs) return world.Fail("it_comes_to_rest", why);

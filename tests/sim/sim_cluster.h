@@ -78,6 +78,7 @@ class SimCluster {
   // Empty: nothing is on its way.
   std::string WhyNotQuiet() const;
   std::string WhyShardNotQuiet(ShardId id) const;
+  void Undrain();
   void Settle();
 
   const SimOptions options_;
