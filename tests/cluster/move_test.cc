@@ -12,6 +12,7 @@
 #include <random>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "client/admin.h"
@@ -108,25 +109,50 @@ TEST_P(MovesUnderLoad, LoseNothingAndAreSaidToNobody) {
   const int moves = FromEnvironment("PENSTOCK_MOVES", 8);
   ASSERT_NO_FATAL_FAILURE(Start({.servers = 3, .shards = 4, .set = Copies(copies_)}));
   std::mutex mutex;
-  std::vector<double> waits;  // of pushes, longest last
+  double longest = 0;  // push since it was last looked at, ms
   CountingLoad load(
       *client_,
       {.seed = 3, .on_answer = [&](auto begun, const Status&) {
+         const auto wait =
+             std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - begun).count();
          std::lock_guard lock(mutex);
-         waits.push_back(
-             std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - begun).count());
+         longest = std::max(longest, wait);
        }});
+  const auto take_longest = [&] {
+    std::lock_guard lock(mutex);
+    return std::exchange(longest, 0.0);
+  };
   ASSERT_TRUE(load.Start().ok());
   ASSERT_TRUE(WaitFor(kMoveMs, [&] { return load.pushes() > 200; })) << load.first_error();
-  ASSERT_NO_FATAL_FAILURE(MoveAround(moves, 4, 1));
+  // How fast it is with nothing moving, and how fast with something all the time.
+  const auto rate_since = [&](auto begun, uint64_t before) {
+    const std::chrono::duration<double> passed = std::chrono::steady_clock::now() - begun;
+    return static_cast<double>(load.pushes() - before) / passed.count();
+  };
+  auto begun = std::chrono::steady_clock::now();
+  uint64_t before = load.pushes();
+  std::this_thread::sleep_for(std::chrono::milliseconds(moves > 50 ? 10000 : 500));
+  const double still = rate_since(begun, before);
+  begun = std::chrono::steady_clock::now();
+  before = load.pushes();
+  std::vector<double> pauses;  // the longest push of each move
+  for (int i = 0; i < moves; ++i) {
+    take_longest();
+    ASSERT_NO_FATAL_FAILURE(MoveAround(1, 4, static_cast<uint64_t>(i)));
+    pauses.push_back(take_longest());
+  }
+  const double moving = rate_since(begun, before);
   load.Stop();
   EXPECT_EQ(load.failed(), 0u) << load.first_error();
   EXPECT_EQ(load.Check(), "");
   if (copies_ > 1) {
     EXPECT_EQ(CompareCopies(*cluster_, *client_), "");
   }
-  std::sort(waits.begin(), waits.end());
-  std::printf("%d moves, %zu pushes: %.0f ms the longest\n", moves, waits.size(), waits.back());
+  std::sort(pauses.begin(), pauses.end());
+  std::printf(
+      "%d moves: the longest push of each %.0f ms (median), %.0f (99 %%), %.0f (most); %.0f pushes/s, %.0f "
+      "with nothing moving\n",
+      moves, pauses[pauses.size() / 2], pauses[pauses.size() * 99 / 100], pauses.back(), moving, still);
 }
 
 INSTANTIATE_TEST_SUITE_P(Copies, MovesUnderLoad, testing::Values(1, 2, 3));
