@@ -6,6 +6,9 @@
 namespace penstock {
 namespace {
 
+// After the last moves, until their epochs are confirmed and others may follow.
+constexpr int64_t kSettlesMs = 3000;
+
 bool Takes(const CopyHealth& health, NodeId node) {
   return health.nodes().Beating(node) && health.nodes().StateOf(node, health.now_ms()) == Liveness::kAlive;
 }
@@ -62,17 +65,18 @@ RebalanceInput InputOf(const CopyHealth& health, int64_t wall_ms) {
   return input;
 }
 
-RebalanceOptions Balancer::OptionsOf(const CopyHealth& health, bool hurry) const {
+RebalanceOptions Balancer::OptionsOf(const CopyHealth& health) const {
   RebalanceOptions options = options_.plan;
   options.copies = health.state().data().copies;
-  if (hurry) options.cooldown_ms = 0;
   return options;
 }
 
 void Balancer::NoteServers(const CopyHealth& health) {
   std::set<std::pair<NodeId, uint64_t>> servers;
   for (const auto& [id, node] : health.state().data().nodes) {
-    if (node.role == NodeRole::kServer && Takes(health, id)) servers.emplace(id, node.session);
+    // One that is only slow to answer is still there, and one that is drained plays no part.
+    if (node.role == NodeRole::kServer && !node.drained && !health.Dead(id))
+      servers.emplace(id, node.session);
   }
   if (servers == servers_) return;
   servers_ = std::move(servers);
@@ -86,12 +90,14 @@ StartMoves Balancer::Next(const CopyHealth& health, int64_t wall_ms) {
   // A plan takes about 30 us a shard.
   next_ms_ = health.now_ms() + 200 + static_cast<int64_t>(data.shards.size()) / 8;
   RebalanceInput input = InputOf(health, wall_ms);
-  const bool even = hurry_ || (data.balance && health.now_ms() - since_ms_ >= options_.delay_ms);
-  if (!even) {
+  RebalanceOptions options = OptionsOf(health);
+  if (hurries()) {
+    options.cooldown_ms = wall_ms - hurried_ms_;  // what it has moved itself rests
+  } else if (!data.balance || health.now_ms() - since_ms_ < options_.delay_ms) {
     for (RebalanceShard& shard : input.shards) shard.moved_ms = wall_ms;  // for drains alone
   }
   StartMoves start;
-  for (RebalanceMove& move : NextMoves(input, OptionsOf(health, hurry_))) {
+  for (RebalanceMove& move : NextMoves(input, options)) {
     start.moves.push_back({.shard = move.shard,
                            .from = move.from,
                            .to = move.to,
@@ -99,12 +105,20 @@ StartMoves Balancer::Next(const CopyHealth& health, int64_t wall_ms) {
                            .at_ms = wall_ms,
                            .reason = std::move(move.reason)});
   }
-  hurry_ &= !start.moves.empty() || !input.in_flight.empty();
+  if (!start.moves.empty() || !input.in_flight.empty()) {
+    idle_since_ms_ = 0;
+  } else if (idle_since_ms_ == 0) {
+    idle_since_ms_ = health.now_ms();
+  } else if (health.now_ms() - idle_since_ms_ >= kSettlesMs) {
+    Rest();
+  }
   return start;
 }
 
 RebalancePlan Balancer::Plan(const CopyHealth& health, int64_t wall_ms) const {
-  return PlanAll(InputOf(health, wall_ms), OptionsOf(health, true));
+  RebalanceOptions options = OptionsOf(health);
+  options.cooldown_ms = 0;
+  return PlanAll(InputOf(health, wall_ms), options);
 }
 
 }  // namespace penstock

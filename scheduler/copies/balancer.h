@@ -30,19 +30,22 @@ class Balancer {
   // Call it about every 100 ms; it plans less often where there are many shards.
   StartMoves Next(const CopyHealth& health, int64_t wall_ms);
   // The operator's word: the whole plan is carried out now, also where balancing is off, and whatever has
-  // moved lately. Until nothing is left of it, or the scheduler ends.
-  void Hurry() { hurry_ = true, next_ms_ = 0; }
-  bool hurries() const { return hurry_; }
+  // moved before. Until nothing is left of it for a moment, Rest, or the scheduler's end.
+  void Hurry(int64_t wall_ms) { hurried_ms_ = wall_ms, next_ms_ = 0, idle_since_ms_ = 0; }
+  // Only what is drained moves on, or what balancing finds by itself.
+  void Rest() { hurried_ms_ = 0; }
+  bool hurries() const { return hurried_ms_ != 0; }
   // What Hurry would have done.
   RebalancePlan Plan(const CopyHealth& health, int64_t wall_ms) const;
 
  private:
   // Since the same servers have been there.
   void NoteServers(const CopyHealth& health);
-  RebalanceOptions OptionsOf(const CopyHealth& health, bool hurry) const;
+  RebalanceOptions OptionsOf(const CopyHealth& health) const;
 
   const BalanceOptions options_;
-  bool hurry_ = false;
+  int64_t hurried_ms_ = 0;     // wall clock; 0: nothing is in a hurry
+  int64_t idle_since_ms_ = 0;  // it found nothing to do; 0: it did
   int64_t next_ms_ = 0;
   std::set<std::pair<NodeId, uint64_t>> servers_;  // with their sessions
   int64_t since_ms_ = 0;

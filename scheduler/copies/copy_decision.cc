@@ -29,7 +29,8 @@ class Decider {
       if (shard.node != 0) ++primaries_[shard.node], ++members_[shard.node];
       for (const CopyRecord& copy : shard.backups) {
         ++members_[copy.node];
-        if (!copy.in_sync) ++seeding_[copy.node];
+        // One of a shard that nobody serves gets nothing.
+        if (!copy.in_sync && shard.quarantine.empty() && health_.WhyLost(id).empty()) ++seeding_[copy.node];
       }
     }
   }
@@ -88,7 +89,7 @@ class Decider {
         ++out_.signs_wanted;
         return false;
       case MoveStep::Kind::kEnd:
-        out_.end.moves.push_back({.shard = id, .why = std::move(step.why)});
+        out_.end.moves.push_back({.shard = id, .why = std::move(step.why), .at_ms = wall_ms_});
         return true;
       case MoveStep::Kind::kGiveUp:
         out_.given_up.push_back({.shard = id, .why = std::move(step.why)});
@@ -124,7 +125,8 @@ class Decider {
                                    .min_lsn = health_.NextLsn(id),
                                    .node = leader.node,
                                    .incarnation = leader.incarnation,
-                                   .backups = std::move(backups)});
+                                   .backups = std::move(backups),
+                                   .at_ms = wall_ms_});
   }
 
   // It is there beside those that are wanted, to take the place of one.

@@ -11,7 +11,8 @@ namespace {
 using Kind = MoveStep::Kind;
 
 // Empty: it can go on.
-std::string WhyEnd(const CopyHealth& health, const ShardRecord& shard) {
+std::string WhyEnd(const CopyHealth& health, ShardId id, int64_t wall_ms) {
+  const ShardRecord& shard = health.Shard(id);
   const MoveRecord& move = shard.move;
   if (!IsMember(shard, move.from)) return StrCat("the copy on ", health.NodeName(move.from), " is gone");
   const NodeRecord* to = health.state().FindNode(move.to);
@@ -19,8 +20,15 @@ std::string WhyEnd(const CopyHealth& health, const ShardRecord& shard) {
   if (move.drains && !health.Drained(move.from)) return health.NodeName(move.from) + " is drained no more";
   if (health.Dead(move.to)) return health.NodeName(move.to) + " does not answer";
   if (health.Drained(move.to) && !IsMember(shard, move.to)) return health.NodeName(move.to) + " is drained";
-  if (!move.adds && FindCopy(shard.backups, move.to) == nullptr)
-    return StrCat("the copy on ", health.NodeName(move.to), " is gone");
+  const CopyRecord* copy = FindCopy(shard.backups, move.to);
+  if (!move.adds && copy == nullptr) return StrCat("the copy on ", health.NodeName(move.to), " is gone");
+  const ShardLine* line = health.nodes().Line(move.to, id);
+  const bool arrives = line != nullptr && (line->complete || line->rows > 0);
+  if (move.adds && (copy == nullptr || !copy->in_sync) && !arrives && move.begun_ms != 0 &&
+      wall_ms - move.begun_ms > kArrivesMs) {
+    return StrCat("nothing has come to ", health.NodeName(move.to), " within ", kArrivesMs / 1000,
+                  " s; the log of ", health.NodeName(shard.node), " says whether it reaches it");
+  }
   return "";
 }
 
@@ -68,7 +76,7 @@ MoveStep NextMoveStep(const CopyHealth& health, ShardId id, bool settled, int64_
   const ShardRecord& shard = health.Shard(id);
   const MoveRecord& move = shard.move;
   if (move.from == 0) return {};
-  const std::string end = WhyEnd(health, shard);
+  const std::string end = WhyEnd(health, id, wall_ms);
   if (move.fence != 0) return FencedStep(health, id, end, wall_ms);
   if (!end.empty()) return {Kind::kEnd, end};
   const CopyRecord* target = FindCopy(shard.backups, move.to);

@@ -19,6 +19,8 @@ namespace penstock {
 // up, so that slow disks do not keep a shard where it is.
 inline constexpr int64_t kMostFencedMs = 400;
 inline constexpr uint32_t kMostDoublings = 4;
+// A copy of which nothing has arrived for so long will not be: the target cannot be reached, say.
+inline constexpr int64_t kArrivesMs = 60'000;
 
 struct MoveStep {
   enum class Kind {

@@ -186,7 +186,8 @@ void RebalanceState::Place(uint32_t index, const RebalanceShard& given, const Re
   ++leader.primaries;
   // Copies are seeded by the primary.
   shard.movable = !shard.pinned && leader.able && shard.slots.size() <= options.copies;
-  shard.resting = given.moved_ms != 0 && input.now_ms - given.moved_ms < options.cooldown_ms;
+  const int64_t rested = input.now_ms - given.moved_ms;  // below 0: the clock was set back
+  shard.resting = given.moved_ms != 0 && rested >= 0 && rested < options.cooldown_ms;
 }
 
 // What is on servers that do not live is not counted: nobody knows where it will be.

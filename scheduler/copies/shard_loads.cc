@@ -3,11 +3,19 @@
 #include <cmath>
 
 namespace penstock {
+namespace {
+
+// Of what is known, that comes from the last `ms`.
+double Share(int64_t ms) { return -std::expm1(-static_cast<double>(ms) / ShardLoads::kSmoothMs); }
+
+}  // namespace
 
 void ShardLoads::OnHeartbeat(NodeId node, const std::vector<ShardLine>& lines, int64_t now_ms) {
   for (const ShardLine& line : lines) {
     if (line.epoch == 0) continue;  // it serves it to nobody
-    Entry& entry = entries_[line.shard];
+    const auto [found, fresh] = entries_.try_emplace(line.shard);
+    Entry& entry = found->second;
+    if (fresh) entry.first_ms = now_ms;
     // Another server, or another life of it, counts from 0 on.
     const bool goes_on = entry.node == node && line.served_rows >= entry.served_rows;
     const int64_t passed = now_ms - entry.at_ms;
@@ -15,7 +23,7 @@ void ShardLoads::OnHeartbeat(NodeId node, const std::vector<ShardLine>& lines, i
     if (goes_on) {
       const double seconds = static_cast<double>(passed) / 1000;
       const double now = static_cast<double>(line.served_rows - entry.served_rows) / seconds;
-      entry.rate += (now - entry.rate) * -std::expm1(-static_cast<double>(passed) / kSmoothMs);
+      entry.rate += (now - entry.rate) * Share(passed);
     }
     entry.node = node;
     entry.served_rows = line.served_rows;
@@ -25,7 +33,10 @@ void ShardLoads::OnHeartbeat(NodeId node, const std::vector<ShardLine>& lines, i
 
 double ShardLoads::Of(ShardId shard) const {
   const auto it = entries_.find(shard);
-  return it == entries_.end() ? 0 : it->second.rate;
+  if (it == entries_.end()) return 0;
+  const Entry& entry = it->second;
+  const int64_t known = entry.at_ms - entry.first_ms;
+  return known <= 0 ? 0 : entry.rate / Share(known);
 }
 
 }  // namespace penstock

@@ -22,8 +22,8 @@ class ShardLoads {
   struct Entry {
     NodeId node = 0;  // whose counter it is
     uint64_t served_rows = 0;
-    int64_t at_ms = 0;
-    double rate = 0;
+    int64_t first_ms = 0, at_ms = 0;
+    double rate = 0;  // as if there had been nothing before the first
   };
   // A rate over less says nothing: a few pushes are in it.
   static constexpr int64_t kLeastMs = 200;

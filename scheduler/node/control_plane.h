@@ -227,7 +227,7 @@ class ControlPlane {
   Status CommitStarts(const StartMoves& start);
   // Has those shards begin to move of which it is time.
   Status Balance(Now now);
-  Status CancelMove(ShardId id);
+  Status CancelMove(ShardId id, Now now);
   // Some shard is being handed over from it or to it.
   bool HandsOver(NodeId node) const;
   // By `remaining` of `node`.

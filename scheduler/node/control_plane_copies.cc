@@ -115,8 +115,8 @@ Status ControlPlane::TryCommitCopies(Now now) {
   signs_wanted_ = decision.signs_wanted;
   if (!decision.confirm.confirmations.empty()) PENSTOCK_RETURN_IF_ERROR(state_.Commit(decision.confirm));
   PENSTOCK_RETURN_IF_ERROR(CommitChanges(std::move(decision.change), now));
-  for (const auto& [shard, why] : decision.given_up)
-    LOG(WARNING) << "shard " << shard << " is not handed over for now: " << why;
+  for (const auto& move : decision.given_up)
+    LOG(WARNING) << "shard " << move.shard << " is not handed over for now: " << move.why;
   if (!decision.drop.copies.empty()) PENSTOCK_RETURN_IF_ERROR(state_.Commit(decision.drop));
   if (!decision.add.copies.empty()) PENSTOCK_RETURN_IF_ERROR(state_.Commit(decision.add));
   PENSTOCK_RETURN_IF_ERROR(CommitMoves(decision));
@@ -127,8 +127,8 @@ Status ControlPlane::CommitMoves(const CopyDecision& decision) {
   if (!decision.fence.fences.empty()) PENSTOCK_RETURN_IF_ERROR(state_.Commit(decision.fence));
   if (decision.end.moves.empty()) return Status::Ok();
   PENSTOCK_RETURN_IF_ERROR(state_.Commit(decision.end));
-  for (const auto& [shard, why] : decision.end.moves)
-    LOG(WARNING) << "shard " << shard << " does not move: " << why;
+  for (const auto& move : decision.end.moves)
+    LOG(WARNING) << "shard " << move.shard << " does not move: " << move.why;
   return Status::Ok();
 }
 
@@ -219,6 +219,7 @@ Status ControlPlane::Drain(NodeId id, bool drained, Now now) {
 
 Status ControlPlane::SetBalance(bool on) {
   PENSTOCK_RETURN_IF_ERROR(CheckLeads());
+  if (!on) balancer_.Rest();
   if (state_.data().balance == on) return Status::Ok();
   PENSTOCK_RETURN_IF_ERROR(state_.Commit(penstock::SetBalance{on}));
   LOG(INFO) << "shards move by themselves " << (on ? "to even out bytes and load" : "for drains alone");
@@ -227,30 +228,38 @@ Status ControlPlane::SetBalance(bool on) {
 
 Status ControlPlane::Rebalance(Now now) {
   PENSTOCK_RETURN_IF_ERROR(CheckLeads());
-  balancer_.Hurry();
+  if (Settling(now))
+    return Unavailable("the scheduler has just started and waits for the servers' reports", 100);
+  balancer_.Hurry(now.wall_ms);
   return Balance(now);
 }
 
 Status ControlPlane::Balance(Now now) {
+  if (Settling(now)) return Status::Ok();
   const Status status = CommitStarts(balancer_.Next(Health(now), now.wall_ms));
   // The journal's failures it says itself.
   LOG_IF(ERROR, status.code() == Code::kInternal) << "moves: " << status.ToString();
   return status;
 }
 
-Status ControlPlane::CancelMove(ShardId id) {
+Status ControlPlane::CancelMove(ShardId id, Now now) {
   const MoveRecord& move = state_.data().shards[id].move;
   if (move.from == 0) return FailedPrecondition(StrCat("shard ", id, " does not move"));
   if (move.fence != 0) return Unavailable(StrCat("shard ", id, " is just being handed over"), 500);
+  if (move.drains) {
+    const std::string name = state_->FindNode(move.from)->name;
+    return FailedPrecondition(StrCat("shard ", id, " moves as ", name, " is drained: `penstock node undrain ",
+                                     name, "` ends that"));
+  }
   LOG(INFO) << "shard " << id << " does not move: an operator's word";
-  return state_.Commit(EndMoves{{{.shard = id, .why = "an operator's word"}}});
+  return state_.Commit(EndMoves{{{.shard = id, .why = "an operator's word", .at_ms = now.wall_ms}}});
 }
 
 Status ControlPlane::MoveShard(ShardId id, NodeId from, NodeId to, Now now) {
   PENSTOCK_RETURN_IF_ERROR(CheckLeads());
   if (id >= state_.data().shards.size()) return NoSuchShard(id);
   const ShardRecord& shard = state_.data().shards[id];
-  if (to == 0) return CancelMove(id);
+  if (to == 0) return CancelMove(id, now);
   if (from == 0) from = shard.node;
   const CopyHealth health = Health(now);
   const NodeRecord* target = state_->FindNode(to);

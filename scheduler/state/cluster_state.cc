@@ -26,7 +26,9 @@ Status ClusterState::Apply(const Command& command) {
 Result<ClusterState> ClusterState::FromJson(nlohmann::json json) {
   try {
     ClusterState state;
-    json.emplace("rewind", StateData{}.rewind);  // a snapshot from before there was such a number
+    // A snapshot from before there were these.
+    json.emplace("rewind", StateData{}.rewind);
+    json.emplace("balance", StateData{}.balance);
     state.data_ = json.get<StateData>();
     for (const auto& [id, job] : state.data_.jobs) {
       for (const auto& partition : job.partitions) {

@@ -127,7 +127,7 @@ class ClusterState {
   void RaiseLsns(const ShardLsns& lsns);
   static void KeepFormer(ShardRecord& shard, const ChangeCopies::Change& change);
   static void ForgetFormer(ShardRecord& shard, NodeId node);
-  static void SettleMove(ShardRecord& shard);
+  static void SettleMove(ShardRecord& shard, int64_t at_ms);
   void AddTable(const TableSpec& spec);
   void EraseTable(TableId id);
   void RewindJobs();

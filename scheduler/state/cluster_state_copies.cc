@@ -146,7 +146,7 @@ void ClusterState::Do(const ChangeCopies& c) {
     shard.node = change.node;
     shard.incarnation = change.incarnation;
     shard.backups = change.backups;
-    SettleMove(shard);
+    SettleMove(shard, change.at_ms);
     Grant({.shard = change.shard, .epoch = change.epoch, .min_lsn = change.min_lsn},
           data_.nodes[change.node].session);
   }

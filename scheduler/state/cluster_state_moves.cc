@@ -86,16 +86,20 @@ Status ClusterState::CheckIt(const EndMoves& c) const {
 }
 
 void ClusterState::Do(const EndMoves& c) {
-  for (const auto& end : c.moves) data_.shards[end.shard].move = {};
+  for (const auto& end : c.moves) {
+    ShardRecord& shard = data_.shards[end.shard];
+    shard.move = {};
+    if (end.at_ms != 0) shard.moved_ms = end.at_ms;
+  }
 }
 
 // After the copies have changed: it has moved, or cannot; or its fence was given up.
-void ClusterState::SettleMove(ShardRecord& shard) {
+void ClusterState::SettleMove(ShardRecord& shard, int64_t at_ms) {
   MoveRecord& move = shard.move;
   move.given_up += move.fence != 0;
   move.fence = 0;
   if (move.from == 0 || (shard.node != move.to && IsMember(shard, move.from))) return;
-  if (IsMember(shard, move.to)) shard.moved_ms = move.begun_ms;
+  if (IsMember(shard, move.to)) shard.moved_ms = at_ms;
   move = {};
 }
 

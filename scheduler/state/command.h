@@ -144,7 +144,9 @@ struct ChangeCopies {
     NodeId node = 0;
     Incarnation incarnation = 0;
     std::vector<CopyRecord> backups;
-    NLOHMANN_DEFINE_TYPE_INTRUSIVE(Change, shard, epoch, min_lsn, node, incarnation, backups)
+    int64_t at_ms = 0;  // wall clock; 0: of an earlier version
+    NLOHMANN_DEFINE_TYPE_INTRUSIVE_WITH_DEFAULT(Change, shard, epoch, min_lsn, node, incarnation, backups,
+                                                at_ms)
   };
   std::vector<Change> changes;
   NLOHMANN_DEFINE_TYPE_INTRUSIVE(ChangeCopies, changes)
@@ -200,7 +202,8 @@ struct EndMoves {
   struct Move {
     ShardId shard = 0;
     std::string why;
-    NLOHMANN_DEFINE_TYPE_INTRUSIVE(Move, shard, why)
+    int64_t at_ms = 0;  // from when on it rests; 0: it may move again at once
+    NLOHMANN_DEFINE_TYPE_INTRUSIVE_WITH_DEFAULT(Move, shard, why, at_ms)
   };
   std::vector<Move> moves;
   NLOHMANN_DEFINE_TYPE_INTRUSIVE(EndMoves, moves)

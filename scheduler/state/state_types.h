@@ -94,7 +94,7 @@ struct ShardRecord {
   // the present one is confirmed they may be the only ones with all that was answered, and may have to lead.
   std::vector<CopyRecord> former;
   MoveRecord move;
-  int64_t moved_ms = 0;  // when the last move that got to its end began, wall clock; 0: none did
+  int64_t moved_ms = 0;  // when its last move ended, if it was not given up at once, wall clock; 0: none did
   NLOHMANN_DEFINE_TYPE_INTRUSIVE_WITH_DEFAULT(ShardRecord, node, incarnation, epoch, min_lsn, highest, logged,
                                               synced, granted_session, held, quarantine, backups, confirmed,
                                               former, move, moved_ms)
@@ -276,11 +276,10 @@ struct StateData {
   std::vector<TableId> dropped_tables;
   std::map<JobId, JobRecord> jobs;
   ProducerRanges finished;  // none below the forget floor
-  NLOHMANN_DEFINE_TYPE_INTRUSIVE_WITH_DEFAULT(StateData, cluster, term, commands, copies, min_copies, balance,
-                                              rewind, last_session, last_incarnation, last_node, last_table,
-                                              table_version, last_job, last_token, next_producer,
-                                              first_client_producer, nodes, shards, tables, dropped_tables,
-                                              jobs, finished)
+  NLOHMANN_DEFINE_TYPE_INTRUSIVE(StateData, cluster, term, commands, copies, min_copies, balance, rewind,
+                                 last_session, last_incarnation, last_node, last_table, table_version,
+                                 last_job, last_token, next_producer, first_client_producer, nodes, shards,
+                                 tables, dropped_tables, jobs, finished)
 };
 
 }  // namespace penstock

@@ -64,7 +64,7 @@ TEST_F(BalancerTest, OffMeansForDrainsAloneAndAnOperatorsWordIsCarriedOut) {
   WaitForDelay();
   EXPECT_THAT(Next().moves, IsEmpty());
   EXPECT_EQ(balancer_.Plan(Health(), kWallMs + now_).moves.size(), 10u) << "until each has five or six";
-  balancer_.Hurry();
+  balancer_.Hurry(kWallMs + now_);
   StartMoves start = Next();
   EXPECT_EQ(start.moves.size(), 4u);
   Finish(start);
@@ -74,7 +74,7 @@ TEST_F(BalancerTest, OffMeansForDrainsAloneAndAnOperatorsWordIsCarriedOut) {
   Finish(start);
   Do(DrainNode{.node = 2});
   Do(DrainNode{.node = 3});
-  EXPECT_THAT(Next().moves, IsEmpty()) << "nowhere to go";
+  for (int i = 0; i < 5; ++i) EXPECT_THAT(Next().moves, IsEmpty()) << "nowhere to go";
   EXPECT_FALSE(balancer_.hurries());
   Do(DrainNode{.node = 2, .drained = false});
   EXPECT_THAT(Next().moves, IsEmpty());
@@ -118,8 +118,9 @@ TEST_F(BalancerTest, WhatMovedLatelyRests) {
   Enter(to, moved);
   Confirm(moved);
   const Epoch epoch = Shard(moved).epoch + 1;
-  Do(ChangeCopies{{{.shard = moved, .epoch = epoch, .min_lsn = 1, .node = to, .incarnation = life}}});
-  EXPECT_EQ(Shard(moved).moved_ms, kWallMs + now_) << "when it began";
+  Do(ChangeCopies{
+      {{.shard = moved, .epoch = epoch, .min_lsn = 1, .node = to, .incarnation = life, .at_ms = 4711}}});
+  EXPECT_EQ(Shard(moved).moved_ms, 4711) << "when it ended";
   EXPECT_EQ(Shard(moved).move, MoveRecord{});
 }
 
@@ -142,6 +143,11 @@ TEST_F(BalancerTest, LoadIsRowsASecondSmoothed) {
   Line(1, 0).served_rows = 0;
   Pass(500, {1});
   EXPECT_LT(nodes_.loads().Of(0), 4'000);
+  // A scheduler that has just begun knows the rate, and not how it was before.
+  ShardLoads fresh;
+  ShardLine line{.shard = 7, .epoch = 1, .served_rows = 5'000'000};
+  for (int i = 0; i < 6; ++i, line.served_rows += 10'000) fresh.OnHeartbeat(1, {line}, 1000 + i * 500);
+  EXPECT_NEAR(fresh.Of(7), 20'000, 1);
 }
 
 }  // namespace

@@ -311,6 +311,23 @@ TEST_F(MoveDecisionTest, WithoutAnotherServerABackupLeadsAndTheDrainSaysWhyItSta
   EXPECT_EQ(Shard().move, MoveRecord{}) << "nothing better is there";
 }
 
+TEST_F(MoveDecisionTest, AMoveOfWhichNothingArrivesEndsAfterAMinute) {
+  Begin(2, 1);
+  Lsns(1, 7, 7);
+  Beat(1);
+  Do(StartMoves{{{.shard = 0, .from = 1, .to = 2, .at_ms = kWallMs + now_, .reason = "a test"}}});
+  Step();
+  ASSERT_NE(FindCopy(Shard().backups, 2), nullptr);
+  Pass(kArrivesMs, {1, 2, 3});
+  EXPECT_EQ(Next().kind, Kind::kNone);
+  Pass(1, {1, 2, 3});
+  EXPECT_EQ(Next().kind, Kind::kEnd);
+  EXPECT_THAT(Next().why, HasSubstr("nothing has come to server-2 (node 2) within 60 s"));
+  Line(2, 0) = {.shard = 0, .incarnation = FindCopy(Shard().backups, 2)->incarnation, .rows = 1};
+  Beat(2);
+  EXPECT_EQ(Next().kind, Kind::kNone) << "it takes its time";
+}
+
 TEST_F(MoveDecisionTest, WhatCannotMoveIsRefused) {
   Begin(2, 2);
   Follow(2);
