@@ -8,8 +8,6 @@
 
 #include "tools/cli/rebalance.h"
 
-#include "tools/cli/rebalance.h"
-
 namespace penstock {
 namespace {
 
