@@ -26,8 +26,8 @@ std::string WhyEnd(const CopyHealth& health, ShardId id, int64_t wall_ms) {
   const bool arrives = line != nullptr && (line->complete || line->rows > 0);
   if (move.adds && (copy == nullptr || !copy->in_sync) && !arrives && move.begun_ms != 0 &&
       wall_ms - move.begun_ms > kArrivesMs) {
-    return StrCat("nothing has come to ", health.NodeName(move.to), " within ", kArrivesMs / 1000,
-                  " s; the log of ", health.NodeName(shard.node), " says whether it reaches it");
+    return StrCat("nothing has come to ", health.NodeName(move.to), " within ", kArrivesMs / 1000, " s: can ",
+                  health.NodeName(shard.node), " reach it at ", to->endpoints.front(), "?");
   }
   return "";
 }

@@ -94,7 +94,7 @@ struct ShardRecord {
   // the present one is confirmed they may be the only ones with all that was answered, and may have to lead.
   std::vector<CopyRecord> former;
   MoveRecord move;
-  int64_t moved_ms = 0;  // when its last move ended, if it was not given up at once, wall clock; 0: none did
+  int64_t moved_ms = 0;  // when its last move ended, wall clock; 0: none did
   NLOHMANN_DEFINE_TYPE_INTRUSIVE_WITH_DEFAULT(ShardRecord, node, incarnation, epoch, min_lsn, highest, logged,
                                               synced, granted_session, held, quarantine, backups, confirmed,
                                               former, move, moved_ms)

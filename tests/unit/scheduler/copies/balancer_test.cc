@@ -27,33 +27,32 @@ class BalancerTest : public CopyDecisionTest {
   void WaitForDelay() {
     for (int i = 0; i < 10; ++i) EXPECT_THAT(Balance().moves, IsEmpty()) << i << " s";
   }
-  StartMoves Next() { return Balance(); }
 };
 
 TEST_F(BalancerTest, EvensOutWhenTheServersHaveBeenTheSameForAWhile) {
   BeginShards(16);
   WaitForDelay();
-  const StartMoves start = Next();
+  const StartMoves start = Balance();
   EXPECT_EQ(start.moves.size(), 4u) << "as many as a node gives at a time";
   for (const Move& move : start.moves) {
     EXPECT_EQ(move.from, 1u);
     EXPECT_FALSE(move.drains);
     EXPECT_THAT(move.reason, HasSubstr("of the mean bytes"));
   }
-  EXPECT_THAT(Next().moves, IsEmpty()) << "until those have ended";
+  EXPECT_THAT(Balance().moves, IsEmpty()) << "until those have ended";
 }
 
 TEST_F(BalancerTest, ServersThatComeAndGoDelayIt) {
   BeginShards(16);
   WaitForDelay();
   Restart(3);
-  for (int i = 0; i < 9; ++i) EXPECT_THAT(Next().moves, IsEmpty());
+  for (int i = 0; i < 9; ++i) EXPECT_THAT(Balance().moves, IsEmpty());
 }
 
 TEST_F(BalancerTest, ADrainDoesNotWait) {
   BeginShards(16);
   Do(DrainNode{.node = 1});
-  const StartMoves start = Next();
+  const StartMoves start = Balance();
   ASSERT_EQ(start.moves.size(), 4u);
   for (const Move& move : start.moves) EXPECT_TRUE(move.drains) << move.reason;
 }
@@ -62,24 +61,24 @@ TEST_F(BalancerTest, OffMeansForDrainsAloneAndAnOperatorsWordIsCarriedOut) {
   BeginShards(16);
   Do(SetBalance{false});
   WaitForDelay();
-  EXPECT_THAT(Next().moves, IsEmpty());
+  EXPECT_THAT(Balance().moves, IsEmpty());
   EXPECT_EQ(balancer_.Plan(Health(), kWallMs + now_).moves.size(), 10u) << "until each has five or six";
   balancer_.Hurry(kWallMs + now_);
-  StartMoves start = Next();
+  StartMoves start = Balance();
   EXPECT_EQ(start.moves.size(), 4u);
   Finish(start);
-  start = Next();
+  start = Balance();
   EXPECT_EQ(start.moves.size(), 4u) << "until all of it is done";
   EXPECT_TRUE(balancer_.hurries());
   Finish(start);
   Do(DrainNode{.node = 2});
   Do(DrainNode{.node = 3});
-  for (int i = 0; i < 5; ++i) EXPECT_THAT(Next().moves, IsEmpty()) << "nowhere to go";
+  for (int i = 0; i < 5; ++i) EXPECT_THAT(Balance().moves, IsEmpty()) << "nowhere to go";
   EXPECT_FALSE(balancer_.hurries());
   Do(DrainNode{.node = 2, .drained = false});
-  EXPECT_THAT(Next().moves, IsEmpty());
+  EXPECT_THAT(Balance().moves, IsEmpty());
   Do(DrainNode{.node = 1});
-  EXPECT_EQ(Next().moves.size(), 4u) << "drains go on";
+  EXPECT_EQ(Balance().moves.size(), 4u) << "drains go on";
 }
 
 TEST_F(BalancerTest, WhatIsNotWholeStays) {
@@ -87,7 +86,7 @@ TEST_F(BalancerTest, WhatIsNotWholeStays) {
   Do(QuarantineShards{{{.shard = 0, .reason = "a test"}}});
   Line(1, 1).epoch = 0;  // it is not served yet
   Do(DrainNode{.node = 1});
-  const StartMoves start = Next();
+  const StartMoves start = Balance();
   EXPECT_EQ(start.moves.size(), 2u);
   EXPECT_THAT(start.moves, Not(Contains(Field(&Move::shard, 0u))));
   EXPECT_THAT(start.moves, Not(Contains(Field(&Move::shard, 1u))));
@@ -108,7 +107,7 @@ TEST_F(BalancerTest, AServerThatDoesNotAnswerGetsNothing) {
 TEST_F(BalancerTest, WhatMovedLatelyRests) {
   BeginShards(2);
   WaitForDelay();
-  StartMoves start = Next();
+  StartMoves start = Balance();
   ASSERT_EQ(start.moves.size(), 1u);
   const ShardId moved = start.moves[0].shard;
   const NodeId to = start.moves[0].to;

@@ -322,7 +322,9 @@ TEST_F(MoveDecisionTest, AMoveOfWhichNothingArrivesEndsAfterAMinute) {
   EXPECT_EQ(Next().kind, Kind::kNone);
   Pass(1, {1, 2, 3});
   EXPECT_EQ(Next().kind, Kind::kEnd);
-  EXPECT_THAT(Next().why, HasSubstr("nothing has come to server-2 (node 2) within 60 s"));
+  EXPECT_THAT(
+      Next().why,
+      HasSubstr("nothing has come to server-2 (node 2) within 60 s: can server-1 (node 1) reach it at h:1?"));
   Line(2, 0) = {.shard = 0, .incarnation = FindCopy(Shard().backups, 2)->incarnation, .rows = 1};
   Beat(2);
   EXPECT_EQ(Next().kind, Kind::kNone) << "it takes its time";
