@@ -111,11 +111,11 @@ void DeclareServerNetwork(OptionSet& set, ClusterOptions::Server& o) {
           {.help = "Port of metrics and health; 0: any free one.", .max = 65535});
   set.Add(
       "server", "host", &o.host,
-      {.help = "Name of its machine. Copies of a shard are kept on different ones where there are enough. "
+      {.help = "Name of its machine. Copies of a shard are moved to different ones where there are enough. "
                "Empty: the machine's own name."});
   set.Add("server", "zone", &o.zone,
           {.help = "Name of what the machine stands in and fails with, such as a rack. Copies of a shard are "
-                   "kept in different ones where there are enough. Empty: none."});
+                   "moved to different ones where there are enough. Empty: none."});
   set.Add("server", "cores", &o.cores,
           {.help = "Event loops, one thread and one port each; the server's shards are spread over them.",
            .min = 1,
