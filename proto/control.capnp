@@ -29,6 +29,7 @@ struct ShardReport {
   complete @11 :Bool;      # a copy whose seed has ended: it holds everything up to `applied`. Always set of a primary
   backups @12 :List(BackupReport);  # primary: what it knows of the backups it was granted
   fenced @13 :UInt64;      # primary: the fence of its grant, once all that it holds is in deltas; 0: it takes pushes
+  delayMs @15 :UInt32;     # primary: by so much answers to pushes are delayed now, so that a copy catches up
   servedRows @14 :UInt64;  # pushed to and pulled from it since this server began to hold it
 }
 
@@ -38,6 +39,8 @@ struct BackupReport {
   incarnation @1 :UInt64;
   caughtUp @2 :Bool;       # it holds all deltas but the latest few, and may become an in-sync copy
   failed @3 :Text;         # not empty: it cannot go on as it is, or is silent, and must be seeded again, and why
+  seededBytes @4 :UInt64;  # of rows that its seed has brought to it so far
+  behindBytes @5 :UInt64;  # of deltas that it has not confirmed
 }
 
 struct ShardGrant {
@@ -135,25 +138,31 @@ struct FinishedMinibatch {
 
 interface Scheduler {
   register @0 (role :Role, node :UInt32, name :Text, endpoints :List(Text), httpEndpoint :Text, shards :List(ShardReport),
-               highestTerm :UInt64, highestMapVersion :UInt64, pid :UInt32, logPath :Text, host :Text, zone :Text)
+               highestTerm :UInt64, highestMapVersion :UInt64, pid :UInt32, logPath :Text, host :Text, zone :Text,
+               memoryBytes :UInt64)
       -> (status :Common.Status, node :UInt32, cluster :UInt64, term :UInt64, shardCount :UInt32, tables :List(Common.TableSpec),
           session :UInt64);
   # By a server or worker after it started. node 0 asks for a new id. `endpoints` has one host:port per core. `session` names this life of the
   # node: a later register of the same node ends it, and heartbeats of an ended session are refused with failedPrecondition.
   # `pid` and `logPath` are for operators: its process on its machine, and the file there that it logs to (empty: standard error).
   # `host` and `zone`: of a server, its machine and what that stands in (empty: none); copies of a shard are kept apart.
+  # `memoryBytes`: of a server, what rows may take of its memory; its share of all rows is by it.
 
   heartbeat @1 (node :UInt32, session :UInt64, shards :List(ShardReport), busy :Bool, tableVersion :UInt64,
-                hold :Bool, mapVersion :UInt64, note :Text, trouble :Text)
+                hold :Bool, mapVersion :UInt64, note :Text, trouble :Text, loading :Bool, leaving :Bool)
       -> (status :Common.Status, term :UInt64, mapVersion :UInt64, grants :List(ShardGrant), tableVersion :UInt64, tables :List(Common.TableSpec),
           droppedTables :List(UInt32), forgetFloor :UInt64, finishedProducers :List(UInt64), exit :Bool,
-          follows :List(ShardFollow), completeProducers :List(UInt64), rewind :UInt64, discards :List(ShardFollow));
+          follows :List(ShardFollow), completeProducers :List(UInt64), rewind :UInt64, discards :List(ShardFollow),
+          mayLeave :Bool);
   # By servers and workers every heartbeat_ms: report up, wanted state down. `hold`: the caller asks again at once, and is answered when
   # there is something new, or after heartbeat_ms. failedPrecondition: register again. `tables` is sent when
   # the node's tableVersion is behind. `finishedProducers` and `completeProducers` are ascending pairs
   # first, last (inclusive). All that a complete producer will ever push is logged. `grants` and `follows` are all that the
   # server shall hold. `discards`: lives of shards that nobody needs there any more; their epochs say nothing. `rewind`: leases with a lower rewind number have ended. `note`: what an operator should look at though the node works, which the status shows as a problem; empty: nothing.
   # `trouble`: what keeps the node from its work now, with the cause, which is a problem of the status as long as it is said; empty: nothing does.
+  # `loading`: it is still reading the rows of its base, so that it reports fewer bytes than it will have.
+  # `leaving`: a server wants to end: until it registers again it is drained. `mayLeave`: it holds nothing more that another server
+  # could take.
 
   shardMap @2 (knownVersion :UInt64) -> (status :Common.Status, map :ShardMap);
   # `map` is null when knownVersion is current.
@@ -178,7 +187,7 @@ interface Scheduler {
   # By workers, at least every heartbeat. A result other than ok (an old token, a cancelled job, a rewind): drop that lease at once.
 
   inspect @11 (what :Text, name :Text) -> (status :Common.Status, json :Text);
-  # For the admin command: what = status | nodes | shards | shard | tables | table | jobs | job | clocks | plan (what rebalance would move). The answer is the value that `penstock -o json` prints.
+  # For the admin command: what = status | nodes | shards | shard | tables | table | jobs | job | clocks | plan (what rebalance would move) | events (name: only those after that number). The answer is the value that `penstock -o json` prints.
 
   acceptLoss @12 (shard :UInt32) -> (status :Common.Status);
   # The operator's word: a quarantined shard goes on with what its owner still has. Jobs that run are rewound to the start of their pass, and the

@@ -15,6 +15,7 @@ Status Serve(const ClusterOptions& options, EndingSignals& signals) {
       PENSTOCK_RETURN_IF_ERROR(server->refused());
       ended = signals.Wait(200);
     }
+    if (ended && options.server.drain_on_stop) server->Drain(options.server.drain_ms);
     server->Stop();
   }
   return Status::Ok();

@@ -145,6 +145,23 @@ void DeclareServerCopies(OptionSet& set, ClusterOptions::Server& o) {
            .unit = "bytes",
            .min = 64 * kMiB,
            .max = kTiB});
+  set.Add(
+      "server", "seed_bytes_per_s", &o.seed_bytes_per_s,
+      {.help = "What this server sends of its rows, in bytes a second of all its cores, to copies that are "
+               "made anew: for moves, and after failures. 0: no bound. Changes that are pushed meanwhile "
+               "come on top.",
+       .unit = "bytes",
+       .max = kTiB});
+  set.Add(
+      "server", "drain_on_stop", &o.drain_on_stop,
+      {.help =
+           "On SIGTERM what this server holds goes to other servers first, and the server then ends. It is "
+           "drained until it is started again."});
+  set.Add("server", "drain_ms", &o.drain_ms,
+          {.help = "How long that may take; then the server ends with what is left. It ends at once when no "
+                   "other server can take it, and when the scheduler does not answer.",
+           .unit = "ms",
+           .max = kDayMs});
 }
 
 void DeclareServerStorage(OptionSet& set, ClusterOptions::Server& o) {
@@ -304,6 +321,10 @@ Status ClusterOptions::Check() const {
                                    2 * uint64_t{scheduler.heartbeat_ms}));
   PENSTOCK_RETURN_IF_ERROR(
       AtLeast("scheduler.copies", scheduler.copies, "scheduler.min_copies", scheduler.min_copies));
+  // A piece of a seed has 1 MiB, and a copy that has heard nothing for long counts as unreachable.
+  if (server.seed_bytes_per_s != 0) {
+    PENSTOCK_RETURN_IF_ERROR(AtLeast("server.seed_bytes_per_s", server.seed_bytes_per_s, "1 MiB", 1 << 20));
+  }
   if (server.memory_budget_bytes != 0) {
     PENSTOCK_RETURN_IF_ERROR(
         AtLeast("server.memory_budget_bytes", server.memory_budget_bytes, "16 MiB", 16 << 20));

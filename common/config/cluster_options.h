@@ -59,6 +59,9 @@ struct ClusterOptions {
     uint32_t max_connections = 4096;
     uint32_t copy_wait_ms = 30000;
     uint64_t copy_tail_bytes = 512ull << 20;
+    uint64_t seed_bytes_per_s = 0;
+    bool drain_on_stop = false;
+    uint64_t drain_ms = 60000;
   };
   struct Worker {
     std::string listen = "127.0.0.1";

@@ -1,7 +1,10 @@
 #include "scheduler/copies/balancer.h"
 
 #include <algorithm>
+#include <map>
 #include <utility>
+
+#include "common/base/strings.h"
 
 namespace penstock {
 namespace {
@@ -36,11 +39,26 @@ RebalanceShard ShardOf(const CopyHealth& health, ShardId id) {
   return out;
 }
 
+// In bytes of memory; 1 for all where one of them does not say how much it has.
+std::map<NodeId, double> Capacities(const StateData& data) {
+  std::map<NodeId, double> capacities;
+  bool known = true;
+  for (const auto& [id, node] : data.nodes) {
+    if (node.role != NodeRole::kServer) continue;
+    capacities[id] = static_cast<double>(node.memory);
+    known = known && node.memory != 0;
+  }
+  if (known) return capacities;
+  for (auto& [id, capacity] : capacities) capacity = 1;
+  return capacities;
+}
+
 }  // namespace
 
 RebalanceInput InputOf(const CopyHealth& health, int64_t wall_ms) {
   const StateData& data = health.state().data();
   RebalanceInput input{.now_ms = wall_ms};
+  const std::map<NodeId, double> capacities = Capacities(data);
   for (const auto& [id, node] : data.nodes) {
     if (node.role != NodeRole::kServer) continue;
     input.servers.push_back({.id = id,
@@ -48,7 +66,8 @@ RebalanceInput InputOf(const CopyHealth& health, int64_t wall_ms) {
                              .host = node.host,
                              .zone = node.zone,
                              .cores = static_cast<uint32_t>(node.endpoints.size()),
-                             .draining = node.drained,
+                             .capacity = capacities.at(id),
+                             .draining = health.Drained(id),
                              .able = Takes(health, id)});
   }
   for (ShardId id = 0; id < data.shards.size(); ++id) {
@@ -75,12 +94,25 @@ void Balancer::NoteServers(const CopyHealth& health) {
   std::set<std::pair<NodeId, uint64_t>> servers;
   for (const auto& [id, node] : health.state().data().nodes) {
     // One that is only slow to answer is still there, and one that is drained plays no part.
-    if (node.role == NodeRole::kServer && !node.drained && !health.Dead(id))
+    if (node.role == NodeRole::kServer && !health.Drained(id) && !health.Dead(id))
       servers.emplace(id, node.session);
   }
   if (servers == servers_) return;
   servers_ = std::move(servers);
   since_ms_ = health.now_ms();
+}
+
+std::string Balancer::WaitsFor(const CopyHealth& health) const {
+  const StateData& data = health.state().data();
+  if (!data.balance) return "balancing is off";
+  for (const auto& [id, session] : servers_) {
+    // What it has read so far says little of what it will hold.
+    if (health.nodes().Words(id).loading) return health.NodeName(id) + " is still reading its base";
+  }
+  const int64_t left = options_.delay_ms - (health.now_ms() - since_ms_);
+  if (left <= 0) return "";
+  return StrCat("servers have come or gone, and it waits for ", (left + 999) / 1000, " s more (of ",
+                "scheduler.balance_delay_ms = ", options_.delay_ms, ")");
 }
 
 StartMoves Balancer::Next(const CopyHealth& health, int64_t wall_ms) {
@@ -93,7 +125,7 @@ StartMoves Balancer::Next(const CopyHealth& health, int64_t wall_ms) {
   RebalanceOptions options = OptionsOf(health);
   if (hurries()) {
     options.cooldown_ms = wall_ms - hurried_ms_;  // what it has moved itself rests
-  } else if (!data.balance || health.now_ms() - since_ms_ < options_.delay_ms) {
+  } else if (!WaitsFor(health).empty()) {
     for (RebalanceShard& shard : input.shards) shard.moved_ms = wall_ms;  // for drains alone
   }
   StartMoves start;

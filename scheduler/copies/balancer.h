@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <set>
+#include <string>
 #include <utility>
 
 #include "scheduler/copies/copy_health.h"
@@ -35,6 +36,8 @@ class Balancer {
   // Only what is drained moves on, or what balancing finds by itself.
   void Rest() { hurried_ms_ = 0; }
   bool hurries() const { return hurried_ms_ != 0; }
+  // Why nothing but what is drained moves by itself now; empty: whatever is worth while does.
+  std::string WaitsFor(const CopyHealth& health) const;
   // What Hurry would have done.
   RebalancePlan Plan(const CopyHealth& health, int64_t wall_ms) const;
 

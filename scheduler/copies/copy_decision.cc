@@ -1,6 +1,7 @@
 #include "scheduler/copies/copy_decision.h"
 
 #include <algorithm>
+#include <tuple>
 #include <utility>
 
 #include "common/base/strings.h"
@@ -210,15 +211,40 @@ class Decider {
            seeding_[node] < options_.max_seeding;
   }
 
-  // The one with the fewest copies; 0: there is none.
+  // Of those that share the fewest hosts and zones with the other copies, as the planner's (rebalance.h), the
+  // one with the fewest copies; 0: there is none.
   NodeId ChooseServer(const ShardRecord& shard, const std::vector<NodeId>& chosen) {
     NodeId best = 0;
+    std::tuple<Nearness, uint32_t> least;
     for (const auto& [id, node] : data_.nodes) {
       const bool able = node.role == NodeRole::kServer && Able(shard, id);
       if (!able || std::count(chosen.begin(), chosen.end(), id) > 0) continue;
-      if (best == 0 || members_[id] < members_[best]) best = id;
+      const std::tuple rank(NearnessOf(node, shard, chosen), members_[id]);
+      if (best != 0 && rank >= least) continue;
+      best = id;
+      least = rank;
     }
     return best;
+  }
+
+  // With how many of the other copies it would share its host, and its zone.
+  using Nearness = std::pair<uint32_t, uint32_t>;
+  Nearness NearnessOf(const NodeRecord& node, const ShardRecord& shard,
+                      const std::vector<NodeId>& chosen) const {
+    Nearness near;
+    const auto count = [&](NodeId id) {
+      const NodeRecord* other = health_.state().FindNode(id);
+      if (other == nullptr) return;
+      near.first += !node.host.empty() && node.host == other->host;
+      near.second += !node.zone.empty() && node.zone == other->zone;
+    };
+    const auto leaves = [&](NodeId id) { return shard.move.adds && shard.move.from == id; };
+    if (!leaves(shard.node)) count(shard.node);
+    for (const CopyRecord& copy : shard.backups) {
+      if (!leaves(copy.node)) count(copy.node);
+    }
+    for (const NodeId id : chosen) count(id);
+    return near;
   }
 
   const CopyHealth& health_;
@@ -249,10 +275,21 @@ std::string WhyNotDrained(const CopyHealth& health, ShardId id) {
   if (const std::string lost = health.WhyLost(id); !lost.empty()) return lost;
   if (CountInSync(shard) < health.state().data().copies) return WhyFewCopies(health, id);
   const bool able = std::ranges::any_of(nodes, [&](const auto& node) {
-    return node.second.role == NodeRole::kServer && !node.second.drained && !health.Dead(node.first) &&
+    return node.second.role == NodeRole::kServer && !health.Drained(node.first) && !health.Dead(node.first) &&
            !MayBeNeeded(shard, node.first);
   });
   return able ? "" : "no other server is there to take its copy";
+}
+
+bool MayLeave(const CopyHealth& health, NodeId node) {
+  const StateData& data = health.state().data();
+  return std::ranges::none_of(data.shards, [&](const ShardRecord& shard) {
+    if (!IsMember(shard, node)) return false;
+    return std::ranges::any_of(data.nodes, [&](const auto& other) {
+      return other.second.role == NodeRole::kServer && !health.Drained(other.first) &&
+             !health.Dead(other.first) && (!MayBeNeeded(shard, other.first) || IsMember(shard, other.first));
+    });
+  });
 }
 
 std::string WhyFewCopies(const CopyHealth& health, ShardId id) {

@@ -37,6 +37,9 @@ CopyDecision DecideCopies(const ClusterState& state, const NodeTable& nodes, int
 // there.
 std::string WhyNotDrained(const CopyHealth& health, ShardId id);
 
+// A server that is to end holds nothing, or nothing that another one could take or lead.
+bool MayLeave(const CopyHealth& health, NodeId node);
+
 // Of a placed shard with fewer in-sync copies than wanted: what it waits for.
 std::string WhyFewCopies(const CopyHealth& health, ShardId id);
 

@@ -48,9 +48,10 @@ class CopyHealth {
   bool PrimaryOutlived(ShardId id, const CopyRecord& copy) const;
   // The primary says that it holds all but the latest few deltas, and nothing is wrong with it.
   bool CaughtUp(ShardId id, const CopyRecord& copy) const;
+  // By an operator, or as it is to end.
   bool Drained(NodeId node) const {
     const NodeRecord* record = state_.FindNode(node);
-    return record != nullptr && record->drained;
+    return record != nullptr && (record->drained || nodes_.Words(node).leaving);
   }
   // What the primary says of it since it has taken the present epoch; nullptr: nothing.
   const BackupLine* Judgement(ShardId id, const CopyRecord& copy) const;

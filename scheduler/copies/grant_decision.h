@@ -15,7 +15,7 @@ struct BackupLine {
   Incarnation incarnation = 0;
   bool caught_up = false;
   std::string failed;  // not empty: it must be seeded again, and why
-  bool operator==(const BackupLine&) const = default;
+  uint64_t seeded_bytes = 0, behind_bytes = 0;
 };
 
 // What a server says of one shard (proto::ShardReport).
@@ -33,7 +33,7 @@ struct ShardLine {
   uint64_t served_rows = 0;  // pushed to and pulled from it since this server began to hold it
   Epoch fenced =
       0;  // of a primary that has put all that it has into deltas, and takes nothing new (ShardGrant)
-  bool operator==(const ShardLine&) const = default;
+  uint32_t delay_ms = 0;  // of answers to pushes, so that a copy catches up
 };
 
 struct GrantDecision {

@@ -12,13 +12,20 @@ std::map<ShardId, ShardLine> ByShard(std::vector<ShardLine> lines) {
   return by_shard;
 }
 
+bool SameButForProgress(const std::vector<BackupLine>& a, const std::vector<BackupLine>& b) {
+  return std::ranges::equal(a, b, [](const BackupLine& x, const BackupLine& y) {
+    return x.node == y.node && x.incarnation == y.incarnation && x.caught_up == y.caught_up &&
+           x.failed == y.failed;
+  });
+}
+
 bool SameButForProgress(const std::map<ShardId, ShardLine>& a, const std::map<ShardId, ShardLine>& b) {
   if (a.size() != b.size()) return false;
   for (auto i = a.begin(), j = b.begin(); i != a.end(); ++i, ++j) {
     if (i->first != j->first || i->second.epoch != j->second.epoch || i->second.core != j->second.core ||
         i->second.incarnation != j->second.incarnation || i->second.damage != j->second.damage ||
-        i->second.complete != j->second.complete || i->second.backups != j->second.backups ||
-        i->second.fenced != j->second.fenced) {
+        i->second.complete != j->second.complete ||
+        !SameButForProgress(i->second.backups, j->second.backups) || i->second.fenced != j->second.fenced) {
       return false;
     }
   }
@@ -41,8 +48,7 @@ void NodeTable::OnRegister(NodeId node, const std::vector<ShardLine>& lines, int
                     .seen = sign,
                     .answered = sign,
                     .ended = 0,
-                    .note = "",
-                    .trouble = "",
+                    .words = {},
                     .lines = ByShard(lines)};
   std::deque<int64_t>& registers = registers_[node];
   std::erase_if(registers, [&](int64_t at_ms) { return at_ms <= now_ms - kRegistersWindowMs; });
@@ -146,20 +152,12 @@ void NodeTable::Remove(NodeId node, const std::string& name) {
   cannot_start_.erase(name);
 }
 
-void NodeTable::SetWords(NodeId node, std::string note, std::string trouble) {
-  Entry& entry = entries_[node];
-  entry.note = std::move(note);
-  entry.trouble = std::move(trouble);
-}
+void NodeTable::SetWords(NodeId node, NodeWords words) { entries_[node].words = std::move(words); }
 
-std::string NodeTable::Trouble(NodeId node) const {
-  auto it = entries_.find(node);
-  return it == entries_.end() ? "" : it->second.trouble;
-}
-
-std::string NodeTable::Note(NodeId node) const {
-  auto it = entries_.find(node);
-  return it == entries_.end() ? "" : it->second.note;
+const NodeWords& NodeTable::Words(NodeId node) const {
+  static const NodeWords kNone;
+  const auto it = entries_.find(node);
+  return it == entries_.end() ? kNone : it->second.words;
 }
 
 const std::map<ShardId, ShardLine>& NodeTable::Lines(NodeId node) const {

@@ -22,6 +22,14 @@ struct NodeTableOptions {
   int64_t dead_ms = 3000;
 };
 
+// What a node says of itself with every heartbeat.
+struct NodeWords {
+  std::string note;      // what an operator should look at though it works; empty: nothing
+  std::string trouble;   // what keeps it from its work; empty: nothing
+  bool leaving = false;  // a server that is drained until it registers again, as it is to end
+  bool loading = false;  // a server that still reads rows of its base: it reports less than it will have
+};
+
 class NodeTable {
  public:
   NodeTable(const NodeTableOptions& options, int64_t started_ms)
@@ -35,7 +43,7 @@ class NodeTable {
     uint64_t seen = 0;
     uint64_t answered = 0;  // the latest register or heartbeat
     uint64_t ended = 0;     // OnEnded came after so many signs; 0: there was a sign since
-    std::string note, trouble;
+    NodeWords words;
     uint64_t known = 0;  // its lines are from after this sign was answered; 0: they may be of any age
     std::map<ShardId, ShardLine> lines;  // of the latest register or heartbeat
   };
@@ -46,9 +54,7 @@ class NodeTable {
   bool OnHeartbeat(NodeId node, bool busy, std::vector<ShardLine> lines, int64_t now_ms);
   // Forgets it, also under its name.
   void Remove(NodeId node, const std::string& name);
-  // As it says itself: what an operator should look at though it works, and what keeps it from its work;
-  // empty: nothing.
-  void SetWords(NodeId node, std::string note, std::string trouble);
+  void SetWords(NodeId node, NodeWords words);
   // A server of that name ended, as it cannot start; until one registers.
   void OnCannotStart(const std::string& name, std::string reason);
   void OnStarted(const std::string& name) { cannot_start_.erase(name); }
@@ -79,8 +85,7 @@ class NodeTable {
   const ShardLine* Line(NodeId node, ShardId shard) const;
   const std::map<ShardId, ShardLine>& Lines(NodeId node) const;
   const ShardLoads& loads() const { return loads_; }
-  std::string Note(NodeId node) const;
-  std::string Trouble(NodeId node) const;
+  const NodeWords& Words(NodeId node) const;
   // How often it has registered in the last kRegistersWindowMs, as far as this life of the scheduler has
   // seen.
   uint32_t Registers(NodeId node, int64_t now_ms) const;

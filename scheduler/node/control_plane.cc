@@ -57,7 +57,7 @@ Result<std::unique_ptr<ControlPlane>> ControlPlane::Start(ClusterState state, Co
 
 ControlPlane::ControlPlane(ClusterState state, CommandLog& log, const ControlPlaneOptions& options, Now now)
     : options_(options),
-      state_(std::move(state), log),
+      state_(std::move(state), log, options.wall_ms),
       nodes_(options.nodes, now.ms),
       balancer_(options.balance),
       leases_(state_, options.leases, now),
@@ -170,7 +170,8 @@ Result<RegisterAnswer> ControlPlane::Register(const RegisterRequest& request, No
                                       .pid = request.process.pid,
                                       .log = request.process.log,
                                       .host = request.host,
-                                      .zone = request.zone},
+                                      .zone = request.zone,
+                                      .memory = request.memory},
                              .lsns = std::move(decision.lsns),
                              .grants = std::move(decision.grants),
                              .quarantines = std::move(decision.quarantines)};
@@ -222,7 +223,7 @@ Result<HeartbeatAnswer> ControlPlane::Heartbeat(HeartbeatRequest request, Now no
     NoteSuperseded(node->name, 0, request.map_version, request.lines);
   PENSTOCK_RETURN_IF_ERROR(CheckSession(request.node, request.session));
   const bool changed = nodes_.OnHeartbeat(request.node, request.busy, std::move(request.lines), now.ms);
-  nodes_.SetWords(request.node, std::move(request.note), std::move(request.trouble));
+  nodes_.SetWords(request.node, std::move(request.words));
   map_stale_ |= changed;
   lines_changed_ += changed;
   PENSTOCK_RETURN_IF_ERROR(QuarantineDamaged(request.node, request.session));
@@ -257,6 +258,7 @@ Result<HeartbeatAnswer> ControlPlane::Wanted(NodeId node, uint64_t session, Now 
   answer.wanted.grants = GrantsOf(node, session);
   answer.wanted.follows = FollowsOf(node, session);
   answer.wanted.discards = DiscardsOf(node);
+  answer.wanted.may_leave = nodes_.Words(node).leaving && MayLeave(Health(now), node);
   answer.wanted.finished = data.finished;
   answer.wanted.complete_batches = CountProducers(state_->complete_producers()) / kCompleteBatch;
   return answer;

@@ -7,6 +7,7 @@
 // plane is small (a synced write of a few hundred bytes, some a second).
 #pragma once
 
+#include <functional>
 #include <map>
 #include <string>
 #include <vector>
@@ -37,12 +38,13 @@ struct ControlPlaneOptions {
   BalanceOptions balance;
   NodeTableOptions nodes;
   LeaseOptions leases;
-  int64_t lsn_ms = 1000;           // how often reported lsns are journaled
-  uint32_t keep_jobs = 100;        // that have ended; those that ended before are forgotten
-  uint32_t most_open_jobs = 1000;  // that have not ended
-  uint32_t most_workers = 4096;    // that are known, dead ones included
-  uint32_t most_tables = 65536;    // a job may bring its own beyond that
-  ProcessPlace process;            // the scheduler's own
+  int64_t lsn_ms = 1000;               // how often reported lsns are journaled
+  uint32_t keep_jobs = 100;            // that have ended; those that ended before are forgotten
+  uint32_t most_open_jobs = 1000;      // that have not ended
+  uint32_t most_workers = 4096;        // that are known, dead ones included
+  uint32_t most_tables = 65536;        // a job may bring its own beyond that
+  ProcessPlace process;                // the scheduler's own
+  std::function<int64_t()> wall_ms{};  // CommittedState
 };
 
 struct RegisterRequest {
@@ -56,6 +58,7 @@ struct RegisterRequest {
   uint64_t highest_map_version = 0;
   ProcessPlace process{};
   std::string host{}, zone{};  // of a server
+  uint64_t memory = 0;         // NodeRecord
 };
 struct RegisterAnswer {
   NodeId node = 0;
@@ -68,8 +71,7 @@ struct HeartbeatRequest {
   uint64_t session = 0;
   std::vector<ShardLine> lines;
   bool busy = false;
-  std::string note{};     // what an operator should look at though it works
-  std::string trouble{};  // what keeps it from its work
+  NodeWords words{};
 };
 struct GrantedBackup {
   NodeId node = 0;
@@ -103,6 +105,7 @@ struct WantedState {
   ProducerRanges finished;
   uint64_t complete_batches = 0;  // of complete producers, of whom a node is told at the latest then
   uint64_t rewind = 0;            // the cluster's rewind number
+  bool may_leave = false;         // a server that is to end need not wait any more
   // Rises when the scheduler needs a sign of life: whoever is told asks again.
   uint64_t sign = 0;
   bool operator==(const WantedState&) const = default;

@@ -267,7 +267,7 @@ Status ControlPlane::MoveShard(ShardId id, NodeId from, NodeId to, Now now) {
   if (target == nullptr || target->role != NodeRole::kServer)
     return FailedPrecondition(StrCat(what, ": node ", to, " is no server (see `penstock node ls`)"));
   if (health.Dead(to)) return FailedPrecondition(StrCat(what, ": ", health.NodeName(to), " does not answer"));
-  if (target->drained) return FailedPrecondition(StrCat(what, ": ", health.NodeName(to), " is drained"));
+  if (health.Drained(to)) return FailedPrecondition(StrCat(what, ": ", health.NodeName(to), " is drained"));
   if (shard.move.from != 0) {
     return FailedPrecondition(StrCat(what, " moves already, from ", health.NodeName(shard.move.from), " to ",
                                      health.NodeName(shard.move.to)));

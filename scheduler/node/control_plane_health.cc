@@ -56,7 +56,7 @@ std::vector<std::string> ControlPlane::Problems(Now now) const {
     if (node.role == NodeRole::kWorker && !working) continue;  // it holds nothing, and nobody needs it
     workers += node.role == NodeRole::kWorker && liveness != Liveness::kDead;
     if (liveness != Liveness::kDead) {
-      for (const std::string& words : {nodes_.Trouble(id), nodes_.Note(id)})
+      for (const std::string& words : {nodes_.Words(id).trouble, nodes_.Words(id).note})
         if (!words.empty()) problems.push_back(StrCat(name, ": ", words));
     }
     if (liveness == Liveness::kAlive || nodes_.CannotStart().contains(node.name)) continue;
@@ -83,8 +83,9 @@ std::vector<std::string> ControlPlane::Problems(Now now) const {
 
 std::string ControlPlane::DrainsProblem(Now now) const {
   const StateData& data = state_.data();
-  if (std::ranges::none_of(data.nodes, [](const auto& node) { return node.second.drained; })) return "";
   const CopyHealth health = Health(now);
+  if (std::ranges::none_of(data.nodes, [&](const auto& node) { return health.Drained(node.first); }))
+    return "";
   size_t count = 0;
   std::string first;
   for (ShardId id = 0; id < data.shards.size(); ++id) {
@@ -107,7 +108,8 @@ Status ControlPlane::Ready(Now now) {
 Result<nlohmann::json> ControlPlane::Inspect(const std::string& what, const std::string& name, Now now) {
   const bool ready = Ready(now).ok();
   if (what == "plan")
-    return InspectPlan(*state_, balancer_.Plan(Health(now), now.wall_ms), balancer_.hurries());
+    return InspectPlan(*state_, balancer_.Plan(Health(now), now.wall_ms), balancer_.hurries(),
+                       balancer_.WaitsFor(Health(now)));
   const InspectView view{.state = *state_,
                          .nodes = nodes_,
                          .clocks = leases_.clocks(),

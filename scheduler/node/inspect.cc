@@ -70,8 +70,11 @@ json NodeJson(const InspectView& view, const NodeRecord& node) {
           {"log", node.log},
           {"last_seen_ms", view.nodes.SilentMs(node.id, view.now.ms)},
           {"busy", view.nodes.Busy(node.id)},
-          {"note", view.nodes.Note(node.id)},
-          {"trouble", view.nodes.Trouble(node.id)}};
+          {"memory", node.memory},
+          {"leaving", view.nodes.Words(node.id).leaving},
+          {"loading", view.nodes.Words(node.id).loading},
+          {"note", view.nodes.Words(node.id).note},
+          {"trouble", view.nodes.Words(node.id).trouble}};
 }
 
 json BackupsJson(const InspectView& view, const ShardRecord& shard) {
@@ -109,11 +112,27 @@ json MoveJson(const InspectView& view, ShardId id) {
                       : target != nullptr && target->in_sync ? "in sync"
                       : target != nullptr                    ? "copying"
                                                              : "waiting";
-  return {{"from", NodeName(view, move.from)},
-          {"to", NodeName(view, move.to)},
-          {"stage", stage},
-          {"reason", move.reason},
-          {"waits_for", NextMoveStep(health, id, settled, view.now.wall_ms).why}};
+  const ShardLine* line = view.nodes.Line(shard.node, id);
+  const BackupLine* said = target == nullptr ? nullptr : health.Judgement(id, *target);
+  const uint64_t copied = move.adds && said != nullptr ? said->seeded_bytes : 0;
+  const double seconds = static_cast<double>(view.now.wall_ms - move.begun_ms) / 1000;
+  const double rate = seconds > 0 ? static_cast<double>(copied) / seconds : 0;
+  const uint64_t bytes = line == nullptr ? 0 : line->bytes;
+  const bool copies = target != nullptr && !target->in_sync && rate > 0;
+  return {
+      {"from", NodeName(view, move.from)},
+      {"to", NodeName(view, move.to)},
+      {"stage", stage},
+      {"reason", move.reason},
+      {"seconds", seconds},
+      {"bytes",
+       bytes},  // in memory; what a copy is sent has no index, and what only the base has comes on top
+      {"copied_bytes", copied},
+      {"copied_bytes_per_second", rate},  // since it began
+      {"seconds_left", copies ? json(static_cast<double>(bytes - std::min(bytes, copied)) / rate) : json()},
+      {"behind_bytes", said == nullptr ? 0 : said->behind_bytes},
+      {"push_delay_ms", line == nullptr ? 0 : line->delay_ms},
+      {"waits_for", NextMoveStep(health, id, settled, view.now.wall_ms).why}};
 }
 
 json ShardJson(const InspectView& view, ShardId id) {
@@ -329,6 +348,14 @@ Result<json> Inspect(const InspectView& view, const std::string& what, const std
     for (ShardId id = 0; id < data.shards.size(); ++id) list.push_back(ShardJson(view, id));
     return list;
   }
+  if (what == "events") {
+    const auto after = name.empty() ? std::optional<uint32_t>(0) : ParseNumber(name);
+    if (!after) return InvalidArgument("events after '" + name + "': must be the number of one");
+    for (const Event& event : data.events) {
+      if (event.number > *after) list.push_back(event);
+    }
+    return list;
+  }
   if (what == "tables") {
     for (const auto& [id, spec] : data.tables) list.push_back(spec);
     return list;
@@ -356,7 +383,8 @@ Result<json> Inspect(const InspectView& view, const std::string& what, const std
   }
   return InvalidArgument(
       "inspect '" + what +
-      "': allowed are status, nodes, shards, shard, tables, table, jobs, job, clocks, plan");
+      "': allowed are status, nodes, shards, shard, tables, table, jobs, job, clocks, plan, "
+      "events");
 }
 
 }  // namespace penstock

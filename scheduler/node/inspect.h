@@ -31,7 +31,9 @@ struct InspectView {
 // of a job, or id). kNotFound: there is no such thing; kInvalidArgument: no such question.
 Result<nlohmann::json> Inspect(const InspectView& view, const std::string& what, const std::string& name);
 
-// What a plan would move, and what servers would have then. `begun`: it is being carried out.
-nlohmann::json InspectPlan(const ClusterState& state, const RebalancePlan& plan, bool begun);
+// What a plan would move, and what servers would have then. `begun`: it is being carried out. `waits_for`:
+// Balancer::WaitsFor.
+nlohmann::json InspectPlan(const ClusterState& state, const RebalancePlan& plan, bool begun,
+                           const std::string& waits_for);
 
 }  // namespace penstock

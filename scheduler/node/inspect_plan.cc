@@ -22,7 +22,8 @@ json Parts(const Imbalance& imbalance) {
 
 }  // namespace
 
-json InspectPlan(const ClusterState& state, const RebalancePlan& plan, bool begun) {
+json InspectPlan(const ClusterState& state, const RebalancePlan& plan, bool begun,
+                 const std::string& waits_for) {
   json moves = json::array(), servers = json::array(), stay = json::array();
   for (const RebalanceMove& move : plan.moves) {
     moves.push_back({{"shard", move.shard},
@@ -43,6 +44,7 @@ json InspectPlan(const ClusterState& state, const RebalancePlan& plan, bool begu
     stay.push_back({{"shard", left.shard}, {"server", NameOf(state, left.node)}, {"why", left.why}});
   return {{"on", state.data().balance},
           {"begun", begun},
+          {"waits_for", waits_for},
           {"moves", moves},
           {"moved_bytes", plan.summary.moved_bytes},
           {"servers", servers},

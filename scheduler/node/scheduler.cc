@@ -38,6 +38,7 @@ ControlPlaneOptions PlaneOptions(const ClusterOptions& options) {
   plane.leases.lease_ms = o.lease_ms;
   plane.balance.delay_ms = o.balance_delay_ms;
   plane.keep_jobs = o.keep_jobs;
+  plane.wall_ms = [] { return Clock().wall_ms; };
   plane.process = {.pid = static_cast<uint32_t>(::getpid()), .log = LogFile()};
   return plane;
 }

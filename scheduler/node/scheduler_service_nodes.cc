@@ -24,7 +24,9 @@ Result<std::vector<BackupLine>> ReadBackups(capnp::List<proto::BackupReport>::Re
     backups.push_back({.node = report.getNode(),
                        .incarnation = report.getIncarnation(),
                        .caught_up = report.getCaughtUp(),
-                       .failed = std::move(failed)});
+                       .failed = std::move(failed),
+                       .seeded_bytes = report.getSeededBytes(),
+                       .behind_bytes = report.getBehindBytes()});
   }
   return backups;
 }
@@ -54,7 +56,8 @@ Result<std::vector<ShardLine>> ReadLines(capnp::List<proto::ShardReport>::Reader
                      .complete = report.getComplete(),
                      .backups = std::move(backups),
                      .served_rows = report.getServedRows(),
-                     .fenced = report.getFenced()});
+                     .fenced = report.getFenced(),
+                     .delay_ms = report.getDelayMs()});
   }
   return lines;
 }
@@ -121,7 +124,8 @@ Status SchedulerService::Register(RegisterContext& context) {
       .highest_map_version = params.getHighestMapVersion(),
       .process = {.pid = params.getPid(), .log = std::move(log)},
       .host = std::move(host),
-      .zone = std::move(zone)};
+      .zone = std::move(zone),
+      .memory = params.getMemoryBytes()};
   if (params.getRole() > proto::Role::WORKER)
     return InvalidArgument("register: a role that this version does not know");
   if (!OfNode()) {
@@ -160,6 +164,7 @@ void SchedulerService::FillWantedState(proto::Scheduler::HeartbeatParams::Reader
   results.setTerm(data.term);
   results.setMapVersion(answer.map_version);
   results.setRewind(wanted.rewind);
+  results.setMayLeave(wanted.may_leave);
   auto grants = results.initGrants(static_cast<uint32_t>(wanted.grants.size()));
   for (uint32_t i = 0; i < grants.size(); ++i) WriteGrant(wanted.grants[i], grants[i]);
   WriteFollows(wanted.follows, results.initFollows(static_cast<uint32_t>(wanted.follows.size())));
@@ -202,8 +207,10 @@ Result<HeartbeatAnswer> SchedulerService::Beat(proto::Scheduler::HeartbeatParams
                            .session = params.getSession(),
                            .lines = {},
                            .busy = params.getBusy(),
-                           .note = std::move(note),
-                           .trouble = std::move(trouble)};
+                           .words = {.note = std::move(note),
+                                     .trouble = std::move(trouble),
+                                     .leaving = params.getLeaving(),
+                                     .loading = params.getLoading()}};
   if (!OfNode()) {
     const NodeRecord* node = plane_.state().FindNode(request.node);
     if (node != nullptr) PENSTOCK_RETURN_IF_ERROR(MayServe(node->role, "heartbeat"));

@@ -7,6 +7,7 @@
 
 #include "common/base/strings.h"
 #include "common/cluster/table_difference.h"
+#include "scheduler/state/events.h"
 
 namespace penstock {
 
@@ -16,8 +17,14 @@ Status ClusterState::Check(const Command& command) const {
   return status.code() == Code::kInternal ? status.Prepend(CommandName(command)) : status;
 }
 
-Status ClusterState::Apply(const Command& command) {
+Status ClusterState::Apply(const Command& command, int64_t at_ms) {
   PENSTOCK_RETURN_IF_ERROR(Check(command));
+  for (Event& event : EventsOf(*this, command)) {
+    event.number = ++data_.last_event;
+    event.at_ms = at_ms;
+    data_.events.push_back(std::move(event));
+    if (data_.events.size() > most_events_) data_.events.pop_front();
+  }
   std::visit([this](const auto& c) { Do(c); }, command);
   ++data_.commands;
   return Status::Ok();
@@ -29,6 +36,8 @@ Result<ClusterState> ClusterState::FromJson(nlohmann::json json) {
     // A snapshot from before there were these.
     json.emplace("rewind", StateData{}.rewind);
     json.emplace("balance", StateData{}.balance);
+    json.emplace("last_event", StateData{}.last_event);
+    json.emplace("events", StateData{}.events);
     state.data_ = json.get<StateData>();
     for (const auto& [id, job] : state.data_.jobs) {
       for (const auto& partition : job.partitions) {

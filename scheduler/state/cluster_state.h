@@ -21,7 +21,10 @@ class ClusterState {
   // Whether Apply would take it. kInternal for what a correct caller never makes; the message names command
   // and thing.
   Status Check(const Command& command) const;
-  Status Apply(const Command& command);
+  // `at_ms`: since 1970, when it was made; 0: not known.
+  Status Apply(const Command& command, int64_t at_ms = 0);
+  // At most so many of the latest; where states are copied with every command, they cost more than the rest.
+  void KeepEvents(size_t most) { most_events_ = most; }
 
   const StateData& data() const { return data_; }
   nlohmann::json ToJson() const { return data_; }
@@ -143,6 +146,7 @@ class ClusterState {
   void FinishProducer(ProducerId id);
   void PruneFinished();
 
+  size_t most_events_ = kMostEvents;
   StateData data_;
   ProducerRanges complete_;  // follows from data_
 };

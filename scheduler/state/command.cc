@@ -21,14 +21,15 @@ const char* CommandName(const Command& command) {
   return std::visit([](const auto& c) { return std::decay_t<decltype(c)>::kName; }, command);
 }
 
-nlohmann::json CommandToJson(const Command& command) {
+nlohmann::json CommandToJson(const Command& command, int64_t made_ms) {
   nlohmann::json json = std::visit([](const auto& c) { return nlohmann::json(c); }, command);
   json["v"] = kCommandVersion;
   json["type"] = CommandName(command);
+  if (made_ms != 0) json["made_ms"] = made_ms;
   return json;
 }
 
-Result<Command> CommandFromJson(const nlohmann::json& json) {
+Result<Command> CommandFromJson(const nlohmann::json& json, int64_t* made_ms) {
   try {
     const int version = json.at("v").get<int>();
     const std::string type = json.at("type").get<std::string>();
@@ -39,6 +40,7 @@ Result<Command> CommandFromJson(const nlohmann::json& json) {
     }
     if (!Decode(type, json, &command))
       return FailedPrecondition("command '" + type + "' is not known to this program");
+    if (made_ms != nullptr) *made_ms = json.value("made_ms", int64_t{0});
     return command;
   } catch (const std::exception& e) {
     return DataLoss(std::string("not a command: ") + e.what());

@@ -396,9 +396,9 @@ using Command =
                  CommitRound, FinishStreams, PauseJob, EndJob, RemoveJobs, RemoveNode>;
 
 const char* CommandName(const Command& command);
-// {"v": 1, "type": name, members}.
-nlohmann::json CommandToJson(const Command& command);
+// {"v": 1, "type": name, members}, and "made_ms" unless it is 0: since 1970, when the command was made.
+nlohmann::json CommandToJson(const Command& command, int64_t made_ms = 0);
 // kFailedPrecondition: a later version, or a type it does not know; kDataLoss: it is not a command at all.
-Result<Command> CommandFromJson(const nlohmann::json& json);
+Result<Command> CommandFromJson(const nlohmann::json& json, int64_t* made_ms = nullptr);
 
 }  // namespace penstock

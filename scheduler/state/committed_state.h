@@ -4,6 +4,7 @@
 // it was.
 #pragma once
 
+#include <functional>
 #include <string>
 #include <utility>
 
@@ -18,12 +19,14 @@ class CommandLog {
   virtual ~CommandLog() = default;
   // Returns when `command` is durable. An error: it is not, and may be appended again; the message names the
   // directory.
-  virtual Status Append(const Command& command) = 0;
+  virtual Status Append(const Command& command, int64_t at_ms) = 0;
 };
 
 class CommittedState {
  public:
-  CommittedState(ClusterState state, CommandLog& log) : state_(std::move(state)), log_(log) {}
+  // `wall_ms`: since 1970, when a command is made; empty: it does not matter.
+  CommittedState(ClusterState state, CommandLog& log, std::function<int64_t()> wall_ms = {})
+      : state_(std::move(state)), log_(log), wall_ms_(std::move(wall_ms)) {}
 
   const ClusterState& operator*() const { return state_; }
   const ClusterState* operator->() const { return &state_; }
@@ -37,6 +40,7 @@ class CommittedState {
  private:
   ClusterState state_;
   CommandLog& log_;
+  const std::function<int64_t()> wall_ms_;
   Status log_status_;
   uint64_t commits_ = 0;
 };

@@ -167,11 +167,12 @@ Status Journal::LoadCommands() {
     const std::string key = it->key().ToString();
     const std::string expected = CommandKey(last_index_ + 1);
     if (key != expected) return Damaged(directory_, "key '" + key + "' where '" + expected + "' must be");
-    const auto command = ReadCommand(key, it->value().ToStringView());
+    int64_t made_ms = 0;
+    const auto command = ReadCommand(key, it->value().ToStringView(), &made_ms);
     if (!command.ok() && command.status().code() == Code::kFailedPrecondition)
       return FailedPrecondition("journal in " + directory_ + ": " + command.status().message());
     if (!command.ok()) return Damaged(directory_, command.status().message());
-    const Status applied = state_.Apply(*command);
+    const Status applied = state_.Apply(*command, made_ms);
     if (!applied.ok())
       return Damaged(directory_, "key '" + key + "' cannot be applied: " + applied.message());
     ++last_index_;
@@ -180,7 +181,7 @@ Status Journal::LoadCommands() {
   return Status::Ok();
 }
 
-Status Journal::Append(const Command& command) {
+Status Journal::Append(const Command& command, int64_t at_ms) {
   // The last write failed and left the database read-only. The index is used again, so that whatever it left
   // is overwritten.
   if (db_ == nullptr) {
@@ -191,8 +192,9 @@ Status Journal::Append(const Command& command) {
   synced.sync = true;
   Status written = PENSTOCK_FAULT("scheduler.journal.write");
   if (written.ok())
-    written = FromRocks(db_->Put(synced, CommandKey(last_index_ + 1), JournalText(CommandToJson(command))),
-                        directory_);
+    written =
+        FromRocks(db_->Put(synced, CommandKey(last_index_ + 1), JournalText(CommandToJson(command, at_ms))),
+                  directory_);
   if (written.ok()) written = PENSTOCK_FAULT("scheduler.journal.written");
   if (!written.ok()) {
     db_.reset();

@@ -1,6 +1,6 @@
 // Journal: the scheduler's durable memory, an embedded RocksDB.
 //
-//   "c/<20 digits>"  {"v":1,"type":...}: the command with that index; indices rise by one
+//   "c/<20 digits>"  {"v":1,"type":...,"made_ms":...}: the command with that index; indices rise by one
 //   "snapshot"       {"v":1,"index":N,"state":...}: the state after command N
 //
 // Each command is one synced write. Every `snapshot_every` commands a thread of its own makes a snapshot
@@ -43,7 +43,7 @@ class Journal final : public CommandLog {
   ClusterState TakeState() { return std::move(state_); }
 
   // kOverloaded: the disk is full; kUnavailable: another failure of the disk.
-  Status Append(const Command& command) override;
+  Status Append(const Command& command, int64_t at_ms) override;
 
   uint64_t last_index() const { return last_index_; }
   // The last command that the newest snapshot holds; 0: there is none.

@@ -17,8 +17,8 @@ std::string JournalText(const nlohmann::json& json) {
   return json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
 }
 
-Result<Command> ReadCommand(const std::string& key, std::string_view text) {
-  auto command = CommandFromJson(nlohmann::json::parse(text, nullptr, false));
+Result<Command> ReadCommand(const std::string& key, std::string_view text, int64_t* made_ms) {
+  auto command = CommandFromJson(nlohmann::json::parse(text, nullptr, false), made_ms);
   if (command.ok()) return command;
   return Status(
       command.status().code() == Code::kFailedPrecondition ? Code::kFailedPrecondition : Code::kDataLoss,

@@ -20,7 +20,7 @@ std::string CommandKey(uint64_t index);
 // Of a command or a snapshot.
 std::string JournalText(const nlohmann::json& json);
 // kDataLoss or kFailedPrecondition (of a later version), naming the key.
-Result<Command> ReadCommand(const std::string& key, std::string_view text);
+Result<Command> ReadCommand(const std::string& key, std::string_view text, int64_t* made_ms);
 rocksdb::ReadOptions VerifiedReads();
 
 }  // namespace penstock

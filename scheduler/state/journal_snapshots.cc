@@ -88,8 +88,9 @@ Status JournalSnapshots::CatchUp(rocksdb::DB& db, uint64_t last) {
     if (!it->Valid()) return it->status().ok() ? DataLoss("commands are missing") : FromRocks(it->status());
     const std::string key = it->key().ToString();
     if (key != CommandKey(index_ + 1)) return DataLoss("key '" + key + "' is out of order");
-    PENSTOCK_ASSIGN_OR_RETURN(const Command command, ReadCommand(key, it->value().ToStringView()));
-    PENSTOCK_RETURN_IF_ERROR(state_.Apply(command).Prepend("key '" + key + "'"));
+    int64_t made_ms = 0;
+    PENSTOCK_ASSIGN_OR_RETURN(const Command command, ReadCommand(key, it->value().ToStringView(), &made_ms));
+    PENSTOCK_RETURN_IF_ERROR(state_.Apply(command, made_ms).Prepend("key '" + key + "'"));
     ++index_;
   }
   return Status::Ok();

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <deque>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -20,6 +21,7 @@
 #include "common/cluster/table_spec.h"
 #include "scheduler/jobs/pass_metrics.h"
 #include "scheduler/jobs/train_policy.h"
+#include "scheduler/state/event.h"
 #include "scheduler/state/producer_set.h"
 
 namespace penstock {
@@ -41,8 +43,9 @@ struct NodeRecord {
   bool drained = false;  // by an operator's word: its copies go to other servers, and none come
   std::string host;      // of its machine: copies of a shard are on different ones where that can be
   std::string zone;      // of its host; empty: none
+  uint64_t memory = 0;   // bytes of it that rows may take; 0: it did not say
   NLOHMANN_DEFINE_TYPE_INTRUSIVE_WITH_DEFAULT(NodeRecord, id, role, name, endpoints, http, session, pid, log,
-                                              drained, host, zone)
+                                              drained, host, zone, memory)
 };
 
 inline constexpr uint32_t kMaxCopies = 3;
@@ -276,10 +279,12 @@ struct StateData {
   std::vector<TableId> dropped_tables;
   std::map<JobId, JobRecord> jobs;
   ProducerRanges finished;  // none below the forget floor
+  uint64_t last_event = 0;
+  std::deque<Event> events;  // the latest of them
   NLOHMANN_DEFINE_TYPE_INTRUSIVE(StateData, cluster, term, commands, copies, min_copies, balance, rewind,
                                  last_session, last_incarnation, last_node, last_table, table_version,
                                  last_job, last_token, next_producer, first_client_producer, nodes, shards,
-                                 tables, dropped_tables, jobs, finished)
+                                 tables, dropped_tables, jobs, finished, last_event, events)
 };
 
 }  // namespace penstock

@@ -21,12 +21,15 @@ void WriteShardReports(const std::vector<CoreLine>& lines, capnp::List<proto::Sh
     out[i].setComplete(line.complete);
     out[i].setFenced(line.fenced);
     out[i].setServedRows(line.served_rows);
+    out[i].setDelayMs(line.delay_ms);
     auto backups = out[i].initBackups(static_cast<uint32_t>(line.backups.size()));
     for (uint32_t b = 0; b < backups.size(); ++b) {
       backups[b].setNode(line.backups[b].node);
       backups[b].setIncarnation(line.backups[b].incarnation);
       backups[b].setCaughtUp(line.backups[b].caught_up);
       backups[b].setFailed(line.backups[b].failed);
+      backups[b].setSeededBytes(line.backups[b].seeded_bytes);
+      backups[b].setBehindBytes(line.backups[b].behind_bytes);
     }
   }
 }

@@ -122,7 +122,8 @@ std::vector<ShardLine> ServerCore::Report() {
                      .complete = slot->replica.complete(),
                      .backups = slot->replica.Backups(NowMs()),
                      .fenced = slot->replica.fenced(),
-                     .served_rows = slot->served_rows});
+                     .served_rows = slot->served_rows,
+                     .delay_ms = static_cast<uint32_t>(slot->replica.DelayMs())});
   }
   return lines;
 }

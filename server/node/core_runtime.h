@@ -18,15 +18,16 @@ namespace penstock {
 // All that a core's port offers.
 class CoreService final : public proto::CorePort::Server, public DataService, public ReplicaService {
  public:
-  CoreService(ServerCore& core, Expirer& expirer, ServerMetrics& metrics)
-      : DataService(core, expirer, metrics), ReplicaService(core) {}
+  CoreService(KjLoop& loop, ServerCore& core, Expirer& expirer, ServerMetrics& metrics)
+      : DataService(loop, core, expirer, metrics), ReplicaService(core) {}
 };
 
 class CoreRuntime {
  public:
-  // `spin_us` as of KjLoop.
-  CoreRuntime(const CoreOptions& options, uint64_t spin_us, std::shared_ptr<ClusterIdentity> identity,
-              LogAppender& appender, const BaseStore& base, ServerCore::Asks asks, ServerMetrics& metrics)
+  // `spin_us` as of KjLoop; `pace` is shared by the server's cores.
+  CoreRuntime(const CoreOptions& options, uint64_t spin_us, std::shared_ptr<SeedPace> pace,
+              std::shared_ptr<ClusterIdentity> identity, LogAppender& appender, const BaseStore& base,
+              ServerCore::Asks asks, ServerMetrics& metrics)
       : loop_(options.node_name + "/" + std::to_string(options.core), spin_us) {
     loop_.Run([&] {
       core_ = std::make_unique<ServerCore>(loop_, options, appender, base, std::move(asks), metrics);
@@ -34,7 +35,8 @@ class CoreRuntime {
           loop_, *core_, std::move(identity),
           ReplicationOptions{.node_name = options.node_name,
                              .copy_wait_ms = options.copy_wait_ms,
-                             .tail_bytes = options.copy_tail_bytes},
+                             .tail_bytes = options.copy_tail_bytes,
+                             .pace = std::move(pace)},
           Replicator::Counters{metrics.replicated_bytes, metrics.replica_tail_bytes});
       core_->SetReplicator(replicator_.get());
       expirer_ = std::make_unique<Expirer>(loop_, *core_, metrics, options.expire_interval_ms);
@@ -46,7 +48,7 @@ class CoreRuntime {
   Status Listen(std::shared_ptr<const ClusterIdentity> identity, const RpcServerOptions& options) {
     return loop_.Run([&]() -> Status {
       auto server = RpcServer::Listen(loop_, std::move(identity), options,
-                                      kj::heap<CoreService>(*core_, *expirer_, *metrics_));
+                                      kj::heap<CoreService>(loop_, *core_, *expirer_, *metrics_));
       if (!server.ok()) return server.status();
       rpc_ = std::move(*server);
       return Status::Ok();

@@ -12,6 +12,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
+constexpr auto kLookEvery = std::chrono::seconds(5);
+
 // 0: the name is no number.
 uint64_t NumberOf(const std::string& name) {
   uint64_t number = 0;
@@ -76,7 +78,12 @@ Status DamagedFolder::Trim() {
   return Status::Ok();
 }
 
+void DamagedFolder::LookNowAndThen() {
+  if (std::chrono::steady_clock::now() - looked_ >= kLookEvery) Look();
+}
+
 void DamagedFolder::Look() {
+  looked_ = std::chrono::steady_clock::now();
   const Parts parts = List();
   count_ = parts.size();
   bytes_ = 0;

@@ -6,6 +6,7 @@
 // Errors name the path. One thread at a time.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <filesystem>
 #include <map>
@@ -29,6 +30,8 @@ class DamagedFolder {
 
   // What was there when it was looked at last. Trim looks, too.
   void Look();
+  // At most every five seconds: an operator removes what is there.
+  void LookNowAndThen();
   uint64_t bytes() const { return bytes_; }
   // In words; empty: nothing is there, and nothing went since the start.
   std::string Note() const;
@@ -42,6 +45,7 @@ class DamagedFolder {
   const uint64_t limit_bytes_;
   uint64_t count_ = 0, bytes_ = 0;
   std::string latest_;  // what it holds
+  std::chrono::steady_clock::time_point looked_;
   uint64_t removed_ = 0, removed_bytes_ = 0;
 };
 

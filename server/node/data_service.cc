@@ -238,16 +238,21 @@ kj::Promise<void> DataService::FinishPush(PushContext context, Applying& applyin
         groups[g].setLogged(core_.shards().Logged(asked[g].getShard(), groups[g].getEpoch()));
     }
   };
-  if (applying.level == Durability::kMemory) {
+  if (applying.level == Durability::kMemory && applying.delay_ms == 0) {
     finish();
     return kj::READY_NOW;
   }
-  return core_.Reached(applying.level, std::move(applying.deltas))
-      .then([context, finish = kj::mv(finish)](Status&& reached) mutable {
-        finish();
-        // Applied, but not at its level: the answer must not say otherwise.
-        if (!reached.ok()) WriteStatus(OutcomeUnknown(reached.message()), context.getResults().initStatus());
-      });
+  auto reached = core_.Reached(applying.level, std::move(applying.deltas));
+  if (applying.delay_ms > 0) {
+    reached = loop_.Sleep(applying.delay_ms).then([reached = kj::mv(reached)]() mutable {
+      return kj::mv(reached);
+    });
+  }
+  return reached.then([context, finish = kj::mv(finish)](Status&& reached) mutable {
+    finish();
+    // Applied, but not at its level: the answer must not say otherwise.
+    if (!reached.ok()) WriteStatus(OutcomeUnknown(reached.message()), context.getResults().initStatus());
+  });
 }
 
 void DataService::PushTable(proto::PushRequest::Reader request, proto::PushRequest::Table::Reader in,
@@ -305,6 +310,7 @@ void DataService::PushTable(proto::PushRequest::Reader request, proto::PushReque
                                     .values = values,
                                     .pulled = pulled};
         auto applied = core_.Apply(*found.slot, table, unit);
+        applying->delay_ms = std::max(applying->delay_ms, found.slot->replica.DelayMs());
         if (!applied.cold.empty()) {
           applying->waiting.add(core_.ApplyCold(*found.slot, found.epoch, unit, std::move(applied.cold))
                                     .then([this, shard, epoch = found.epoch, result = results[i],

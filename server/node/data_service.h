@@ -19,8 +19,8 @@ namespace penstock {
 
 class DataService : public virtual proto::DataPlane::Server {
  public:
-  DataService(ServerCore& core, Expirer& expirer, ServerMetrics& metrics)
-      : core_(core), expirer_(expirer), metrics_(metrics) {}
+  DataService(KjLoop& loop, ServerCore& core, Expirer& expirer, ServerMetrics& metrics)
+      : loop_(loop), core_(core), expirer_(expirer), metrics_(metrics) {}
 
   kj::Promise<void> pull(PullContext context) override;
   kj::Promise<void> push(PushContext context) override;
@@ -36,6 +36,7 @@ class DataService : public virtual proto::DataPlane::Server {
   struct Applying {
     Durability level = Durability::kMemory;  // what must be waited for then
     std::vector<DeltaRef> deltas;            // in which shards
+    uint64_t delay_ms = 0;                   // PushDelay, the longest of these shards
     std::vector<ValuesIn> values;
     std::vector<ValuesOut> pulled;
     kj::Vector<kj::Promise<void>> waiting;  // units with cold rows
@@ -62,6 +63,7 @@ class DataService : public virtual proto::DataPlane::Server {
   void NoteClock(proto::PushRequest::Reader request, proto::PushRequest::Table::Reader in,
                  proto::PushResponse::Table::Builder out);
 
+  KjLoop& loop_;
   ServerCore& core_;
   Expirer& expirer_;
   ServerMetrics& metrics_;

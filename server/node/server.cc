@@ -25,18 +25,13 @@
 #include "server/node/disk_trouble.h"
 #include "server/node/fold_policy.h"
 #include "server/node/fold_runner.h"
+#include "server/node/leaving.h"
 #include "server/node/memory_plan.h"
 #include "server/node/node_file.h"
 #include "server/node/open_storage.h"
 #include "server/node/scheduler_contact.h"
 
 namespace penstock {
-namespace {
-
-constexpr auto kLookAtDamagedEvery = std::chrono::seconds(5);  // at what was put aside
-
-}  // namespace
-
 class Server::Impl : public NodeSession::Host {
  public:
   Impl(const ClusterOptions& options, bool suspect)
@@ -48,6 +43,7 @@ class Server::Impl : public NodeSession::Host {
         node_file_(data_dir_ + "/node"),
         damaged_folder_(data_dir_, options.server.damaged_limit_bytes),
         identity_(std::make_shared<ClusterIdentity>()),
+        leaving_(name_),
         control_(name_ + "/control") {
     identity_->name = name_;
   }
@@ -101,6 +97,11 @@ class Server::Impl : public NodeSession::Host {
       connections_.reset();
     });
     control_.Stop();
+  }
+
+  void Drain(uint64_t grace_ms) {
+    leaving_.Begin();
+    while (!leaving_.Ended(grace_ms)) std::this_thread::sleep_for(std::chrono::milliseconds(50));
   }
 
   Status refused() const {
@@ -162,6 +163,7 @@ class Server::Impl : public NodeSession::Host {
   }
 
   Status StartCores() {
+    const auto pace = std::make_shared<SeedPace>(options_.server.seed_bytes_per_s);
     for (uint32_t i = 0; i < options_.server.cores; ++i) {
       cores_.push_back(std::make_unique<CoreRuntime>(
           CoreOptions{.core = i,
@@ -175,7 +177,7 @@ class Server::Impl : public NodeSession::Host {
                       .copy_wait_ms = options_.server.copy_wait_ms,
                       .copy_tail_bytes = options_.server.copy_tail_bytes,
                       .node_name = name_},
-          options_.server.spin_us, identity_, *appender_, *storage_.base,
+          options_.server.spin_us, pace, identity_, *appender_, *storage_.base,
           ServerCore::Asks{
               .fold = [this] { fold_wanted_ = true; },
               .base_damaged = [this](const Status& damage) { NoteDamage(damage, true); },
@@ -320,6 +322,7 @@ class Server::Impl : public NodeSession::Host {
       params.setHttpEndpoint(http_->address());
       if (!options_.server.host.empty()) params.setHost(options_.server.host);
       params.setZone(options_.server.zone);
+      params.setMemoryBytes(memory_.rows);
       params.setHighestTerm(state_.term);
       params.setHighestMapVersion(state_.map_version);
       FillShards(lines, params);
@@ -330,6 +333,8 @@ class Server::Impl : public NodeSession::Host {
     return Gather().then([this, params](std::vector<CoreLine>&& lines) mutable {
       params.setTableVersion(state_.table_version);
       params.setHold(true);
+      params.setLeaving(leaving_.wanted());
+      params.setLoading(metrics_.loading_tables > 0);
       params.setMapVersion(state_.map_version);
       params.setNote(DamagedNote());
       DiskTrouble trouble = LookForDiskTrouble(*storage_.log, *fold_runner_, node_file_,
@@ -343,14 +348,9 @@ class Server::Impl : public NodeSession::Host {
     });
   }
 
-  // It is looked at now and then: an operator removes what is there.
   std::string DamagedNote() {
-    const auto now = std::chrono::steady_clock::now();
-    if (now - damaged_seen_ >= kLookAtDamagedEvery) {
-      damaged_seen_ = now;
-      damaged_folder_.Look();
-      metrics_.damaged_bytes = damaged_folder_.bytes();
-    }
+    damaged_folder_.LookNowAndThen();
+    metrics_.damaged_bytes = damaged_folder_.bytes();
     return damaged_folder_.Note();
   }
 
@@ -380,6 +380,7 @@ class Server::Impl : public NodeSession::Host {
     // Specs are on disk before a shard may use them: replay needs no scheduler.
     PENSTOCK_RETURN_IF_ERROR(Adopt(std::move(next), dropped));
     GiveGrants(results);
+    leaving_.OnHeartbeat(results.getMayLeave());
     return Status::Ok();
   }
 
@@ -453,8 +454,8 @@ class Server::Impl : public NodeSession::Host {
   const std::string name_;
   NodeFile node_file_;
   DamagedFolder damaged_folder_;  // after Start: the control loop's, like what follows
-  std::chrono::steady_clock::time_point damaged_seen_;
   std::shared_ptr<ClusterIdentity> identity_;
+  Leaving leaving_;
   ServerMetrics metrics_;
   MetricsRegistry registry_;
   PosixFileLayer files_;
@@ -492,6 +493,7 @@ Result<std::unique_ptr<Server>> Server::Start(const ClusterOptions& options,
 Server::Server(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Server::~Server() = default;
 void Server::Stop() { impl_->Stop(); }
+void Server::Drain(uint64_t grace_ms) { impl_->Drain(grace_ms); }
 Status Server::refused() const { return impl_->refused(); }
 bool Server::damaged() const { return impl_->damaged(); }
 

@@ -28,6 +28,9 @@ class Server {
                                                const std::function<bool()>& interrupted, bool suspect);
   ~Server();
   void Stop();
+  // What it holds goes to other servers, until nothing is left that one of them could take, or `grace_ms`
+  // have passed, or the scheduler does not answer; which of these, is logged. Before Stop.
+  void Drain(uint64_t grace_ms);
 
   // Not ok when the scheduler refused this node for good: the process should end with it.
   Status refused() const;

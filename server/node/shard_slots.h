@@ -29,6 +29,7 @@ struct ShardLine {
   std::vector<BackupReport> backups;
   Epoch fenced = 0;
   uint64_t served_rows = 0;
+  uint32_t delay_ms = 0;
 };
 
 class ShardSlots {

@@ -13,6 +13,8 @@ constexpr uint64_t kSilentMs = 3000;
 constexpr uint64_t kFullMs = 10000;
 constexpr uint64_t kAskMs = 200;  // between questions
 constexpr uint32_t kRetryMs = 200;
+// "The latest few deltas": what is sent within a moment.
+constexpr uint64_t kCaughtUpBytes = 8 << 20;
 
 bool Silent(const CopySet::Copy& copy, uint64_t now_ms) {
   return copy.waits_since_ms != 0 && now_ms > copy.waits_since_ms + kSilentMs;
@@ -161,6 +163,7 @@ void CopySet::AddPiece(Copy& copy, TailDelta piece, bool last) {
 
 void CopySet::PieceConfirmed(Copy& copy, const Outgoing& piece) {
   while (!copy.owed_pieces.empty() && copy.owed_pieces.front().piece <= piece.piece) {
+    copy.seeded_bytes += copy.owed_pieces.front().delta.words.bytes();
     copy.owed_pieces.pop_front();
     --copy.sent_pieces;
   }
@@ -247,6 +250,21 @@ std::string CopySet::Missing(Lsn lsn) const {
     names += (names.empty() ? "" : ", ") + NameOf(copy);
   }
   return names;
+}
+
+bool CopySet::CaughtUp(const Copy& copy) const {
+  return copy.stage == Stage::kFollowing && (copy.grant.in_sync || BehindBytes(copy) <= kCaughtUpBytes);
+}
+
+PushDelay::Change CopySet::UpdateDelay(uint64_t most_behind_bytes, uint64_t now_ms) {
+  const bool behind = std::any_of(copies_.begin(), copies_.end(), [&](const Copy& copy) {
+    const bool takes = copy.stage == Stage::kSeeding || copy.stage == Stage::kFollowing;
+    // What is seeded has only to catch up.
+    const bool enters = copy.stage == Stage::kFollowing && !copy.grant.in_sync;
+    const uint64_t most = enters ? std::min(most_behind_bytes, kCaughtUpBytes) : most_behind_bytes;
+    return takes && !Silent(copy, now_ms) && BehindBytes(copy) > most;
+  });
+  return delay_.Update(behind, now_ms);
 }
 
 void CopySet::Trim() {

@@ -14,6 +14,7 @@
 #include "common/base/ids.h"
 #include "common/base/status.h"
 #include "server/replica/delta_tail.h"
+#include "server/replica/push_delay.h"
 
 namespace penstock {
 
@@ -63,6 +64,7 @@ class CopySet {
     uint64_t waits_since_ms = 0;       // something of it is unconfirmed since then; 0: nothing is
     uint64_t full_since_ms = 0;        // it has said since then that it has no room; 0: it has
     uint64_t asked_ms = 0;             // of OwesQuestion
+    uint64_t seeded_bytes = 0;         // of pieces that it has confirmed; stays when the seed has ended
     Lsn held = 0;  // when it was attached: that it has logged all of this by now only another answer says
 
     bool BeingSeeded() const { return stage != Stage::kFailed && pieces > 0; }
@@ -110,6 +112,13 @@ class CopySet {
   std::string WhyNotStay(const Copy& copy, uint64_t now_ms) const;
   // Names the in-sync copies that have not confirmed the lsn.
   std::string Missing(Lsn lsn) const;
+  // Of deltas that it has not confirmed.
+  uint64_t BehindBytes(const Copy& copy) const { return tail_.BytesAfter(copy.logged); }
+  // It holds all but the latest deltas, and may become an in-sync copy.
+  bool CaughtUp(const Copy& copy) const;
+  // Holds back who pushes while a copy is more than so many bytes behind, as long as it takes what it gets.
+  PushDelay::Change UpdateDelay(uint64_t most_behind_bytes, uint64_t now_ms);
+  const PushDelay& delay() const { return delay_; }
   // Drops the deltas that no copy needs any more.
   void Trim();
   // The copy that most is kept for, if any.
@@ -133,6 +142,7 @@ class CopySet {
   uint32_t min_copies_ = 1;
   DeltaTail tail_;
   std::vector<Copy> copies_;
+  PushDelay delay_;
 };
 
 }  // namespace penstock

@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <deque>
+#include <iterator>
 #include <optional>
 
 #include "common/base/ids.h"
@@ -32,6 +33,7 @@ struct TailDelta {
   uint32_t checksum = 0;
   DeltaWords words;
   bool sync = false;  // somebody waits until it is synced
+  uint64_t end = 0;   // of the tail: bytes that were ever added to it, with this one
 };
 
 class DeltaTail {
@@ -40,6 +42,8 @@ class DeltaTail {
 
   void Add(TailDelta delta) {
     bytes_ += delta.words.bytes();
+    added_ += delta.words.bytes();
+    delta.end = added_;
     deltas_.push_back(std::move(delta));
   }
   // The last one.
@@ -67,6 +71,11 @@ class DeltaTail {
     }
   }
   uint64_t bytes() const { return bytes_; }
+  // Of the deltas above the lsn.
+  uint64_t BytesAfter(Lsn lsn) const {
+    const auto next = Find(lsn + 1);
+    return next == deltas_.begin() ? bytes_ : added_ - std::prev(next)->end;
+  }
 
  private:
   // The first one at or above the lsn.
@@ -78,6 +87,7 @@ class DeltaTail {
   ReplicaPoint before_;  // what the first one follows
   std::deque<TailDelta> deltas_;
   uint64_t bytes_ = 0;
+  uint64_t added_ = 0;  // ever
 };
 
 }  // namespace penstock

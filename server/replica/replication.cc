@@ -97,6 +97,7 @@ void Replication::MakeReady(const CopyKey& key, const Copy& copy) {
 
 // Copies that are not attached are tried again and again.
 void Replication::Tick(uint64_t now_ms) {
+  now_ms_ = now_ms;
   std::erase_if(retry_ms_, [now_ms](const auto& retry) { return retry.second <= now_ms; });
   for (CopySet* set : Sets()) {
     for (const Copy& copy : set->copies()) {
@@ -110,7 +111,7 @@ void Replication::Tick(uint64_t now_ms) {
     set->Trim();
     if (set->OwesQuestion(now_ms)) actions_.push_back(SyncCopies{set->shard()});
   }
-  BoundTails();
+  BoundTails(now_ms);
   PumpAll();
   AdvanceSeeds();
   CheckWaiters(now_ms);
@@ -233,6 +234,7 @@ void Replication::Pump(Link& link) {
 
 void Replication::OnAppended(LinkId id, const Call& call, const Status& sent, const Status& status,
                              std::span<const ReplicaAnswer> answers, uint64_t now_ms) {
+  now_ms_ = now_ms;
   Link* link = FindLink(id);
   if (link == nullptr) return;  // what was sent on it is sent again
   link->inflight_bytes -= call.bytes;
@@ -268,12 +270,24 @@ void Replication::TakeAnswer(CopySet& set, Copy& copy, const Item& item, bool sy
   set.Confirmed(copy, item.what.delta.lsn, sync, now_ms);
 }
 
-// A copy that lets too much pile up is given up: it is seeded again when it can keep up.
-void Replication::BoundTails() {
+// A copy that takes too little holds back who pushes. One that lets too much pile up nevertheless is given
+// up: it is seeded again when it can keep up.
+void Replication::BoundTails(uint64_t now_ms) {
+  // Where most of the room is taken, for whatever reason, nobody may have much.
+  const uint64_t most = options_.tail_bytes / (tail_bytes_ > options_.tail_bytes / 2 ? 64 : 8);
   tail_bytes_ = 0;
   CopySet* largest = nullptr;
   for (CopySet* set : Sets()) {
     tail_bytes_ += set->tail().bytes();
+    const PushDelay::Change change = set->UpdateDelay(most, now_ms);
+    if (change == PushDelay::Change::kBegins)
+      actions_.push_back(
+          Say{true, StrCat("shard ", set->shard(), ": a copy takes less than is pushed: answers to ",
+                           "pushes of this shard are delayed until it has caught up")});
+    if (change == PushDelay::Change::kEnds)
+      actions_.push_back(
+          Say{false, StrCat("shard ", set->shard(), ": its copies have caught up; answers to pushes ",
+                            "were delayed by up to ", set->delay().most_ms(), " ms")});
     if (largest == nullptr || set->tail().bytes() > largest->tail().bytes()) largest = set;
   }
   if (tail_bytes_ <= options_.tail_bytes) return;

@@ -19,6 +19,7 @@
 
 #include "server/replica/copy_waiters.h"
 #include "server/replica/seed.h"
+#include "server/replica/seed_pace.h"
 
 namespace penstock {
 
@@ -31,6 +32,7 @@ struct ReplicationOptions {
   uint64_t seed_in_flight_bytes = 8 << 20;  // above it no piece of a seed is made
   uint64_t retry_ms = 200;                  // after a link that broke
   SeedOptions seed;
+  std::shared_ptr<SeedPace> pace;  // of the server; nullptr: seeds are not bounded
 };
 
 class Replication {
@@ -190,7 +192,7 @@ class Replication {
                   uint64_t now_ms);
   void Break(Link& link, const std::string& why, uint64_t now_ms);
   void FailCopy(CopySet& set, Copy& copy, const std::string& why);
-  void BoundTails();
+  void BoundTails(uint64_t now_ms);
   void CheckWaiters(uint64_t now_ms);
 
   // replication_seeds.cc
@@ -215,6 +217,7 @@ class Replication {
   uint64_t last_seed_ = 0;
   CopyWaiters waiters_;
   uint64_t tail_bytes_ = 0;
+  uint64_t now_ms_ = 0;  // of the last event that had a time
   std::vector<Action> actions_;
   size_t next_action_ = 0;
 };

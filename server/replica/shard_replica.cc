@@ -202,8 +202,10 @@ std::vector<BackupReport> ShardReplica::Backups(uint64_t now_ms) const {
   for (const CopySet::Copy& copy : copies_->copies()) {
     reports.push_back({.node = copy.grant.node,
                        .incarnation = copy.grant.incarnation,
-                       .caught_up = copy.stage == CopySet::Stage::kFollowing,
-                       .failed = copies_->WhyNotStay(copy, now_ms)});
+                       .caught_up = copies_->CaughtUp(copy),
+                       .failed = copies_->WhyNotStay(copy, now_ms),
+                       .seeded_bytes = copy.seeded_bytes,
+                       .behind_bytes = copies_->BehindBytes(copy)});
   }
   return reports;
 }

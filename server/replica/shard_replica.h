@@ -71,6 +71,7 @@ struct BackupReport {
   Incarnation incarnation = 0;
   bool caught_up = false;
   std::string failed;
+  uint64_t seeded_bytes = 0, behind_bytes = 0;
 };
 
 class ShardReplica {
@@ -138,6 +139,8 @@ class ShardReplica {
   // kNotEnoughCopies: too few copies confirm.
   Status Writable(Durability level, uint64_t now_ms) const;
   std::vector<BackupReport> Backups(uint64_t now_ms) const;
+  // Answers to pushes wait for so long, so that a copy catches up.
+  uint64_t DelayMs() const { return copies_ ? copies_->delay().ms() : 0; }
   // nullptr while neither backups nor more than one copy are wanted.
   CopySet* copies() { return copies_.get(); }
   const CopySet* copies() const { return copies_.get(); }

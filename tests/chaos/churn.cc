@@ -1,20 +1,17 @@
 // Servers join, are drained and leave, die and come back at random, while a job with a ledger trains and a
 // load pushes: nothing may be lost or counted twice, and all copies must be there again soon after.
-#include <nlohmann/json.hpp>
 #include <set>
 
-#include "client/admin.h"
 #include "common/base/strings.h"
 #include "tests/chaos/cluster_run.h"
+#include "tests/chaos/leave.h"
 #include "tests/chaos/ledger_job.h"
 
 namespace penstock {
 namespace {
 
 constexpr uint64_t kEventMs = 8000;  // from one event to the next
-constexpr int kDrainMs = 60000;
-constexpr int kKnownMs = 20000;  // to the scheduler, or to be dead
-constexpr int kWholeMs = 30000;  // after the last event
+constexpr int kWholeMs = 30000;      // after the last event
 constexpr int kWorkers = 2;
 constexpr size_t kMostServers = 6;
 // As many as take about as long as the events.
@@ -89,37 +86,8 @@ class Churn : public ClusterRun {
     }
   }
 
-  // As an operator does it: drained, ended, removed.
-  static Status Leave(ChaosCluster& cluster, const std::string& name) {
-    nlohmann::json node;
-    if (!WaitFor(kKnownMs, [&] { return !(node = FindNode(cluster, name)).is_null(); }))
-      return DeadlineExceeded("the scheduler does not know " + name);
-    const NodeId id = node.at("id");
-    PENSTOCK_RETURN_IF_ERROR(Admin(cluster.client()).DrainNode(id, true));
-    const bool empty = WaitFor(kDrainMs, [&] {
-      node = FindNode(cluster, name);
-      return !node.is_null() && node.at("shards") == 0 && node.at("backups") == 0;
-    });
-    if (!empty) return DeadlineExceeded(name + " is not empty after 60 s: " + node.dump());
-    if (const int code = cluster.processes().Terminate(name); code != 0)
-      return Internal(StrCat(name, " ended with ", code));
-    Status removed;
-    (void)WaitFor(kKnownMs, [&] { return (removed = Admin(cluster.client()).RemoveNode(id)).ok(); });
-    return removed;
-  }
-
   std::string DrawRunning(std::mt19937_64& random) const {
     return DrawOne(random, std::vector<std::string>(running_.begin(), running_.end()));
-  }
-
-  static nlohmann::json FindNode(ChaosCluster& cluster, const std::string& name) {
-    const auto nodes = Admin(cluster.client()).Inspect("nodes");
-    if (nodes.ok()) {
-      for (const auto& node : *nodes) {
-        if (node.at("name") == name) return node;
-      }
-    }
-    return nullptr;
   }
 
   std::set<std::string> running_, away_;  // servers; those that are away have left

@@ -14,6 +14,7 @@ namespace penstock {
 namespace {
 
 constexpr uint64_t kRecords = 4000;
+constexpr Key kFeatures = 124;  // of the generated data: ids below it
 
 }  // namespace
 
@@ -24,13 +25,13 @@ Status LedgerJob::Begin() {
     PENSTOCK_RETURN_IF_ERROR(WriteFileAtomically(test, GenerateLibsvm(kRecords, 3)));
   }
   std::vector<std::string> argv{ProgramFolder() + "/penstock", "train",
-                                std::string(PENSTOCK_SOURCE_DIR) + "/conf/jobs/a9a_logistic.toml",
+                                std::string(PENSTOCK_SOURCE_DIR) + "/conf/jobs/" + file_ + ".toml",
                                 "--data-dir", cluster_.dir()};
   const auto set = [&](const std::string& assignment) { argv.insert(argv.end(), {"--set", assignment}); };
   set("job.name=" + name_);
   set("data.train=" + data);
   set("data.test=");
-  set("model.l2_all=false");
+  if (file_ == "a9a_logistic") set("model.l2_all=false");
   set("train.ledger=true");
   set("train.evaluate=false");
   set("train.batch_size=8");
@@ -99,6 +100,15 @@ std::string LedgerJob::Finish(const Loss& loss, int deadline_ms) {
   if (!job.ok()) return job.status().ToString();
   if (std::string wrong = CheckHistory(*job); !wrong.empty()) return wrong;
   return CheckLedger(seen.id, loss);
+}
+
+Result<std::vector<float>> LedgerJob::Weights() {
+  PENSTOCK_ASSIGN_OR_RETURN(const TableSpec table,
+                            cluster_.client().OpenTable(StrCat(name_, ".", Look().id, "/weights")));
+  TableKeys keys{table.id, std::vector<Key>(kFeatures)};
+  std::iota(keys.keys.begin(), keys.keys.end(), 0);
+  PENSTOCK_ASSIGN_OR_RETURN(PullResult pulled, cluster_.client().Pull({std::move(keys)}).get());
+  return std::move(pulled.values[0]);
 }
 
 // Evaluations are of whole passes: one after the other, each of all records.

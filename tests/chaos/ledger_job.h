@@ -15,14 +15,15 @@ namespace penstock {
 class LedgerJob {
  public:
   // `name` is of this job alone. `consistency`: async, ssp or sync. `set`: further options
-  // ("train.keep_best=true").
+  // ("train.keep_best=true"). `file`: in conf/jobs, of a linear model.
   LedgerJob(ChaosCluster& cluster, std::string name, std::string consistency, uint64_t passes,
-            std::vector<std::string> set = {})
+            std::vector<std::string> set = {}, std::string file = "a9a_logistic")
       : cluster_(cluster),
         name_(std::move(name)),
         consistency_(std::move(consistency)),
         passes_(passes),
-        set_(std::move(set)) {}
+        set_(std::move(set)),
+        file_(std::move(file)) {}
 
   // `penstock train` in the background.
   Status Begin();
@@ -35,6 +36,9 @@ class LedgerJob {
     bool any = false;
     uint64_t pass = 0;  // that the job was in: rows of earlier ones may be among what was lost
   };
+  bool Running() { return train_->Running(); }
+  // Of the job that is done: its weights as they are stored, by key.
+  Result<std::vector<float>> Weights();
   // The pass that it is in.
   Result<uint64_t> Pass();
   // Until it is done, and each row of the ledger is 1, but for what was lost. Empty, or what is wrong.
@@ -57,6 +61,7 @@ class LedgerJob {
   const std::string name_, consistency_;
   const uint64_t passes_;
   const std::vector<std::string> set_;
+  const std::string file_;
   std::optional<ChildProgram> train_;
 };
 

@@ -64,6 +64,7 @@ std::unique_ptr<SuiteRun> BeginAcceptLoss(const ChaosOptions& options);
 std::unique_ptr<SuiteRun> BeginDisk(const ChaosOptions& options);
 std::unique_ptr<SuiteRun> BeginMoveKill(const ChaosOptions& options);
 std::unique_ptr<SuiteRun> BeginChurn(const ChaosOptions& options);
+std::unique_ptr<SuiteRun> BeginResize(const ChaosOptions& options);
 
 // --- Draws. Not std::uniform_*_distribution, whose numbers differ between libraries.
 

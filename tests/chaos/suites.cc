@@ -30,6 +30,8 @@ const std::vector<Suite>& AllSuites() {
        60, BeginMoveKill},
       {"churn", "servers join, are drained and leave, die and come back while jobs with a ledger train", 60,
        BeginChurn},
+      {"resize", "three servers become five, two and three again while an async, an ssp and a sync job train",
+       3, BeginResize},
   };
   return suites;
 }

@@ -41,8 +41,8 @@ TEST(BenchCommand, EveryReportHasTheLimitAndTheMachine) {
   const auto report = Bench({"limit"}, {"--pin"});
   EXPECT_EQ(report["results"], nlohmann::json::array());
   EXPECT_GT(report["machine"]["cpus"], 0);
-  for (const char* key :
-       {"tcp_bytes_per_second", "pingpong_p50_us", "pingpong_spin_p50_us", "memcpy_bytes_per_second"})
+  for (const char* key : {"tcp_bytes_per_second", "pingpong_p50_us", "pingpong_spin_p50_us",
+                          "memcpy_bytes_per_second", "first_touch_bytes_per_second"})
     EXPECT_GT(report["limit"][key], 0) << key;
 }
 

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 #include <string>
 #include <tuple>
+#include <utility>
 
 #include "client/admin.h"
 #include "common/base/strings.h"
@@ -52,30 +53,69 @@ inline std::string ToText(const CopyDigest& digest) {
   return StrCat("lsn ", std::get<0>(digest), ", ", std::get<1>(digest), " rows, hash ", std::get<2>(digest));
 }
 
+// Asks the servers of a cluster.
+class DigestAsker {
+ public:
+  explicit DigestAsker(const TestCluster& cluster) : loop_("digests") {
+    auto identity = std::make_shared<ClusterIdentity>();
+    identity->name = "test-digests";
+    identity->token = *ReadTokenFile(cluster.node_token_file());
+    loop_.Run([&] { connections_ = std::make_unique<ConnectionCache>(loop_, identity); });
+  }
+  ~DigestAsker() {
+    loop_.Run([&] { connections_.reset(); });
+  }
+  // `endpoint`: of the server's only core.
+  Result<CopyDigest> Ask(const std::string& endpoint, ShardId shard) {
+    return AskDigest(loop_, *connections_, endpoint, shard);
+  }
+
+ private:
+  KjLoop loop_;
+  std::unique_ptr<ConnectionCache> connections_;
+};
+
+// Of each server's only core, by the server's id.
+inline std::map<uint64_t, std::string> ServerEndpoints(const nlohmann::json& nodes) {
+  std::map<uint64_t, std::string> endpoints;
+  for (const auto& node : nodes) {
+    if (node.at("role") == "server") endpoints[node.at("id")] = node.at("endpoints").at(0);
+  }
+  return endpoints;
+}
+
+// Of each shard's primary: rows and hash.
+inline Result<std::map<ShardId, std::pair<uint64_t, uint64_t>>> PrimaryDigests(const TestCluster& cluster,
+                                                                               Client& client) {
+  PENSTOCK_ASSIGN_OR_RETURN(const auto nodes, Admin(client).Inspect("nodes"));
+  PENSTOCK_ASSIGN_OR_RETURN(const auto shards, Admin(client).Inspect("shards"));
+  auto endpoints = ServerEndpoints(nodes);
+  DigestAsker asker(cluster);
+  std::map<ShardId, std::pair<uint64_t, uint64_t>> digests;
+  for (const auto& shard : shards) {
+    const ShardId id = shard.at("shard");
+    PENSTOCK_ASSIGN_OR_RETURN(const CopyDigest digest, asker.Ask(endpoints[shard.at("node")], id));
+    digests[id] = {std::get<1>(digest), std::get<2>(digest)};
+  }
+  return digests;
+}
+
 // Empty, or which copies differ from their primary, as one look at each finds them.
 inline std::string CompareCopiesOnce(const TestCluster& cluster, Client& client) {
   auto nodes = Admin(client).Inspect("nodes");
   auto shards = Admin(client).Inspect("shards");
   if (!nodes.ok() || !shards.ok()) return "the scheduler does not answer";
-  std::map<uint64_t, std::string> endpoints;  // of the servers' only core
-  for (const auto& node : *nodes) {
-    if (node.at("role") == "server") endpoints[node.at("id")] = node.at("endpoints").at(0);
-  }
-  auto identity = std::make_shared<ClusterIdentity>();
-  identity->name = "test-digests";
-  identity->token = *ReadTokenFile(cluster.node_token_file());
-  KjLoop loop("digests");
-  std::unique_ptr<ConnectionCache> connections;
-  loop.Run([&] { connections = std::make_unique<ConnectionCache>(loop, identity); });
+  auto endpoints = ServerEndpoints(*nodes);
+  DigestAsker asker(cluster);
   std::string differences;
   for (const auto& shard : *shards) {
     const ShardId id = shard.at("shard");
-    const auto primary = AskDigest(loop, *connections, endpoints[shard.at("node")], id);
+    const auto primary = asker.Ask(endpoints[shard.at("node")], id);
     if (!primary.ok())
       differences += "shard " + std::to_string(id) + ": " + primary.status().ToString() + "\n";
     for (const auto& backup : shard.at("backups")) {
       if (backup.at("state") != "in-sync") continue;
-      const auto copy = AskDigest(loop, *connections, endpoints[backup.at("node")], id);
+      const auto copy = asker.Ask(endpoints[backup.at("node")], id);
       if (copy.ok() && primary.ok() && *copy == *primary) continue;
       differences +=
           StrCat("shard ", id, " on ", backup.at("name").get<std::string>(), ": ",
@@ -83,7 +123,6 @@ inline std::string CompareCopiesOnce(const TestCluster& cluster, Client& client)
                  "; its primary: ", primary.ok() ? ToText(*primary) : primary.status().ToString(), "\n");
     }
   }
-  loop.Run([&] { connections.reset(); });
   return differences;
 }
 

@@ -1,5 +1,6 @@
 // Shards move from server to server while they are pushed to.
 #include <gtest/gtest.h>
+#include <signal.h>
 
 #include <algorithm>
 #include <chrono>
@@ -313,6 +314,60 @@ TEST_F(MoveTest, ServersThatJoinOrComeBackTakeTheirShare) {
   EXPECT_EQ(load.failed(), 0u) << load.first_error();
   EXPECT_EQ(load.Check(), "");
   EXPECT_EQ(CompareCopies(*cluster_, *client_), "");
+}
+
+// Whoever stops one server after the other, as for a new version, need not know of drains. What happened is
+// told.
+TEST_F(MoveTest, AServerThatIsStoppedLeavesEmptyAndComesBack) {
+  ASSERT_NO_FATAL_FAILURE(Start(
+      {.servers = 3, .shards = 8, .set = {"server.drain_on_stop=true", "scheduler.balance_delay_ms=500"}}));
+  CountingLoad load(*client_, {.seed = 7});
+  ASSERT_TRUE(load.Start().ok());
+  ASSERT_TRUE(WaitFor(kMoveMs, [&] { return load.pushes() > 200; })) << load.first_error();
+  for (const std::string name : {"server-0", "server-1", "server-2"}) {
+    SCOPED_TRACE(name);
+    EXPECT_EQ(cluster_->Terminate(name), 0);
+    const std::string output = cluster_->Output(name);
+    EXPECT_NE(output.find(name + " holds nothing that another server could take"), std::string::npos)
+        << output;
+    const auto shards = Admin(*client_).Inspect("shards");
+    ASSERT_TRUE(shards.ok());
+    for (const auto& shard : *shards) EXPECT_NE(shard.at("node_name"), name) << shard.dump();
+    const uint64_t pushes = load.pushes();
+    ASSERT_TRUE(WaitFor(kMoveMs, [&] { return load.pushes() > pushes + 100; })) << load.first_error();
+    ASSERT_TRUE(cluster_->StartOne(name).ok());
+    ASSERT_TRUE(WaitFor(kMoveMs, [&] {
+      (void)Admin(*client_).Rebalance(Admin::Balance::kNow);  // what moved a moment ago rests otherwise
+      const auto nodes = Admin(*client_).Inspect("nodes");
+      return nodes.ok() && std::ranges::any_of(*nodes, [&](const auto& node) {
+               return node.at("name") == name && node.at("shards") > 0 && !node.at("leaving");
+             });
+    })) << cluster_->Output("scheduler");
+  }
+  load.Stop();
+  EXPECT_EQ(load.failed(), 0u) << load.first_error();
+  EXPECT_EQ(load.Check(), "");
+  const auto events = Admin(*client_).Inspect("events");
+  ASSERT_TRUE(events.ok());
+  const auto told = [&](const std::string& kind, const std::string& text) {
+    return std::ranges::any_of(*events, [&](const auto& event) {
+      return event.at("kind") == kind && event.at("at_ms") > 1'700'000'000'000 &&
+             event.at("text").template get<std::string>().find(text) != std::string::npos;
+    });
+  };
+  EXPECT_TRUE(told("node", "server-1 (node 2) came back") || told("node", "server-1 (node 3) came back") ||
+              told("node", "server-1 (node 1) came back"))
+      << events->dump(1);
+  EXPECT_TRUE(told("move", "as server-1 is being drained")) << events->dump(1);
+  EXPECT_TRUE(told("lead", "went from server-1 to server-")) << events->dump(1);
+  const auto later =
+      Admin(*client_).Inspect("events", std::to_string(events->back().at("number").get<int>()));
+  EXPECT_TRUE(later.ok() && later->empty());
+  EXPECT_FALSE(Admin(*client_).Inspect("events", "x").ok());
+  // All at once: nobody is left who could take anything, so nobody waits for long.
+  for (const std::string name : {"server-0", "server-1", "server-2"}) cluster_->Signal(name, SIGTERM);
+  for (const std::string name : {"server-0", "server-1", "server-2"})
+    EXPECT_EQ(cluster_->WaitExit(name, 20000), 0) << name;
 }
 
 TEST_F(MoveTest, ADrainWithNowhereToGoIsAProblemUntilItIsCalledOff) {

@@ -152,9 +152,9 @@ void BM_JournalWrite(benchmark::State& state) {
     auto journal = Journal::Open(dir);
     CHECK(journal.ok()) << journal.status().ToString();
     uint64_t producer = 1;
-    CHECK((*journal)->Append(BeginTerm{.term = 1, .cluster = 5, .shards = 2}).ok());
+    CHECK((*journal)->Append(BeginTerm{.term = 1, .cluster = 5, .shards = 2}, 0).ok());
     for (auto step : state) {
-      CHECK((*journal)->Append(AllocateProducers{.first = producer++, .count = 1}).ok());
+      CHECK((*journal)->Append(AllocateProducers{.first = producer++, .count = 1}, 0).ok());
     }
   }
   std::filesystem::remove_all(dir);

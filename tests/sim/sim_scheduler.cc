@@ -4,10 +4,10 @@
 
 namespace penstock::sim {
 
-Status SimJournal::Append(const Command& command) {
+Status SimJournal::Append(const Command& command, int64_t at_ms) {
   if (full) return Overloaded("the journal is full");
   const ClusterState before = state_;
-  if (const Status applied = state_.Apply(command); !applied.ok()) {
+  if (const Status applied = state_.Apply(command, at_ms); !applied.ok()) {
     cluster_.world.Fail("commands_apply", applied.ToString());
     return applied;
   }

@@ -13,8 +13,8 @@ class SimCluster;
 
 class SimJournal final : public CommandLog {
  public:
-  explicit SimJournal(SimCluster& cluster) : cluster_(cluster) {}
-  Status Append(const Command& command) override;
+  explicit SimJournal(SimCluster& cluster) : cluster_(cluster) { state_.KeepEvents(8); }
+  Status Append(const Command& command, int64_t at_ms) override;
   const ClusterState& state() const { return state_; }
 
   bool full = false;

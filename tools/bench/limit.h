@@ -5,6 +5,7 @@
 //   ping-pong  64 bytes there and back between two processes that sleep while they wait; the median
 //   spinning   the same between two processes that ask again and again instead
 //   memcpy     copying 64 MiB that no cache holds
+//   first touch  writing to 64 MiB of pages that the process has never touched
 //
 // Forks, so it must be called before the process has other threads. Takes about five seconds.
 #pragma once
@@ -30,6 +31,7 @@ struct Limit {
   Spread pingpong_us;  // of the repeats' medians
   Spread pingpong_spin_us;
   double memcpy_bytes_per_second = 0;
+  double first_touch_bytes_per_second = 0;
 };
 
 Result<Limit> MeasureLimit(const LimitOptions& options);

@@ -26,13 +26,14 @@ class RowsTask final : public BenchTask {
     PENSTOCK_ASSIGN_OR_RETURN(auto producer, client.NewProducer());
     std::unique_ptr<RowsTask> task(new RowsTask(client, options, table, std::move(producer)));
     PENSTOCK_RETURN_IF_ERROR(task->oracle_.Prepare(kMostFillPushes));
-    task->pool_ = MakePool(options, order.at("worker").get<uint32_t>());
+    task->pool_ = MakePool(options, table.id, order.at("worker").get<uint32_t>());
     return std::unique_ptr<BenchTask>(std::move(task));
   }
 
   Result<nlohmann::json> Go(StepLoop::Clock::time_point begin, double seconds,
                             const nlohmann::json& order) override {
     loop_.SetGradient(RowOracle::Gradient(options_.dim, order.at("sign").get<int>()));
+    loop_.SetRate(order.value("rate", 0.0));
     std::vector<uint32_t> done(pool_.size(), 0);
     std::vector<double> took_us;
     took_us.reserve(1 << 20);

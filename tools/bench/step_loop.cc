@@ -39,12 +39,23 @@ Result<double> StepLoop::Run(const std::vector<std::vector<Key>>& pool, Clock::t
   };
   std::this_thread::sleep_until(begin);
   std::vector<Flight> flights(options_.inflight);
-  for (Flight& flight : flights) Begin(pool, flight);
+  uint64_t begun_rows = 0;
+  // When the next batch may begin.
+  const auto due = [&] {
+    const double after = rows_per_second_ > 0 ? static_cast<double>(begun_rows) / rows_per_second_ : 0;
+    return begin + std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(after));
+  };
   for (size_t turn = 0; Clock::now() < end; ++turn) {
     if (hooks.interrupted()) return Cancelled("interrupted");
     Flight& flight = flights[turn % flights.size()];
-    PENSTOCK_RETURN_IF_ERROR(advance(flight));
-    if (!flight.flies()) Begin(pool, flight);
+    if (flight.flies()) PENSTOCK_RETURN_IF_ERROR(advance(flight));
+    if (flight.flies()) continue;
+    if (due() <= Clock::now()) {
+      Begin(pool, flight);
+      begun_rows += pool[flight.batch].size();
+    } else if (std::ranges::none_of(flights, [](const Flight& other) { return other.flies(); })) {
+      std::this_thread::sleep_until(std::min(end, due()));
+    }
   }
   for (Flight& flight : flights) {
     while (flight.flies()) PENSTOCK_RETURN_IF_ERROR(advance(flight));

@@ -40,6 +40,8 @@ class StepLoop {
   StepLoop(Client& client, const Options& options, std::shared_ptr<Producer> producer,
            std::vector<float> gradient);
   void SetGradient(std::vector<float> gradient);
+  // Begins batches no faster than that; 0: as fast as they are answered.
+  void SetRate(double rows_per_second) { rows_per_second_ = rows_per_second; }
 
   // Goes round the batches of `pool` from `begin` for so long, and then until all that was begun is answered.
   // Returns rows a second of the batches that were done in that time. The first error of a call or of a hook
@@ -70,7 +72,8 @@ class StepLoop {
   const std::shared_ptr<Producer> producer_;
   std::vector<float> gradient_;
   std::vector<float> filled_;  // push: what a whole batch is pushed
-  size_t next_batch_ = 0;      // goes on from run to run
+  double rows_per_second_ = 0;
+  size_t next_batch_ = 0;  // goes on from run to run
 };
 
 }  // namespace penstock

@@ -33,7 +33,7 @@ class StoreRun {
       PENSTOCK_RETURN_IF_ERROR(shard->CreateTable(table_));
       PENSTOCK_RETURN_IF_ERROR(shard->BeginEpoch(1, 1));
     }
-    for (const auto& batch : MakePool(options_, 0)) pool_.push_back(Bucketed(batch));
+    for (const auto& batch : MakePool(options_, 0, 0)) pool_.push_back(Bucketed(batch));
     for (Key first = 0; first < options_.rows; first += options_.keys) {
       std::vector<Key> keys;
       for (Key key = first; key < std::min<Key>(first + options_.keys, options_.rows); ++key)

@@ -3,6 +3,7 @@
 #include <charconv>
 #include <nlohmann/json.hpp>
 
+#include "common/base/hash.h"
 #include "common/base/strings.h"
 #include "tools/bench/batches.h"
 #include "tools/bench/row_oracle.h"
@@ -82,7 +83,7 @@ Result<TableSpec> WorkloadTable(const WorkloadOptions& options, const std::strin
   return spec;
 }
 
-std::vector<std::vector<Key>> MakePool(const WorkloadOptions& options, uint32_t worker) {
+std::vector<std::vector<Key>> MakePool(const WorkloadOptions& options, TableId table, uint32_t worker) {
   const uint64_t seed = options.seed * 1000 + worker;
   std::vector<std::vector<Key>> pool(options.batches);
   const auto zipf = ParseSkew(options.skew);
@@ -92,6 +93,12 @@ std::vector<std::vector<Key>> MakePool(const WorkloadOptions& options, uint32_t 
   } else {
     BatchMaker maker(options.rows, seed);
     for (auto& batch : pool) batch = maker.Next(options.keys);
+  }
+  for (auto& batch : pool) {
+    std::erase_if(batch, [&](Key key) {
+      return options.avoid_of_shards != 0 &&
+             ShardOf(RowHash(key, table), options.avoid_of_shards) == options.avoid_shard;
+    });
   }
   return pool;
 }
@@ -110,7 +117,9 @@ void to_json(nlohmann::json& json, const WorkloadOptions& o) {
           {"durability", o.durability},
           {"inflight", o.inflight},
           {"batches", o.batches},
-          {"seed", o.seed}};
+          {"seed", o.seed},
+          {"avoid_of_shards", o.avoid_of_shards},
+          {"avoid_shard", o.avoid_shard}};
 }
 
 void from_json(const nlohmann::json& json, WorkloadOptions& o) {
@@ -124,6 +133,8 @@ void from_json(const nlohmann::json& json, WorkloadOptions& o) {
   json.at("inflight").get_to(o.inflight);
   json.at("batches").get_to(o.batches);
   json.at("seed").get_to(o.seed);
+  json.at("avoid_of_shards").get_to(o.avoid_of_shards);
+  json.at("avoid_shard").get_to(o.avoid_shard);
 }
 
 nlohmann::json SpreadJson(const Spread& s) { return {{"min", s.min}, {"median", s.median}, {"max", s.max}}; }

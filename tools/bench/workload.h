@@ -38,6 +38,9 @@ struct WorkloadOptions {
   uint64_t seed = 1;
   bool pin = false;
   uint64_t spin_us = 0;  // server.spin_us of the cluster, and ClientOptions::spin_us of the workers
+  // Not 0: of so many shards of the cluster, keys of `avoid_shard` are left out.
+  uint32_t avoid_of_shards = 0;
+  ShardId avoid_shard = 0;
 };
 
 struct WorkloadFigures {
@@ -56,8 +59,8 @@ Status CheckLag(Work work, double seconds, uint64_t memory_lag_ms);
 // The exponent of --skew.
 Result<std::optional<double>> ParseSkew(const std::string& skew);
 Result<TableSpec> WorkloadTable(const WorkloadOptions& options, const std::string& name);
-// The batches of one worker.
-std::vector<std::vector<Key>> MakePool(const WorkloadOptions& options, uint32_t worker);
+// The batches of one worker. `table`: the id of the workload's.
+std::vector<std::vector<Key>> MakePool(const WorkloadOptions& options, TableId table, uint32_t worker);
 // How often each row is pushed before the first repeat, so that there are rows, and not all the same.
 inline constexpr int64_t kMostFillPushes = 3;
 inline int64_t FillPushes(Key key) { return 1 + static_cast<int64_t>(key % kMostFillPushes); }

@@ -34,7 +34,7 @@ Result<std::unique_ptr<WorkloadRun>> WorkloadRun::Start(Client& client, const Wo
   }));
   if (Pushes(options.work)) {
     for (uint32_t worker = 0; worker < options.workers; ++worker)
-      run->pools_.push_back(MakePool(options, worker));
+      run->pools_.push_back(MakePool(options, table.id, worker));
   }
   return run;
 }
@@ -81,11 +81,11 @@ Status WorkloadRun::Fill() {
   return settle(0);
 }
 
-Result<WorkloadRun::Repeat> WorkloadRun::Measure(double seconds, bool fold) {
+Result<WorkloadRun::Repeat> WorkloadRun::Measure(double seconds, bool fold, double rate) {
   std::function<Status()> meanwhile;
   if (fold) meanwhile = [this] { return Admin(client_).Fold().Prepend("fold"); };
   PENSTOCK_ASSIGN_OR_RETURN(const std::vector<nlohmann::json> answers,
-                            workers_.Go(seconds, {{"sign", sign_}}, meanwhile));
+                            workers_.Go(seconds, {{"sign", sign_}, {"rate", rate}}, meanwhile));
   Repeat repeat;
   for (size_t worker = 0; worker < answers.size(); ++worker) {
     const nlohmann::json& answer = answers[worker];

@@ -60,6 +60,8 @@ struct Arguments {
   uint32_t copies = 1;                    // of a bench's own cluster
   uint32_t min_copies = 1;
   std::vector<uint64_t> keys;
+  bool follow = false;  // events: go on with what comes
+  uint64_t after = 0;   // events: only those after that number
   bool dry_run = false;
   bool drop_tables = false;  // of a job that is removed
   bool pids = false;         // alone, of all nodes
@@ -74,6 +76,7 @@ struct Arguments {
   MemoryOptions memory;
   LogOptions log;
   uint32_t pairs = 10;
+  uint64_t seed_bytes_per_s = 0;   // move: server.seed_bytes_per_s
   uint64_t over_rows = 1'000'000;  // of the smaller table
   uint64_t mib = 0;                // recover: of unfolded log; parse: of each file
   std::string model;               // train: empty: all

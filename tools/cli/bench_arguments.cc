@@ -23,6 +23,7 @@ class BenchParser {
     AddPairs();
     AddServer();
     AddMemory();
+    AddMove();
     AddTraining();
     AddAll();
     parts_.command(bench_, "worker", "A worker process of the others")->group("");
@@ -210,6 +211,27 @@ class BenchParser {
     recover->add_option("--mib", a_.mib, "of unfolded log, at least (default 1024)")
         ->check(CLI::Range(1, 16384));
     recover->add_option("--repeats", o.repeats, "kills (default 5)");
+  }
+
+  void AddMove() {
+    WorkloadOptions& o = a_.workload;
+    CLI::App* command = Measurement("move",
+                                    "Shards go from server to server: an idle pair, then under steps; in a "
+                                    "cluster of its own");
+    Defaults(command, {.rows = 4'000'000, .dim = 64});
+    command->add_option("--servers", a_.servers, "at least 2; an idle pair is measured with 2 (default 2)")
+        ->check(CLI::Range(2, 64));
+    command->add_option("--copies", a_.copies, "of each shard; an idle pair is measured with 1 (default 1)")
+        ->check(CLI::Range(1, 3));
+    command->add_option("--seed-bytes-per-s", a_.seed_bytes_per_s,
+                        "server.seed_bytes_per_s of the cluster (default 0: no bound)");
+    command->add_option(
+        "--memory-lag-ms", o.memory_lag_ms,
+        "server.memory_lag_ms of the cluster (default 5000); --seconds must be at least twice that");
+    Batches(command);
+    Rows(command, "default 4000000", "default 64");
+    Table(command, "default sgd");
+    Repeats(command, "default 10");
   }
 
   void AddTraining() {

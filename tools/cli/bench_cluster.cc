@@ -88,6 +88,30 @@ Result<double> BenchCluster::ServerMetric(const std::string& name) const {
   return sum;
 }
 
+Status BenchCluster::WaitUntil(const std::string& what, const std::function<Result<bool>()>& done) const {
+  using Clock = std::chrono::steady_clock;
+  constexpr auto kLookEvery = std::chrono::milliseconds(20);
+  constexpr auto kPatience = std::chrono::seconds(300);
+  for (const auto end = Clock::now() + kPatience; Clock::now() < end;
+       std::this_thread::sleep_for(kLookEvery)) {
+    if (signals_.Received()) return Cancelled("interrupted");
+    PENSTOCK_ASSIGN_OR_RETURN(const bool yes, done());
+    if (yes) return Status::Ok();
+  }
+  return DeadlineExceeded(what);
+}
+
+Status BenchCluster::FoldAll() {
+  PENSTOCK_ASSIGN_OR_RETURN(const double before, ServerMetric("penstock_server_folds_total"));
+  PENSTOCK_RETURN_IF_ERROR(Admin(*client_).Fold());
+  return WaitUntil("the fold does not end", [&]() -> Result<bool> {
+    PENSTOCK_ASSIGN_OR_RETURN(const double folds, ServerMetric("penstock_server_folds_total"));
+    PENSTOCK_ASSIGN_OR_RETURN(const double log_bytes, ServerMetric("penstock_server_log_bytes"));
+    const auto servers = static_cast<double>(servers_);
+    return folds >= before + servers && log_bytes < servers * (1 << 20);
+  });
+}
+
 WorkersOptions BenchCluster::workers() const {
   WorkersOptions options{.scheduler = client_->options().scheduler,
                          .token_file = client_->options().token_file,

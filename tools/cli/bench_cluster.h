@@ -42,6 +42,10 @@ class BenchCluster {
   // Of its own: processes by their names, and the sum of a metric over all servers.
   const PrivateCluster& processes() const { return *own_; }
   Result<double> ServerMetric(const std::string& name) const;
+  // Everything that was applied is in the bases, and the logs are as good as empty.
+  Status FoldAll();
+  // Looks again and again, for five minutes; then kDeadlineExceeded, with these words.
+  Status WaitUntil(const std::string& what, const std::function<Result<bool>()>& done) const;
 
  private:
   explicit BenchCluster(InterruptSignals& signals) : signals_(signals) {}

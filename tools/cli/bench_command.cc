@@ -34,6 +34,7 @@ Measurement MeasurementOf(const std::string& command) {
       {"bench memory", MeasureMemory},
       {"bench resident", MeasureResident},
       {"bench recover", MeasureRecover},
+      {"bench move", MeasureMove},
       {"bench train", MeasureTrain},
       {"bench parse", MeasureParse}};
   return kMeasurements.at(command);

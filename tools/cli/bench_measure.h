@@ -33,6 +33,8 @@ Result<nlohmann::json> MeasureLog(BenchContext& context);
 Result<nlohmann::json> MeasureMemory(BenchContext& context);
 Result<nlohmann::json> MeasureResident(BenchContext& context);
 Result<nlohmann::json> MeasureRecover(BenchContext& context);
+// bench_move.cc
+Result<nlohmann::json> MeasureMove(BenchContext& context);  // an idle pair; then under steps
 // bench_train.cc
 Result<nlohmann::json> MeasureTrain(BenchContext& context);
 Result<nlohmann::json> MeasureParse(BenchContext& context);

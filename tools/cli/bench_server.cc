@@ -27,7 +27,6 @@ using Results = nlohmann::json;  // an array, as in the report
 
 constexpr uint32_t kShards = 128;  // as clusters have them by default
 constexpr auto kLookEvery = std::chrono::milliseconds(20);
-constexpr auto kPatience = std::chrono::seconds(300);
 // A server keeps for the next fold what the last one took, for 5 s.
 constexpr auto kKeptAfterFold = std::chrono::seconds(6);
 const char* const kServer = "server-1";  // of a cluster with one
@@ -57,32 +56,10 @@ Result<ChildState> ServerOf(const BenchCluster& cluster) {
   return Internal(std::string("there is no ") + kServer);
 }
 
-Status WaitUntil(const BenchContext& context, const std::string& what,
-                 const std::function<Result<bool>()>& done) {
-  for (const auto end = Clock::now() + kPatience; Clock::now() < end;
-       std::this_thread::sleep_for(kLookEvery)) {
-    if (context.Interrupted()) return Cancelled("interrupted");
-    PENSTOCK_ASSIGN_OR_RETURN(const bool yes, done());
-    if (yes) return Status::Ok();
-  }
-  return DeadlineExceeded(what);
-}
-
-// Everything that was applied is in the base, and the log is as good as empty.
-Status FoldAll(const BenchContext& context, BenchCluster& cluster) {
-  PENSTOCK_ASSIGN_OR_RETURN(const double before, cluster.ServerMetric("penstock_server_folds_total"));
-  PENSTOCK_RETURN_IF_ERROR(Admin(cluster.client()).Fold());
-  return WaitUntil(context, "the fold does not end", [&]() -> Result<bool> {
-    PENSTOCK_ASSIGN_OR_RETURN(const double folds, cluster.ServerMetric("penstock_server_folds_total"));
-    PENSTOCK_ASSIGN_OR_RETURN(const double log_bytes, cluster.ServerMetric("penstock_server_log_bytes"));
-    return folds > before && log_bytes < (1 << 20);
-  });
-}
-
 // The server looks at the length of its log from time to time.
-Result<double> SettledLogBytes(const BenchContext& context, const BenchCluster& cluster) {
+Result<double> SettledLogBytes(const BenchCluster& cluster) {
   double bytes = -1;
-  PENSTOCK_RETURN_IF_ERROR(WaitUntil(context, "the log does not come to rest", [&]() -> Result<bool> {
+  PENSTOCK_RETURN_IF_ERROR(cluster.WaitUntil("the log does not come to rest", [&]() -> Result<bool> {
     std::this_thread::sleep_for(5 * kLookEvery);
     PENSTOCK_ASSIGN_OR_RETURN(const double now, cluster.ServerMetric("penstock_server_log_bytes"));
     return std::exchange(bytes, now) == now;
@@ -153,12 +130,12 @@ Result<nlohmann::json> MeasureResident(BenchContext& context) {
   std::vector<double> bytes;
   for (uint32_t i = 0; i < options.repeats; ++i) {
     PENSTOCK_RETURN_IF_ERROR(run->Fill());
-    PENSTOCK_RETURN_IF_ERROR(FoldAll(context, *cluster));
+    PENSTOCK_RETURN_IF_ERROR(cluster->FoldAll());
     const auto folded = Clock::now();
     PENSTOCK_RETURN_IF_ERROR(run->Check());
     PENSTOCK_RETURN_IF_ERROR(
-        WaitUntil(context, "the server does not give its memory back",
-                  [&]() -> Result<bool> { return Clock::now() >= folded + kKeptAfterFold; }));
+        cluster->WaitUntil("the server does not give its memory back",
+                           [&]() -> Result<bool> { return Clock::now() >= folded + kKeptAfterFold; }));
     PENSTOCK_ASSIGN_OR_RETURN(const uint64_t resident, ResidentBytes(server.pid));
     bytes.push_back(static_cast<double>(resident));
   }
@@ -194,12 +171,12 @@ Result<nlohmann::json> MeasureRecover(BenchContext& context) {
                             BenchCluster::Start({}, of_cluster, context.signals, context.console));
   PENSTOCK_ASSIGN_OR_RETURN(const auto run, WorkloadRun::Start(cluster->client(), options, cluster->workers(),
                                                                cluster->interrupted()));
-  PENSTOCK_RETURN_IF_ERROR(FoldAll(context, *cluster));
+  PENSTOCK_RETURN_IF_ERROR(cluster->FoldAll());
   PENSTOCK_ASSIGN_OR_RETURN(const double folds, cluster->ServerMetric("penstock_server_folds_total"));
   double log_bytes = 0;
   while (log_bytes < static_cast<double>(mib << 20)) {
     PENSTOCK_RETURN_IF_ERROR(run->Measure(options.seconds, /*fold=*/false).status());
-    PENSTOCK_ASSIGN_OR_RETURN(log_bytes, SettledLogBytes(context, *cluster));
+    PENSTOCK_ASSIGN_OR_RETURN(log_bytes, SettledLogBytes(*cluster));
   }
   PENSTOCK_ASSIGN_OR_RETURN(const double folds_now, cluster->ServerMetric("penstock_server_folds_total"));
   if (folds_now > folds) return Internal("the server has folded its log: nothing is left to replay");
@@ -217,7 +194,7 @@ Result<nlohmann::json> MeasureRecover(BenchContext& context) {
     });
     double replay = 0;
     const size_t before = lines;
-    PENSTOCK_RETURN_IF_ERROR(WaitUntil(context, "the server does not come back", [&]() -> Result<bool> {
+    PENSTOCK_RETURN_IF_ERROR(cluster->WaitUntil("the server does not come back", [&]() -> Result<bool> {
       const auto took = LastReplaySeconds(logs, before, &lines);
       if (took.ok()) replay = *took;
       return took.ok();

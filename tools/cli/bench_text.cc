@@ -23,6 +23,7 @@ std::string Number(const std::string& name, double value) {
   if (name.ends_with("bytes")) return FormatBytes(value);
   if (name.ends_with("_per_second")) return FormatCount(static_cast<uint64_t>(value)) + "/s";
   if (name.ends_with("_us")) return Fixed(value, 1) + " us";
+  if (name.ends_with("_ms")) return Fixed(value, 1) + " ms";
   return Fixed(value, 3);
 }
 
@@ -31,8 +32,9 @@ bool IsSpread(const nlohmann::json& value) { return value.is_object() && value.c
 // What was measured; all else says how.
 bool IsFigure(const std::string& name, const nlohmann::json& value) {
   if (IsSpread(value)) return true;
-  return value.is_number() && (name.ends_with("_per_second") || name.ends_with("_share") ||
-                               name.starts_with("ratio") || name.ends_with("resident_bytes"));
+  return value.is_number() &&
+         (name.ends_with("_per_second") || name.ends_with("_share") || name.starts_with("pause") ||
+          name.starts_with("ratio") || name.ends_with("resident_bytes"));
 }
 
 std::string FigureText(const std::string& name, const nlohmann::json& value) {
@@ -55,7 +57,8 @@ std::string LimitText(const nlohmann::json& limit) {
                      " buffers")) +
          Line("64-byte ping-pong",
               StrCat(number("pingpong_p50_us"), ", spinning ", number("pingpong_spin_p50_us"))) +
-         Line("memcpy", number("memcpy_bytes_per_second"));
+         Line("memcpy", number("memcpy_bytes_per_second")) +
+         Line("first touch of pages", number("first_touch_bytes_per_second"));
 }
 
 std::string ResultText(const nlohmann::json& result) {

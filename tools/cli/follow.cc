@@ -16,12 +16,6 @@ uint64_t NowMs() {
   return static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::milliseconds>(now).count());
 }
 
-// What can pass while a scheduler restarts.
-bool Passes(const Status& status) {
-  return status.code() == Code::kUnavailable || status.code() == Code::kDeadlineExceeded ||
-         status.code() == Code::kOverloaded;
-}
-
 class ProgressDisplay {
  public:
   ProgressDisplay(Console& console, uint64_t line_ms) : console_(console), line_ms_(line_ms) {}
@@ -83,6 +77,11 @@ void SayEvaluated(Client& client, const nlohmann::json& job, uint64_t* said, Pro
 }
 
 }  // namespace
+
+bool Passes(const Status& status) {
+  return status.code() == Code::kUnavailable || status.code() == Code::kDeadlineExceeded ||
+         status.code() == Code::kOverloaded;
+}
 
 Result<nlohmann::json> FindJob(Client& client, uint32_t job) {
   PENSTOCK_ASSIGN_OR_RETURN(const nlohmann::json jobs, Admin(client).Inspect("jobs"));

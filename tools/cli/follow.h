@@ -21,6 +21,8 @@ struct FollowOptions {
 Result<nlohmann::json> FollowJob(Client& client, uint32_t job, const FollowOptions& options,
                                  InterruptSignals& signals, Console& console);
 
+// What can pass while a scheduler restarts.
+bool Passes(const Status& status);
 // The element of inspect "jobs" with this id.
 Result<nlohmann::json> FindJob(Client& client, uint32_t job);
 

@@ -9,6 +9,7 @@
 #include "common/base/strings.h"
 #include "common/net/identity.h"
 #include "tools/cli/commands.h"
+#include "tools/cli/events.h"
 #include "tools/cli/exit_code.h"
 #include "tools/cli/health.h"
 #include "tools/cli/job_metrics.h"
@@ -36,7 +37,8 @@ const std::vector<Column> kNodeColumns = {{"ID", "id"},
 // Nodes whose state says so, too.
 json WithDrained(json nodes) {
   for (json& node : nodes) {
-    if (node.value("drained", false)) node["state"] = node.value("state", "") + ", drained";
+    for (const char* word : {"drained", "leaving", "loading"})
+      if (node.value(word, false)) node["state"] = StrCat(node.value("state", ""), ", ", word);
   }
   return nodes;
 }
@@ -376,6 +378,7 @@ Result<int> RunInspection(const Arguments& arguments, Console& console) {
   PENSTOCK_ASSIGN_OR_RETURN(auto client, ConnectTo(arguments.target, "penstock " + arguments.command));
   const std::string& command = arguments.command;
   if (command == "status") return ShowStatus(*client, arguments, console);
+  if (command == "events") return ShowEvents(*client, arguments, console);
   if (command == "node ls" && arguments.pids) return ListPids(*client, arguments, console);
   if (command == "node ls") return ListNodes(*client, arguments, console);
   if (command == "job ls") return ListJobs(*client, arguments, console);

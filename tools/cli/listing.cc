@@ -47,6 +47,23 @@ bool IsWell(const json& shard) {
          shard.value("in_sync", uint64_t{0}) >= shard.value("copies", uint64_t{1});
 }
 
+// How far the copy is that a move makes.
+std::string CopiedText(const json& move) {
+  const uint64_t copied = move.value("copied_bytes", uint64_t{0});
+  std::string text;
+  if (copied > 0) {
+    StrAppend(&text, ", ", FormatBytes(copied), " of about ", FormatBytes(move.value("bytes", uint64_t{0})),
+              " at ", FormatBytes(static_cast<uint64_t>(move.value("copied_bytes_per_second", 0.0))), "/s");
+  }
+  if (const json left = move.value("seconds_left", json()); left.is_number())
+    StrAppend(&text, ", about ", static_cast<uint64_t>(left.get<double>() + 1), " s left");
+  if (const uint64_t delay = move.value("push_delay_ms", uint64_t{0}); delay > 0) {
+    StrAppend(&text, "; answers to pushes are delayed by ", delay, " ms, as the copy is ",
+              FormatBytes(move.value("behind_bytes", uint64_t{0})), " behind");
+  }
+  return text;
+}
+
 // A line for each shard that moves.
 std::string MovesText(const json& shards) {
   std::string text;
@@ -56,7 +73,7 @@ std::string MovesText(const json& shards) {
     const std::string waits = move.value("waits_for", "");
     StrAppend(&text, text.empty() ? "\nMoving:\n" : "", "shard ", shard.value("shard", 0u), " from ",
               move.value("from", "?"), " to ", move.value("to", "?"), ", as ", move.value("reason", "?"),
-              ": ", move.value("stage", "?"), waits.empty() ? "" : "; ", waits, "\n");
+              ": ", move.value("stage", "?"), CopiedText(move), waits.empty() ? "" : "; ", waits, "\n");
   }
   return text;
 }

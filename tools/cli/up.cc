@@ -26,7 +26,7 @@
 namespace penstock {
 namespace {
 
-constexpr int kDownSeconds = 45;  // three groups of processes with ten seconds each, and some
+constexpr uint64_t kDownMs = 45000;  // three groups of processes with ten seconds each, and some
 constexpr char kReadyMark = '\0';
 
 std::string AddressIn(const std::string& file) {
@@ -220,14 +220,20 @@ Result<int> RunDown(const Arguments& arguments, Console& console) {
   const int pidfd = OpenPidFd(*holder);
   if (pidfd < 0) return ErrnoStatus(errno, "process " + std::to_string(*holder) + " of " + paths.lock());
   ::kill(*holder, SIGTERM);
+  const auto record = ReadLaunchRecord(paths);
+  uint64_t patience_ms = kDownMs;
+  if (record.ok()) {
+    const auto options = LoadClusterOptions(record->config, record->assignments);
+    if (options.ok()) patience_ms += DrainMs(*options);
+  }
   pollfd exit{.fd = pidfd, .events = POLLIN, .revents = 0};
-  const int ended = ::poll(&exit, 1, kDownSeconds * 1000);
+  const int ended = ::poll(&exit, 1, static_cast<int>(patience_ms));
   ::close(pidfd);
   if (ended <= 0) {
     return DeadlineExceeded("the cluster in " + paths.root + " has not ended after " +
-                            std::to_string(kDownSeconds) + " s (process " + std::to_string(*holder) + ")");
+                            std::to_string(patience_ms / 1000) + " s (process " + std::to_string(*holder) +
+                            ")");
   }
-  const auto record = ReadLaunchRecord(paths);
   console.out << (record.ok() && record->joins() ? "what joined a cluster from " : "the cluster in ")
               << paths.root << " has ended; its data stay\n";
   return kExitOk;

@@ -197,8 +197,10 @@ Result<std::unique_ptr<ClusterLauncher>> ClusterLauncher::Start(LaunchOptions op
   // An address of the last life must not be taken for that of the new one.
   std::error_code ignored;
   std::filesystem::remove(paths.scheduler_address(), ignored);
+  SupervisorPolicy policy = options.policy;
+  policy.stop_deadline_ms += DrainMs(cluster);
   launcher->supervisor_ = std::make_unique<Supervisor>(
-      PlanLaunch(paths, programs, launcher->record_, cluster), options.policy, std::move(options.say));
+      PlanLaunch(paths, programs, launcher->record_, cluster), policy, std::move(options.say));
   PENSTOCK_RETURN_IF_ERROR(launcher->supervisor_->Start());
   return launcher;
 }

@@ -17,12 +17,12 @@ namespace penstock {
 // Keeps commands as the journal would, and the state before each of them.
 class MemoryLog final : public CommandLog {
  public:
-  Status Append(const Command& command) override {
+  Status Append(const Command& command, int64_t at_ms) override {
     if (full || takes == 0) return Overloaded("journal in memory: it is full");
     if (takes > 0) --takes;
     states.push_back(state_.ToJson().dump());
-    PENSTOCK_RETURN_IF_ERROR(state_.Apply(command));
-    commands.push_back(CommandToJson(command).dump());
+    PENSTOCK_RETURN_IF_ERROR(state_.Apply(command, at_ms));
+    commands.push_back(CommandToJson(command, at_ms).dump());
     return Status::Ok();
   }
   void DropLast() {
@@ -35,9 +35,10 @@ class MemoryLog final : public CommandLog {
     ClusterState state;
     if (begin < states.size()) state = *ClusterState::FromJson(nlohmann::json::parse(states[begin]));
     for (size_t i = begin; i < commands.size(); ++i) {
-      const auto command = CommandFromJson(nlohmann::json::parse(commands[i]));
+      int64_t at_ms = 0;
+      const auto command = CommandFromJson(nlohmann::json::parse(commands[i]), &at_ms);
       EXPECT_TRUE(command.ok()) << commands[i] << ": " << command.status().ToString();
-      const Status applied = state.Apply(*command);
+      const Status applied = state.Apply(*command, at_ms);
       EXPECT_TRUE(applied.ok()) << commands[i] << ": " << applied.ToString();
     }
     return state;

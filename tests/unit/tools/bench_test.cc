@@ -13,6 +13,7 @@
 #include <random>
 #include <set>
 
+#include "common/base/hash.h"
 #include "tools/bench/batches.h"
 #include "tools/bench/dense.h"
 #include "tools/bench/limit.h"
@@ -196,12 +197,17 @@ TEST(Workload, OptionsReachTheWorkersWhole) {
                                 .optimizer = "adam",
                                 .inflight = 6,
                                 .batches = 7,
-                                .seed = 8};
+                                .seed = 8,
+                                .avoid_of_shards = 4,
+                                .avoid_shard = 2};
   const auto copy = nlohmann::json(options).get<WorkloadOptions>();
   EXPECT_EQ(nlohmann::json(copy), nlohmann::json(options));
-  EXPECT_EQ(MakePool(copy, 1), MakePool(options, 1));
-  EXPECT_NE(MakePool(copy, 0), MakePool(copy, 1));
-  EXPECT_EQ(MakePool(copy, 1).size(), 7u);
+  EXPECT_EQ(MakePool(copy, 1, 1), MakePool(options, 1, 1));
+  EXPECT_NE(MakePool(copy, 1, 0), MakePool(copy, 1, 1));
+  EXPECT_EQ(MakePool(copy, 1, 1).size(), 7u);
+  for (const auto& batch : MakePool(copy, 9, 1)) {
+    for (const Key key : batch) EXPECT_NE(ShardOf(RowHash(key, 9), 4), 2u) << key;
+  }
 }
 
 TEST(Workload, ResultHasWhatTheReportPromises) {
@@ -258,8 +264,8 @@ TEST(Limit, MeasuresSomethingOfEach) {
   EXPECT_GT(limit->pingpong_spin_us.median, 0.5);
   EXPECT_GT(limit->memcpy_bytes_per_second, 1e8);
   const auto json = LimitJson(*limit);
-  for (const char* key :
-       {"tcp_bytes_per_second", "pingpong_p50_us", "pingpong_spin_p50_us", "memcpy_bytes_per_second"})
+  for (const char* key : {"tcp_bytes_per_second", "pingpong_p50_us", "pingpong_spin_p50_us",
+                          "memcpy_bytes_per_second", "first_touch_bytes_per_second"})
     EXPECT_GT(json[key], 0) << key;
 }
 

@@ -49,6 +49,41 @@ TEST_F(BalancerTest, ServersThatComeAndGoDelayIt) {
   for (int i = 0; i < 9; ++i) EXPECT_THAT(Balance().moves, IsEmpty());
 }
 
+// It has fewer bytes than it will have.
+TEST_F(BalancerTest, AServerThatReadsItsBaseDelaysIt) {
+  BeginShards(16);
+  nodes_.SetWords(2, {.loading = true});
+  for (int i = 0; i < 15; ++i) EXPECT_THAT(Balance().moves, IsEmpty());
+  EXPECT_EQ(balancer_.WaitsFor(Health()), "server-2 (node 2) is still reading its base");
+  nodes_.SetWords(2, {});
+  EXPECT_EQ(Balance().moves.size(), 4u);
+  EXPECT_EQ(balancer_.WaitsFor(Health()), "");
+}
+
+TEST_F(BalancerTest, SaysWhatItWaitsFor) {
+  BeginShards(16);
+  EXPECT_THAT(Balance().moves, IsEmpty());
+  EXPECT_THAT(balancer_.WaitsFor(Health()), HasSubstr("scheduler.balance_delay_ms = 10000"));
+  Do(SetBalance{false});
+  EXPECT_THAT(balancer_.WaitsFor(Health()), HasSubstr("off"));
+}
+
+TEST_F(BalancerTest, AServerWithMoreMemoryTakesMore) {
+  for (NodeId node : {1u, 2u}) labels_[node].memory = 1 << 30;
+  BeginShards(16);
+  const auto taken = [&] {
+    std::map<NodeId, int> shards;
+    for (const auto& move : balancer_.Plan(Health(), kWallMs + now_).moves) ++shards[move.to];
+    return shards;
+  };
+  EXPECT_EQ(taken()[2], 5) << "one has not said how much it has";
+  labels_[3].memory = uint64_t{2} << 30;
+  Restart(3);
+  Beat(3);
+  EXPECT_EQ(taken()[2], 4);
+  EXPECT_EQ(taken()[3], 8);
+}
+
 TEST_F(BalancerTest, ADrainDoesNotWait) {
   BeginShards(16);
   Do(DrainNode{.node = 1});

@@ -23,6 +23,25 @@ TEST_F(CopyDecisionTest, AddsWhereTheFewestCopiesAre) {
   EXPECT_TRUE(Decide().add.copies.empty());
 }
 
+TEST_F(CopyDecisionTest, AddsOnAnotherHostAndInAnotherZoneWhereThereIsOne) {
+  Label(1, "rack-1-a", "east");
+  Label(2, "rack-1-a", "west");
+  Label(3, "rack-1-b", "east");
+  Begin(2);
+  const auto added_with = [&](const std::string& host_2, const std::string& zone_2, const std::string& host_3,
+                              const std::string& zone_3) {
+    Label(2, host_2, zone_2);
+    Label(3, host_3, zone_3);
+    RestartAll({2, 3});
+    return AddedOn();
+  };
+  EXPECT_EQ(AddedOn(), 3u) << "another host comes before another zone";
+  EXPECT_EQ(added_with("rack-1-a", "east", "rack-1-b", "west"), 3u);
+  EXPECT_EQ(added_with("rack-1-c", "west", "rack-1-b", "east"), 2u) << "another host in another zone";
+  EXPECT_EQ(added_with("rack-1-a", "east", "rack-1-a", "east"), 2u) << "near is better than none";
+  EXPECT_EQ(added_with("rack-1-a", "east", "", ""), 3u) << "without a label it shares nothing";
+}
+
 TEST_F(CopyDecisionTest, OnePrimaryAloneDecidesNothing) {
   Begin(4, 1);
   const auto decision = Decide();

@@ -40,9 +40,24 @@ class CopyDecisionTest : public ::testing::Test {
     Do(RegisterNode{.node = {.id = node,
                              .name = "server-" + std::to_string(node),
                              .endpoints = {"h:1"},
-                             .session = state_.data().last_session + 1}});
+                             .session = state_.data().last_session + 1,
+                             .host = labels_[node].host,
+                             .zone = labels_[node].zone,
+                             .memory = labels_[node].memory}});
     for (auto& [id, line] : lines_[node]) line.epoch = 0, line.backups.clear();
     nodes_.OnRegister(node, Lines(node), now_);
+  }
+  // From its next register on.
+  void Label(NodeId node, const std::string& host, const std::string& zone) {
+    labels_[node].host = host;
+    labels_[node].zone = zone;
+  }
+  // Where shard 0 shall have a copy; 0: nowhere.
+  NodeId AddedOn() {
+    for (const auto& copy : Decide().add.copies) {
+      if (copy.shard == 0) return copy.node;
+    }
+    return 0;
   }
   // What was lost at once, and is heard again: nobody's word is from before.
   void RestartAll(const std::vector<NodeId>& nodes) {
@@ -150,6 +165,7 @@ class CopyDecisionTest : public ::testing::Test {
   Balancer balancer_{{}};
   int64_t now_ = 1000;
   std::map<NodeId, std::map<ShardId, ShardLine>> lines_;
+  std::map<NodeId, NodeRecord> labels_;  // what nodes say of themselves: host, zone and memory
 };
 
 }  // namespace penstock

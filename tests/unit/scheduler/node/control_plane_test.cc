@@ -239,7 +239,9 @@ TEST(ControlPlaneTest, NotesAndReasonsAreInTheStatus) {
   const auto status = [&] { return *c.plane->Inspect("status", "", c.now); };
   EXPECT_TRUE(status().at("problems").empty()) << status().dump();
   ASSERT_TRUE(
-      c.plane->Heartbeat({.node = b.id, .session = b.session, .lines = {}, .note = "look at the disk"}, c.now)
+      c.plane
+          ->Heartbeat(
+              {.node = b.id, .session = b.session, .lines = {}, .words = {.note = "look at the disk"}}, c.now)
           .ok());
   EXPECT_EQ(status().at("nodes").at(1).at("note"), "look at the disk");
   EXPECT_EQ(status().at("problems").at(0), "server-1: look at the disk") << status().dump();
@@ -247,7 +249,9 @@ TEST(ControlPlaneTest, NotesAndReasonsAreInTheStatus) {
   ASSERT_TRUE(c.Beat(b).ok());
   EXPECT_EQ(status().at("nodes").at(1).at("note"), "") << "it says so no more";
   ASSERT_TRUE(
-      c.plane->Heartbeat({.node = b.id, .session = b.session, .lines = {}, .trouble = "no space left"}, c.now)
+      c.plane
+          ->Heartbeat(
+              {.node = b.id, .session = b.session, .lines = {}, .words = {.trouble = "no space left"}}, c.now)
           .ok());
   EXPECT_EQ(status().at("nodes").at(1).at("trouble"), "no space left");
   EXPECT_EQ(status().at("problems").at(0), "server-1: no space left") << status().dump();

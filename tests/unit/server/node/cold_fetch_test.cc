@@ -123,7 +123,8 @@ class ColdCallsTest : public ColdFetchTest {
       core_->Held(kShardId)->replica.TakeGrant(
           {.shard = kShardId, .incarnation = kIncarnation, .epoch = 1, .min_lsn = 10}, 0);
       expirer_ = std::make_unique<Expirer>(loop_, *core_, metrics_, 1'000'000);
-      plane_ = std::make_unique<proto::DataPlane::Client>(kj::heap<DataService>(*core_, *expirer_, metrics_));
+      plane_ = std::make_unique<proto::DataPlane::Client>(
+          kj::heap<DataService>(loop_, *core_, *expirer_, metrics_));
     });
   }
   void TearDown() override {

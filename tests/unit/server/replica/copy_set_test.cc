@@ -82,6 +82,46 @@ TEST_F(CopySetTest, OwesASyncOfWhatWasLoggedBefore) {
   EXPECT_FALSE(set_.OwesSync(12));
 }
 
+// What is pushed counts, and that it is taken; not what is owed to one that takes nothing.
+TEST_F(CopySetTest, PushersAreHeldBackForACopyThatFallsBehind) {
+  constexpr uint64_t kMost = 64 << 20;
+  const auto add = [&](Lsn lsn, uint64_t bytes) {
+    set_.Add({.lsn = lsn,
+              .checksum = static_cast<uint32_t>(lsn * 11),
+              .words = kj::heapArray<capnp::word>(bytes / sizeof(capnp::word))},
+             kNow);
+  };
+  Want({BackupOf(2, false), BackupOf(3, true)});
+  for (NodeId node : {2, 3}) set_.Attached(Copy(node), At(10, 10), kNow);
+  add(11, 4 << 20);
+  EXPECT_EQ(set_.UpdateDelay(kMost, kNow + 100), PushDelay::Change::kNone);
+  EXPECT_TRUE(set_.CaughtUp(Copy(2))) << "but for the latest";
+  add(12, 8 << 20);
+  EXPECT_EQ(set_.BehindBytes(Copy(2)), 12u << 20);
+  set_.Confirmed(Copy(3), 12, false, kNow + 150);
+  EXPECT_FALSE(set_.CaughtUp(Copy(2)));
+  EXPECT_EQ(set_.UpdateDelay(kMost, kNow + 200), PushDelay::Change::kBegins) << "it shall become one in sync";
+  EXPECT_EQ(set_.delay().ms(), 1u);
+  set_.Confirmed(Copy(2), 11, false, kNow + 250);
+  EXPECT_EQ(set_.BehindBytes(Copy(2)), 8u << 20);
+  EXPECT_TRUE(set_.CaughtUp(Copy(2)));
+  set_.UpdateDelay(kMost, kNow + 300);
+  EXPECT_EQ(set_.delay().ms(), 0u);
+  set_.Confirmed(Copy(2), 12, false, kNow + 350);
+  // One that is in sync may be further behind.
+  add(13, 32 << 20);
+  set_.Confirmed(Copy(2), 13, false, kNow + 400);
+  set_.UpdateDelay(kMost, kNow + 400);
+  EXPECT_EQ(set_.delay().ms(), 0u);
+  EXPECT_TRUE(set_.CaughtUp(Copy(3)));
+  add(14, 40 << 20);
+  set_.Confirmed(Copy(2), 14, false, kNow + 450);
+  set_.UpdateDelay(kMost, kNow + 450);
+  EXPECT_EQ(set_.delay().ms(), 1u);
+  set_.UpdateDelay(kMost, kNow + 450 + 3600);
+  EXPECT_EQ(set_.delay().ms(), 0u) << "silent: that is not waited for";
+}
+
 TEST_F(CopySetTest, AMemberThatLeavesHoldsNothingUp) {
   Want({BackupOf(2, true), BackupOf(3, true)});
   for (NodeId node : {2, 3}) set_.Attached(Copy(node), At(10, 10), kNow);
