@@ -144,7 +144,12 @@ kj::Promise<Result<bool>> ClientCore::FlushLogs(uint64_t deadline_ms) {
 }
 
 void ClientCore::Fold(uint64_t deadline_ms, Completion<bool> done) {
-  dispatcher_->Start(std::make_shared<FoldOperation>(deadline_ms, map_->map().size(), std::move(done)));
+  StartAtPrimaries(std::make_shared<FoldOperation>(deadline_ms, map_->map().size(), std::move(done)));
+}
+
+void ClientCore::StartAtPrimaries(std::shared_ptr<Operation> operation) {
+  tasks_->add(map_->Refresh().then(
+      [this, operation = std::move(operation)]() mutable { dispatcher_->Start(std::move(operation)); }));
 }
 
 void ClientCore::CommitRound(RoundToCommit commit, uint64_t deadline_ms, Completion<bool> done) {
@@ -158,7 +163,7 @@ void ClientCore::Expire(ExpiryRun run, uint64_t deadline_ms, Completion<ExpiryRe
 }
 
 void ClientCore::Clocks(TableId table, uint64_t deadline_ms, Completion<std::vector<WorkerClock>> done) {
-  dispatcher_->Start(
+  StartAtPrimaries(
       std::make_shared<ClocksOperation>(deadline_ms, table, map_->map().size(), std::move(done)));
 }
 

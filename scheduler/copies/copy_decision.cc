@@ -194,7 +194,7 @@ class Decider {
       out_.add.copies.push_back({.shard = id, .node = node, .incarnation = ++incarnation_});
     };
     const NodeId to = shard.move.to;
-    if (shard.move.adds && !IsMember(shard, to) && Able(shard, to)) add(to);
+    if (shard.move.adds && !IsMember(shard, to) && MayTake(shard, to) && HasRoom(to)) add(to);
     auto members = static_cast<uint32_t>(1 + shard.backups.size());
     if (shard.move.adds && IsMember(shard, to)) --members;
     for (; members < data_.copies; ++members) {
@@ -204,27 +204,27 @@ class Decider {
     }
   }
 
-  // It can take a copy now.
-  bool Able(const ShardRecord& shard, NodeId node) {
+  // It can take a copy, now or when it has room for another one.
+  bool MayTake(const ShardRecord& shard, NodeId node) const {
     return health_.nodes().Beating(node) && !health_.Drained(node) &&
-           health_.nodes().StateOf(node, health_.now_ms()) == Liveness::kAlive && !MayBeNeeded(shard, node) &&
-           seeding_[node] < options_.max_seeding;
+           health_.nodes().StateOf(node, health_.now_ms()) == Liveness::kAlive && !MayBeNeeded(shard, node);
   }
+  bool HasRoom(NodeId node) { return seeding_[node] < options_.max_seeding; }
 
   // Of those that share the fewest hosts and zones with the other copies, as the planner's (rebalance.h), the
-  // one with the fewest copies; 0: there is none.
+  // one with the fewest copies; 0: there is none, or they all have to end others first.
   NodeId ChooseServer(const ShardRecord& shard, const std::vector<NodeId>& chosen) {
     NodeId best = 0;
-    std::tuple<Nearness, uint32_t> least;
+    std::tuple<Nearness, bool, uint32_t> least;
     for (const auto& [id, node] : data_.nodes) {
-      const bool able = node.role == NodeRole::kServer && Able(shard, id);
-      if (!able || std::count(chosen.begin(), chosen.end(), id) > 0) continue;
-      const std::tuple rank(NearnessOf(node, shard, chosen), members_[id]);
+      const bool may = node.role == NodeRole::kServer && MayTake(shard, id);
+      if (!may || std::count(chosen.begin(), chosen.end(), id) > 0) continue;
+      const std::tuple rank(NearnessOf(node, shard, chosen), !HasRoom(id), members_[id]);
       if (best != 0 && rank >= least) continue;
       best = id;
       least = rank;
     }
-    return best;
+    return best != 0 && HasRoom(best) ? best : 0;
   }
 
   // With how many of the other copies it would share its host, and its zone.
@@ -284,10 +284,12 @@ std::string WhyNotDrained(const CopyHealth& health, ShardId id) {
 bool MayLeave(const CopyHealth& health, NodeId node) {
   const StateData& data = health.state().data();
   return std::ranges::none_of(data.shards, [&](const ShardRecord& shard) {
-    if (!IsMember(shard, node)) return false;
+    // Until its successor has confirmed its epoch it may have to lead once more.
+    if (!IsMember(shard, node)) return MayBeNeeded(shard, node);
     return std::ranges::any_of(data.nodes, [&](const auto& other) {
-      return other.second.role == NodeRole::kServer && !health.Drained(other.first) &&
-             !health.Dead(other.first) && (!MayBeNeeded(shard, other.first) || IsMember(shard, other.first));
+      const NodeId id = other.first;
+      if (other.second.role != NodeRole::kServer || health.Drained(id) || health.Dead(id)) return false;
+      return !MayBeNeeded(shard, id) || (shard.node == node && IsMember(shard, id));
     });
   });
 }

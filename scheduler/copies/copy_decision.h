@@ -14,7 +14,9 @@
 namespace penstock {
 
 struct CopyOptions {
-  uint32_t max_seeding = 8;  // copies that a node receives at a time
+  // Copies that a node receives at a time. All on a link share what may be on its way (ReplicationOptions),
+  // so that more of them cost no memory, and hide the steps that wait for the scheduler.
+  uint32_t max_seeding = 16;
 };
 
 struct CopyDecision {

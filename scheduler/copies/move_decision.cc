@@ -17,7 +17,9 @@ std::string WhyEnd(const CopyHealth& health, ShardId id, int64_t wall_ms) {
   if (!IsMember(shard, move.from)) return StrCat("the copy on ", health.NodeName(move.from), " is gone");
   const NodeRecord* to = health.state().FindNode(move.to);
   if (to == nullptr || to->role != NodeRole::kServer) return StrCat("node ", move.to, " is gone");
-  if (move.drains && !health.Drained(move.from)) return health.NodeName(move.from) + " is drained no more";
+  // What it says of itself is known with its first heartbeat.
+  if (move.drains && health.nodes().Beating(move.from) && !health.Drained(move.from))
+    return health.NodeName(move.from) + " is drained no more";
   if (health.Dead(move.to)) return health.NodeName(move.to) + " does not answer";
   if (health.Drained(move.to) && !IsMember(shard, move.to)) return health.NodeName(move.to) + " is drained";
   const CopyRecord* copy = FindCopy(shard.backups, move.to);

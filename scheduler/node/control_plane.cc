@@ -288,9 +288,10 @@ Status ControlPlane::PlaceIfReady(Now now) {
   const StateData& data = state_.data();
   const auto unplaced = [](const ShardRecord& shard) { return shard.node == 0; };
   if (std::none_of(data.shards.begin(), data.shards.end(), unplaced)) return Status::Ok();
+  const CopyHealth health = Health(now);
   std::vector<NodeId> servers;
   for (const auto& [id, node] : data.nodes) {
-    if (node.role == NodeRole::kServer && !node.drained && nodes_.Heard(id) &&
+    if (node.role == NodeRole::kServer && !health.Drained(id) && nodes_.Heard(id) &&
         nodes_.StateOf(id, now.ms) == Liveness::kAlive)
       servers.push_back(id);
   }

@@ -119,8 +119,7 @@ class Teller {
           StrCat(NameOf(change.node), " leads in place of ", NameOf(shard.node), ", which is lost"));
     } else if (move.fence != 0) {
       Say("move", change.shard,
-          StrCat("the hand-over from ", NameOf(move.from), " to ", NameOf(move.to),
-                 " took too long and was given up"));
+          StrCat("the hand-over from ", NameOf(move.from), " to ", NameOf(move.to), " was given up"));
     }
     for (const CopyRecord& copy : change.backups) {
       const CopyRecord* before = FindCopy(shard.backups, copy.node);

@@ -34,6 +34,7 @@ class CoreRuntime {
       replicator_ = std::make_unique<Replicator>(
           loop_, *core_, std::move(identity),
           ReplicationOptions{.node_name = options.node_name,
+                             .core = options.core,
                              .copy_wait_ms = options.copy_wait_ms,
                              .tail_bytes = options.copy_tail_bytes,
                              .pace = std::move(pace)},

@@ -310,7 +310,8 @@ void DataService::PushTable(proto::PushRequest::Reader request, proto::PushReque
                                     .values = values,
                                     .pulled = pulled};
         auto applied = core_.Apply(*found.slot, table, unit);
-        applying->delay_ms = std::max(applying->delay_ms, found.slot->replica.DelayMs());
+        if (applied.status.ok())
+          applying->delay_ms = std::max(applying->delay_ms, found.slot->replica.DelayMs());
         if (!applied.cold.empty()) {
           applying->waiting.add(core_.ApplyCold(*found.slot, found.epoch, unit, std::move(applied.cold))
                                     .then([this, shard, epoch = found.epoch, result = results[i],

@@ -43,7 +43,7 @@ class Server::Impl : public NodeSession::Host {
         node_file_(data_dir_ + "/node"),
         damaged_folder_(data_dir_, options.server.damaged_limit_bytes),
         identity_(std::make_shared<ClusterIdentity>()),
-        leaving_(name_),
+        leaving_(name_, options.scheduler.heartbeat_ms),
         control_(name_ + "/control") {
     identity_->name = name_;
   }
@@ -100,8 +100,7 @@ class Server::Impl : public NodeSession::Host {
   }
 
   void Drain(uint64_t grace_ms) {
-    leaving_.Begin();
-    while (!leaving_.Ended(grace_ms)) std::this_thread::sleep_for(std::chrono::milliseconds(50));
+    leaving_.Wait(grace_ms, [this] { return !refused().ok(); });
   }
 
   Status refused() const {

@@ -252,8 +252,10 @@ std::string CopySet::Missing(Lsn lsn) const {
   return names;
 }
 
+uint64_t CopySet::LatestFew() const { return std::max(kCaughtUpBytes, tail_.LatestBytes()); }
+
 bool CopySet::CaughtUp(const Copy& copy) const {
-  return copy.stage == Stage::kFollowing && (copy.grant.in_sync || BehindBytes(copy) <= kCaughtUpBytes);
+  return copy.stage == Stage::kFollowing && (copy.grant.in_sync || BehindBytes(copy) <= LatestFew());
 }
 
 PushDelay::Change CopySet::UpdateDelay(uint64_t most_behind_bytes, uint64_t now_ms) {
@@ -261,7 +263,7 @@ PushDelay::Change CopySet::UpdateDelay(uint64_t most_behind_bytes, uint64_t now_
     const bool takes = copy.stage == Stage::kSeeding || copy.stage == Stage::kFollowing;
     // What is seeded has only to catch up.
     const bool enters = copy.stage == Stage::kFollowing && !copy.grant.in_sync;
-    const uint64_t most = enters ? std::min(most_behind_bytes, kCaughtUpBytes) : most_behind_bytes;
+    const uint64_t most = enters ? std::min(most_behind_bytes, LatestFew()) : most_behind_bytes;
     return takes && !Silent(copy, now_ms) && BehindBytes(copy) > most;
   });
   return delay_.Update(behind, now_ms);

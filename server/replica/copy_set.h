@@ -134,6 +134,7 @@ class CopySet {
 
  private:
   void NoteWaiting(Copy& copy, uint64_t now_ms);
+  uint64_t LatestFew() const;  // bytes of the latest deltas
   // A copy that was interrupted goes on with its seed; false: what it has is not a part of that.
   bool GoOnWithSeed(Copy& copy, const ReplicaStanding& standing);
 

@@ -76,6 +76,13 @@ class DeltaTail {
     const auto next = Find(lsn + 1);
     return next == deltas_.begin() ? bytes_ : added_ - std::prev(next)->end;
   }
+  // Of the two latest deltas: what can be on its way whatever a copy takes.
+  uint64_t LatestBytes() const {
+    uint64_t bytes = 0;
+    for (size_t i = 0; i < std::min<size_t>(2, deltas_.size()); ++i)
+      bytes += deltas_[deltas_.size() - 1 - i].words.bytes();
+    return bytes;
+  }
 
  private:
   // The first one at or above the lsn.

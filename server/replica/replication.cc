@@ -273,13 +273,14 @@ void Replication::TakeAnswer(CopySet& set, Copy& copy, const Item& item, bool sy
 // A copy that takes too little holds back who pushes. One that lets too much pile up nevertheless is given
 // up: it is seeded again when it can keep up.
 void Replication::BoundTails(uint64_t now_ms) {
-  // Where most of the room is taken, for whatever reason, nobody may have much.
-  const uint64_t most = options_.tail_bytes / (tail_bytes_ > options_.tail_bytes / 2 ? 64 : 8);
+  const bool crowded = tail_bytes_ > options_.tail_bytes / 2;
   tail_bytes_ = 0;
   CopySet* largest = nullptr;
   for (CopySet* set : Sets()) {
     tail_bytes_ += set->tail().bytes();
-    const PushDelay::Change change = set->UpdateDelay(most, now_ms);
+    // Where most of the room is taken, those who take much of it may have little.
+    const bool much = crowded && set->tail().bytes() > options_.tail_bytes / 16;
+    const PushDelay::Change change = set->UpdateDelay(options_.tail_bytes / (much ? 64 : 8), now_ms);
     if (change == PushDelay::Change::kBegins)
       actions_.push_back(
           Say{true, StrCat("shard ", set->shard(), ": a copy takes less than is pushed: answers to ",

@@ -25,6 +25,7 @@ namespace penstock {
 
 struct ReplicationOptions {
   std::string node_name;                    // for errors
+  uint32_t core = 0;                        // of the server
   uint64_t copy_wait_ms = 30000;            // of what was applied, for its copies
   uint64_t tail_bytes = 512 << 20;          // of deltas that copies have not confirmed, of all shards
   uint64_t call_bytes = 4 << 20;            // of deltas in a call, about

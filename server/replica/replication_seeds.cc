@@ -30,7 +30,7 @@ bool Replication::AddPiece(const CopyKey& key, Result<BuiltDelta> built, bool la
     FailCopy(*set, *copy, built.status().message());
     return false;
   }
-  if (options_.pace) options_.pace->Sent(built->words.asBytes().size(), now_ms_);
+  if (options_.pace) options_.pace->Sent(options_.core, built->words.asBytes().size(), now_ms_);
   // With the last piece the seed is synced: what was answered as synced before is so on this copy too.
   set->AddPiece(
       *copy, {.lsn = built->lsn, .checksum = built->checksum, .words = std::move(built->words), .sync = last},
@@ -55,7 +55,7 @@ void Replication::AdvanceSeed(const CopyKey& key) {
   Seeding& seeding = found->second;
   if (copy->stage != CopySet::Stage::kSeeding || seeding.filling || seeding.finishing || seeding.finished ||
       copy->HasUnsentPieces() || copy->full_since_ms != 0 ||
-      (options_.pace && !options_.pace->May(now_ms_)) ||
+      (options_.pace && !options_.pace->May(options_.core, now_ms_)) ||
       LinkTo(copy->grant.endpoint).inflight_bytes >= options_.seed_in_flight_bytes)
     return;
   seeding.filling = true;

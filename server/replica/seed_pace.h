@@ -7,7 +7,9 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <map>
 #include <mutex>
+#include <optional>
 
 namespace penstock {
 
@@ -16,14 +18,21 @@ class SeedPace {
   // 0: no bound.
   explicit SeedPace(uint64_t bytes_per_s) : bytes_per_s_(static_cast<double>(bytes_per_s)) {}
 
-  // Whether another piece may be made.
-  bool May(uint64_t now_ms) const {
+  // Whether core `who` may make another piece. Cores that ask take turns.
+  bool May(uint32_t who, uint64_t now_ms) {
+    if (bytes_per_s_ == 0) return true;
     std::lock_guard lock(mutex_);
-    return paid_ms_ <= static_cast<double>(now_ms);
+    asked_ms_[who] = now_ms;
+    if (paid_ms_ > static_cast<double>(now_ms)) return false;
+    return who != last_ || std::ranges::none_of(asked_ms_, [&](const auto& other) {
+             return other.first != who && other.second + kAsksEveryMs >= now_ms;
+           });
   }
-  void Sent(uint64_t bytes, uint64_t now_ms) {
+  void Sent(uint32_t who, uint64_t bytes, uint64_t now_ms) {
     if (bytes_per_s_ == 0) return;
     std::lock_guard lock(mutex_);
+    last_ = who;
+    asked_ms_.erase(who);
     // Whoever was asked late may make up for it, but not for a time in which nothing was to be sent.
     const double from = std::max(paid_ms_, static_cast<double>(now_ms) - kLateMs);
     paid_ms_ = from + 1000.0 * static_cast<double>(bytes) / bytes_per_s_;
@@ -31,10 +40,13 @@ class SeedPace {
 
  private:
   static constexpr double kLateMs = 200;
+  static constexpr uint64_t kAsksEveryMs = 150;  // whoever has something to send, or oftener
 
   const double bytes_per_s_;
-  mutable std::mutex mutex_;
+  std::mutex mutex_;
   double paid_ms_ = 0;  // until then
+  std::optional<uint32_t> last_;
+  std::map<uint32_t, uint64_t> asked_ms_;  // since it has sent something
 };
 
 }  // namespace penstock

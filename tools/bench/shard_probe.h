@@ -18,13 +18,13 @@ namespace penstock {
 
 class ShardProbe {
  public:
-  // `shards`: of the cluster.
+  // When a first push is answered. `shards`: of the cluster.
   static Result<std::unique_ptr<ShardProbe>> Start(Client& client, ShardId shard, uint32_t shards,
                                                    Durability durability);
   ~ShardProbe();
 
-  // The longest time between two answers since it was asked last, in ms, with the one that goes on. The error
-  // of a push ends it.
+  // The longest time between two answers, in ms, until the answer to a push that was begun after this was
+  // called. The error of a push ends it; kDeadlineExceeded: there is no answer.
   Result<double> TakeLongestMs();
 
  private:
@@ -42,6 +42,7 @@ class ShardProbe {
   Status failed_;
   Clock::time_point answered_ = Clock::now();
   Clock::duration longest_{};
+  uint64_t answers_ = 0;
   std::thread thread_;  // last: it uses all of the above
 };
 

@@ -39,22 +39,22 @@ Result<double> StepLoop::Run(const std::vector<std::vector<Key>>& pool, Clock::t
   };
   std::this_thread::sleep_until(begin);
   std::vector<Flight> flights(options_.inflight);
-  uint64_t begun_rows = 0;
-  // When the next batch may begin.
-  const auto due = [&] {
-    const double after = rows_per_second_ > 0 ? static_cast<double>(begun_rows) / rows_per_second_ : 0;
-    return begin + std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(after));
-  };
+  // When the next batch may begin. What was lost by waiting is not made up for.
+  Clock::time_point due = begin;
   for (size_t turn = 0; Clock::now() < end; ++turn) {
     if (hooks.interrupted()) return Cancelled("interrupted");
     Flight& flight = flights[turn % flights.size()];
     if (flight.flies()) PENSTOCK_RETURN_IF_ERROR(advance(flight));
     if (flight.flies()) continue;
-    if (due() <= Clock::now()) {
+    const auto now = Clock::now();
+    if (due <= now) {
       Begin(pool, flight);
-      begun_rows += pool[flight.batch].size();
+      if (rows_per_second_ <= 0) continue;
+      const auto rows = static_cast<double>(pool[flight.batch].size());
+      due = now + std::chrono::duration_cast<Clock::duration>(
+                      std::chrono::duration<double>(rows / rows_per_second_));
     } else if (std::ranges::none_of(flights, [](const Flight& other) { return other.flies(); })) {
-      std::this_thread::sleep_until(std::min(end, due()));
+      std::this_thread::sleep_until(std::min(end, due));
     }
   }
   for (Flight& flight : flights) {

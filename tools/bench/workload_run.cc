@@ -81,11 +81,13 @@ Status WorkloadRun::Fill() {
   return settle(0);
 }
 
-Result<WorkloadRun::Repeat> WorkloadRun::Measure(double seconds, bool fold, double rate) {
+Result<WorkloadRun::Repeat> WorkloadRun::Measure(double seconds, bool fold, double rate,
+                                                 const std::function<void()>& worked) {
   std::function<Status()> meanwhile;
   if (fold) meanwhile = [this] { return Admin(client_).Fold().Prepend("fold"); };
   PENSTOCK_ASSIGN_OR_RETURN(const std::vector<nlohmann::json> answers,
                             workers_.Go(seconds, {{"sign", sign_}, {"rate", rate}}, meanwhile));
+  worked();
   Repeat repeat;
   for (size_t worker = 0; worker < answers.size(); ++worker) {
     const nlohmann::json& answer = answers[worker];

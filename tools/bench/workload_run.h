@@ -34,9 +34,11 @@ class WorkloadRun {
   ~WorkloadRun();
 
   // Measures once, and checks. `fold`: the servers are asked for a fold a quarter in. `rate`: no worker
-  // begins more rows a second; 0: as fast as it goes. kDataLoss: the table does not hold what was
+  // begins more rows a second; 0: as fast as it goes. `worked`
+  // is called when the workers are done, before the check. kDataLoss: the table does not hold what was
   // acknowledged.
-  Result<Repeat> Measure(double seconds, bool fold, double rate = 0);
+  Result<Repeat> Measure(
+      double seconds, bool fold, double rate = 0, const std::function<void()>& worked = [] {});
   // What the two of them do by themselves, for other measurements. Every row is pushed, one to three times.
   Status Fill();
   // Every row against what was acknowledged.

@@ -3,6 +3,7 @@
 #include <atomic>
 #include <chrono>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <random>
 #include <thread>
 
@@ -76,12 +77,19 @@ class Mover {
     PENSTOCK_RETURN_IF_ERROR(Move(shards, to));
     return SecondsSince(begun);
   }
-  // To another server than it is on.
-  Status MoveElsewhere(ShardId shard) {
-    PENSTOCK_ASSIGN_OR_RETURN(const Places places, Look(client_));
-    const auto& servers = places.servers;
-    const auto at = std::find(servers.begin(), servers.end(), places.primaries[shard]) - servers.begin();
-    return Move({shard}, servers[(static_cast<size_t>(at) + 1) % servers.size()]);
+  // To another server than it is on. Looks at that shard alone, so that looking costs little.
+  Status MoveElsewhere(ShardId shard, const std::vector<NodeId>& servers) {
+    const std::string name = std::to_string(shard);
+    PENSTOCK_ASSIGN_OR_RETURN(const json before, Admin(client_).Inspect("shard", name));
+    const auto at = std::ranges::find(servers, before.value("node", NodeId{0})) - servers.begin();
+    const NodeId to = servers[(static_cast<size_t>(at) + 1) % servers.size()];
+    PENSTOCK_RETURN_IF_ERROR(Admin(client_).MoveShard(shard, 0, to));
+    return cluster_.WaitUntil(StrCat("shard ", shard, " does not get to node ", to), [&]() -> Result<bool> {
+      PENSTOCK_ASSIGN_OR_RETURN(const json now, Admin(client_).Inspect("shard", name));
+      if (!now.value("move", json()).is_null()) return false;
+      if (now.value("node", NodeId{0}) == to) return true;
+      return Internal(StrCat("the move of shard ", shard, " to node ", to, " has ended without it"));
+    });
   }
 
  private:
@@ -97,6 +105,7 @@ Result<json> MeasureIdle(const BenchContext& context, BenchCluster& cluster, con
   const double bytes = static_cast<double>(options.rows) * options.dim * sizeof(float);
   std::vector<double> rates;
   for (uint32_t i = 0; i < options.repeats; ++i) {
+    PENSTOCK_RETURN_IF_ERROR(cluster.FoldAll());  // what came is logged, and folded for some time after it
     PENSTOCK_ASSIGN_OR_RETURN(const double seconds, mover.MoveAll(places.servers[(i + 1) % 2]));
     rates.push_back(bytes / seconds);
   }
@@ -113,20 +122,24 @@ Result<json> MeasureIdle(const BenchContext& context, BenchCluster& cluster, con
 // Shards move one after the other, on a thread of its own, and who pushes to them feels that.
 class MovesMeanwhile {
  public:
-  MovesMeanwhile(BenchCluster& cluster, const WorkloadOptions& options, uint32_t shards)
-      : cluster_(cluster), durability_(options.durability), shards_(shards), random_(options.seed) {}
+  MovesMeanwhile(BenchCluster& cluster, const WorkloadOptions& options, const Places& places)
+      : cluster_(cluster),
+        durability_(options.durability),
+        servers_(places.servers),
+        shards_(static_cast<uint32_t>(places.primaries.size())),
+        random_(options.seed) {}
 
-  // As long as `during` lasts. A move that has begun then ends, and counts.
-  Status Run(const std::function<Status()>& during) {
+  // Until `measure` calls what it is given. A move that ends after that does not count.
+  Status Run(const std::function<Status(const std::function<void()>& worked)>& measure) {
     ends_ = false;
     Status moved;
     std::thread thread([&] {
       while (moved.ok() && !ends_) moved = MoveOne();
     });
-    const Status done = during();
+    const Status measured = measure([this] { ends_ = true; });
     ends_ = true;
     thread.join();
-    return done.ok() ? moved : done;
+    return measured.ok() ? moved : measured;
   }
   const std::vector<double>& pauses_ms() const { return pauses_ms_; }
 
@@ -136,14 +149,15 @@ class MovesMeanwhile {
     PENSTOCK_ASSIGN_OR_RETURN(const Durability durability, ParseDurability(durability_));
     PENSTOCK_ASSIGN_OR_RETURN(const auto probe,
                               ShardProbe::Start(cluster_.client(), shard, shards_, durability));
-    PENSTOCK_RETURN_IF_ERROR(Mover(cluster_).MoveElsewhere(shard));
+    PENSTOCK_RETURN_IF_ERROR(Mover(cluster_).MoveElsewhere(shard, servers_));
     PENSTOCK_ASSIGN_OR_RETURN(const double pause, probe->TakeLongestMs());
-    pauses_ms_.push_back(pause);
+    if (!ends_) pauses_ms_.push_back(pause);
     return Status::Ok();
   }
 
   BenchCluster& cluster_;
   const std::string durability_;
+  const std::vector<NodeId> servers_;
   const uint32_t shards_;
   std::mt19937_64 random_;
   std::atomic<bool> ends_{false};
@@ -152,16 +166,16 @@ class MovesMeanwhile {
 
 Result<json> MeasureUnderLoad(BenchCluster& cluster, WorkloadRun& run, const WorkloadOptions& options) {
   PENSTOCK_ASSIGN_OR_RETURN(const Places places, Look(cluster.client()));
-  MovesMeanwhile moves(cluster, options, static_cast<uint32_t>(places.primaries.size()));
+  MovesMeanwhile moves(cluster, options, places);
   std::vector<double> still, moving, ratios;
   PENSTOCK_RETURN_IF_ERROR(run.Measure(std::min(kWarmUpSeconds, options.seconds), /*fold=*/false).status());
   for (uint32_t i = 0; i < options.repeats; ++i) {
     PENSTOCK_ASSIGN_OR_RETURN(const WorkloadRun::Repeat undisturbed,
                               run.Measure(options.seconds, /*fold=*/true));
     still.push_back(undisturbed.rows_per_second);
-    PENSTOCK_RETURN_IF_ERROR(moves.Run([&]() -> Status {
+    PENSTOCK_RETURN_IF_ERROR(moves.Run([&](const std::function<void()>& worked) -> Status {
       PENSTOCK_ASSIGN_OR_RETURN(const WorkloadRun::Repeat repeat,
-                                run.Measure(options.seconds, /*fold=*/true));
+                                run.Measure(options.seconds, /*fold=*/true, 0, worked));
       moving.push_back(repeat.rows_per_second);
       return Status::Ok();
     }));
@@ -208,20 +222,23 @@ Result<json> MeasureHot(BenchCluster& cluster, const WorkloadOptions& whole) {
       std::thread mover([&] {
         while (moves && moved.ok() && !ends) {
           const auto begun = Clock::now();
-          moved = Mover(cluster).MoveElsewhere(kHot);
-          took.push_back(SecondsSince(begun));
+          moved = Mover(cluster).MoveElsewhere(kHot, places.servers);
+          if (!ends) took.push_back(SecondsSince(begun));
         }
       });
       static_cast<void>(hot->TakeRate());
-      const auto measured = others->Measure(options.seconds, /*fold=*/false, rate);
-      const auto hot_rate = hot->TakeRate();
+      std::optional<Result<double>> hot_rate;
+      const auto measured = others->Measure(options.seconds, /*fold=*/false, rate, [&] {
+        hot_rate = hot->TakeRate();
+        ends = true;
+      });
       ends = true;
       mover.join();
       PENSTOCK_RETURN_IF_ERROR(moved);
       PENSTOCK_RETURN_IF_ERROR(measured.status());
-      PENSTOCK_RETURN_IF_ERROR(hot_rate.status());
+      PENSTOCK_RETURN_IF_ERROR(hot_rate->status());
       (moves ? moving : still).push_back(measured->rows_per_second);
-      (moves ? hot_moving : hot_still).push_back(*hot_rate);
+      (moves ? hot_moving : hot_still).push_back(**hot_rate);
     }
     ratios.push_back(moving.back() / still.back());
   }
@@ -259,7 +276,6 @@ Result<json> MeasureMove(BenchContext& context) {
   json results = json::array();
   // With copies most moves only change who leads, and nothing is copied.
   if (cluster->servers() == 2 && cluster->copies() == 1) {
-    PENSTOCK_RETURN_IF_ERROR(cluster->FoldAll());
     PENSTOCK_ASSIGN_OR_RETURN(json idle, MeasureIdle(context, *cluster, options));
     results.push_back(std::move(idle));
     PENSTOCK_RETURN_IF_ERROR(run->Check());

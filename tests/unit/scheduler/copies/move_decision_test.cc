@@ -347,5 +347,34 @@ TEST_F(MoveDecisionTest, WhatCannotMoveIsRefused) {
   EXPECT_FALSE(state_.Check(FenceShards{{{.shard = 0, .epoch = 99}}}).ok()) << "nothing is there yet";
 }
 
+// Two copies on two servers: there is nobody to take the one of a server that is to end, but somebody to
+// lead.
+TEST_F(MoveDecisionTest, AServerMayLeaveWhenNobodyCouldTakeWhatItHolds) {
+  Begin(2, 2);
+  for (NodeId node : {3u}) Do(RemoveNode{.node = node});
+  for (ShardId shard : {0u, 1u}) Follow(2, shard);
+  nodes_.SetWords(1, {.leaving = true});
+  EXPECT_TRUE(Health().Drained(1));
+  EXPECT_FALSE(MayLeave(Health(), 1)) << "server-2 can lead";
+  nodes_.SetWords(2, {.leaving = true});
+  EXPECT_TRUE(MayLeave(Health(), 1)) << "both are to end";
+  nodes_.SetWords(2, {});
+  nodes_.SetWords(1, {});
+  nodes_.SetWords(2, {.leaving = true});
+  EXPECT_TRUE(MayLeave(Health(), 2)) << "it leads nothing, and server-1 has a copy already";
+}
+
+// After a restart of the scheduler nothing is known of who leaves before its first heartbeat.
+TEST_F(MoveDecisionTest, AMoveOfAServerThatLeavesOutlivesARegister) {
+  Begin(2, 1);
+  nodes_.SetWords(1, {.leaving = true});
+  Do(StartMoves{
+      {{.shard = 0, .from = 1, .to = 2, .drains = true, .at_ms = kWallMs + now_, .reason = "a test"}}});
+  nodes_.OnRegister(1, Lines(1), now_);
+  EXPECT_TRUE(Decide().end.moves.empty());
+  Beat(1);
+  EXPECT_EQ(Decide().end.moves.size(), 1u) << "it leaves no more";
+}
+
 }  // namespace
 }  // namespace penstock

@@ -97,29 +97,31 @@ TEST_F(CopySetTest, PushersAreHeldBackForACopyThatFallsBehind) {
   EXPECT_EQ(set_.UpdateDelay(kMost, kNow + 100), PushDelay::Change::kNone);
   EXPECT_TRUE(set_.CaughtUp(Copy(2))) << "but for the latest";
   add(12, 8 << 20);
+  add(13, 4 << 20);
+  EXPECT_EQ(set_.BehindBytes(Copy(2)), 16u << 20);
+  EXPECT_FALSE(set_.CaughtUp(Copy(2))) << "more than the latest two";
+  set_.Confirmed(Copy(3), 13, false, kNow + 150);
+  const auto behind_for = [&](uint64_t from, uint64_t ms) {
+    for (uint64_t now = from; now <= from + ms; now += 50) set_.UpdateDelay(kMost, now);
+    return set_.delay().ms();
+  };
+  EXPECT_EQ(behind_for(kNow + 200, 350), 0u);
+  EXPECT_EQ(set_.UpdateDelay(kMost, kNow + 600), PushDelay::Change::kBegins) << "it shall become one in sync";
+  EXPECT_EQ(set_.delay().ms(), 1u);
+  set_.Confirmed(Copy(2), 11, false, kNow + 650);
   EXPECT_EQ(set_.BehindBytes(Copy(2)), 12u << 20);
-  set_.Confirmed(Copy(3), 12, false, kNow + 150);
-  EXPECT_FALSE(set_.CaughtUp(Copy(2)));
-  EXPECT_EQ(set_.UpdateDelay(kMost, kNow + 200), PushDelay::Change::kBegins) << "it shall become one in sync";
-  EXPECT_EQ(set_.delay().ms(), 1u);
-  set_.Confirmed(Copy(2), 11, false, kNow + 250);
-  EXPECT_EQ(set_.BehindBytes(Copy(2)), 8u << 20);
   EXPECT_TRUE(set_.CaughtUp(Copy(2)));
-  set_.UpdateDelay(kMost, kNow + 300);
+  set_.UpdateDelay(kMost, kNow + 700);
   EXPECT_EQ(set_.delay().ms(), 0u);
-  set_.Confirmed(Copy(2), 12, false, kNow + 350);
   // One that is in sync may be further behind.
-  add(13, 32 << 20);
-  set_.Confirmed(Copy(2), 13, false, kNow + 400);
-  set_.UpdateDelay(kMost, kNow + 400);
-  EXPECT_EQ(set_.delay().ms(), 0u);
+  add(14, 32 << 20);
+  set_.Confirmed(Copy(2), 14, false, kNow + 800);
+  EXPECT_EQ(behind_for(kNow + 800, 600), 0u);
   EXPECT_TRUE(set_.CaughtUp(Copy(3)));
-  add(14, 40 << 20);
-  set_.Confirmed(Copy(2), 14, false, kNow + 450);
-  set_.UpdateDelay(kMost, kNow + 450);
-  EXPECT_EQ(set_.delay().ms(), 1u);
-  set_.UpdateDelay(kMost, kNow + 450 + 3600);
-  EXPECT_EQ(set_.delay().ms(), 0u) << "silent: that is not waited for";
+  add(15, 40 << 20);
+  set_.Confirmed(Copy(2), 15, false, kNow + 1450);
+  EXPECT_GT(behind_for(kNow + 1450, 600), 0u);
+  EXPECT_EQ(behind_for(kNow + 1450 + 3600, 600), 0u) << "silent: that is not waited for";
 }
 
 TEST_F(CopySetTest, AMemberThatLeavesHoldsNothingUp) {
