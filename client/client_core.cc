@@ -143,13 +143,19 @@ kj::Promise<Result<bool>> ClientCore::FlushLogs(uint64_t deadline_ms) {
   });
 }
 
-void ClientCore::Fold(uint64_t deadline_ms, Completion<bool> done) {
-  StartAtPrimaries(std::make_shared<FoldOperation>(deadline_ms, map_->map().size(), std::move(done)));
+template <typename Make>
+void ClientCore::StartAtPrimaries(uint64_t deadline_ms, Make make) {
+  const uint64_t begin = NowMs();
+  tasks_->add(map_->Refresh().then([this, begin, deadline_ms, make = std::move(make)]() mutable {
+    const uint64_t spent = NowMs() - begin;
+    dispatcher_->Start(make(deadline_ms > spent ? deadline_ms - spent : 1));
+  }));
 }
 
-void ClientCore::StartAtPrimaries(std::shared_ptr<Operation> operation) {
-  tasks_->add(map_->Refresh().then(
-      [this, operation = std::move(operation)]() mutable { dispatcher_->Start(std::move(operation)); }));
+void ClientCore::Fold(uint64_t deadline_ms, Completion<bool> done) {
+  StartAtPrimaries(deadline_ms, [this, done = std::move(done)](uint64_t left_ms) mutable {
+    return std::make_shared<FoldOperation>(left_ms, map_->map().size(), std::move(done));
+  });
 }
 
 void ClientCore::CommitRound(RoundToCommit commit, uint64_t deadline_ms, Completion<bool> done) {
@@ -163,8 +169,9 @@ void ClientCore::Expire(ExpiryRun run, uint64_t deadline_ms, Completion<ExpiryRe
 }
 
 void ClientCore::Clocks(TableId table, uint64_t deadline_ms, Completion<std::vector<WorkerClock>> done) {
-  StartAtPrimaries(
-      std::make_shared<ClocksOperation>(deadline_ms, table, map_->map().size(), std::move(done)));
+  StartAtPrimaries(deadline_ms, [this, table, done = std::move(done)](uint64_t left_ms) mutable {
+    return std::make_shared<ClocksOperation>(left_ms, table, map_->map().size(), std::move(done));
+  });
 }
 
 void ClientCore::Stats(std::vector<TableId> tables, uint64_t deadline_ms,

@@ -70,7 +70,8 @@ class ClientCore : private kj::TaskSet::ErrorHandler {
 
   // Of calls that name no epoch: a server that served a shard before would take them as well, so that the map
   // is looked at first.
-  void StartAtPrimaries(std::shared_ptr<Operation> operation);
+  template <typename Make>
+  void StartAtPrimaries(uint64_t deadline_ms, Make make);
   void LogSeen(std::span<const UnitPosition> positions);
   void PushEnded(uint64_t push);
   kj::Promise<Result<bool>> Drained(uint64_t deadline_ms);

@@ -152,14 +152,13 @@ void DeclareServerCopies(OptionSet& set, ClusterOptions::Server& o) {
                "come on top.",
        .unit = "bytes",
        .max = kTiB});
-  set.Add(
-      "server", "drain_on_stop", &o.drain_on_stop,
-      {.help =
-           "On SIGTERM what this server holds goes to other servers first, and the server then ends. It is "
-           "drained until it is started again."});
+  set.Add("server", "drain_on_stop", &o.drain_on_stop,
+          {.help = "On SIGTERM or SIGINT what this server holds goes to other servers first, and the server "
+                   "then ends. It is "
+                   "drained until it is started again."});
   set.Add("server", "drain_ms", &o.drain_ms,
           {.help = "How long that may take; then the server ends with what is left. It ends at once when no "
-                   "other server can take it, and when the scheduler does not answer.",
+                   "other server can take it, and after some seconds when the scheduler does not answer.",
            .unit = "ms",
            .max = kDayMs});
 }

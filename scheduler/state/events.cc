@@ -35,7 +35,7 @@ class Teller {
         StrCat(c.node.name, " (node ", c.node.id, known == nullptr ? ") joined" : ") came back", where));
     for (const auto& quarantine : c.quarantines) Quarantined(quarantine);
   }
-  void Tell(const RemoveNode& c) { Add("node", NameOf(c.node) + " was removed by an operator"); }
+  void Tell(const RemoveNode& c) { Add("node", NameOf(c.node) + " was removed"); }
   void Tell(const DrainNode& c) {
     Add("drain",
         StrCat(NameOf(c.node), c.drained ? " is drained" : " is drained no more", ", by an operator"));

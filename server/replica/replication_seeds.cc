@@ -55,9 +55,10 @@ void Replication::AdvanceSeed(const CopyKey& key) {
   Seeding& seeding = found->second;
   if (copy->stage != CopySet::Stage::kSeeding || seeding.filling || seeding.finishing || seeding.finished ||
       copy->HasUnsentPieces() || copy->full_since_ms != 0 ||
-      (options_.pace && !options_.pace->May(options_.core, now_ms_)) ||
       LinkTo(copy->grant.endpoint).inflight_bytes >= options_.seed_in_flight_bytes)
     return;
+  // Asked last: whoever asks waits for its turn.
+  if (options_.pace && !options_.pace->May(options_.core, now_ms_)) return;
   seeding.filling = true;
   actions_.push_back(MakePiece{{key, seeding.number}, copy->pieces == 1});
 }

@@ -116,6 +116,9 @@ std::string Refuse(const Arguments& arguments) {
       return StrCat("'", name, "' is no suite: allowed are all, ", StrJoin(names, ", "));
     if (name == "disk" && arguments.chaos.copies > 1)
       return StrCat("disk has one server, and so one copy: --copies ", arguments.chaos.copies);
+    if (name == "resize" && arguments.chaos.copies > 2)
+      return StrCat("resize goes down to two servers: --copies ", arguments.chaos.copies,
+                    ", allowed are 1 and 2");
   }
   if (arguments.chaos.copies > static_cast<uint32_t>(arguments.chaos.servers))
     return StrCat("--copies ", arguments.chaos.copies, " needs as many servers: --servers");

@@ -4,7 +4,6 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
-#include "client/admin.h"
 #include "common/base/strings.h"
 #include "tests/chaos/cluster_run.h"
 #include "tests/chaos/leave.h"

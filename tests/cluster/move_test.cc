@@ -385,16 +385,20 @@ TEST_F(MoveTest, ADrainWithNowhereToGoIsAProblemUntilItIsCalledOff) {
   EXPECT_EQ(problems(), "[]");
 }
 
-// The client that asks has heard of no move: nothing that it has sent was refused.
+// The client that asks knows the shards where they were: nothing that it has sent since was refused.
 TEST_F(MoveTest, AFoldIsAskedOfWhoServesNow) {
   ASSERT_NO_FATAL_FAILURE(Start({.servers = 2, .shards = 2}));
+  const auto move_all = [&](NodeId to) {
+    for (ShardId shard = 0; shard < 2; ++shard) {
+      if (PlaceOf(shard).primary != to) ASSERT_TRUE(Move(shard, to));
+    }
+  };
+  ASSERT_NO_FATAL_FAILURE(move_all(servers_[0]));
   CountingLoad load(*client_, {.seed = 8});
   ASSERT_TRUE(load.Start().ok());
   ASSERT_TRUE(WaitFor(kMoveMs, [&] { return load.pushes() > 100; })) << load.first_error();
   load.Stop();
-  for (ShardId shard = 0; shard < 2; ++shard) {
-    if (PlaceOf(shard).primary != servers_[1]) ASSERT_TRUE(Move(shard, servers_[1]));
-  }
+  ASSERT_NO_FATAL_FAILURE(move_all(servers_[1]));
   const auto folds = [&] {
     return MetricOf(cluster_->dir() + "/" + NameOf(servers_[1]), "penstock_server_folds_total");
   };

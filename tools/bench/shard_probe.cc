@@ -1,6 +1,7 @@
 #include "tools/bench/shard_probe.h"
 
 #include <algorithm>
+#include <optional>
 #include <utility>
 #include <vector>
 

@@ -8,8 +8,6 @@
 #include <chrono>
 #include <memory>
 #include <mutex>
-#include <optional>
-#include <string>
 #include <thread>
 
 #include "client/client.h"

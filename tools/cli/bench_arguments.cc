@@ -215,9 +215,10 @@ class BenchParser {
 
   void AddMove() {
     WorkloadOptions& o = a_.workload;
-    CLI::App* command = Measurement("move",
-                                    "Shards go from server to server: an idle pair, then under steps; in a "
-                                    "cluster of its own");
+    CLI::App* command =
+        Measurement("move",
+                    "Shards go from server to server: an idle pair, under steps, and one that is "
+                    "pushed to as fast as it goes; in a cluster of its own");
     Defaults(command, {.rows = 4'000'000, .dim = 64});
     command->add_option("--servers", a_.servers, "at least 2; an idle pair is measured with 2 (default 2)")
         ->check(CLI::Range(2, 64));

@@ -108,7 +108,8 @@ Status BenchCluster::FoldAll() {
   double folds = -1;
   return WaitUntil("the logs do not get empty", [&]() -> Result<bool> {
     PENSTOCK_ASSIGN_OR_RETURN(const double now, ServerMetric("penstock_server_folds_total"));
-    const bool first = folds<0, ended = now> std::exchange(folds, now);
+    const bool first = folds < 0;
+    const bool ended = now > std::exchange(folds, now);
     PENSTOCK_ASSIGN_OR_RETURN(const double bytes, ServerMetric("penstock_server_log_bytes"));
     if (!first && ended && bytes < static_cast<double>(servers_) * (1 << 20)) return true;
     if (ended) PENSTOCK_RETURN_IF_ERROR(Admin(*client_).Fold());

@@ -34,7 +34,7 @@ Result<nlohmann::json> MeasureMemory(BenchContext& context);
 Result<nlohmann::json> MeasureResident(BenchContext& context);
 Result<nlohmann::json> MeasureRecover(BenchContext& context);
 // bench_move.cc
-Result<nlohmann::json> MeasureMove(BenchContext& context);  // an idle pair; then under steps
+Result<nlohmann::json> MeasureMove(BenchContext& context);  // an idle pair, under steps, a hot shard
 // bench_train.cc
 Result<nlohmann::json> MeasureTrain(BenchContext& context);
 Result<nlohmann::json> MeasureParse(BenchContext& context);

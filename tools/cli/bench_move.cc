@@ -242,6 +242,7 @@ Result<json> MeasureHot(BenchCluster& cluster, const WorkloadOptions& whole) {
     }
     ratios.push_back(moving.back() / still.back());
   }
+  if (took.empty()) return Internal("the hot shard has not moved meanwhile");
   return json{{"work", "move of a hot shard"},
               {"keys", options.keys},
               {"durability", options.durability},

@@ -47,7 +47,8 @@ std::string PlanText(const json& plan, bool begun, bool explain) {
     StrAppend(&text, "shard ", left.value("shard", 0u), " stays on ", left.value("server", "?"), ": ",
               left.value("why", "?"), "\n");
   }
-  if (const std::string waits = plan.value("waits_for", ""); !waits.empty())
+  if (const std::string waits = plan.value("waits_for", "");
+      !waits.empty() && !begun && !plan.value("begun", false))
     StrAppend(&text, "by itself nothing moves now, but away from drained servers: ", waits, "\n");
   for (const json& note : plan.value("notes", json::array())) StrAppend(&text, note.get<std::string>(), "\n");
   return text;

@@ -224,7 +224,7 @@ Result<int> RunDown(const Arguments& arguments, Console& console) {
   uint64_t patience_ms = kDownMs;
   if (record.ok()) {
     const auto options = LoadClusterOptions(record->config, record->assignments);
-    if (options.ok()) patience_ms += DrainMs(*options);
+    if (options.ok()) patience_ms += 3 * DrainMs(*options);  // each group is given that
   }
   pollfd exit{.fd = pidfd, .events = POLLIN, .revents = 0};
   const int ended = ::poll(&exit, 1, static_cast<int>(patience_ms));

@@ -18,7 +18,7 @@ namespace penstock {
 std::vector<ChildSpec> PlanLaunch(const DataDirPaths& paths, const std::string& programs,
                                   const LaunchRecord& record, const ClusterOptions& options);
 
-// What servers may take longer to end, as what they hold goes elsewhere first.
+// What each group of processes may take longer to end, as what servers hold goes elsewhere first.
 inline uint64_t DrainMs(const ClusterOptions& options) {
   return options.server.drain_on_stop ? options.server.drain_ms : 0;
 }
