@@ -22,8 +22,8 @@ class Leaving {
   Leaving(std::string name, uint64_t heartbeat_ms)
       : name_(std::move(name)), silent_ms_(std::max<uint64_t>(5000, 2 * heartbeat_ms + 1000)) {}
 
-  // Until nothing is left that another server could take, or `stops` says so, or it cannot wait any longer;
-  // which of these, it says in the log.
+  // Until nothing is left that another server could take, or it cannot wait any longer; which of these, it
+  // says in the log. Or until `stops`, of which the caller knows why.
   void Wait(uint64_t grace_ms, const std::function<bool()>& stops) {
     answered_ = Clock::now();
     wanted_ = true;

@@ -176,10 +176,10 @@ class Parser {
 
   void AddInspection() {
     Inspect(&app_, "status", "The cluster at a glance; ends with 10 when something is wrong");
-    CLI::App* events = Inspect(&app_, "events",
-                               "What has happened: nodes that came, moves, who leads in whose place, losses, "
-                               "jobs, the oldest first; "
-                               "the scheduler keeps the latest 1000");
+    CLI::App* events =
+        Inspect(&app_, "events",
+                "What has happened: nodes that joined, moves, who leads in whose place, losses, jobs, the "
+                "oldest first; the scheduler keeps the latest 1000");
     events->add_flag("-f,--follow", a_.follow, "go on with what happens, until it is ended");
     events->add_option("--after", a_.after, "only those after the event with this number")
         ->type_name("NUMBER");
